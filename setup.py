@@ -44,5 +44,5 @@ setup(
         "dev": ["pytest>=8", "ruff==0.17.6", "mypy==2.4.1"],
         "tensorboard": ["tensorboardX"],
     },
-    entry_points={"console_scripts": ["cmlm-kd=cmlm_kd.cli:main"]},
+    entry_points={"console_scripts": ["cmlm-kd=cmlm_kd.cli:entry_point"]},
 )

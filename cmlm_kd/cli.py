@@ -1,0 +1,59 @@
+"""The ``cmlm-kd`` command: one sub-command a module of :mod:`cmlm_kd.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import cmlm_kd.commands
+from cmlm_kd.errors import UserError
+from cmlm_kd.version import __version__
+
+
+def command_modules() -> dict[str, ModuleType]:
+    """Return command name -> module, for every module in :mod:`cmlm_kd.commands`.
+
+    A command module has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``; heavy imports live in ``run``.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(cmlm_kd.commands.__path__))
+    return {name.replace("_", "-"): importlib.import_module(f"cmlm_kd.commands.{name}") for name in names}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(prog="cmlm-kd", description="Distil what BERT knows into small, fast models.")
+    parser.add_argument("--version", action="version", version=f"cmlm-kd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in command_modules().items():
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a :class:`UserError` becomes one line on standard error and exit status 2."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except UserError as error:
+        print(f"cmlm-kd {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
+        return 141
+    return 0
+
+
+def entry_point() -> None:
+    """Console-script entry: exit with the status of :func:`main`."""
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The sub-commands of ``cmlm-kd``, one module each (see :mod:`cmlm_kd.cli`)."""

@@ -1,0 +1,1 @@
+"""The criterions of cmlm-kd, adapted to fairseq."""

@@ -1,0 +1,1 @@
+"""Datasets and text encoders of cmlm-kd, adapted to fairseq."""

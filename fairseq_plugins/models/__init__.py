@@ -1,0 +1,1 @@
+"""The models of cmlm-kd, adapted to fairseq."""

@@ -1,0 +1,1 @@
+"""The optim of cmlm-kd, adapted to fairseq."""

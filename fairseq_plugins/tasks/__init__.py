@@ -1,0 +1,1 @@
+"""The tasks of cmlm-kd, adapted to fairseq."""
