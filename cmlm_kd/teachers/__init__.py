@@ -1,0 +1,1 @@
+"""Teachers: models that yield a signal a student learns from."""
