@@ -1,0 +1,79 @@
+"""``scripts/setup.sh`` ends in one clear line when it cannot do its work."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what setup.sh reads, so that the real environment stays untouched."""
+    for name in ("setup.py", "pyproject.toml", "requirements/constraints.txt", "cmlm_kd/version.py"):
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, target)
+    shutil.copytree(REPOSITORY / "scripts", tmp_path / "scripts")
+    return tmp_path
+
+
+def setup(checkout, **environment):
+    """Run the script; return its exit status and the lines of its standard error."""
+    done = subprocess.run(
+        ["bash", "scripts/setup.sh"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    return done.returncode, done.stderr.splitlines()
+
+
+def executable(path, text):
+    path.write_text(f"#!/usr/bin/env bash\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_wrong_python_is_named(checkout):
+    old = executable(checkout / "python3.9", "echo 3.9")
+    status, errors = setup(checkout, PYTHON=old)
+    assert status == 1
+    assert errors == [f"setup.sh: PYTHON={old} is Python 3.9; cmlm-kd needs Python 3.11 or 3.12"]
+
+
+def test_python_that_does_not_run(checkout):
+    status, errors = setup(checkout, PYTHON="/nonexistent/python")
+    assert status == 1
+    assert errors == ["setup.sh: PYTHON=/nonexistent/python does not run"]
+
+
+def test_environment_of_a_wrong_python(checkout):
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    executable(checkout / ".venv" / "bin" / "python", "echo 3.13")
+    status, errors = setup(checkout)
+    assert status == 1
+    assert errors == [
+        "setup.sh: .venv holds Python 3.13; cmlm-kd needs 3.11 or 3.12: remove .venv and run again"
+    ]
+
+
+def test_no_network(checkout):
+    status, errors = setup(
+        checkout,
+        PYTHON=sys.executable,
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_FIND_LINKS="",
+        PIP_EXTRA_INDEX_URL="",
+    )
+    assert status == 1
+    assert len(errors) == 1
+    assert errors[0].startswith("setup.sh: no network: pip could not download")
+    assert not (checkout / ".venv" / "cmlm-kd-setup.stamp").exists()
