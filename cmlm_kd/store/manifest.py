@@ -1,0 +1,218 @@
+"""What a store says about itself: the header fixed at its creation, and the manifest of its shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmlm_kd.errors import UserError
+
+FORMAT_NAME = "cmlm-kd-soft-targets"
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+PARTIAL_NAME = "manifest.partial.json"
+"""The manifest of a store that is still being written; renamed to ``manifest.json`` by the last step."""
+
+Setting = str | int | float | bool
+"""A value that JSON returns unchanged."""
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """The sentences ``[first_row, first_row + rows)`` of the corpus, which share one file."""
+
+    index: int
+    first_row: int
+    rows: int
+    file: str
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A complete shard.
+
+    Attributes:
+        file: name inside the store.
+        first_row: row of the corpus that its first row is.
+        rows: sentences.
+        rows_without_teacher: sentences without a teacher row.
+        tokens: target tokens that have soft targets.
+        size: bytes.
+        sha256: checksum of the file, hexadecimal.
+    """
+
+    file: str
+    first_row: int
+    rows: int
+    rows_without_teacher: int
+    tokens: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """Everything about a store that is known before its first shard is written.
+
+    Attributes:
+        rows: sentences of the corpus.
+        k: entries a token, 1 to ``vocabulary_size``.
+        tail_temperatures: temperatures (> 0) at which the log-mass outside the k entries is kept; at least one.
+        vocabulary_size: entries of the student's target dictionary.
+        dictionary_hash: of that dictionary (:func:`cmlm_kd.databin.dictionary_hash`).
+        corpus_hash: of source and target (:func:`cmlm_kd.databin.corpus_hash`).
+        teacher_hash: of the teacher's weights and configuration.
+        shard_rows: sentences a shard; the last may be shorter.
+        settings: whatever else decides the bytes (mask stride, precision, batch size, ...). A resumed dump
+            must have the same.
+        environment: hardware, threads, library versions (:func:`cmlm_kd.store.describe_environment`). A
+            resumed dump may differ here, at the price of byte-identity.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+
+    rows: int
+    k: int
+    tail_temperatures: tuple[float, ...]
+    vocabulary_size: int
+    dictionary_hash: str
+    corpus_hash: str
+    teacher_hash: str
+    shard_rows: int = 4096
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    environment: Mapping[str, Setting] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= self.vocabulary_size:
+            raise UserError(
+                f"store: k is {self.k}; it must be from 1 to the vocabulary's {self.vocabulary_size} entries"
+            )
+        if self.rows < 1:
+            raise UserError("store: the corpus has no sentence; check the data-bin")
+        if self.shard_rows < 1:
+            raise UserError(f"store: {self.shard_rows} sentences a shard; at least 1 is needed")
+        if not self.tail_temperatures:
+            raise UserError("store: no tail temperature given; name at least one, such as 1")
+        for temperature in self.tail_temperatures:
+            if not (temperature > 0 and math.isfinite(temperature)):
+                raise UserError(f"store: tail temperature {temperature} must be positive and finite")
+
+    @property
+    def ids_dtype(self) -> np.dtype[Any]:
+        """The narrowest type that holds every entry of the vocabulary: uint16 or uint32."""
+        return np.dtype(np.uint16 if self.vocabulary_size <= 1 << 16 else np.uint32)
+
+    def plan(self) -> list[ShardPlan]:
+        """Return the shards, in corpus order; they depend on nothing but ``rows`` and ``shard_rows``."""
+        count = -(-self.rows // self.shard_rows)
+        return [
+            ShardPlan(
+                index,
+                index * self.shard_rows,
+                min(self.shard_rows, self.rows - index * self.shard_rows),
+                f"shard-{index:05d}-of-{count:05d}.arrow",
+            )
+            for index in range(count)
+        ]
+
+    def identity(self) -> dict[str, Any]:
+        """Return every field but the environment, as JSON sees it, settings one by one."""
+        fields = {**asdict(self), "tail_temperatures": list(self.tail_temperatures)}
+        del fields["environment"], fields["settings"]
+        return {**fields, **{f"settings.{name}": value for name, value in sorted(self.settings.items())}}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of ``manifest.json``.
+
+    Attributes:
+        header: as given at creation; its ``environment`` is the first of ``environments``.
+        shards: the complete shards, in corpus order.
+        environments: one for each environment that wrote part of the store, oldest first.
+    """
+
+    header: StoreHeader
+    shards: tuple[ShardRecord, ...]
+    environments: tuple[Mapping[str, Setting], ...]
+
+    @property
+    def tokens(self) -> int:
+        """Target tokens that have soft targets."""
+        return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def rows_without_teacher(self) -> int:
+        """Sentences that the student learns from hard labels alone."""
+        return sum(shard.rows_without_teacher for shard in self.shards)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.size for shard in self.shards)
+
+    @property
+    def signature(self) -> str:
+        """Six hexadecimal digits that name the contents: what was asked for and the bytes that came of it."""
+        contents = [self.header.identity(), [shard.sha256 for shard in self.shards]]
+        return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:6]
+
+    def to_json(self) -> str:
+        """Return the text of the file; equal stores have equal text (it holds no date and no path)."""
+        header = asdict(self.header)
+        del header["environment"]
+        document = {
+            "format": FORMAT_NAME,
+            "version": FORMAT_VERSION,
+            **header,
+            "ids_dtype": self.header.ids_dtype.name,
+            "tokens": self.tokens,
+            "rows_without_teacher": self.rows_without_teacher,
+            "environments": [dict(environment) for environment in self.environments],
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+        return json.dumps(document, indent=2) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            UserError: it is not one, is damaged, or has a format version that this release doesn't read.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            found = (document["format"], document["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"store: {path} is not a store's manifest or is damaged; run 'cmlm-kd dump' again"
+            ) from error
+        if found != (FORMAT_NAME, FORMAT_VERSION):
+            raise UserError(
+                f"store: {path} has format {found[0]!r} version {found[1]!r}, this release reads "
+                f"{FORMAT_NAME!r} version {FORMAT_VERSION}; run 'cmlm-kd dump' again or use the release that "
+                "wrote it"
+            )
+        try:
+            return cls._from_document(document)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UserError(f"store: {path} is damaged ({error!r}); run 'cmlm-kd dump' again") from error
+
+    @classmethod
+    def _from_document(cls, document: dict[str, Any]) -> Manifest:
+        names = set(StoreHeader.__dataclass_fields__) - {"environment", "tail_temperatures"}
+        environments = tuple(document["environments"])
+        header = StoreHeader(
+            **{name: document[name] for name in names},
+            tail_temperatures=tuple(document["tail_temperatures"]),
+            environment=environments[0],
+        )
+        return cls(header, tuple(ShardRecord(**shard) for shard in document["shards"]), environments)

@@ -1,0 +1,198 @@
+"""Read a store: sentences as NumPy views, batches as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.signals import SoftTargets
+from cmlm_kd.store.checksums import verify_checksums
+from cmlm_kd.store.format import ShardView, open_shard
+from cmlm_kd.store.gather import Located, check_lengths, gather
+from cmlm_kd.store.manifest import MANIFEST_NAME, PARTIAL_NAME, Manifest
+
+
+class SentenceTargets(NamedTuple):
+    """The soft targets of one sentence of L tokens, as read-only views of the file."""
+
+    ids: NDArray[Any]  # (L, k)
+    logits: NDArray[np.float16]  # (L, k)
+    tail: NDArray[np.float16]  # (L, n)
+
+
+class SoftTargetStore(Sequence["SentenceTargets | None"]):
+    """A complete store, memory-mapped; item i belongs to target sentence i of the corpus.
+
+    Attributes:
+        path: the directory.
+        manifest: its contents.
+        k: entries a token.
+        tail_temperatures: the n temperatures of the tail.
+        lengths: ``(rows,)`` int32, tokens of each row; 0 for a sentence without a teacher row.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, shards: Sequence[ShardView]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.k = manifest.header.k
+        self.tail_temperatures = manifest.header.tail_temperatures
+        self.shards = tuple(shards)
+        self.lengths: NDArray[np.int32] = np.concatenate(
+            [np.diff(shard.offsets) for shard in shards]
+        )  # (rows,)
+        self._starts = np.concatenate([shard.offsets[:-1] for shard in shards])  # (rows,)
+        self._rows = manifest.header.rows
+        self._shard_rows = manifest.header.shard_rows
+        self._views = [(*shard[:3], memoryview(shard.offsets.data)) for shard in shards]
+
+    @classmethod
+    def open(cls, path: Path | str, checksums: bool = False) -> SoftTargetStore:
+        """Open a store.
+
+        Args:
+            path: the directory.
+            checksums: read every byte and compare it with the manifest's checksums; without it, sizes,
+                places, types and row offsets are checked.
+
+        Raises:
+            UserError: no store there, unfinished, of another format version, or damaged.
+        """
+        path = Path(path).resolve()
+        manifest_path = path / MANIFEST_NAME
+        if not manifest_path.is_file():
+            if (path / PARTIAL_NAME).is_file():
+                raise UserError(
+                    f"store: {path} is unfinished; run the same 'cmlm-kd dump' again, it goes on where it was"
+                )
+            raise UserError(
+                f"store: {path} holds no store (no {MANIFEST_NAME}); give the directory that 'cmlm-kd dump' "
+                "wrote"
+            )
+        manifest = Manifest.read(manifest_path)
+        planned = [(plan.file, plan.first_row, plan.rows) for plan in manifest.header.plan()]
+        if planned != [(shard.file, shard.first_row, shard.rows) for shard in manifest.shards]:
+            raise UserError(
+                f"store: {manifest_path} doesn't list the shards of its plan; run 'cmlm-kd dump' again"
+            )
+        if checksums:
+            verify_checksums(path, manifest)
+        return cls(
+            path, manifest, [open_shard(path / shard.file, manifest, shard) for shard in manifest.shards]
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., SoftTargetStore], tuple[Path]]:
+        # A worker maps the files itself: what is sent to it is the path.
+        return SoftTargetStore.open, (self.path,)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def signature(self) -> str:
+        """Six hexadecimal digits that name the contents, for the KD signature."""
+        return self.manifest.signature
+
+    def __getitem__(self, index: int) -> SentenceTargets | None:  # type: ignore[override]
+        """Return the soft targets of sentence ``index``, None where the teacher has no row for it."""
+        if index < 0:
+            index += self._rows
+        if not 0 <= index < self._rows:
+            raise IndexError(f"row {index} of a store of {self._rows}")
+        shard, row = divmod(index, self._shard_rows)
+        ids, logits, tail, offsets = self._views[shard]
+        start, end = offsets[row], offsets[row + 1]
+        if start == end:
+            return None
+        span = slice(start, end)
+        # SentenceTargets(...) is a Python function and would take a quarter of the time of this method.
+        return tuple.__new__(SentenceTargets, (ids[span], logits[span], tail[span]))
+
+    def check(
+        self,
+        corpus_hash: str | None = None,
+        dictionary_hash: str | None = None,
+        rows: int | None = None,
+        target_lengths: ArrayLike | None = None,
+    ) -> None:
+        """Refuse data that the store was not dumped for.
+
+        Args:
+            corpus_hash: of the source and target data-bin.
+            dictionary_hash: of the target dictionary.
+            rows: sentences of the data-bin.
+            target_lengths: ``(rows,)`` tokens of each target sentence, end of sentence included.
+
+        Raises:
+            UserError: naming both values.
+        """
+        header = self.manifest.header
+        comparisons = (
+            ("dictionary", header.dictionary_hash, dictionary_hash),
+            ("a corpus of sentences:", header.rows, rows),
+            ("corpus", header.corpus_hash, corpus_hash),
+        )
+        for name, found, wanted in comparisons:
+            if wanted is not None and wanted != found:
+                raise UserError(
+                    f"store: {self.path} was dumped for {name} {_short(found)}, the data has "
+                    f"{_short(wanted)}; run 'cmlm-kd dump' for this data-bin or pass the store that belongs "
+                    "to it"
+                )
+        if target_lengths is not None:
+            check_lengths(self.lengths, np.asarray(target_lengths))
+
+    def locate(self, indices: ArrayLike) -> Located:
+        """Return where the rows ``indices`` ``(B,)`` lie."""
+        rows = np.asarray(indices)  # (B,)
+        return Located(rows // self._shard_rows, self._starts[rows], self.lengths[rows])
+
+    def collate(
+        self,
+        indices: ArrayLike,
+        target_lengths: ArrayLike,
+        pad_to: int,
+        left_pad: bool = False,
+        k: int | None = None,
+    ) -> SoftTargets:
+        """Return the soft targets of a batch in the layout of its target tensor.
+
+        Args:
+            indices: ``(B,)`` rows, in the order of the batch.
+            target_lengths: ``(B,)`` tokens of each target sentence, end of sentence included.
+            pad_to: T, the width of the batch's target.
+            left_pad: the batch's target is padded on the left.
+            k: entries a token, at most the store's; the mass of the others joins the tail. None: all.
+
+        Returns:
+            tensors ``(B, T, ...)``, zero where ``valid`` is False.
+
+        Raises:
+            UserError: a sentence is not as long as its row, or ``k`` is larger than the store's.
+        """
+        k = self.checked_k(k)
+        located = self.locate(indices)
+        return gather(self.shards, located, target_lengths, pad_to, left_pad, self.tail_temperatures, k)
+
+    def checked_k(self, k: int | None) -> int:
+        """Return ``k``, or the store's own for None.
+
+        Raises:
+            UserError: the store has fewer entries.
+        """
+        if k is None:
+            return self.k
+        if not 1 <= k <= self.k:
+            raise UserError(
+                f"store: top {k} asked for, {self.path} has {self.k} entries a token; choose 1 to {self.k}"
+            )
+        return k
+
+
+def _short(value: object) -> str:
+    """Return a hash by its first 12 digits, anything else in full."""
+    return value[:12] if isinstance(value, str) else f"{value}"

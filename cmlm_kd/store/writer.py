@@ -1,0 +1,253 @@
+"""Write a store shard by shard, so that an interruption costs at most one shard."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.store.checksums import file_sha256
+from cmlm_kd.store.format import ShardRows, encode_shard
+from cmlm_kd.store.manifest import (
+    MANIFEST_NAME,
+    PARTIAL_NAME,
+    Manifest,
+    Setting,
+    ShardPlan,
+    ShardRecord,
+    StoreHeader,
+)
+
+logger = logging.getLogger(__name__)
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TEMPORARY = ".tmp"
+
+
+class StoreWriter:
+    """Writes the shards of one store; made by :meth:`create_or_resume`.
+
+    A shard is written aside, flushed to the disk and renamed, then noted in ``manifest.partial.json``; the
+    last step writes ``manifest.json``. So whatever has its final name is complete, and a reader never takes
+    an unfinished store for a finished one. One process at a time holds the directory's lock.
+    """
+
+    def __init__(self, path: Path, header: StoreHeader) -> None:
+        self.path = path
+        self.header = header
+        self._done: dict[int, ShardRecord] = {}
+        self._environments: tuple[Mapping[str, Setting], ...] = (header.environment,)
+        self._finished: Manifest | None = None
+        self._unlock = weakref.finalize(self, os.close, _lock(path))
+
+    @classmethod
+    def create_or_resume(cls, path: Path | str, header: StoreHeader) -> StoreWriter:
+        """Start a store in a new or empty directory, or go on with an unfinished one.
+
+        A complete store of the same header is left as it is: nothing is pending and :meth:`finish` returns
+        its manifest.
+
+        Raises:
+            UserError: the directory holds something else or a store with another header (the first field that
+                differs is named with both values), another process is writing it, or it can't be written.
+        """
+        path = Path(path)
+        with _explain_os_errors(path, "a new store"):
+            path.mkdir(parents=True, exist_ok=True)
+            writer = cls(path, header)
+            try:
+                writer._start()
+            except BaseException:
+                writer.close()
+                raise
+        return writer
+
+    @property
+    def complete(self) -> bool:
+        """True once :meth:`finish` has been called, now or by an earlier run."""
+        return self._finished is not None
+
+    def pending_shards(self) -> list[ShardPlan]:
+        """Return the shards that are still to be written, in corpus order."""
+        return [plan for plan in self.header.plan() if plan.index not in self._done]
+
+    def write_shard(self, plan: ShardPlan, rows: ShardRows) -> ShardRecord:
+        """Write one pending shard; when this returns it is on the disk.
+
+        Raises:
+            ValueError: rows that don't fit the plan.
+            UserError: disk full or not writable; the shards written before are intact and a new run goes on
+                there.
+        """
+        if plan.index in self._done:
+            raise ValueError(f"{plan.file} is already written")
+        data = encode_shard(self.header, plan, rows)
+        record = ShardRecord(
+            plan.file,
+            plan.first_row,
+            plan.rows,
+            int((rows.lengths == 0).sum()),
+            int(rows.lengths.sum()),
+            data.size,
+            hashlib.sha256(data).hexdigest(),
+        )
+        with _explain_os_errors(self.path, self._space_needed(data.size)):
+            _write_whole(self.path / plan.file, data)
+            self._done[plan.index] = record
+            self._write_manifest(PARTIAL_NAME)
+        return record
+
+    def finish(self) -> Manifest:
+        """Declare the store complete and return its manifest.
+
+        Raises:
+            ValueError: shards are still pending.
+        """
+        if self._finished is None:
+            if pending := self.pending_shards():
+                raise ValueError(f"{len(pending)} shards are still pending")
+            with _explain_os_errors(self.path, "the manifest"):
+                self._finished = self._write_manifest(MANIFEST_NAME)
+                (self.path / PARTIAL_NAME).unlink()
+        self.close()
+        return self._finished
+
+    def close(self) -> None:
+        """Release the directory; an unfinished store can be resumed."""
+        self._unlock()
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        """Find out what is there, and note the header before the first shard."""
+        for name in (MANIFEST_NAME, PARTIAL_NAME):
+            if (self.path / name).exists():
+                return self._resume(Manifest.read(self.path / name), finished=name == MANIFEST_NAME)
+        if any(file.suffix != _TEMPORARY for file in self.path.iterdir()):
+            raise UserError(
+                f"store: {self.path} isn't empty and holds no store; give a new or empty directory"
+            )
+        self._write_manifest(PARTIAL_NAME)
+        return None
+
+    def _resume(self, found: Manifest, finished: bool) -> None:
+        """Take over the complete shards of ``found``; those whose bytes have changed are written again."""
+        _check_same(self.path, found.header, self.header)
+        for stale in self.path.glob(f"*{_TEMPORARY}"):
+            stale.unlink()
+        if finished:
+            self._finished = found
+            (self.path / PARTIAL_NAME).unlink(missing_ok=True)
+        names = {plan.file: plan.index for plan in self.header.plan()}
+        for record in found.shards:
+            if finished or file_sha256(self.path / record.file) == record.sha256:
+                self._done[names[record.file]] = record
+            else:
+                logger.warning(
+                    "store: shard %s is damaged and will be written again", self.path / record.file
+                )
+        self._environments = found.environments
+        if not finished and self.header.environment not in found.environments:
+            self._environments = (*found.environments, self.header.environment)
+            _warn_environment(self.path, found, self.header)
+
+    def _write_manifest(self, name: str) -> Manifest:
+        shards = tuple(self._done[index] for index in sorted(self._done))
+        manifest = Manifest(self.header, shards, self._environments)
+        _write_whole(self.path / name, manifest.to_json().encode())
+        return manifest
+
+    def _space_needed(self, size: int) -> str:
+        """Say how many bytes the pending shards will take, judged by those known."""
+        known = [record.size for record in self._done.values()] + [size]
+        needed = sum(known) / len(known) * len(self.pending_shards())
+        return f"about {needed / 1e6:,.1f} MB"
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor that holds the directory's lock until it is closed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"store: another process is writing {path}; wait for it or give another directory"
+        ) from error
+    except OSError:
+        logger.warning("store: %s is on a file system without locks; start no second dump into it", path)
+    return descriptor
+
+
+def _write_whole(path: Path, data: bytes | pa.Buffer) -> None:
+    """Make a file appear complete or not at all, also across a power cut."""
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@contextlib.contextmanager
+def _explain_os_errors(path: Path, needed: str) -> Iterator[None]:
+    """Turn what the file system refuses into a message that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise UserError(
+                f"store: no space left for {path}: {needed} more needed ({error.strerror}). The complete "
+                "shards are intact: free space and run the same command again, it goes on from there"
+            ) from error
+        raise UserError(
+            f"store: can't write {path}: {error.strerror}; check the path and its permissions"
+        ) from error
+
+
+def _check_same(path: Path, found: StoreHeader, wanted: StoreHeader) -> None:
+    """Refuse to go on with a store of something else."""
+    on_disk, asked = found.identity(), wanted.identity()
+    for name in [*asked, *on_disk]:
+        if on_disk.get(name) != asked.get(name):
+            raise UserError(
+                f"store: {path} has {name} {on_disk.get(name)}, this dump has {asked.get(name)}; give "
+                "another directory, or delete that one to start afresh"
+            )
+
+
+def _warn_environment(path: Path, found: Manifest, wanted: StoreHeader) -> None:
+    before, now = dict(found.environments[-1]), dict(wanted.environment)
+    changed = ", ".join(
+        f"{name} {before.get(name)} -> {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    )
+    logger.warning(
+        "store: %s is resumed in another environment (%s): it will be valid, but perhaps not byte for byte "
+        "what one run would have written",
+        path,
+        changed,
+    )
