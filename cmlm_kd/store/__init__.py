@@ -4,16 +4,20 @@ Write with :class:`StoreWriter`, read with :class:`SoftTargetStore`, check with 
 format is described in ``docs/store.md``.
 """
 
+from cmlm_kd.store.concatenated import ConcatenatedStores, Part
+from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.environment import describe_environment
 from cmlm_kd.store.format import ShardRows
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
 from cmlm_kd.store.reader import SentenceTargets, SoftTargetStore
-from cmlm_kd.store.verify import Corpus, verify_store
+from cmlm_kd.store.verify import verify_store
 from cmlm_kd.store.writer import StoreWriter
 
 __all__ = [
+    "ConcatenatedStores",
     "Corpus",
     "Manifest",
+    "Part",
     "SentenceTargets",
     "ShardPlan",
     "ShardRecord",

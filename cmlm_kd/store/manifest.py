@@ -64,7 +64,8 @@ class StoreHeader:
     Attributes:
         rows: sentences of the corpus.
         k: entries a token, 1 to ``vocabulary_size``.
-        tail_temperatures: temperatures (> 0) at which the log-mass outside the k entries is kept; at least one.
+        tail_temperatures: temperatures (> 0) at which the log-mass outside the k entries is kept; at least
+            one.
         vocabulary_size: entries of the student's target dictionary.
         dictionary_hash: of that dictionary (:func:`cmlm_kd.databin.dictionary_hash`).
         corpus_hash: of source and target (:func:`cmlm_kd.databin.corpus_hash`).

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cmlm_kd.errors import UserError
 from cmlm_kd.signals import SoftTargets
 from cmlm_kd.store.checksums import verify_checksums
+from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardView, open_shard
 from cmlm_kd.store.gather import Located, check_lengths, gather
 from cmlm_kd.store.manifest import MANIFEST_NAME, PARTIAL_NAME, Manifest
@@ -112,39 +113,25 @@ class SoftTargetStore(Sequence["SentenceTargets | None"]):
         # SentenceTargets(...) is a Python function and would take a quarter of the time of this method.
         return tuple.__new__(SentenceTargets, (ids[span], logits[span], tail[span]))
 
-    def check(
-        self,
-        corpus_hash: str | None = None,
-        dictionary_hash: str | None = None,
-        rows: int | None = None,
-        target_lengths: ArrayLike | None = None,
-    ) -> None:
+    def check(self, corpus: Corpus) -> None:
         """Refuse data that the store was not dumped for.
 
-        Args:
-            corpus_hash: of the source and target data-bin.
-            dictionary_hash: of the target dictionary.
-            rows: sentences of the data-bin.
-            target_lengths: ``(rows,)`` tokens of each target sentence, end of sentence included.
-
         Raises:
-            UserError: naming both values.
+            UserError: another dictionary, number of sentences, corpus or sentence length, naming both values.
         """
         header = self.manifest.header
-        comparisons = (
-            ("dictionary", header.dictionary_hash, dictionary_hash),
-            ("a corpus of sentences:", header.rows, rows),
-            ("corpus", header.corpus_hash, corpus_hash),
+        comparisons: tuple[tuple[str, object, object], ...] = (
+            ("dictionary", header.dictionary_hash[:12], corpus.dictionary_hash[:12]),
+            ("a corpus of sentences:", header.rows, len(corpus.target_lengths)),
+            ("corpus", header.corpus_hash[:12], corpus.corpus_hash[:12]),
         )
         for name, found, wanted in comparisons:
-            if wanted is not None and wanted != found:
+            if wanted != found:
                 raise UserError(
-                    f"store: {self.path} was dumped for {name} {_short(found)}, the data has "
-                    f"{_short(wanted)}; run 'cmlm-kd dump' for this data-bin or pass the store that belongs "
-                    "to it"
+                    f"store: {self.path} was dumped for {name} {found}, the data has {wanted}; run 'cmlm-kd "
+                    "dump' for this data-bin or pass the store that belongs to it"
                 )
-        if target_lengths is not None:
-            check_lengths(self.lengths, np.asarray(target_lengths))
+        check_lengths(self.lengths, corpus.target_lengths)
 
     def locate(self, indices: ArrayLike) -> Located:
         """Return where the rows ``indices`` ``(B,)`` lie."""
@@ -191,8 +178,3 @@ class SoftTargetStore(Sequence["SentenceTargets | None"]):
                 f"store: top {k} asked for, {self.path} has {self.k} entries a token; choose 1 to {self.k}"
             )
         return k
-
-
-def _short(value: object) -> str:
-    """Return a hash by its first 12 digits, anything else in full."""
-    return value[:12] if isinstance(value, str) else f"{value}"

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardView
 from cmlm_kd.store.manifest import Manifest, ShardRecord
 from cmlm_kd.store.reader import SoftTargetStore
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The data-bin that a store should belong to.
-
-    Attributes:
-        corpus_hash: of source and target.
-        dictionary_hash: of the target dictionary.
-        target_lengths: ``(rows,)`` tokens of each target sentence, end of sentence included.
-    """
-
-    corpus_hash: str
-    dictionary_hash: str
-    target_lengths: ArrayLike
 
 
 def verify_store(path: Path | str, corpus: Corpus | None = None) -> Manifest:
@@ -39,8 +24,7 @@ def verify_store(path: Path | str, corpus: Corpus | None = None) -> Manifest:
     for shard, record in zip(store.shards, store.manifest.shards, strict=True):
         _verify_values(store, shard, record)
     if corpus is not None:
-        lengths = np.asarray(corpus.target_lengths)
-        store.check(corpus.corpus_hash, corpus.dictionary_hash, len(lengths), lengths)
+        store.check(corpus)
     return store.manifest
 
 

@@ -452,13 +452,14 @@ def test_damaged_manifest(store_path, text):
 
 def test_check_names_both_values(store_path):
     store = SoftTargetStore.open(store_path)
-    store.check(corpus_hash="c" * 64, dictionary_hash="d" * 64, rows=11)
+    lengths = np.where(LENGTHS == 0, 30, LENGTHS)
+    store.check(Corpus("c" * 64, "d" * 64, lengths))
     with pytest.raises(UserError, match=r"dictionary dddddddddddd, the data has aaaaaaaaaaaa"):
-        store.check(dictionary_hash="a" * 64)
+        store.check(Corpus("c" * 64, "a" * 64, lengths))
     with pytest.raises(UserError, match=r"corpus cccccccccccc, the data has bbbbbbbbbbbb"):
-        store.check(corpus_hash="b" * 64)
+        store.check(Corpus("b" * 64, "d" * 64, lengths))
     with pytest.raises(UserError, match=r"sentences: 11, the data has 12"):
-        store.check(rows=12)
+        store.check(Corpus("c" * 64, "d" * 64, np.append(lengths, 1)))
 
 
 def test_verify_reports_the_row(tmp_path):

@@ -1,0 +1,66 @@
+"""The data-bin that a store belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cmlm_kd.databin import Databin, corpus_hash, dictionary_hash
+from cmlm_kd.errors import UserError
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a store must agree with.
+
+    Attributes:
+        corpus_hash: of source and target.
+        dictionary_hash: of the target dictionary.
+        target_lengths: ``(rows,)`` tokens of each target sentence, end of sentence included.
+    """
+
+    corpus_hash: str
+    dictionary_hash: str
+    target_lengths: NDArray[Any]
+
+    @classmethod
+    def of_databin(cls, data: Path | str, split: str, source_language: str, target_language: str) -> Corpus:
+        """Read one split of a data-bin, whichever direction its file names give.
+
+        Raises:
+            UserError: the split is not there, or is damaged.
+        """
+        data = Path(data)
+        pairs = (f"{source_language}-{target_language}", f"{target_language}-{source_language}")
+        pair = next((name for name in pairs if _index(data, split, name, target_language).is_file()), None)
+        if pair is None:
+            raise UserError(
+                f"store: {data} has no {split} split of {pairs[0]}; check the directory and the languages"
+            )
+        source = Databin.open(data / f"{split}.{pair}.{source_language}")
+        target = Databin.open(data / f"{split}.{pair}.{target_language}")
+        dictionary = dictionary_hash(data / f"dict.{target_language}.txt")
+        return cls(corpus_hash(source, target), dictionary, target.sizes)
+
+
+def infer_languages(data: Path | str, split: str) -> tuple[str, str]:
+    """Return source and target language as the file names of a data-bin give them.
+
+    Raises:
+        UserError: no such split, or of several language pairs.
+    """
+    pairs = sorted({file.name.split(".")[1] for file in Path(data).glob(f"{split}.*-*.*.idx")})
+    if len(pairs) != 1 or pairs[0].count("-") != 1:
+        raise UserError(
+            f"store: {data} has {len(pairs) or 'no'} language pairs for split {split} ({', '.join(pairs)}); "
+            "name one with --source-lang and --target-lang"
+        )
+    source_language, target_language = pairs[0].split("-")
+    return source_language, target_language
+
+
+def _index(data: Path, split: str, pair: str, language: str) -> Path:
+    return data / f"{split}.{pair}.{language}.idx"
