@@ -1,0 +1,88 @@
+"""What ``fairseq-generate`` and ``fairseq-interactive`` print, read back."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.text import read_lines
+from cmlm_kd.tokenizers import WORD_START, pieces_to_text
+
+_HYPOTHESIS = re.compile(r"([HD])-(\d+)\t[^\t]*\t(.*)")
+_SPEED = re.compile(
+    r"Translated ([\d,]+) sentences \(([\d,]+) tokens\) in ([\d.]+)s "
+    r"\(([\d.]+) sentences/s, ([\d.]+) tokens/s\)"
+)
+
+
+@dataclass(frozen=True)
+class DecodingSpeed:
+    """What fairseq measured while it decoded: seconds inside the search only, batching and start-up apart."""
+
+    sentences: int
+    tokens: int
+    sentences_per_second: float
+    tokens_per_second: float
+
+
+def read_hypotheses(path: Path) -> list[str]:
+    """Return the best hypothesis of each sentence, as text, in corpus order.
+
+    ``D-`` lines (after fairseq's own ``--bpe`` and ``--tokenizer``) are preferred to ``H-`` lines. Pieces that are
+    still in the "▁ starts a word" convention are joined, byte pieces become characters.
+
+    Raises:
+        UserError: the file is missing, not UTF-8, holds no hypothesis, or lacks sentences in between.
+    """
+    hypotheses = _by_sentence(read_lines(path))
+    if not hypotheses:
+        raise UserError(
+            f"{path} holds no D- or H- line; give the output of fairseq-generate (without --quiet), "
+            "or leave --from-generate out for plain text"
+        )
+    missing = sorted(set(range(max(hypotheses) + 1)) - set(hypotheses))
+    if missing:
+        shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise UserError(
+            f"{path} lacks {len(missing)} sentences ({shown}): decode without "
+            "--skip-invalid-size-inputs-valid-test, or join the outputs of all shards"
+        )
+    return _join_pieces([hypotheses[sentence] for sentence in range(len(hypotheses))])
+
+
+def read_speed(path: Path) -> DecodingSpeed:
+    """Return the decoding speed that ``fairseq-generate`` printed.
+
+    Raises:
+        UserError: the file has no such line.
+    """
+    for line in reversed(read_lines(path)):
+        match = _SPEED.search(line)
+        if match is not None:
+            sentences, tokens = (int(match[group].replace(",", "")) for group in (1, 2))
+            return DecodingSpeed(sentences, tokens, float(match[4]), float(match[5]))
+    raise UserError(
+        f"{path} has no 'Translated ... sentences' line: keep the log of fairseq-generate, "
+        "for example by --results-path DIR"
+    )
+
+
+def _by_sentence(lines: Sequence[str]) -> dict[int, str]:
+    """Sentence -> text of its first (best) D- line, else of its first H- line."""
+    found: dict[str, dict[int, str]] = {"D": {}, "H": {}}
+    for line in lines:
+        match = _HYPOTHESIS.fullmatch(line)
+        if match is not None:
+            found[match[1]].setdefault(int(match[2]), match[3])
+    return {**found["H"], **found["D"]}
+
+
+def _join_pieces(lines: Sequence[str]) -> list[str]:
+    """Turn pieces into text where fairseq did not.
+
+    Text has no ▁ at the start of most lines; pieces do, apart from an odd line that starts inside a word.
+    """
+    written = [line for line in lines if line]
+    in_pieces = sum(line.startswith(WORD_START) for line in written) * 2 > len(written)
+    return [pieces_to_text(line.split(" ") if in_pieces else [line]) for line in lines]
