@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from cmlm_kd.errors import UserError
@@ -125,8 +127,8 @@ class Evaluation:
         lines += [f"{metric}|{signature}" for metric, signature in self.signatures.items()]
         if self.baseline is not None:
             lines.append(
-                f"± half of the 95 % bootstrap interval; p of the paired bootstrap against {self.baseline!r}, "
-                f"* where below {SIGNIFICANCE_LEVEL}"
+                "± half of the 95 % bootstrap interval; "
+                f"p of the paired bootstrap against {self.baseline!r}, * where below {SIGNIFICANCE_LEVEL}"
             )
         return "\n".join(lines) + "\n"
 
@@ -141,18 +143,17 @@ def evaluate(
 
     Args:
         systems: name -> its lines, all in the order of the references.
-        references: one or more translations of each line: ``references[r][i]`` belongs to line ``i``. An empty
-            line means that this reference lacks the sentence.
+        references: one or more translations of each line: ``references[r][i]`` belongs to line ``i``. An
+            empty line means that this reference lacks the sentence.
         settings: metrics and their options.
         baseline: a name among the systems.
 
     Raises:
-        UserError: nothing to score, line counts differ, a sentence has no reference, or the baseline is unknown.
+        UserError: nothing to score, line counts differ, a sentence has no reference, the baseline is unknown.
     """
     _check(systems, references, baseline)
-    streams = [
-        [line if line.strip() else None for line in stream] for stream in references
-    ]  # None: not there
+    # None is sacreBLEU's "not there", which its annotations do not know.
+    streams: list[Any] = [[line if line.strip() else None for line in stream] for stream in references]
     metrics = _build_metrics(settings)
     if baseline is not None and len(systems) > 1:
         ordered = [
@@ -216,7 +217,7 @@ def _build_metrics(settings: ScoreSettings) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {}
     for name in settings.metrics:
         if name == "bleu":
-            # force: a period after a space is no reason to warn here, the lines come from a detokenised decoder
+            # force: no warning about periods after a space, the lines are detokenised
             metrics["BLEU"] = BLEU(lowercase=settings.lowercase, tokenize=settings.tokenize, force=True)
         elif name == "chrf":
             order = settings.chrf_word_order
@@ -230,22 +231,22 @@ def _build_metrics(settings: ScoreSettings) -> dict[str, Metric]:
 
 def _paired_bootstrap(
     systems: list[tuple[str, Sequence[str]]],
-    references: Sequence[Sequence[str | None]],
+    references: list[Any],
     metrics: Mapping[str, Metric],
     settings: ScoreSettings,
 ) -> Evaluation:
     with _sacrebleu_seed(settings.seed):
         test = PairedTest(systems, metrics, references, test_type="bs", n_samples=settings.bootstrap_samples)
         signatures, columns = test()
+    results: dict[str, list[Any]] = {name: column for name, column in columns.items() if name != "System"}
     baseline, baseline_lines = systems[0]
     scores: dict[str, dict[str, Score]] = {}
     for row, (name, lines) in enumerate(systems):
-        # sacreBLEU gives a system that equals the baseline its smallest p; nothing differs, so nothing is significant
+        # sacreBLEU gives a copy of the baseline its smallest p, but where nothing differs nothing is significant
         fixed_p = 1.0 if row > 0 and list(lines) == list(baseline_lines) else None
         scores[name] = {
-            metric: Score(float(results[row].score), fixed_p or results[row].p_value, float(results[row].ci))
-            for metric, results in columns.items()
-            if metric != "System"
+            metric: Score(float(column[row].score), fixed_p or column[row].p_value, float(column[row].ci))
+            for metric, column in results.items()
         }
     texts = {metric: str(signature) for metric, signature in signatures.items()}
     return Evaluation(scores, texts, baseline, len(references[0]))

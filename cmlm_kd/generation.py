@@ -29,8 +29,8 @@ class DecodingSpeed:
 def read_hypotheses(path: Path) -> list[str]:
     """Return the best hypothesis of each sentence, as text, in corpus order.
 
-    ``D-`` lines (after fairseq's own ``--bpe`` and ``--tokenizer``) are preferred to ``H-`` lines. Pieces that are
-    still in the "▁ starts a word" convention are joined, byte pieces become characters.
+    ``D-`` lines (after fairseq's own ``--bpe`` and ``--tokenizer``) are preferred to ``H-`` lines. Pieces
+    that are still in the "▁ starts a word" convention are joined, byte pieces become characters.
 
     Raises:
         UserError: the file is missing, not UTF-8, holds no hypothesis, or lacks sentences in between.

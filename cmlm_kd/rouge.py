@@ -1,4 +1,4 @@
-"""ROUGE in the form of a sacreBLEU metric, so that it has a signature and a paired bootstrap like the others."""
+"""ROUGE in the form of a sacreBLEU metric, so that it has a signature and a paired bootstrap too."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -25,8 +25,8 @@ class RougeSignature(Signature):
 class Rouge(Metric):  # type: ignore[misc]
     """Mean F1 over sentences, 0 to 100; against several references the best one counts.
 
-    The numbers are those of the ``rouge-score`` package with stemming. Its tokenizer keeps the letters a to z and
-    digits, so ROUGE means something for English text only.
+    The numbers are those of the ``rouge-score`` package with stemming. Its tokenizer keeps the letters a to z
+    and digits, so ROUGE means something for English text only.
 
     Args:
         name: a key of :data:`ROUGE_TYPES`.
@@ -34,10 +34,10 @@ class Rouge(Metric):  # type: ignore[misc]
     Reference: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004).
     """
 
-    _SIGNATURE_TYPE = RougeSignature
+    _SIGNATURE_TYPE: type[Signature] = RougeSignature
 
     def __init__(self, name: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.name = name
         self._type = ROUGE_TYPES[name]
         self._scorer = RougeScorer([self._type], use_stemmer=True)

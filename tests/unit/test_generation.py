@@ -51,8 +51,8 @@ def test_gaps_and_foreign_files_are_refused(output):
 
 
 def test_speed(output):
-    line = "2026 | INFO | x | Translated 1,014 sentences (14,330 tokens) in 12.5s (81.12 sentences/s, 1146.40 tokens/s)\n"
-    speed = read_speed(output(PREAMBLE + line + "Generate test with beam=5: BLEU4 = 1\n"))
+    line = "Translated 1,014 sentences (14,330 tokens) in 12.5s (81.12 sentences/s, 1146.40 tokens/s)\n"
+    speed = read_speed(output(PREAMBLE + "2026 | INFO | " + line + "Generate test with beam=5: BLEU4 = 1\n"))
     assert (speed.sentences, speed.tokens) == (1014, 14330)
     assert (speed.sentences_per_second, speed.tokens_per_second) == (81.12, 1146.40)
     with pytest.raises(UserError, match="--results-path"):
