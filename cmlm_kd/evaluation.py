@@ -242,7 +242,7 @@ def _paired_bootstrap(
     baseline, baseline_lines = systems[0]
     scores: dict[str, dict[str, Score]] = {}
     for row, (name, lines) in enumerate(systems):
-        # sacreBLEU gives a copy of the baseline its smallest p, but where nothing differs nothing is significant
+        # sacreBLEU gives a copy of the baseline its smallest p; where nothing differs, nothing is significant
         fixed_p = 1.0 if row > 0 and list(lines) == list(baseline_lines) else None
         scores[name] = {
             metric: Score(float(column[row].score), fixed_p or column[row].p_value, float(column[row].ci))
