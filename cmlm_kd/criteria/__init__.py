@@ -1,0 +1,1 @@
+"""The KD criteria, one a file."""

@@ -1,0 +1,311 @@
+"""``soft_target_kd``: train a translator against what a teacher believes about every target token.
+
+For a target token with gold entry y, the student's log-probabilities log p over the vocabulary and a
+teacher's logits t of its k best entries (Chen et al., 2020, "Distilling Knowledge Learned in BERT for Text
+Generation", eq. 5)::
+
+    q      = softmax(t / T)                         over the k entries
+    kd     = - sum_k q[k] log p[ids[k]]
+    hard   = label-smoothed negative log-likelihood of y
+    loss   = (1 - alpha) hard + alpha kd            summed over tokens
+
+The temperature is applied to the teacher alone and there is no T^2, as in the paper (footnote 8) and its code
+(``onmt/utils/loss.py``). ``kd_convention="hinton"`` is the usual other way: T on both sides, and T^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cmlm_kd.criteria.soft_target_fused import SoftTargetBlocks
+from cmlm_kd.criteria.teacher_distribution import TeacherDistribution, tail_index, teacher_distribution
+from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.errors import UserError
+from cmlm_kd.losses import (
+    SmoothingMode,
+    label_smoothed_nll,
+    log_mass_outside,
+    negative_log_likelihood,
+    smoothing_weights,
+    sparse_cross_entropy,
+    widen,
+)
+from cmlm_kd.projection import projected_loss
+from cmlm_kd.registry import kd_criteria
+from cmlm_kd.signals import SoftTargets
+
+
+@dataclass(frozen=True)
+class SoftTargetConfig:
+    """Settings of :class:`SoftTargetKD`; the defaults are the paper's for IWSLT14 De-En.
+
+    Raises:
+        UserError: for a value outside its range.
+    """
+
+    kd_alpha: float = field(default=0.5, metadata={"help": "weight of the KD term, in [0, 1]"})
+    kd_temperature: float = field(
+        default=10.0, metadata={"help": "temperature of the teacher's logits, above 0; see --kd-convention"}
+    )
+    kd_topk: int = field(
+        default=8, metadata={"help": "teacher entries a token to use, at most the store's k"}
+    )
+    kd_convention: Literal["teacher", "hinton"] = field(
+        default="teacher",
+        metadata={
+            "help": "teacher: temperature on the teacher only (the paper); hinton: on both sides, times T^2"
+        },
+    )
+    kd_tail: Literal["drop", "bucket"] = field(
+        default="drop",
+        metadata={
+            "help": "mass outside the top k; drop: renormalise over k (the paper); bucket: a (k+1)th class"
+        },
+    )
+    kd_report_kl: bool = field(
+        default=False, metadata={"help": "also log the forward KL divergence from teacher to student (kd_kl)"}
+    )
+    kd_implementation: Literal["auto", "fused", "dense"] = field(
+        default="auto",
+        metadata={
+            "help": "fused never holds the (tokens, vocabulary) matrix; auto: fused where the decoder allows"
+        },
+    )
+    label_smoothing: float = field(
+        default=0.1, metadata={"help": "epsilon of the hard term, in [0, 1); 0 means no smoothing"}
+    )
+    label_smoothing_mode: Literal["fairseq", "original"] = field(
+        default="fairseq",
+        metadata={
+            "help": "fairseq: as label_smoothed_cross_entropy; original: as the released C-MLM code, over V-2"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.kd_alpha <= 1.0, "--kd-alpha", self.kd_alpha, "in [0, 1]")
+        _require(0.0 < self.kd_temperature < float("inf"), "--kd-temperature", self.kd_temperature, "above 0")
+        _require(self.kd_topk >= 1, "--kd-topk", self.kd_topk, "at least 1")
+        _require(0.0 <= self.label_smoothing < 1.0, "--label-smoothing", self.label_smoothing, "in [0, 1)")
+
+    def signature(self) -> str:
+        """Return the criterion's part of a KD signature; more settings where not the default."""
+        named = {
+            "conv": "kd_convention",
+            "tail": "kd_tail",
+            "ls": "label_smoothing",
+            "ls_mode": "label_smoothing_mode",
+        }
+        parts = [f"kd:soft_target|k:{self.kd_topk}|T:{self.kd_temperature:g}|alpha:{self.kd_alpha:g}"]
+        for short, name in named.items():
+            if getattr(self, name) != getattr(type(self), name):
+                parts.append(f"{short}:{getattr(self, name)}")
+        return "|".join(parts)
+
+
+def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
+    if not fits:
+        raise UserError(f"soft_target_kd: {flag} must be {allowed}, got {value}")
+
+
+@dataclass(frozen=True)
+class TokenTerms:
+    """The parts of the loss a token, each ``(N,)`` in nats: NLL, label-smoothed NLL, KD (times T^2 if so
+    defined)."""
+
+    nll: Tensor
+    hard: Tensor
+    soft: Tensor
+
+    def select(self, rows: Tensor) -> TokenTerms:
+        """Return the terms of the tokens ``rows``."""
+        return TokenTerms(self.nll[rows], self.hard[rows], self.soft[rows])
+
+    def detach(self) -> TokenTerms:
+        """Return the terms without their history."""
+        return TokenTerms(self.nll.detach(), self.hard.detach(), self.soft.detach())
+
+
+def soft_target_terms(
+    logits: Tensor,
+    target: Tensor,
+    teacher: TeacherDistribution | None,
+    *,
+    epsilon: float,
+    mode: SmoothingMode,
+    temperature: float = 1.0,
+) -> TokenTerms:
+    """Return the terms of the loss, computed the plain way (the module docstring has the equation).
+
+    Args:
+        logits: ``(N, V)`` of the student, any float type; log-probabilities do as well.
+        target: ``(N,)`` gold entries.
+        teacher: the teacher's distribution at its own temperature, or None for hard labels alone.
+        epsilon: label smoothing.
+        mode: of label smoothing, see :func:`cmlm_kd.losses.smoothing_weights`.
+        temperature: of the student in the KD term, which is then multiplied by its square.
+    """
+    wide = widen(logits)  # (N, V)
+    log_probs = F.log_softmax(wide, -1)  # (N, V)
+    nll = negative_log_likelihood(log_probs, target)  # (N,)
+    hard = label_smoothed_nll(log_probs, target, epsilon, mode)  # (N,)
+    if teacher is None:
+        return TokenTerms(nll, hard, torch.zeros_like(nll))
+    tempered = log_probs if temperature == 1.0 else F.log_softmax(wide / temperature, -1)  # (N, V)
+    soft = sparse_cross_entropy(tempered, teacher.ids, teacher.probs)  # (N,)
+    if teacher.outside is not None:
+        soft = soft - teacher.outside * log_mass_outside(tempered, teacher.ids)
+    return TokenTerms(nll, hard, temperature**2 * soft)
+
+
+@kd_criteria.register("soft_target_kd", config=SoftTargetConfig)
+class SoftTargetKD(KDCriterion):
+    """Soft targets of a teacher beside label-smoothed hard labels, for translation; equation in the module
+    docstring.
+
+    Reads ``sample["target"]`` ``(B, T)`` and ``sample["teacher"]``, a :class:`cmlm_kd.signals.SoftTargets` in
+    batch form. Tokens whose ``valid`` is False have no teacher: they are trained on the hard term with weight
+    1.
+
+    Terms: ``nll_loss`` and ``hard_loss`` a target token, ``kd_loss`` (and ``kd_kl``) a token with a teacher.
+    Counts: ``kd_tokens``, and ``without_teacher`` in sentences. The validation loss is the plain NLL, so that
+    students with and without a teacher choose their checkpoints by the same quantity.
+
+    Relation: with alpha 0 it is fairseq's ``label_smoothed_cross_entropy``.
+    """
+
+    config: SoftTargetConfig
+    terms_in_nats = frozenset({"nll_loss", "hard_loss", "kd_loss", "kd_kl"})
+
+    def wants_features(self, obstacle: str | None) -> bool:
+        """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
+        if self.config.kd_implementation == "fused" and obstacle is not None:
+            raise UserError(
+                f"soft_target_kd: --kd-implementation fused does not work here: {obstacle}; "
+                "use --kd-implementation auto or dense"
+            )
+        return self.config.kd_implementation != "dense" and obstacle is None
+
+    def check_teacher(self, k: int, tail_temperatures: Sequence[float]) -> None:
+        """Refuse a store with fewer than ``kd_topk`` entries, or without the tail that ``kd_tail`` needs."""
+        config = self.config
+        if config.kd_topk > k:
+            raise UserError(
+                f"soft_target_kd: --kd-topk is {config.kd_topk}, but the store has k = {k} entries a token; "
+                f"pass --kd-topk {k} or less, or run 'cmlm-kd dump' with a larger k"
+            )
+        if config.kd_tail == "bucket" and tail_index(config.kd_temperature, tail_temperatures) is None:
+            available = ", ".join(f"{value:g}" for value in tail_temperatures) or "none"
+            raise UserError(
+                f"soft_target_kd: --kd-tail bucket needs the teacher's tail at --kd-temperature "
+                f"{config.kd_temperature:g}; the store has it at: {available}; "
+                "use one of these temperatures, or run 'cmlm-kd dump' again with this one"
+            )
+
+    def training_loss(
+        self, student: StudentOutput, target: Tensor, teacher: SoftTargets | None
+    ) -> CriterionOutput:
+        """Return the loss summed over target tokens.
+
+        Raises:
+            UserError: if there is no teacher (unless alpha is 0) or it cannot serve, see
+                :meth:`check_teacher`.
+        """
+        config = self.config
+        if teacher is None and config.kd_alpha > 0.0:
+            raise UserError(
+                "soft_target_kd: the training batch carries no teacher; train with "
+                "--task translation_kd --soft-targets STORE, or without a teacher by --kd-alpha 0"
+            )
+        batch = _TargetTokens(student, target, self.padding_idx)
+        valid = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
+        distribution = None
+        if teacher is not None:
+            self.check_teacher(teacher.ids.size(-1), teacher.tail_temperatures)
+            valid = teacher.valid & target.ne(self.padding_idx)  # (B, T)
+            bucket = config.kd_tail == "bucket"
+            if bucket and config.kd_topk >= student.vocabulary:
+                raise UserError(
+                    f"soft_target_kd: --kd-tail bucket with --kd-topk {config.kd_topk} leaves nothing outside a "
+                    f"vocabulary of {student.vocabulary}; pass a smaller --kd-topk or --kd-tail drop"
+                )
+            distribution = teacher_distribution(
+                teacher.flatten(), config.kd_topk, config.kd_temperature, bucket=bucket, dtype=batch.dtype
+            )
+        hard_weight = 1.0 - config.kd_alpha * valid.flatten().to(batch.dtype)  # (B*T,)
+        loss, terms = self._loss(student, batch, distribution, hard_weight, config.label_smoothing)
+        kd_tokens = valid.sum()
+        named = {
+            "nll_loss": Term(terms.nll.sum(), batch.count),
+            "hard_loss": Term(terms.hard.sum(), batch.count),
+            "kd_loss": Term(terms.soft.sum(), kd_tokens),
+        }
+        if config.kd_report_kl and distribution is not None:
+            scale = self._student_temperature() ** 2
+            divergence = terms.soft / scale - distribution[batch.rows].entropy()  # (N,)
+            named["kd_kl"] = Term(divergence.sum(), kd_tokens)
+        without_teacher = (target.ne(self.padding_idx).any(1) & ~valid.any(1)).sum()
+        return CriterionOutput(loss, named, {"kd_tokens": kd_tokens, "without_teacher": without_teacher})
+
+    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+        """Return the plain negative log-likelihood, summed over target tokens."""
+        batch = _TargetTokens(student, target, self.padding_idx)
+        ones = torch.ones_like(batch.gold, dtype=batch.dtype)  # (B*T,)
+        loss, terms = self._loss(student, batch, None, ones, epsilon=0.0)
+        return CriterionOutput(loss, {"nll_loss": Term(terms.nll.sum(), batch.count)})
+
+    def _student_temperature(self) -> float:
+        return self.config.kd_temperature if self.config.kd_convention == "hinton" else 1.0
+
+    def _loss(
+        self,
+        student: StudentOutput,
+        batch: _TargetTokens,
+        teacher: TeacherDistribution | None,
+        hard_weight: Tensor,
+        epsilon: float,
+    ) -> tuple[Tensor, TokenTerms]:
+        """Return the summed loss and the detached terms of the ``N`` tokens that count."""
+        mode, temperature, rows = self.config.label_smoothing_mode, self._student_temperature(), batch.rows
+        if student.logits is not None:
+            logits = student.logits.flatten(0, 1)  # (B*T, V)
+            terms = soft_target_terms(
+                logits, batch.gold, teacher, epsilon=epsilon, mode=mode, temperature=temperature
+            ).select(rows)
+            weight = hard_weight[rows]  # (N,)
+            loss = (weight * terms.hard + (1.0 - weight) * terms.soft).sum()
+            return loss, terms.detach()
+        features, output_weight = student.projection()
+        vocabulary = output_weight.size(0)
+        blocks = SoftTargetBlocks(
+            batch.gold[rows],
+            None if teacher is None else teacher[rows],
+            hard_weight[rows],
+            smoothing_weights(epsilon, vocabulary, mode),
+            vocabulary,
+            temperature,
+        )
+        loss = projected_loss(features.flatten(0, 1)[rows], output_weight, student.bias, blocks)
+        return loss, TokenTerms(blocks.nll, blocks.hard, blocks.soft)
+
+
+class _TargetTokens:
+    """The target tokens of a batch, and which of them count.
+
+    Attributes:
+        gold: ``(B*T,)``, padding included.
+        rows: ``(N,)``, positions in ``gold`` of the tokens that are not padding.
+        count: N, as a tensor.
+        dtype: of losses: float32, or float64 for a student in float64.
+    """
+
+    def __init__(self, student: StudentOutput, target: Tensor, padding_idx: int) -> None:
+        self.gold = target.flatten()
+        self.rows = self.gold.ne(padding_idx).nonzero().squeeze(1)
+        self.count = self.gold.new_tensor(self.rows.numel())
+        self.dtype = torch.promote_types(student.dtype, torch.float32)

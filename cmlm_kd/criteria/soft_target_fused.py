@@ -1,0 +1,175 @@
+"""The loss of ``soft_target_kd`` on blocks of logits, for :func:`cmlm_kd.projection.projected_loss`.
+
+The loss is linear in log-probabilities: weights on the gold entry and on the teacher's k entries, one small
+weight on every entry (label smoothing) and, with the tail as a class, one on the log of the mass outside the
+k entries. With ``c`` the sum of all weights, its gradient with respect to the logits is ``c softmax(z)`` less
+the weights, so a block needs its softmax, which overwrites the logits, and a handful of numbers a token.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cmlm_kd.criteria.teacher_distribution import TeacherDistribution
+from cmlm_kd.losses import repeats, softmax_in_place
+
+
+@dataclass
+class WeightedEntries:
+    """Weights on log-probabilities, token by token, and what the student says there.
+
+    Attributes:
+        ids: ``(N, m)`` int64.
+        weights: ``(N, m)``.
+        uniform: ``(N, 1)``, weight on every entry of the vocabulary, or None.
+        outside: ``(N, 1)``, weight on the log of the mass outside the entries ``ids[:, first:]``, or None.
+        first: where those entries begin.
+        mass: ``(N, 1)``, the sum of all weights; None says that it is 1 for every token.
+    """
+
+    ids: Tensor
+    weights: Tensor
+    uniform: Tensor | None = None
+    outside: Tensor | None = None
+    first: int = 0
+    mass: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        tokens = self.weights.size(0)
+        self.log_probs = torch.zeros_like(self.weights)  # (N, m), filled in block by block
+        self.log_probs_sum = self.weights.new_zeros(tokens)  # (N,), over the vocabulary
+        self.log_outside = self.weights.new_zeros(tokens, 1)  # (N, 1)
+
+    def consume(self, logits: Tensor, rows: slice, gradient: bool) -> None:
+        """Note what the logits ``(n, V)`` of some tokens say; overwrite them with the gradient if wanted."""
+        ids = self.ids[rows]  # (n, m)
+        entries = logits.gather(1, ids)  # (n, m)
+        if self.uniform is not None:
+            self.log_probs_sum[rows] = logits.sum(1)
+        if self.outside is None:
+            normaliser = softmax_in_place(logits)  # (n, 1)
+            if gradient and self.mass is not None:
+                logits.mul_(self.mass[rows])
+        else:
+            normaliser = self._consume_with_outside(logits, entries, ids, rows, gradient)
+        torch.sub(entries, normaliser, out=self.log_probs[rows])
+        if self.uniform is not None:
+            self.log_probs_sum[rows] -= logits.size(1) * normaliser.squeeze(1)
+            if gradient:
+                logits.sub_(self.uniform[rows])
+        if gradient:
+            logits.scatter_add_(1, ids, self.weights[rows].neg())
+
+    def _consume_with_outside(
+        self, logits: Tensor, entries: Tensor, ids: Tensor, rows: slice, gradient: bool
+    ) -> Tensor:
+        """The softmax part of :meth:`consume` where the mass outside the k entries counts; return the
+        normaliser.
+
+        The mass outside is added up over the entries outside. One less the mass inside would be all rounding
+        error for a student that is sure.
+        """
+        assert self.outside is not None
+        ids, inside = ids[:, self.first :], entries[:, self.first :]  # (n, k)
+        logits.scatter_(1, ids, float("-inf"))
+        outside = softmax_in_place(logits)  # (n, 1); logits now hold p / mass outside, 0 inside
+        distinct = inside.masked_fill(repeats(ids), float("-inf"))  # (n, k)
+        normaliser = torch.logaddexp(outside, distinct.logsumexp(1, keepdim=True))  # (n, 1)
+        log_mass = torch.sub(outside, normaliser, out=self.log_outside[rows])  # (n, 1)
+        if gradient:
+            mass = torch.ones_like(normaliser) if self.mass is None else self.mass[rows]  # (n, 1)
+            logits.mul_(mass * log_mass.exp() - self.outside[rows])
+            logits.scatter_(1, ids, mass * (inside - normaliser).exp())
+        return normaliser
+
+
+class SoftTargetBlocks:
+    """``soft_target_kd`` as a :class:`cmlm_kd.projection.BlockLoss`, with the terms of each token.
+
+    Args:
+        target: ``(N,)`` gold entries, no padding.
+        teacher: what to train against, or None for hard labels alone.
+        hard_weight: ``(N,)`` in [0, 1], weight of each token's hard term; the KD term has the rest.
+        smoothing: weights of the gold entry and of every entry, see :func:`cmlm_kd.losses.smoothing_weights`.
+        vocabulary: number of entries ``V``.
+        temperature: T of the student in the KD term, which is then multiplied by T^2; 1 in the paper's
+            convention.
+    """
+
+    def __init__(
+        self,
+        target: Tensor,
+        teacher: TeacherDistribution | None,
+        hard_weight: Tensor,
+        smoothing: tuple[float, float],
+        vocabulary: int,
+        temperature: float = 1.0,
+    ) -> None:
+        self._teacher, self._temperature = teacher, temperature
+        self._hard_weight = hard_weight  # (N,)
+        self._gold, self._uniform = smoothing
+        smoothing_mass = self._gold + vocabulary * self._uniform  # 1, but for the released code's smoothing
+        hard_mass = smoothing_mass * hard_weight  # (N,)
+        ids = target.unsqueeze(1)  # (N, 1)
+        weights = (self._gold * hard_weight).unsqueeze(1)  # (N, 1)
+        uniform = (self._uniform * hard_weight).unsqueeze(1) if self._uniform else None  # (N, 1)
+        self._tempered: WeightedEntries | None = None
+        if teacher is None:
+            self._entries = WeightedEntries(ids, weights, uniform, mass=hard_mass.unsqueeze(1))
+            return
+        soft_weight = temperature**2 * (1.0 - hard_weight)  # (N,)
+        on_teacher = soft_weight.unsqueeze(1) * teacher.probs  # (N, k)
+        outside = None if teacher.outside is None else (soft_weight * teacher.outside).unsqueeze(1)  # (N, 1)
+        if temperature == 1.0:  # one softmax serves both terms
+            balanced = math.isclose(smoothing_mass, 1.0, rel_tol=1e-9)
+            self._entries = WeightedEntries(
+                torch.cat((ids, teacher.ids), 1),  # (N, 1+k)
+                torch.cat((weights, on_teacher), 1),  # (N, 1+k)
+                uniform,
+                outside,
+                first=1,
+                mass=None if balanced else (hard_mass + soft_weight).unsqueeze(1),
+            )
+        else:
+            self._entries = WeightedEntries(ids, weights, uniform, mass=hard_mass.unsqueeze(1))
+            self._tempered = WeightedEntries(
+                teacher.ids, on_teacher, outside=outside, mass=soft_weight.unsqueeze(1)
+            )
+
+    def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
+        """Note the log-probabilities of a block; turn its logits ``(n, V)`` into the gradient if wanted."""
+        tempered = None if self._tempered is None else logits / self._temperature  # (n, V)
+        self._entries.consume(logits, rows, gradient)
+        if self._tempered is not None and tempered is not None:
+            self._tempered.consume(tempered, rows, gradient)
+            if gradient:
+                logits.add_(tempered, alpha=1.0 / self._temperature)
+
+    def total(self) -> Tensor:
+        """Return the loss, summed over tokens."""
+        return (self._hard_weight * self.hard + (1.0 - self._hard_weight) * self.soft).sum()
+
+    @property
+    def nll(self) -> Tensor:
+        """Negative log-likelihood of the gold entry, ``(N,)``."""
+        return -self._entries.log_probs[:, 0]
+
+    @property
+    def hard(self) -> Tensor:
+        """Label-smoothed negative log-likelihood, ``(N,)``."""
+        return self._gold * self.nll - self._uniform * self._entries.log_probs_sum
+
+    @property
+    def soft(self) -> Tensor:
+        """Cross entropy with the teacher's distribution, times T^2; 0 without a teacher, ``(N,)``."""
+        if self._teacher is None:
+            return torch.zeros_like(self._hard_weight)
+        entries = self._entries if self._tempered is None else self._tempered
+        soft = -(self._teacher.probs * entries.log_probs[:, entries.first :]).sum(1)  # (N,)
+        if self._teacher.outside is not None:
+            soft -= self._teacher.outside * entries.log_outside.squeeze(1)
+        return self._temperature**2 * soft

@@ -1,0 +1,88 @@
+"""The few shared pieces of loss, as pure functions with every reduction spelled out.
+
+All of them map tokens to tokens: they sum over the vocabulary, never over tokens, and never divide. Whoever
+calls them sums over the tokens that count and says what divides the sum.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+SmoothingMode = Literal["fairseq", "original"]
+
+
+def widen(values: Tensor) -> Tensor:
+    """Return half-precision values as float32, wider ones unchanged: no loss is computed in half."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
+def smoothing_weights(epsilon: float, vocabulary: int, mode: SmoothingMode) -> tuple[float, float]:
+    """Return what label smoothing puts on the gold entry and on each entry of the vocabulary, gold included.
+
+    Args:
+        epsilon: label smoothing in [0, 1).
+        vocabulary: number of entries ``V``.
+        mode: ``"fairseq"`` spreads epsilon over the V-1 other entries: the weights sum to 1. ``"original"``
+            is the released C-MLM code (``onmt/utils/loss.py``), which divides by V-2 and still sums over all
+            V: the weights sum to ``1 + 2 * epsilon / (V - 2)``.
+    """
+    if mode == "fairseq":
+        uniform = epsilon / (vocabulary - 1)
+        return 1.0 - epsilon - uniform, uniform
+    return 1.0 - epsilon, epsilon / (vocabulary - 2)
+
+
+def negative_log_likelihood(log_probs: Tensor, target: Tensor) -> Tensor:
+    """Return ``-log p[y]`` a token: ``log_probs (N, V)``, ``target (N,)`` -> ``(N,)``."""
+    return -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+
+
+def label_smoothed_nll(log_probs: Tensor, target: Tensor, epsilon: float, mode: SmoothingMode) -> Tensor:
+    """Return the label-smoothed negative log-likelihood a token, ``(N,)``; see :func:`smoothing_weights`."""
+    gold, uniform = smoothing_weights(epsilon, log_probs.size(-1), mode)
+    nll = negative_log_likelihood(log_probs, target)  # (N,)
+    if epsilon == 0.0:
+        return nll
+    return gold * nll - uniform * log_probs.sum(-1)
+
+
+def sparse_cross_entropy(log_probs: Tensor, ids: Tensor, probs: Tensor) -> Tensor:
+    """Return ``-sum_k probs[k] * log_probs[ids[k]]`` a token, summed over k and never divided.
+
+    Args:
+        log_probs: ``(N, V)``, the student's log-probabilities over the full vocabulary.
+        ids: ``(N, k)`` int64; an entry that comes twice counts twice.
+        probs: ``(N, k)``, the teacher's probabilities of these entries.
+    """
+    return -(probs * log_probs.gather(-1, ids)).sum(-1)
+
+
+def log_mass_outside(log_probs: Tensor, ids: Tensor) -> Tensor:
+    """Return the log of the mass of everything not in ``ids (N, k)``: ``(N,)``, exact where it is tiny."""
+    return log_probs.scatter(-1, ids, float("-inf")).logsumexp(-1)
+
+
+def entropy(probs: Tensor) -> Tensor:
+    """Return ``-sum_k p[k] log p[k]`` in nats a token, with 0 log 0 = 0: ``(N, k)`` -> ``(N,)``."""
+    total: Tensor = torch.special.entr(probs).sum(-1)
+    return total
+
+
+def repeats(ids: Tensor) -> Tensor:
+    """Return ``(N, k)`` bool: True where an entry of a row has come before in that row."""
+    same = ids.unsqueeze(-1) == ids.unsqueeze(-2)  # (N, k, k)
+    return same.tril(diagonal=-1).any(-1)
+
+
+def softmax_in_place(logits: Tensor) -> Tensor:
+    """Overwrite ``logits (N, V)`` with their softmax and return the log-normaliser, ``(N, 1)``.
+
+    No temporary of size (N, V) is made. The largest probability is 1 / sum(exp(z - max z)), so that the
+    normaliser needs no exponentials of its own and cannot overflow.
+    """
+    largest = logits.amax(-1, keepdim=True)  # (N, 1)
+    torch.softmax(logits, -1, out=logits)
+    return largest - logits.amax(-1, keepdim=True).log_()
