@@ -69,6 +69,13 @@ class ConcatenatedStores:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def __str__(self) -> str:
+        described = [
+            "hard labels" if part.store is None else f"store {part.store.signature} {part.store.path}"
+            for part in self.parts
+        ]
+        return f"{', '.join(described)}, k {self.k}"
+
     def __reduce__(self) -> tuple[Callable[..., ConcatenatedStores], tuple[tuple[Part, ...]]]:
         return ConcatenatedStores, (self.parts,)
 

@@ -27,8 +27,22 @@ class Corpus:
     target_lengths: NDArray[Any]
 
     @classmethod
-    def of_databin(cls, data: Path | str, split: str, source_language: str, target_language: str) -> Corpus:
+    def of_databin(
+        cls,
+        data: Path | str,
+        split: str,
+        source_language: str,
+        target_language: str,
+        dictionary: Path | None = None,
+    ) -> Corpus:
         """Read one split of a data-bin, whichever direction its file names give.
+
+        Args:
+            data: the directory.
+            split: such as ``train``.
+            source_language: suffix of the source files.
+            target_language: suffix of the target files.
+            dictionary: the target dictionary, where it is not the directory's own.
 
         Raises:
             UserError: the split is not there, or is damaged.
@@ -42,8 +56,8 @@ class Corpus:
             )
         source = Databin.open(data / f"{split}.{pair}.{source_language}")
         target = Databin.open(data / f"{split}.{pair}.{target_language}")
-        dictionary = dictionary_hash(data / f"dict.{target_language}.txt")
-        return cls(corpus_hash(source, target), dictionary, target.sizes)
+        dictionary = dictionary or data / f"dict.{target_language}.txt"
+        return cls(corpus_hash(source, target), dictionary_hash(dictionary), target.sizes)
 
 
 def infer_languages(data: Path | str, split: str) -> tuple[str, str]:
