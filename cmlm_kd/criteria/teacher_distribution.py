@@ -50,7 +50,7 @@ def tail_index(temperature: float, available: Sequence[float]) -> int | None:
 def teacher_distribution(
     teacher: SoftTargets, k: int, temperature: float, *, bucket: bool, dtype: torch.dtype
 ) -> TeacherDistribution:
-    """Return ``softmax(t / T)`` over the teacher's k best entries, on request with the tail as a class of its own.
+    """Return ``softmax(t / T)`` over the teacher's k best entries and, on request, the tail.
 
     Args:
         teacher: soft targets of ``N`` tokens (:meth:`SoftTargets.flatten`) with at least k entries each.

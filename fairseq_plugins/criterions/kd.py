@@ -1,0 +1,160 @@
+"""Every registered KD criterion as a fairseq criterion: ``--criterion NAME`` with its config's fields as
+flags."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import ClassVar
+
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass.constants import DDP_BACKEND_CHOICES
+from fairseq.distributed.utils import get_data_parallel_world_size
+from fairseq.logging import metrics
+from omegaconf import II
+
+import cmlm_kd.criteria.soft_target  # noqa: F401 - registers itself
+from cmlm_kd.criterion import KDCriterion, StudentOutput
+from cmlm_kd.errors import UserError
+from cmlm_kd.registry import Entry, kd_criteria
+from cmlm_kd.signals import SoftTargets
+from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
+from fairseq_plugins.output_layer import features_instead_of_logits, find_projection
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_OF_FAIRSEQ = {
+    "sentence_avg": (bool, II("optimization.sentence_avg")),
+    "ddp_backend": (DDP_BACKEND_CHOICES, II("distributed_training.ddp_backend")),
+    "find_unused_parameters": (bool, II("distributed_training.find_unused_parameters")),
+}
+
+
+class KDFairseqCriterion(FairseqCriterion):
+    """Adapter between a :class:`cmlm_kd.criterion.KDCriterion` and fairseq's trainer.
+
+    The loss is the criterion's sum; ``sample_size`` is the number of target tokens, or of sentences with
+    ``--sentence-avg``. Batches without a teacher and models in evaluation get the criterion's validation
+    loss.
+    """
+
+    entry: ClassVar[Entry[KDCriterion]]
+
+    def __init__(self, cfg, task):
+        super().__init__(task)
+        self.criterion = self.entry.cls(plain_config(self.entry.config, cfg), self.padding_idx)
+        self.sentence_avg = cfg.sentence_avg
+        self.sharded = str(cfg.ddp_backend) == "fully_sharded"
+        self._announced = False
+        self._refuse_unused_parameters(str(cfg.ddp_backend), cfg.find_unused_parameters)
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add the flags of the config, none of which may hide another's."""
+        refuse_collisions(parser, cls.entry.config, cls.entry.name)
+        super().add_args(parser)
+
+    def _refuse_unused_parameters(self, backend: str, find_unused: bool) -> None:
+        # DDP would take the output layer, used after the model's forward, for unused and fail in the
+        # backward.
+        concerned = find_unused and backend in ("c10d", "pytorch_ddp") and get_data_parallel_world_size() > 1
+        if concerned and self.criterion.wants_features(None):
+            raise UserError(
+                f"{self.entry.name}: --find-unused-parameters with --ddp-backend {backend} does not go "
+                "together with the fused loss, which uses the output layer outside of the model's forward; "
+                "drop the flag, or pass --ddp-backend legacy_ddp or --kd-implementation dense"
+            )
+
+    def forward(self, model, sample, reduce=True):
+        """Return the summed loss, the sample size and what is logged."""
+        student = self._student_output(model, sample)
+        target = sample["target"]  # (B, T)
+        if model.training:
+            teacher = sample.get("teacher")
+            signal = None if teacher is None else SoftTargets.from_batch(teacher)
+            output = self.criterion.training_loss(student, target, signal)
+        else:
+            output = self.criterion.validation_loss(student, target)
+        sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
+        logged = {
+            "loss": output.loss.detach(),
+            "ntokens": sample["ntokens"],
+            "nsentences": target.size(0),
+            "sample_size": sample_size,
+        }
+        for name, term in output.terms.items():
+            logged[f"term:{name}"], logged[f"count:{name}"] = term.total, term.count
+        for name, count in output.counts.items():
+            logged[f"sum:{name}"] = count
+        return output.loss, sample_size, logged
+
+    def _student_output(self, model, sample) -> StudentOutput:
+        """Run the model once, for hidden states if the criterion wants them and the decoder can."""
+        projection = "parameters are sharded over processes" if self.sharded else find_projection(model)
+        obstacle = projection if isinstance(projection, str) else None
+        fused = self.criterion.wants_features(obstacle)
+        if not self._announced:
+            reason = f" ({obstacle})" if obstacle else ""
+            logger.info("%s: %s loss%s", self.entry.name, "fused" if fused else "dense", reason)
+            self._announced = True
+        if fused:
+            with features_instead_of_logits(model.decoder) as stand_in:
+                output = model(**sample["net_input"])
+            if stand_in.asked:
+                return StudentOutput(features=output[0], weight=projection.weight, bias=projection.bias)
+        else:
+            output = model(**sample["net_input"])
+        if getattr(getattr(model, "decoder", None), "adaptive_softmax", None) is not None:
+            return StudentOutput(logits=model.get_normalized_probs(output, log_probs=True, sample=sample))
+        return StudentOutput(logits=output[0])
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs):
+        """Log the loss and every term, log-likelihoods in base 2, and perplexity."""
+        total = _Totals(logging_outputs)
+        size = total["sample_size"]
+        metrics.log_scalar("loss", total["loss"] / size / math.log(2), size, round=3)
+        for name in total.names("term:"):
+            count = total[f"count:{name}"]
+            if count > 0:
+                base = math.log(2) if name in cls.entry.cls.terms_in_nats else 1.0
+                metrics.log_scalar(name, total[f"term:{name}"] / count / base, count, round=3)
+        for name in total.names("sum:"):
+            metrics.log_scalar_sum(name, utils.item(total[f"sum:{name}"]))
+        if total["count:nll_loss"] > 0:
+            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        """Everything logged is a sum or a count."""
+        return True
+
+
+class _Totals:
+    """Logging outputs added up over workers."""
+
+    def __init__(self, logging_outputs) -> None:
+        self._outputs = logging_outputs
+
+    def __getitem__(self, key: str):
+        return sum(output.get(key, 0) for output in self._outputs)
+
+    def names(self, prefix: str) -> list[str]:
+        """Return what follows ``prefix`` in the keys that have it."""
+        keys = {key for output in self._outputs for key in output if key.startswith(prefix)}
+        return sorted(key[len(prefix) :] for key in keys)
+
+
+def register_with_fairseq(entry: Entry[KDCriterion]) -> None:
+    """Make ``--criterion entry.name`` exist. Resuming compares class names, so adapters keep them."""
+    config = fairseq_dataclass(entry.config, entry.name, SETTINGS_OF_FAIRSEQ)
+    adapter = type(
+        entry.cls.__name__,
+        (KDFairseqCriterion,),
+        {"entry": entry, "__module__": __name__, "__doc__": entry.cls.__doc__},
+    )
+    register_criterion(entry.name, dataclass=config)(adapter)
+
+
+kd_criteria.subscribe(register_with_fairseq)
