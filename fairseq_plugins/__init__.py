@@ -1,17 +1,21 @@
 """The fairseq plug-in of cmlm-kd: ``fairseq-train --user-dir fairseq_plugins``.
 
-fairseq imports ``tasks`` and ``models`` of a user directory by itself; everything else that registers something is
-imported here.
+Importing this package registers everything: fairseq imports only ``tasks`` and ``models`` of a user directory
+by itself, and nothing of a package that somebody else's user directory imports.
 """
 
-import argparse
+import importlib
+import pkgutil
 
 import torch
 
-# fairseq's checkpoints carry an argparse.Namespace, which torch's safe loading (the default since 2.6) refuses.
-# Allowing this one harmless class keeps safe loading on.
-torch.serialization.add_safe_globals([argparse.Namespace])
+from cmlm_kd.checkpoints import SAFE_GLOBALS
 
-from fairseq_plugins import criterions, data  # noqa: E402
+# torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors; allowing
+# these harmless classes keeps it on.
+torch.serialization.add_safe_globals(SAFE_GLOBALS)
 
-__all__ = ["criterions", "data"]
+for _room in ("criterions", "optim", "models", "tasks"):
+    _package = importlib.import_module(f"{__name__}.{_room}")
+    for _module in pkgutil.iter_modules(_package.__path__):
+        importlib.import_module(f"{_package.__name__}.{_module.name}")

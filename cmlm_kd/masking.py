@@ -1,0 +1,59 @@
+"""Which target positions a conditional masked language model has to predict.
+
+Positions count the target's pieces and its EOS: a target of ``L`` positions has ``L - 1`` pieces.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MASK_PROBABILITY = 0.15
+"""Chen et al. (2020), section 3.1, as in BERT."""
+
+COVER_STRIDE = 7
+"""Chen et al. (2020), appendix A: 1 / 7 of the positions a pass, close to 15 %."""
+
+
+def random_mask(length: int, generator: np.random.Generator, probability: float = MASK_PROBABILITY) -> NDArray[np.bool_]:
+    """Draw the positions to mask in training, at least one.
+
+    Every position, EOS included, is masked with ``probability`` independently; an empty draw is thrown away and drawn
+    again, as the released code does (``cmlm/data.py: convert_example_to_features``).
+
+    Args:
+        length: positions of the target, EOS included; at least 1.
+        generator: source of randomness.
+        probability: in (0, 1].
+
+    Returns:
+        ``(length,)`` bool, True where the input is ``[MASK]``.
+    """
+    while True:
+        mask = generator.random(length) < probability  # (length,)
+        if mask.any():
+            return mask
+
+
+def sentence_generator(seed: int, epoch: int, row: int) -> np.random.Generator:
+    """Return a generator that depends on nothing but its arguments, so batches and workers do not change a draw."""
+    return np.random.default_rng((seed, epoch, row))
+
+
+def cover_passes(length: int, stride: int = COVER_STRIDE) -> int:
+    """Return how many passes cover a target of ``length`` positions: ``stride``, or fewer for shorter targets."""
+    return min(length, stride)
+
+
+def cover_mask(length: int, index: int, stride: int = COVER_STRIDE) -> NDArray[np.bool_]:
+    """Return the positions that pass ``index`` masks: ``index``, ``index + stride``, ``index + 2 * stride``, ...
+
+    Over ``cover_passes(length, stride)`` passes every position is masked exactly once (released code:
+    ``dump_teacher_hiddens.py: convert_example``).
+
+    Returns:
+        ``(length,)`` bool.
+    """
+    mask = np.zeros(length, np.bool_)  # (length,)
+    mask[index::stride] = True
+    return mask

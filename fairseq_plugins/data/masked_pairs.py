@@ -1,0 +1,100 @@
+"""Masked pairs for fine-tuning a teacher, as a fairseq dataset."""
+
+import logging
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+
+from cmlm_kd.databin import Databin
+from cmlm_kd.masking import random_mask, sentence_generator
+from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
+
+logger = logging.getLogger(__name__)
+
+
+class MaskedPairDataset(FairseqDataset):
+    """Pairs whose target positions are masked anew each epoch, or once and for all (validation).
+
+    A draw depends on seed, epoch and row only: neither batches nor workers nor a resume change it. Pairs longer than
+    the teacher's positions are left out and counted.
+    """
+
+    def __init__(
+        self,
+        source: Databin,
+        target: Databin,
+        pair_format: PairFormat,
+        max_positions: int,
+        *,
+        seed: int,
+        mask_probability: float,
+        fixed_masks: bool,
+    ) -> None:
+        self.source, self.target, self.pair_format = source, target, pair_format
+        self.seed, self.mask_probability, self.fixed_masks = seed, mask_probability, fixed_masks
+        self.epoch = 1
+        self.sizes = pair_format.lengths(source.sizes, target.sizes)  # (rows,)
+        self.kept = np.flatnonzero(self.sizes <= max_positions)
+        if len(self.kept) < len(self.sizes):
+            logger.warning(
+                "%d of %d pairs exceed the teacher's %d positions and are left out of its training",
+                len(self.sizes) - len(self.kept),
+                len(self.sizes),
+                max_positions,
+            )
+
+    def __getitem__(self, index):
+        row = int(index)
+        mask_epoch = 0 if self.fixed_masks else self.epoch
+        generator = sentence_generator(self.seed, mask_epoch, row)
+        target = self.target[row]
+        return row, self.source[row], target, random_mask(len(target), generator, self.mask_probability)
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def collater(self, samples):
+        """Frame the pairs of a batch; ``{}`` for an empty one."""
+        if not samples:
+            return {}
+        rows, sources, targets, masks = zip(*samples, strict=True)
+        batch = frame_pairs(sources, targets, masks, self.pair_format)
+        return {
+            "id": torch.tensor(rows),
+            "nsentences": len(rows),
+            "ntokens": int(batch.attention_mask.sum()),
+            "net_input": {
+                "input_ids": batch.input_ids,
+                "attention_mask": batch.attention_mask,
+                "token_type_ids": batch.token_type_ids,
+                "masked_index": batch.masked_index,
+            },
+            "target": batch.labels,
+        }
+
+    def num_tokens(self, index):
+        """Return the teacher's positions for a pair."""
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices):
+        """Return the teacher's positions for several pairs."""
+        return self.sizes[indices]
+
+    def size(self, index):
+        """Return what ``--max-positions`` compares."""
+        return int(self.sizes[index])
+
+    def ordered_indices(self):
+        """Order by length, ties at random, so that batches hold little padding."""
+        order = np.random.permutation(self.kept)
+        return order[np.argsort(self.sizes[order], kind="mergesort")]
+
+    def set_epoch(self, epoch):
+        """Draw other masks from now on."""
+        self.epoch = epoch
+
+    @property
+    def supports_prefetch(self):
+        """Rows are memory-mapped: there is nothing to fetch ahead."""
+        return False

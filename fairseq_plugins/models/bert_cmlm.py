@@ -1,0 +1,56 @@
+"""``--arch bert_cmlm``: a Hugging Face encoder with an output layer over the student's vocabulary."""
+
+from dataclasses import dataclass, field
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.prepare import tokenizer_hash
+from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
+from cmlm_kd.teachers.pairs import PairBatch
+from cmlm_kd.teachers.positions import usable_positions
+from cmlm_kd.tokenizers import PieceTokenizer
+
+
+@dataclass
+class BertCMLMConfig(FairseqDataclass):
+    """Flags of ``--arch bert_cmlm``."""
+
+    bert: str = field(
+        default="", metadata={"help": "Hugging Face directory or hub name; default: the teacher the data were prepared with"}
+    )
+    dropout: float = field(default=0.1, metadata={"help": "dropout everywhere in the encoder, in [0, 1)"})
+
+
+@register_model("bert_cmlm", dataclass=BertCMLMConfig)
+class BertCMLM(BaseFairseqModel):
+    """Adapter of :class:`cmlm_kd.teachers.cmlm.ConditionalMaskedLM`."""
+
+    def __init__(self, teacher):
+        super().__init__()
+        self.teacher = teacher
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        """Start from a pre-trained encoder whose tokenizer is that of the data."""
+        if not 0 <= cfg.dropout < 1:
+            raise UserError(f"bert_cmlm: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        prepared = task.prepared
+        name = cfg.bert or prepared.manifest["teacher"]
+        if tokenizer_hash(PieceTokenizer.from_pretrained(name)) != prepared.manifest["tokenizer"]["hash"]:
+            raise UserError(
+                f"bert_cmlm: the tokenizer of {name!r} is not the one {prepared.path} was prepared with "
+                f"({prepared.manifest['teacher']!r}); prepare the data with this teacher"
+            )
+        teacher = ConditionalMaskedLM.from_pretrained(name, prepared.pair_format.target_ids)
+        teacher.set_dropout(cfg.dropout)
+        return cls(teacher)
+
+    def forward(self, input_ids, attention_mask, token_type_ids, masked_index):
+        """Return logits at the masked positions, ``(M, V)``."""
+        return self.teacher(PairBatch(input_ids, attention_mask, token_type_ids, masked_index, masked_index))
+
+    def max_positions(self):
+        """Return how long a framed pair may be."""
+        return usable_positions(self.teacher.encoder.config)

@@ -1,0 +1,93 @@
+"""``--task cmlm``: fine-tune BERT as a conditional masked language model on pairs."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Optional
+
+from fairseq import utils
+from fairseq.data import Dictionary
+from fairseq.dataclass import FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.masking import MASK_PROBABILITY
+from fairseq_plugins.data.masked_pairs import MaskedPairDataset
+from fairseq_plugins.data.prepared import PreparedData
+from fairseq_plugins.tasks.autocast import AutocastMixin
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class CMLMTaskConfig(FairseqDataclass):
+    """Flags of ``--task cmlm``."""
+
+    data: str = field(default=MISSING, metadata={"help": "data-bin written by 'cmlm-kd prepare' (A:B shards by epoch)"})
+    source_lang: Optional[str] = field(default=None, metadata={"help": "source language, as prepared", "argparse_alias": "-s"})
+    target_lang: Optional[str] = field(default=None, metadata={"help": "target language, as prepared", "argparse_alias": "-t"})
+    mask_probability: float = field(
+        default=MASK_PROBABILITY, metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"}
+    )
+    bf16_autocast: bool = field(
+        default=False, metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"}
+    )
+    seed: int = II("common.seed")
+
+
+@register_task("cmlm", dataclass=CMLMTaskConfig)
+class CMLMTask(AutocastMixin, FairseqTask):
+    """``[CLS] source [SEP] target [SEP]`` with masked target positions, labels in the student's vocabulary."""
+
+    def __init__(self, cfg, prepared, target_dictionary):
+        super().__init__(cfg)
+        if not 0 < cfg.mask_probability <= 1:
+            raise UserError(f"cmlm: --mask-probability is {cfg.mask_probability}, it must be in (0, 1]; the paper has 0.15")
+        self.prepared = prepared
+        self.target_dict = target_dictionary
+        self.teacher_positions = 0  # known once the model is built
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        """Read the manifest and the dictionary."""
+        paths = utils.split_paths(cfg.data)
+        prepared = PreparedData(paths[0], cfg.source_lang, cfg.target_lang)
+        dictionary = Dictionary.load(str(prepared.path / f"dict.{prepared.target_language}.txt"))
+        return cls(cfg, prepared, dictionary)
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the teacher and learn how many positions it has."""
+        model = super().build_model(cfg, from_checkpoint)
+        self.teacher_positions = model.max_positions()
+        return model
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """Load one shard of the training text, or a validation split with masks that never change."""
+        paths = utils.split_paths(self.cfg.data)
+        training = split.startswith("train")
+        path = paths[(epoch - 1) % len(paths)] if training else paths[0]
+        prepared = PreparedData(path, self.cfg.source_lang, self.cfg.target_lang)
+        if not prepared.has_split(split):
+            raise FileNotFoundError(f"Dataset not found: {split} ({path})")  # what fairseq expects of a missing split
+        self.datasets[split] = MaskedPairDataset(
+            *prepared.split(split),
+            prepared.pair_format,
+            self.teacher_positions,
+            seed=self.cfg.seed if training else 1,
+            mask_probability=self.cfg.mask_probability,
+            fixed_masks=not training,
+        )
+
+    def max_positions(self):
+        """Return the teacher's positions."""
+        return self.teacher_positions
+
+    @property
+    def source_dictionary(self):
+        """The teacher reads its own ids: there is no source dictionary."""
+        return None
+
+    @property
+    def target_dictionary(self):
+        """Return the student's target dictionary, which labels are entries of."""
+        return self.target_dict
