@@ -52,9 +52,9 @@ class Frame:
 class Setting:
     """How a clause becomes a sentence.
 
-    ``german`` and ``english`` hold the opening words. ``order`` is ``front`` (an adverbial opens, the verb comes
-    second), ``subordinate`` (the verb comes last) or ``plain``. ``kind`` names the adverbials
-    that a clause must welcome.
+    ``german`` and ``english`` hold the opening words. ``order`` is ``front`` (an adverbial opens, the verb
+    comes second), ``subordinate`` (the verb comes last) or ``plain``. ``kind`` names the adverbials that a
+    clause must welcome.
     """
 
     german: str
