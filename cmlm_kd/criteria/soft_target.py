@@ -231,8 +231,8 @@ class SoftTargetKD(KDCriterion):
             bucket = config.kd_tail == "bucket"
             if bucket and config.kd_topk >= student.vocabulary:
                 raise UserError(
-                    f"soft_target_kd: --kd-tail bucket with --kd-topk {config.kd_topk} leaves "
-                    f"nothing outside a vocabulary of {student.vocabulary}; pass a smaller --kd-topk or --kd-tail drop"
+                    f"soft_target_kd: --kd-tail bucket with --kd-topk {config.kd_topk} leaves nothing "
+                    f"outside a vocabulary of {student.vocabulary}; pass a smaller k or --kd-tail drop"
                 )
             distribution = teacher_distribution(
                 teacher.flatten(), config.kd_topk, config.kd_temperature, bucket=bucket, dtype=batch.dtype

@@ -66,6 +66,10 @@ class KDFairseqCriterion(FairseqCriterion):
                 "drop the flag, or pass --ddp-backend legacy_ddp or --kd-implementation dense"
             )
 
+    def check_teacher(self, k, tail_temperatures):
+        """Refuse a store that cannot serve the criterion; for tasks that open one before training."""
+        self.criterion.check_teacher(k, tail_temperatures)
+
     def forward(self, model, sample, reduce=True):
         """Return the summed loss, the sample size and what is logged."""
         student = self._student_output(model, sample)
