@@ -10,7 +10,9 @@ HELP = "turn raw parallel text into a fairseq data-bin in the teacher's own piec
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags; those that fairseq-preprocess has too keep their names."""
-    parser.add_argument("--teacher", required=True, help="Hugging Face directory or hub name of the BERT to be taught")
+    parser.add_argument(
+        "--teacher", required=True, help="Hugging Face directory or hub name of the BERT to be taught"
+    )
     parser.add_argument("--source-lang", "-s", required=True, help="suffix of the source files")
     parser.add_argument("--target-lang", "-t", required=True, help="suffix of the target files")
     for split in ("train", "valid", "test"):
@@ -28,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cut sources that, with their target, exceed the teacher's positions (for summarisation)",
     )
     parser.add_argument("--drop-empty", action="store_true", help="leave out pairs with an empty side")
-    parser.add_argument("--overwrite", action="store_true", help="replace a destination that holds something else")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a destination that holds something else"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -65,7 +69,10 @@ def _describe(report: dict[str, object]) -> str:
     for name, meaning in (
         ("dropped_empty", "empty pairs dropped"),
         ("truncated_sources", "sources truncated"),
-        ("too_long_for_teacher", "pairs too long for the teacher (kept; they will be trained on hard labels)"),
+        (
+            "too_long_for_teacher",
+            "pairs too long for the teacher (kept; they will be trained on hard labels)",
+        ),
     ):
         if report[name]:
             parts.append(f"{report[name]:,} {meaning}")

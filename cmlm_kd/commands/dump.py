@@ -1,0 +1,55 @@
+"""``cmlm-kd dump``: write down what a C-MLM teacher believes about every target position."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "write the soft targets of a fine-tuned C-MLM teacher"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument("data", type=Path, help="data-bin of 'cmlm-kd prepare'")
+    parser.add_argument(
+        "--teacher", type=Path, required=True, help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="store to write; an unfinished one is continued")
+    parser.add_argument("--split", default="train", help="split to read")
+    parser.add_argument("--topk", type=int, default=8, help="entries to keep for each position")
+    parser.add_argument(
+        "--tail-temperatures",
+        type=float,
+        nargs="+",
+        default=[1.0, 10.0],
+        help="temperatures at which the log-mass outside the top k is kept",
+    )
+    parser.add_argument("--stride", type=int, default=7, help="distance of the masked positions of a pass")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="teacher positions a batch")
+    parser.add_argument("--shard-rows", type=int, default=4096, help="pairs a shard")
+    parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Dump, and say what the store holds."""
+    import torch
+
+    from cmlm_kd.dump import DumpOptions, dump
+
+    options = DumpOptions(
+        k=arguments.topk,
+        tail_temperatures=tuple(arguments.tail_temperatures),
+        stride=arguments.stride,
+        max_tokens=arguments.max_tokens,
+        bf16_autocast=arguments.bf16_autocast,
+        shard_rows=arguments.shard_rows,
+        device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    manifest = dump(arguments.data, arguments.split, arguments.teacher, arguments.output, options)
+    tokens = sum(shard.tokens for shard in manifest.shards)
+    size = sum(shard.size for shard in manifest.shards)
+    without = sum(shard.rows_without_teacher for shard in manifest.shards)
+    print(f"{arguments.output}: {manifest.header.rows:,} pairs, {tokens:,} positions, {size / max(tokens, 1):.1f} bytes each")
+    if without:
+        print(f"  {without:,} pairs exceed the teacher's positions: the student trains on their hard labels")
