@@ -1,4 +1,4 @@
-"""fairseq checkpoints, read safely and without fairseq."""
+"""fairseq's checkpoints, read safely and without fairseq."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy._core import multiarray
 
 from cmlm_kd.errors import UserError
 
 SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,  # the settings of models without a dataclass
-    # Meters that averaged a NumPy number leave one in extra_state.
+    # --eval-bleu leaves arrays of n-gram counts in extra_state, other meters single numbers of NumPy.
+    np.ndarray,
     np.dtype,
-    np.dtypes.Float64DType,
-    np._core.multiarray.scalar,
+    *{type(np.dtype(name)) for name in ("int64", "int32", "float64", "float32")},
+    (multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
+    (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),  # NumPy 1's name
+    (multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (multiarray.scalar, "numpy.core.multiarray.scalar"),
 ]
 """Harmless classes that fairseq's checkpoints carry and torch's safe loading refuses."""
 
@@ -28,18 +33,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Tensors are memory-mapped: what is not used is not read.
 
     Raises:
-        UserError: if the file is missing or is not a fairseq checkpoint.
+        UserError: the file is missing, damaged, no checkpoint of fairseq, or holds what safe loading refuses.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist; fairseq-train writes checkpoint_best.pt to its --save-dir")
+        raise UserError(
+            f"checkpoint {path} does not exist; fairseq-train writes checkpoint_best.pt to its --save-dir"
+        )
     try:
         with torch.serialization.safe_globals(SAFE_GLOBALS):
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises many types for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = next((line for line in lines if "GLOBAL" in line), lines[0])
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}; is the file complete?") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
-        raise UserError(f"{path} is not a fairseq checkpoint: it has no 'model'; give a file that fairseq-train wrote")
+        raise UserError(
+            f"{path} is not a fairseq checkpoint: it has no 'model'; give a file that fairseq-train wrote"
+        )
     return state
 
 
@@ -55,3 +65,14 @@ def model_settings(state: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(model, argparse.Namespace):
         return vars(model)
     return dict(model or {})
+
+
+def count_parameters(state: Mapping[str, Any]) -> int:
+    """Return how many numbers the model learned; tied weights count once, fairseq's markers do not."""
+    sizes = {}
+    for name, tensor in state["model"].items():
+        is_marker = name.endswith((".version", "._float_tensor")) or not tensor.is_floating_point()
+        if not is_marker:
+            memory = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape)
+            sizes[memory] = tensor.numel()
+    return sum(sizes.values())
