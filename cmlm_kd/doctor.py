@@ -245,6 +245,16 @@ def check_processes() -> Finding:
     return Finding("processes", "info", f"several CPU processes: not torchrun, but {_CPU_RANKS}")
 
 
+def check_batches() -> Finding:
+    """Fairseq drops sentences by default, from test sets too (its issue 5036)."""
+    return Finding(
+        "batches",
+        "info",
+        "fairseq drops a last batch that is no multiple of 8, of test sets too: "
+        "train, validate and generate with --required-batch-size-multiple 1",
+    )
+
+
 CHECKS: tuple[Callable[[], Finding], ...] = (
     check_python,
     check_requirements,
@@ -257,4 +267,5 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_user_dir,
     check_bfloat16,
     check_processes,
+    check_batches,
 )

@@ -26,14 +26,18 @@ class DecodingSpeed:
     tokens_per_second: float
 
 
-def read_hypotheses(path: Path) -> list[str]:
+def read_hypotheses(path: Path, sentences: int | None = None) -> list[str]:
     """Return the best hypothesis of each sentence, as text, in corpus order.
 
     ``D-`` lines (after fairseq's own ``--bpe`` and ``--tokenizer``) are preferred to ``H-`` lines. Pieces
     that are still in the "▁ starts a word" convention are joined, byte pieces become characters.
 
+    Args:
+        path: the file.
+        sentences: how many there must be; None takes the last one found for the last one there is.
+
     Raises:
-        UserError: the file is missing, not UTF-8, holds no hypothesis, or lacks sentences in between.
+        UserError: the file is missing, not UTF-8, holds no hypothesis, or lacks sentences.
     """
     hypotheses = _by_sentence(read_lines(path))
     if not hypotheses:
@@ -41,14 +45,20 @@ def read_hypotheses(path: Path) -> list[str]:
             f"{path} holds no D- or H- line; give the output of fairseq-generate (without --quiet), "
             "or leave --from-generate out for plain text"
         )
-    missing = sorted(set(range(max(hypotheses) + 1)) - set(hypotheses))
+    count = max(hypotheses) + 1 if sentences is None else sentences
+    missing = sorted(set(range(count)) - set(hypotheses))
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise UserError(
-            f"{path} lacks {len(missing)} sentences ({shown}): decode without "
-            "--skip-invalid-size-inputs-valid-test, or join the outputs of all shards"
+            f"{path} lacks {len(missing)} of {count} sentences ({shown}): fairseq drops a last batch "
+            "that is no multiple of 8; decode with --required-batch-size-multiple 1, without "
+            "--skip-invalid-size-inputs-valid-test, and join the outputs of all shards"
         )
-    return _join_pieces([hypotheses[sentence] for sentence in range(len(hypotheses))])
+    if len(hypotheses) > count:
+        raise UserError(
+            f"{path} has {len(hypotheses)} sentences, {count} are expected; it is of another text"
+        )
+    return _join_pieces([hypotheses[sentence] for sentence in range(count)])
 
 
 def read_speed(path: Path) -> DecodingSpeed:
@@ -63,8 +73,8 @@ def read_speed(path: Path) -> DecodingSpeed:
             sentences, tokens = (int(match[group].replace(",", "")) for group in (1, 2))
             return DecodingSpeed(sentences, tokens, float(match[4]), float(match[5]))
     raise UserError(
-        f"{path} has no 'Translated ... sentences' line: keep the log of fairseq-generate, "
-        "for example by --results-path DIR"
+        f"{path} has no 'Translated ... sentences' line: give what fairseq-generate wrote to standard error "
+        "(2> FILE)"
     )
 
 

@@ -65,9 +65,11 @@ def run(arguments: argparse.Namespace) -> None:
         bootstrap_samples=arguments.paired_bs_n,
         seed=arguments.seed,
     )
-    read = read_hypotheses if arguments.from_generate else read_lines
-    systems = {name: read(path) for name, path in _named_files(arguments.hypothesis).items()}
     references = [read_lines(Path(path)) for path in arguments.reference]
+    systems = {
+        name: read_hypotheses(path, len(references[0])) if arguments.from_generate else read_lines(path)
+        for name, path in _named_files(arguments.hypothesis).items()
+    }
     evaluation = evaluate(systems, references, settings, arguments.baseline)
     if arguments.format == "json":
         text = json.dumps(evaluation.to_document(), indent=2, ensure_ascii=False) + "\n"

@@ -44,8 +44,12 @@ def test_text_that_is_joined_already_keeps_its_spaces(output):
 
 
 def test_gaps_and_foreign_files_are_refused(output):
-    with pytest.raises(UserError, match=r"lacks 2 sentences \(0, 2\)"):
+    with pytest.raises(UserError, match=r"lacks 2 of 4 sentences \(0, 2\)"):
         read_hypotheses(output("D-1\t-1\ta\nD-3\t-1\tb\n"))
+    with pytest.raises(UserError, match=r"lacks 1 of 2 sentences .*--required-batch-size-multiple 1"):
+        read_hypotheses(output("D-0\t-1\ta\n"), sentences=2)
+    with pytest.raises(UserError, match="has 2 sentences, 1 are expected"):
+        read_hypotheses(output("D-0\t-1\ta\nD-1\t-1\tb\n"), sentences=1)
     with pytest.raises(UserError, match="no D- or H- line"):
         read_hypotheses(output("just text\n"))
 
@@ -55,7 +59,7 @@ def test_speed(output):
     speed = read_speed(output(PREAMBLE + "2026 | INFO | " + line + "Generate test with beam=5: BLEU4 = 1\n"))
     assert (speed.sentences, speed.tokens) == (1014, 14330)
     assert (speed.sentences_per_second, speed.tokens_per_second) == (81.12, 1146.40)
-    with pytest.raises(UserError, match="--results-path"):
+    with pytest.raises(UserError, match="standard error"):
         read_speed(output(PREAMBLE))
 
 
