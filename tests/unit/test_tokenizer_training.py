@@ -89,13 +89,14 @@ def test_the_command_writes_a_directory_and_names_what_is_wrong(tmp_path, senten
     text, output = tmp_path / "text", tmp_path / "tokenizer"
     text.write_text("\n".join(sentences["train"]), encoding="utf-8")
     flags = ["train-tokenizer", "--vocab-size", "200", "--output", str(output), "--input"]
-    assert main([*flags, str(text)]) == 0
-    assert "200 pieces" in capsys.readouterr().out
-    assert main([*flags, str(text)]) == 2
-    assert "already holds a tokenizer; remove it" in capsys.readouterr().err
     (tmp_path / "empty").write_text("\n \n")
     assert main([*flags, str(tmp_path / "empty")]) == 2
     assert "no text in" in capsys.readouterr().err
     (tmp_path / "latin1").write_bytes("schön\n".encode("latin-1"))
     assert main([*flags, str(tmp_path / "latin1")]) == 2
     assert "latin1, line 1: byte 4 (0xf6) is not UTF-8" in capsys.readouterr().err
+    assert not output.exists()
+    assert main([*flags, str(text)]) == 0
+    assert "200 pieces" in capsys.readouterr().out
+    assert main([*flags, str(text)]) == 2
+    assert "already holds a tokenizer; remove it" in capsys.readouterr().err
