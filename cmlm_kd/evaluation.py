@@ -13,7 +13,6 @@ from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.rouge import ROUGE_TYPES, Rouge
 
 METRICS = ("bleu", "chrf", "ter", "rouge")
 SIGNIFICANCE_LEVEL = 0.05
@@ -225,6 +224,8 @@ def _build_metrics(settings: ScoreSettings) -> dict[str, Metric]:
         elif name == "ter":
             metrics["TER"] = TER(case_sensitive=not settings.lowercase)
         else:
+            from cmlm_kd.rouge import ROUGE_TYPES, Rouge  # its stemmer takes seconds to import
+
             metrics.update({label: Rouge(label) for label in ROUGE_TYPES})
     return metrics
 
