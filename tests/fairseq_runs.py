@@ -1,0 +1,50 @@
+"""fairseq's commands, run inside the test process."""
+
+import contextlib
+import io
+import logging
+from pathlib import Path
+
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq_cli import generate, train
+
+USER_DIR = Path(__file__).resolve().parent.parent / "fairseq_plugins"
+
+# Otherwise fairseq 0.12 leaves out the last batch of a data set, when its size is not a multiple of 8.
+COMMON = ("--user-dir", USER_DIR, "--required-batch-size-multiple", 1)
+
+TINY_STUDENT = (
+    *("--arch", "transformer_iwslt_de_en", "--encoder-layers", 1, "--decoder-layers", 1),
+    *("--encoder-embed-dim", 16, "--decoder-embed-dim", 16, "--encoder-ffn-embed-dim", 16),
+    *("--decoder-ffn-embed-dim", 16, "--encoder-attention-heads", 2, "--decoder-attention-heads", 2),
+    *("--optimizer", "adam", "--lr", 0.001, "--cpu"),
+)
+
+
+def config(parser, *flags):
+    """Parse flags of a fairseq command as its command line would."""
+    arguments = [str(flag) for flag in (*flags, *COMMON)]
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, arguments))
+
+
+def run_train(*flags):
+    """Run fairseq-train."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        train.main(config(options.get_training_parser(), *flags))
+
+
+def run_generate(*flags):
+    """Run fairseq-generate and return what it prints."""
+    output = io.StringIO()
+    level = logging.getLogger().level
+    with contextlib.redirect_stdout(output):
+        generate.main(config(options.get_generation_parser(), *flags))
+    logging.getLogger().setLevel(level)
+    return output.getvalue()
+
+
+def build_task(*flags):
+    """Build a task from fairseq-train's flags; returns it with the whole configuration."""
+    whole = config(options.get_training_parser(), *flags)
+    return tasks.setup_task(whole.task), whole
