@@ -65,7 +65,7 @@ def copy_split(source, destination, split):
 
 def batches(data, stores, *flags, epoch=1, num_workers=0, **options):
     """Return the training batches of one epoch as fairseq's trainer would make them."""
-    task, whole = build_task(
+    task, _ = build_task(
         data, "--task", "translation_kd", "--soft-targets", stores, "--arch", "transformer", *flags
     )
     task.load_dataset("train", epoch=epoch, combine=True)
@@ -174,16 +174,16 @@ def test_exhausted_shard_gives_an_empty_batch(corpus):
 # Training
 
 
-def training_flags(corpus, save_dir, data, stores):
-    return (data, "--task", "translation_kd", "--soft-targets", stores, "--criterion", "alignment_probe", *TINY_STUDENT,
-            "--max-tokens", 90, "--save-dir", save_dir, "--label-smoothing", 0.1)  # fmt: skip
+def training_flags(save_dir, data, stores, criterion="alignment_probe"):
+    task = ("--task", "translation_kd", "--soft-targets", stores, "--criterion", criterion)
+    return (data, *task, *TINY_STUDENT, "--max-tokens", 90, "--save-dir", save_dir)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_rows_follow_through_training_and_resume(corpus, tmp_path, num_workers):
     data, stores = f"{corpus / 'one'}:{corpus / 'two'}", f"{corpus / 'store-train'}:{corpus / 'store-two'}"
     flags = (
-        *training_flags(corpus, tmp_path, data, stores),
+        *training_flags(tmp_path, data, stores),
         "--num-workers",
         num_workers,
         "--update-freq",
@@ -199,7 +199,7 @@ def test_rows_follow_through_training_and_resume(corpus, tmp_path, num_workers):
 
 
 def test_bfloat16_autocast_and_eval_bleu(corpus, tmp_path):
-    flags = training_flags(corpus, tmp_path, corpus / "one", corpus / "store-train")
+    flags = training_flags(tmp_path, corpus / "one", corpus / "store-train")
     run_train(
         *flags,
         "--max-update",
@@ -214,9 +214,18 @@ def test_bfloat16_autocast_and_eval_bleu(corpus, tmp_path):
     assert state["model"]["decoder.embed_tokens.weight"].dtype == torch.float32
 
 
+def test_soft_target_kd_reads_the_rows(corpus, tmp_path):
+    flags = training_flags(tmp_path, corpus / "one", corpus / "store-train", "soft_target_kd")
+    run_train(*flags, "--kd-topk", 2, "--max-update", 2)
+    assert (tmp_path / "checkpoint_last.pt").is_file()
+    with pytest.raises(UserError, match="--kd-topk is 4, but the store has k = 3"):
+        run_train(*flags, "--kd-topk", 4, "--max-update", 2, "--save-dir", tmp_path / "other")
+    assert not (tmp_path / "other" / "checkpoint_last.pt").exists()
+
+
 def test_store_is_not_needed_after_training(corpus, tmp_path):
     store = shutil.copytree(corpus / "store-train", tmp_path / "store")
-    flags = training_flags(corpus, tmp_path / "checkpoints", corpus / "one", store)
+    flags = training_flags(tmp_path / "checkpoints", corpus / "one", store)
     run_train(*flags, "--max-update", 2)
     shutil.rmtree(store)
     decode = (
@@ -250,16 +259,14 @@ def test_values_survive_half_precision(corpus):
 
 def test_soft_targets_missing(corpus, tmp_path):
     flags = [
-        flag
-        for flag in training_flags(corpus, tmp_path, corpus / "one", "X")
-        if flag not in ("--soft-targets", "X")
+        flag for flag in training_flags(tmp_path, corpus / "one", "X") if flag not in ("--soft-targets", "X")
     ]
     with pytest.raises(UserError, match="--soft-targets is missing"):
         run_train(*flags, "--max-update", 1)
 
 
 def test_fewer_stores_than_data_directories(corpus):
-    with pytest.raises(UserError, match="2 data directories .* but stores for 1 .*separated by colons"):
+    with pytest.raises(UserError, match=r"2 data directories .* but stores for 1 .*separated by colons"):
         batches(f"{corpus / 'one'}:{corpus / 'two'}", corpus / "store-train")
 
 
@@ -271,7 +278,7 @@ def test_fewer_stores_than_training_sets(corpus):
 
 
 def test_store_of_another_corpus_is_found_before_the_first_epoch(corpus):
-    with pytest.raises(UserError, match="was dumped for a corpus of sentences: 50, the data has 40"):
+    with pytest.raises(UserError, match=r"was dumped for a corpus of sentences: 50, the data has 40"):
         batches(f"{corpus / 'one'}:{corpus / 'two'}", f"{corpus / 'store-train'}:{corpus / 'store-train1'}")
 
 

@@ -17,7 +17,9 @@ import torch
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import (
+    ConcatenatedStores,
     Corpus,
+    Part,
     ShardRows,
     SoftTargetStore,
     StoreHeader,
@@ -199,6 +201,26 @@ def test_pickle_carries_the_path_alone(store_path):
     message = pickle.dumps(store)
     assert len(message) < 1000
     np.testing.assert_array_equal(pickle.loads(message)[5].logits, store[5].logits)
+
+
+def test_concatenated_stores_are_pickled_by_their_paths(tmp_path, store_path):
+    other = SoftTargetStore.open(write_store(tmp_path / "other", shard_rows=3))
+    rows = len(LENGTHS)
+    parts = [Part(SoftTargetStore.open(store_path), rows, repeats=2), Part(None, 5), Part(other, rows)]
+    whole = ConcatenatedStores(parts)
+    assert len(whole) == 3 * rows + 5 and whole.rows_without_teacher == 2 * 2 + 5 + 2
+    message = pickle.dumps(whole)
+    assert len(message) < 2000
+    for stores in (whole, pickle.loads(message)):
+        batch = stores.collate([5, rows + 5, 2 * rows + 1, 2 * rows + 5 + 5], [9, 9, 2, 9], 9)
+        assert batch.valid.sum(1).tolist() == [9, 9, 0, 9]
+        expected = torch.from_numpy(make_rows(make_header(), 5, LENGTHS[5:6]).ids)
+        assert all(torch.equal(batch.ids[row], expected) for row in (0, 1, 3))
+
+
+def test_concatenated_stores_need_a_store():
+    with pytest.raises(UserError, match="none of the training sets has soft targets"):
+        ConcatenatedStores([Part(None, 5)])
 
 
 # Interruption

@@ -1,0 +1,66 @@
+"""``cmlm-kd verify``: one summary, or one line that names what is wrong."""
+
+import pytest
+from tiny_corpus import write_split, write_store
+
+from cmlm_kd.cli import main
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_split(tmp_path / "data", "valid", 5, seed=1)
+    return write_split(tmp_path / "data", "train", 40, seed=0)
+
+
+@pytest.fixture
+def store(tmp_path, data):
+    return write_store(tmp_path / "store", data)
+
+
+def verify(capsys, *arguments):
+    status = main(["verify", *map(str, arguments)])
+    return status, *capsys.readouterr()
+
+
+def test_summary(capsys, data, store):
+    status, output, _ = verify(capsys, store, "--data", data)
+    assert status == 0 and "every checksum and value is right, it belongs to" in output
+    assert "40 sentences" in output and "k 3, tail at T = 1, 10" in output and "3 shards" in output
+    assert verify(capsys, store)[0] == 0
+
+
+def test_flipped_bit(capsys, store):
+    shard = store / "shard-00001-of-00003.arrow"
+    contents = bytearray(shard.read_bytes())
+    contents[-300] ^= 8
+    shard.write_bytes(contents)
+    status, output, error = verify(capsys, store)
+    assert status == 2 and not output and error.count("\n") == 1
+    assert (
+        error.startswith("cmlm-kd verify: store: shard ")
+        and "shard-00001-of-00003.arrow (rows 16 to 31)" in error
+    )
+
+
+def test_another_split(capsys, data, store):
+    status, _, error = verify(capsys, store, "--data", data, "--split", "valid")
+    assert status == 2 and "sentences: 40, the data has 5" in error
+
+
+def test_split_that_is_not_there(capsys, data, store):
+    status, _, error = verify(capsys, store, "--data", data, "--split", "dev")
+    assert status == 2 and "no language pairs for split dev" in error
+    status, _, error = verify(capsys, store, "--data", data, "-s", "fr", "-t", "en")
+    assert status == 2 and "has no train split of fr-en" in error
+
+
+def test_languages_may_be_given(capsys, data, store):
+    assert verify(capsys, store, "--data", data, "-s", "de", "-t", "en")[0] == 0
+    status, _, error = verify(capsys, store, "--data", data, "-s", "en", "-t", "de")
+    assert status == 2 and "was dumped for corpus" in error
+
+
+def test_unfinished_store(capsys, store):
+    (store / "manifest.json").rename(store / "manifest.partial.json")
+    status, _, error = verify(capsys, store)
+    assert status == 2 and "is unfinished; run the same 'cmlm-kd dump' again" in error
