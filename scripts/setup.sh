@@ -57,7 +57,8 @@ PYTHON_CODE
 make_venv() {
     local base options=()
     base=$(find_python)
-    if has_fitting_torch "$base"; then
+    # What a virtual environment has cannot be seen from another one, only what its base has.
+    if "$base" -c 'import sys; sys.exit(sys.prefix != sys.base_prefix)' && has_fitting_torch "$base"; then
         say "keeping the torch of $base"
         options=(--system-site-packages)
     fi
