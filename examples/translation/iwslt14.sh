@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# IWSLT14 German-English with the settings of the C-MLM paper (Chen et al., 2020, appendix A).
+#   bash examples/translation/iwslt14.sh --data-dir DIR --teacher bert-base-multilingual-cased
+#       [--output DIR] [--updates N] [-- flags for both students' trainings]
+# DIR holds the campaign's de-en.tgz. --updates N stops every training after N updates, to try the road. Each
+# step is a plain command that also works alone; run again, the script goes on where it stopped.
+# One GPU of 24 GB is enough, in days. "-- --fp16" or "-- --max-tokens 3072 --update-freq 2" suit smaller ones.
+set -euo pipefail
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+usage() {
+    sed -n '3,4s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    printf 'iwslt14.sh: %s\n' "$1" >&2
+    exit 2
+}
+
+data_dir="" teacher="" output=iwslt14 updates="" student_flags=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --data-dir | --teacher | --output | --updates)
+            [ $# -ge 2 ] || usage "$1 needs a value"
+            case $1 in
+                --data-dir) data_dir=$2 ;;
+                --teacher) teacher=$2 ;;
+                --output) output=$2 ;;
+                --updates) updates=$2 ;;
+            esac
+            shift 2
+            ;;
+        --)
+            shift
+            student_flags=("$@")
+            break
+            ;;
+        *) usage "unknown argument '$1'" ;;
+    esac
+done
+[ -n "$data_dir" ] || usage "--data-dir is missing; give the directory that holds de-en.tgz"
+[ -n "$teacher" ] || usage "--teacher is missing; the paper's is bert-base-multilingual-cased"
+[[ $updates =~ ^[1-9][0-9]*$ || -z $updates ]] || usage "--updates is '$updates'; give a whole number from 1 on"
+
+if ! command -v cmlm-kd fairseq-train >/dev/null; then # no environment is active: make one
+    bash "$repository/scripts/setup.sh"
+    PATH=$repository/.venv/bin:$PATH
+fi
+plugin=$(cmlm-kd user-dir)
+step() { printf '\n== %s\n' "$*"; }
+
+step "text: every 23rd pair for validation, five evaluation sets for testing, lower-cased"
+python "$repository/scripts/prepare_iwslt14.py" "$data_dir/de-en.tgz" "$output/raw" --lowercase
+
+step "the teacher's pieces, one dictionary for both languages"
+cmlm-kd prepare --teacher "$teacher" --source-lang de --target-lang en --joined-dictionary \
+    --trainpref "$output/raw/train" --validpref "$output/raw/valid" --testpref "$output/raw/test" \
+    --destdir "$output/data-bin"
+
+step "teacher: BERT becomes a conditional masked language model"
+fairseq-train "$output/data-bin" --user-dir "$plugin" --task cmlm --criterion cmlm --arch bert_cmlm \
+    --optimizer bert_adamw --lr 5e-5 --clip-norm 1.0 --bf16-autocast \
+    --lr-scheduler polynomial_decay --warmup-updates 5000 --total-num-update 100000 \
+    --max-tokens 16384 --required-batch-size-multiple 1 --max-update "${updates:-100000}" --seed 42 \
+    --no-epoch-checkpoints --save-dir "$output/teacher"
+
+step "soft targets: every target position predicted once, from everything else"
+cmlm-kd dump "$output/data-bin" --teacher "$output/teacher/checkpoint_last.pt" --topk 8 --bf16-autocast \
+    --output "$output/soft-targets"
+
+# Transformer base, pre-norm, embeddings and output layer tied; dropout inside attention and feed-forward too.
+# Both students keep the checkpoint with the best BLEU on validation.
+student=(
+    --source-lang de --target-lang en
+    --arch transformer --encoder-normalize-before --decoder-normalize-before --share-all-embeddings
+    --dropout 0.3 --attention-dropout 0.3 --activation-dropout 0.3 --label-smoothing 0.1
+    --optimizer adam --adam-betas "(0.9, 0.98)" --adam-eps 1e-9 --clip-norm 5.0 --lr-scheduler inverse_sqrt
+    --max-tokens 6144 --required-batch-size-multiple 1 --seed 3435
+    --eval-bleu --eval-bleu-remove-bpe sentencepiece --best-checkpoint-metric bleu
+    --eval-bleu-args '{"beam": 4, "lenpen": 0.5, "max_len_a": 1.2, "max_len_b": 10}'
+    --maximize-best-checkpoint-metric --no-epoch-checkpoints
+)
+
+step "student without a teacher: 50,000 updates, peak rate 6.99e-4"
+fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation "${student[@]}" \
+    --criterion label_smoothed_cross_entropy \
+    --lr 6.99e-4 --warmup-updates 4000 --max-update "${updates:-50000}" \
+    --save-dir "$output/student-without" "${student_flags[@]}"
+
+step "student with a teacher: 100,000 updates, peak rate 9.88e-4"
+fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation_kd "${student[@]}" \
+    --criterion soft_target_kd --kd-alpha 0.5 --kd-temperature 10 --kd-topk 8 \
+    --soft-targets "$output/soft-targets" \
+    --lr 9.88e-4 --warmup-updates 8000 --max-update "${updates:-100000}" \
+    --save-dir "$output/student-with" "${student_flags[@]}"
+
+# The paper decodes with beam 4 and the penalty ((5 + length) / 6)^0.6. fairseq's is length^lenpen: another
+# function, whose growth at 25 pieces is the same with lenpen 0.5 (0.6 * 25 / 30).
+step "translate the test set"
+for name in student-without student-with; do
+    fairseq-generate "$output/data-bin" --user-dir "$plugin" --source-lang de --target-lang en \
+        --path "$output/$name/checkpoint_best.pt" --gen-subset test \
+        --beam 4 --lenpen 0.5 --max-len-a 1.2 --max-len-b 10 --max-tokens 6144 \
+        --required-batch-size-multiple 1 --post-process sentencepiece >"$output/$name.txt"
+done
+
+step "score, lower-cased"
+cmlm-kd score --from-generate --lowercase --reference "$output/data-bin/raw/test.en" --baseline without \
+    --hypothesis without="$output/student-without.txt" with="$output/student-with.txt"

@@ -1,0 +1,21 @@
+"""Turn the de-en.tgz of IWSLT14 into raw train, valid and test text (cmlm_kd.iwslt14 says how)."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.iwslt14 import prepare_iwslt14
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("archive", type=Path, help="the campaign's de-en.tgz")
+parser.add_argument("destination", type=Path, help="directory to write {train,valid,test}.{de,en} to")
+parser.add_argument(
+    "--lowercase", action="store_true", help="lower-case all text, as the published numbers do"
+)
+arguments = parser.parse_args()
+try:
+    pairs = prepare_iwslt14(arguments.archive, arguments.destination, lowercase=arguments.lowercase)
+except UserError as error:
+    sys.exit(f"prepare_iwslt14.py: {error}")
+print(f"{arguments.destination}: " + ", ".join(f"{split} {count:,} pairs" for split, count in pairs.items()))
