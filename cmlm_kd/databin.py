@@ -1,7 +1,7 @@
 """fairseq's binarised data, read and written without fairseq.
 
-A split of one language is two files: ``PREFIX.idx`` (header, one size a sentence) and ``PREFIX.bin`` (the ids of all
-sentences, end to end). The layout is that of fairseq 0.12's ``MMapIndexedDataset``.
+A split of one language is two files: ``PREFIX.idx`` (header, one size a sentence) and ``PREFIX.bin`` (the ids
+of all sentences, end to end). The layout is that of fairseq 0.12's ``MMapIndexedDataset``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _DTYPES: dict[int, type] = {
 }
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
 _UINT16_LIMIT = 65500  # below this fairseq itself chooses uint16
+_AT_ONCE = 1 << 24  # ids in memory at once
 
 
 class Databin:
@@ -64,14 +65,19 @@ class Databin:
             raise UserError(f"{index} is not a fairseq mmap index; binarise with --dataset-impl mmap")
         _, version, code, rows = _HEADER.unpack_from(raw)
         if version != 1 or code not in _DTYPES or len(raw) != _HEADER.size + rows * (4 + 8):
-            raise UserError(f"{index} is damaged (version {version}, dtype {code}, {rows} rows); binarise again")
+            raise UserError(
+                f"{index} is damaged (version {version}, dtype {code}, {rows} rows); binarise again"
+            )
         sizes = np.frombuffer(raw, np.int32, rows, _HEADER.size)  # (rows,)
         dtype = np.dtype(_DTYPES[code])
         total = int(sizes.sum())
         if data.stat().st_size != total * dtype.itemsize:
-            raise UserError(f"{data} has {data.stat().st_size} bytes, its index wants {total * dtype.itemsize}")
-        tokens = np.memmap(data, dtype, "r", shape=(total,)) if total else np.empty(0, dtype)
-        return cls(prefix, sizes, tokens)
+            raise UserError(
+                f"{data} has {data.stat().st_size} bytes, its index wants {total * dtype.itemsize}"
+            )
+        if not total:  # nothing to map
+            return cls(prefix, sizes, np.empty(0, dtype))
+        return cls(prefix, sizes, np.memmap(data, dtype, "r", shape=(total,)))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -86,26 +92,39 @@ class Databin:
     def content_hash(self) -> str:
         """Return the sha256 of sizes and ids."""
         digest = hashlib.sha256(self.sizes.tobytes())
-        for start in range(0, len(self.tokens), 1 << 24):
-            digest.update(np.ascontiguousarray(self.tokens[start : start + (1 << 24)]).tobytes())
+        for start in range(0, len(self.tokens), _AT_ONCE):
+            digest.update(np.ascontiguousarray(self.tokens[start : start + _AT_ONCE]).tobytes())
         return digest.hexdigest()
 
 
-def write_databin(prefix: Path, sentences: Iterable[NDArray[np.int64]], vocabulary_size: int) -> None:
+def write_databin(prefix: Path, sentences: Iterable[NDArray[np.integer]], vocabulary_size: int) -> None:
     """Write one language of one split; ``sentences`` hold ids including EOS."""
-    dtype = np.dtype(np.uint16 if vocabulary_size < _UINT16_LIMIT else np.int32)
+    rows = list(sentences)
+    tokens = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    write_flat_databin(prefix, tokens, np.array([len(row) for row in rows], np.int32), vocabulary_size)
+
+
+def write_flat_databin(
+    prefix: Path, tokens: NDArray[np.integer], sizes: NDArray[np.integer], vocabulary_size: int
+) -> None:
+    """Write one language of one split as fairseq's own builder does.
+
+    Args:
+        prefix: the path without ``.bin``.
+        tokens: ids of all sentences end to end, EOS included, ``(sum(sizes),)``.
+        sizes: length of each sentence, ``(rows,)``.
+        vocabulary_size: entries of the dictionary, which decides how many bytes an id takes.
+    """
+    dtype = np.dtype(np.uint16 if vocabulary_size < _UINT16_LIMIT else np.uint32)
     code = next(code for code, known in _DTYPES.items() if known is dtype.type)
-    sizes: list[int] = []
+    ends = np.cumsum(sizes, dtype=np.int64)  # (rows,)
     with Path(f"{prefix}.bin").open("wb") as stream:
-        for sentence in sentences:
-            stream.write(sentence.astype(dtype).tobytes())
-            sizes.append(len(sentence))
-    lengths = np.array(sizes, np.int32)  # (rows,)
-    pointers = np.concatenate([[0], np.cumsum(lengths[:-1], dtype=np.int64)])[: len(lengths)] * dtype.itemsize
+        for start in range(0, len(tokens), _AT_ONCE):
+            stream.write(tokens[start : start + _AT_ONCE].astype(dtype).tobytes())
     with Path(f"{prefix}.idx").open("wb") as stream:
-        stream.write(_HEADER.pack(_MAGIC, 1, code, len(lengths)))
-        stream.write(lengths.tobytes())
-        stream.write(pointers.astype(np.int64).tobytes())
+        stream.write(_HEADER.pack(_MAGIC, 1, code, len(sizes)))
+        stream.write(sizes.astype(np.int32).tobytes())
+        stream.write(((ends - sizes) * dtype.itemsize).astype(np.int64).tobytes())
 
 
 def corpus_hash(source: Databin, target: Databin) -> str:
@@ -123,15 +142,34 @@ def dictionary_hash(path: Path) -> str:
 
 
 def read_symbols(path: Path) -> list[str]:
-    """Return the symbols of a ``dict.LANG.txt`` in order, without fairseq's four specials.
+    """Return the symbols of a ``dict.LANG.txt`` in order, without fairseq's four specials; see
+    :func:`read_dictionary`."""
+    return [symbol for symbol, _ in read_dictionary(path)]
+
+
+def read_dictionary(path: Path) -> list[tuple[str, int]]:
+    """Return symbols and counts of a ``dict.LANG.txt`` in order, without fairseq's four specials.
 
     Raises:
-        UserError: if the file is missing or is not UTF-8.
+        UserError: if the file is missing, is not UTF-8 or holds a line that is not ``SYMBOL COUNT``.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; write the data with 'cmlm-kd prepare'") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}); write the data with 'cmlm-kd prepare'") from None
-    return [line.rsplit(" ", 1)[0] for line in lines if line]
+        raise UserError(
+            f"{path} is not UTF-8 (byte {error.start}); write the data with 'cmlm-kd prepare'"
+        ) from None
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        symbol, _, count = line.rstrip().removesuffix(" #fairseq:overwrite").rpartition(" ")
+        if not symbol or not count.isdecimal():
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not a symbol and its count; write the data again with "
+                "'cmlm-kd prepare'"
+            )
+        entries.append((symbol, int(count)))
+    return entries

@@ -1,6 +1,7 @@
-"""Files that appear complete or not at all."""
+"""Files and directories that appear complete or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,3 +17,24 @@ def written_aside(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def directory_written_aside(path: Path) -> Iterator[Path]:
+    """Yield a new directory beside ``path`` that takes its place at the end, or is removed after an error.
+
+    What an earlier run that was killed left aside is removed first.
+    """
+    path = path.resolve()  # where a symbolic link leads
+    partial, former = (path.with_name(f".{path.name}.{state}") for state in ("partial", "former"))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            path.rename(former)
+        partial.rename(path)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

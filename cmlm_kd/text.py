@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file, plain or gzipped, without their line ends.
+    """Return the lines of a text file; see :func:`iterate_lines`."""
+    return list(iterate_lines(path))
 
-    Only line feeds end a line (carriage returns before them are dropped), so a form feed or a Unicode line separator
-    inside a sentence cannot shift the pairing of two files.
+
+def iterate_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 text file, plain or gzipped, without their line ends.
+
+    Only line feeds end a line (carriage returns before them are dropped), so a form feed or a Unicode line
+    separator inside a sentence cannot shift the pairing of two files. A byte order mark at the beginning is
+    dropped.
 
     Raises:
-        UserError: if the file is missing or is not UTF-8.
+        UserError: if the file is missing, cannot be read or is not UTF-8.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the prefix of existing files")
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    lines = raw.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    return [_decode(line.removesuffix(b"\r"), path, number) for number, line in enumerate(lines, 1)]
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                yield _decode(line.removesuffix(b"\n").removesuffix(b"\r"), path, number)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}); copy the file again") from error
 
 
 def _decode(line: bytes, path: Path, number: int) -> str:
@@ -50,22 +56,29 @@ def find_side(prefix: str, language: str) -> Path:
         path = Path(f"{prefix}.{language}{suffix}")
         if path.is_file():
             return path
-    raise UserError(f"neither {prefix}.{language} nor {prefix}.{language}.gz exists; give the prefix of existing files")
+    raise UserError(
+        f"neither {prefix}.{language} nor {prefix}.{language}.gz exists; give the prefix of existing files"
+    )
 
 
-def read_pairs(prefix: str, languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Read ``PREFIX.SRC`` and ``PREFIX.TGT`` as pairs.
+def iterate_pairs(prefix: str, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of ``PREFIX.SRC`` and ``PREFIX.TGT``.
 
     Raises:
-        UserError: if the line counts differ, there is no line, or a file is missing or is not UTF-8.
+        UserError: if the line counts differ (once the shorter file ends), there is no line, or a file is
+        missing or
+            is not UTF-8.
     """
     source, target = (find_side(prefix, language) for language in languages)
-    source_lines, target_lines = read_lines(source), read_lines(target)
-    if len(source_lines) != len(target_lines):
+    lines = [0, 0]
+    for pair in zip_longest(iterate_lines(source), iterate_lines(target)):
+        lines = [count + (line is not None) for count, line in zip(lines, pair, strict=True)]
+        if lines[0] == lines[1]:
+            yield pair  # type: ignore[misc]
+    if lines[0] != lines[1]:
         raise UserError(
-            f"{source} has {len(source_lines)} lines but {target} has {len(target_lines)}; "
+            f"{source} has {lines[0]} lines but {target} has {lines[1]}; "
             "parallel text needs one translation a line, so find where the two files part"
         )
-    if not source_lines:
+    if not lines[0]:
         raise UserError(f"{source} and {target} are empty; give text with at least one pair")
-    return list(zip(source_lines, target_lines, strict=True))

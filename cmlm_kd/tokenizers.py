@@ -1,34 +1,44 @@
 """A teacher's tokenizer, seen as pieces in the "▁ starts a word" convention.
 
-Whatever the tokenizer (WordPiece, unigram or BPE of sentencepiece, byte-level BPE), a sentence becomes a list of
-pieces, each a *symbol* for the student's dictionary and the *teacher id* it stands for. Joining the symbols and
-turning ▁ into a space gives the text back, which is what fairseq's ``--post-process sentencepiece`` does.
+Whatever the tokenizer (WordPiece, unigram or BPE of sentencepiece, byte-level BPE), a sentence becomes a list
+of pieces, each a *symbol* for the student's dictionary and the *teacher id* it stands for. Joining the
+symbols and turning ▁ into a space gives the text back, which is what fairseq's ``--post-process
+sentencepiece`` does.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.spelling import (
+    LITERAL_MARK,
+    UNKNOWN,
+    WORD_START,
+    pieces_to_text,
+    spell_byte_level,
+    spell_sentencepiece,
+    spell_text,
+)
+from cmlm_kd.tokenizer_loading import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-WORD_START = "\u2581"
-"""▁, which begins every piece that begins a word."""
-
-LITERAL_MARK = "\u23bd"
-"""Stands for a ▁ that is part of the text; :func:`pieces_to_text` turns it back."""
-
-UNKNOWN = "<unk>"
-"""The symbol of whatever the tokenizer does not know, fairseq's own."""
-
-_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+__all__ = [
+    "LITERAL_MARK",
+    "UNKNOWN",
+    "WORD_START",
+    "PieceTokenizer",
+    "Pieces",
+    "SpecialIds",
+    "load_tokenizer",
+    "pieces_to_text",
+]
 
 
 @dataclass(frozen=True)
@@ -44,68 +54,26 @@ class SpecialIds:
 
 @dataclass(frozen=True)
 class Pieces:
-    """One sentence in pieces: ``symbols[i]`` is written to the data, ``teacher_ids[i]`` is what the teacher saw."""
+    """One sentence: ``symbols[i]`` is written to the data, ``teacher_ids[i]`` is the token it stands for."""
 
     symbols: list[str]
     teacher_ids: list[int]
 
 
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """Load a Hugging Face tokenizer and check that a conditional masked language model can use it.
-
-    Raises:
-        UserError: if the directory is missing, holds no tokenizer, or the tokenizer has no mask token (or another
-            special token that frames a pair).
-    """
-    from transformers import AutoTokenizer
-
-    looks_like_path = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
-    path = Path(name_or_path).expanduser()
-    if looks_like_path and not path.is_dir():
-        raise UserError(f"teacher {name_or_path!r} is not a directory; give a Hugging Face directory or hub name")
-    if path.is_dir() and not _has_any(path):
-        raise UserError(
-            f"teacher directory {name_or_path!r} has no tokenizer (looked for {', '.join(_TOKENIZER_FILES)}); "
-            "save one there with tokenizer.save_pretrained(DIR)"
-        )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name_or_path)
-    except Exception as error:  # transformers raises many types, and a user can act on none of them by type
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"cannot load a tokenizer from {name_or_path!r}: {reason}; "
-            "give a directory written by save_pretrained, or a hub name that can be reached"
-        ) from error
-    _check_special_tokens(tokenizer, name_or_path)
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise UserError(
-            f"the tokenizer of {name_or_path!r} ({type(tokenizer).__name__}) is a slow one; "
-            "only fast tokenizers (tokenizer.json or a sentencepiece model) are supported: convert it and save it again"
-        )
-    return tokenizer  # type: ignore[no-any-return]
-
-
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-
-
-def _has_any(path: Path) -> bool:
-    return any(next(path.glob(pattern), None) is not None for pattern in _TOKENIZER_FILES)
-
-
-def _check_special_tokens(tokenizer: Any, name: str) -> None:
-    for token in ("mask", "cls", "sep", "pad", "unk"):
-        if getattr(tokenizer, f"{token}_token_id", None) is None:
-            raise UserError(
-                f"the tokenizer of {name!r} has no {token} token, which a conditional masked language model needs; "
-                "take a BERT- or RoBERTa-like model, or name the token in tokenizer_config.json"
-            )
-
-
 class PieceTokenizer:
     """Turns text into :class:`Pieces` with one teacher's tokenizer.
 
+    Special tokens that are spelled out in a text ("[MASK]", "</s>") are text. The first word of a byte-level
+    tokenizer's text is tokenised as if a space stood before it, like all other words.
+
     Args:
         tokenizer: a fast Hugging Face tokenizer, as :func:`load_tokenizer` returns it.
+
+    Attributes:
+        tokenizer: the same.
+        kind: ``wordpiece``, ``sentencepiece`` or ``bytelevel``.
+        special: ids of the tokens that frame a pair.
+        separators: ``[SEP]`` tokens between source and target: 1 for BERT, 2 for RoBERTa's relatives.
 
     Raises:
         UserError: if the tokenizer is none of WordPiece, sentencepiece or byte-level BPE.
@@ -113,20 +81,17 @@ class PieceTokenizer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-        self._backend = type(backend).from_str(backend.to_str())  # a copy: we change its settings
-        self._backend.no_padding()
-        self._backend.no_truncation()
-        self._backend.encode_special_tokens = True  # "[MASK]" in a user's text is text
-        description = json.loads(self._backend.to_str())
+        description = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
         self.kind = _tokenizer_kind(description)
-        self._continuation = description["model"].get("continuing_subword_prefix") or ""
         self.special = SpecialIds(
             *(int(getattr(tokenizer, f"{name}_token_id")) for name in ("cls", "sep", "mask", "pad", "unk"))
         )
         self.separators = max(1, int(tokenizer.num_special_tokens_to_add(pair=True)) - 2)
-        self._special_ids = frozenset(tokenizer.all_special_ids)
-        self._base = self._base_symbols()
+        special_ids = {token["id"] for token in description["added_tokens"] if token["special"]}
+        special_ids.update(vars(self.special).values())
+        self._added_ids = {token["id"] for token in description["added_tokens"]} - special_ids
+        self._symbols = _symbols(description, self.kind, tokenizer.get_vocab(), special_ids)
+        self._backend = _without_special_tokens(tokenizer, description, special_ids)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str) -> PieceTokenizer:
@@ -134,7 +99,11 @@ class PieceTokenizer:
         return cls(load_tokenizer(name_or_path))
 
     def __len__(self) -> int:
-        return len(self._base)
+        return len(self._symbols)
+
+    def symbol(self, teacher_id: int) -> str:
+        """Return how a teacher's token is spelled; of WordPiece without ▁, which depends on the text."""
+        return self._symbols[teacher_id]
 
     def encode(self, text: str) -> Pieces:
         """Return the pieces of one sentence; runs of white space count as one space."""
@@ -142,78 +111,64 @@ class PieceTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Pieces]:
         """Return the pieces of several sentences."""
-        plain = [" ".join(text.split()) for text in texts]
-        # ▁ means a space to sentencepiece and a byte sequence to others: cut it out, put it back as a piece.
-        encodings = self._backend.encode_batch(
-            [text.replace(WORD_START, " ") for text in plain], add_special_tokens=False
-        )
+        # ▁ means a space to sentencepiece and some bytes to others: it is cut out and put back as a piece.
+        splits = [" ".join(text.split()).split(WORD_START) for text in texts]
+        parts = [part.strip() for split in splits for part in split]
+        # Without a space before it, byte-level BPE has other tokens for the first word than for the same word
+        # later.
+        inputs = [" " + part if part else part for part in parts] if self.kind == "bytelevel" else parts
+        encodings = self._backend.encode_batch(inputs, add_special_tokens=False)
+        pieces = (self._pieces(text, encoding) for text, encoding in zip(inputs, encodings, strict=True))
         return [
-            self._with_literal_marks(text, encoding) if WORD_START in text else self._pieces(text, encoding)
-            for text, encoding in zip(plain, encodings, strict=True)
+            next(pieces) if len(split) == 1 else self._join(split, list(islice(pieces, len(split))))
+            for split in splits
         ]
 
     def _pieces(self, text: str, encoding: Any) -> Pieces:
         ids: list[int] = encoding.ids
-        base = self._base
-        if not self._special_ids.isdisjoint(ids):  # unknown characters, or "</s>" spelled out in the text
-            ids = [self.special.unk if i in self._special_ids else i for i in ids]
-        if self.kind != "wordpiece":
-            return Pieces([base[i] for i in ids], ids)
-        symbols = [
-            WORD_START + base[i] if start == 0 or text[start - 1] == " " else base[i]
-            for i, (start, _) in zip(ids, encoding.offsets, strict=True)
-        ]
-        return Pieces(symbols, ids)
-
-    def _with_literal_marks(self, text: str, encoding: Any) -> Pieces:
-        """Rebuild the pieces of a text in which some ▁ are text: each becomes a piece of its own."""
-        found: list[tuple[int, str, int]] = [  # (position, symbol, teacher id)
-            (i, (WORD_START if i == 0 or text[i - 1] == " " else "") + LITERAL_MARK, self.special.unk)
-            for i, character in enumerate(text)
-            if character == WORD_START
-        ]
-        for teacher_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            while start < end and text[start] in (" ", WORD_START):  # some tokenizers count the space to the word
-                start += 1
-            if start == end:
-                continue  # a piece of nothing but space
-            teacher_id = self.special.unk if teacher_id in self._special_ids else teacher_id
-            symbol = self._base[teacher_id].removeprefix(WORD_START)
-            begins_word = start == 0 or text[start - 1] == " "
-            found.append((start, WORD_START + symbol if begins_word else symbol, teacher_id))
-        found.sort(key=lambda item: item[0])
-        return Pieces([symbol for _, symbol, _ in found], [teacher_id for _, _, teacher_id in found])
-
-    def _base_symbols(self) -> list[str]:
-        """Return the symbol of every teacher id; for WordPiece without its word start, which offsets decide."""
-        size = self._backend.get_vocab_size(with_added_tokens=True)
-        tokens = [self._backend.id_to_token(i) or "" for i in range(size)]
-        for special_id in self._special_ids:
-            tokens[special_id] = UNKNOWN
+        spelling = self._symbols
         if self.kind == "wordpiece":
-            return [token.removeprefix(self._continuation) for token in tokens]
-        if self.kind == "bytelevel":
-            alphabet = _byte_alphabet()
-            return [_byte_symbol(token, alphabet) for token in tokens]
-        return tokens
+            return Pieces(_mark_word_starts(text, [spelling[i] for i in ids], encoding.offsets), ids)
+        if self._added_ids and not self._added_ids.isdisjoint(ids):
+            # What follows an added token is a new beginning to Hugging Face, and gets a ▁ even without a
+            # space.
+            symbols = [spelling[i].removeprefix(WORD_START) for i in ids]
+            marked = _mark_word_starts(text, symbols, encoding.offsets)
+            kept = [i for i, symbol in enumerate(marked) if symbol]
+            return Pieces([marked[i] for i in kept], [ids[i] for i in kept])
+        return Pieces([spelling[i] for i in ids], ids)
+
+    def _join(self, split: Sequence[str], parts: Sequence[Pieces]) -> Pieces:
+        """Put a ▁ of the text, as a piece of its own, between the parts that it separates."""
+        symbols, teacher_ids = list(parts[0].symbols), list(parts[0].teacher_ids)
+        for i in range(1, len(split)):
+            after_space = split[i - 1].endswith(" ") or (i == 1 and not split[0])
+            symbols.append(WORD_START + LITERAL_MARK if after_space else LITERAL_MARK)
+            teacher_ids.append(self.special.unk)
+            inside_word = not split[i].startswith(" ")
+            for j, (symbol, teacher_id) in enumerate(
+                zip(parts[i].symbols, parts[i].teacher_ids, strict=True)
+            ):
+                symbol = symbol.removeprefix(WORD_START) if j == 0 and inside_word else symbol
+                if symbol:
+                    symbols.append(symbol)
+                    teacher_ids.append(teacher_id)
+        return Pieces(symbols, teacher_ids)
 
 
-def pieces_to_text(symbols: Iterable[str]) -> str:
-    """Join pieces to text: ▁ becomes a space, byte pieces become characters, a literal ▁ comes back.
+def _mark_word_starts(text: str, symbols: Iterable[str], offsets: Iterable[tuple[int, int]]) -> list[str]:
+    """Put a ▁ before each symbol that is the first of the text or has a space between it and the one before.
 
-    fairseq's ``--post-process sentencepiece`` gives the same text, but shows byte pieces as ``<0xE2>`` and a literal
-    ▁ as ⎽.
+    Symbols that are parts of one character have the offsets of that character, and characters that the
+    tokenizer deletes have none.
     """
-    joined = bytearray()
-    for symbol in symbols:
-        position = 0
-        for match in _BYTE.finditer(symbol):
-            joined += symbol[position : match.start()].encode()
-            joined.append(int(match.group(1), 16))
-            position = match.end()
-        joined += symbol[position:].encode()
-    text = joined.decode("utf-8", errors="replace")
-    return text.replace(WORD_START, " ").replace(LITERAL_MARK, WORD_START).strip()
+    marked: list[str] = []
+    end = 0
+    for symbol, (start, stop) in zip(symbols, offsets, strict=True):
+        begins = not marked or " " in text[end : start + 1]  # some tokenizers count the space to the word
+        marked.append(WORD_START + symbol if begins else symbol)
+        end = stop
+    return marked
 
 
 def _tokenizer_kind(description: dict[str, Any]) -> str:
@@ -230,22 +185,50 @@ def _tokenizer_kind(description: dict[str, Any]) -> str:
     )
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """Return the printable character -> byte table of byte-level BPE (GPT-2's ``bytes_to_unicode``, inverted)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    alphabet = {chr(byte): byte for byte in printable}
-    others = (byte for byte in range(256) if byte not in set(printable))
-    alphabet.update({chr(256 + i): byte for i, byte in enumerate(others)})
-    return alphabet
+def _symbols(
+    description: dict[str, Any], kind: str, vocabulary: dict[str, int], special_ids: Iterable[int]
+) -> list[str]:
+    """Return the symbol of every teacher id; ids that no token has are unknown, like special ones."""
+    continuation = description["model"].get("continuing_subword_prefix") or ""
+    added = {token["id"] for token in description["added_tokens"]}
+    symbols = [UNKNOWN] * (max(vocabulary.values()) + 1)
+    for token, i in vocabulary.items():
+        if i in added:
+            symbols[i] = spell_text(token)
+        elif kind == "bytelevel":
+            symbols[i] = spell_byte_level(token)
+        elif kind == "wordpiece":
+            symbols[i] = spell_text(token.removeprefix(continuation))
+        else:
+            symbols[i] = spell_sentencepiece(token)
+    for i in special_ids:
+        symbols[i] = UNKNOWN
+    return symbols
 
 
-def _byte_symbol(token: str, alphabet: dict[str, int]) -> str:
-    """Spell a byte-level token as text; bytes that are no whole character become ``<0xE2>``."""
-    if any(character not in alphabet for character in token):
-        return token  # a special token
-    raw = bytes(alphabet[character] for character in token)
-    text = raw.decode("utf-8", errors="surrogateescape")
-    spelled = "".join(
-        f"<0x{ord(character) - 0xDC00:02X}>" if 0xDC80 <= ord(character) <= 0xDCFF else character for character in text
+def _without_special_tokens(
+    tokenizer: PreTrainedTokenizerBase, description: dict[str, Any], special_ids: set[int]
+) -> Any:
+    """Return a copy of the backend that finds no special token in a text, with the same ids for all others.
+
+    Special tokens keep their ids under names that hold a space, which no string that reaches the model does.
+    """
+
+    def name(token: str, token_id: int) -> str:
+        return f"special {token_id}" if token_id in special_ids else token
+
+    model = description["model"]
+    if isinstance(model["vocab"], list):
+        model["vocab"] = [[name(token, i), score] for i, (token, score) in enumerate(model["vocab"])]
+    else:
+        if model.get("unk_token") is not None:
+            model["unk_token"] = name(model["unk_token"], model["vocab"].get(model["unk_token"], -1))
+        model["vocab"] = {name(token, i): i for token, i in model["vocab"].items()}
+    for token in description["added_tokens"]:
+        token["content"] = name(token["content"], token["id"])
+        token["special"] = token["id"] in special_ids
+    backend = type(tokenizer.backend_tokenizer).from_str(  # type: ignore[attr-defined]
+        json.dumps(description | {"post_processor": None, "padding": None, "truncation": None})
     )
-    return re.sub(r"\s", WORD_START, spelled)
+    backend.encode_special_tokens = True
+    return backend

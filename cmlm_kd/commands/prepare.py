@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{split}pref",
             required=split == "train",
-            help=f"prefix of the {split} files (PREFIX.LANG or PREFIX.LANG.gz); several, separated by commas, become "
-            f"{split}, {split}1, ...",
+            help=f"prefix of the {split} files (PREFIX.LANG or PREFIX.LANG.gz); several, after commas, "
+            f"become {split}, {split}1, ...",
         )
     parser.add_argument("--destdir", type=Path, default=Path("data-bin"), help="directory to write")
     parser.add_argument("--joined-dictionary", action="store_true", help="one dictionary for both languages")
