@@ -1,0 +1,78 @@
+"""From fairseq checkpoints to the directories that other programs load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmlm_kd.errors import UserError
+
+if TYPE_CHECKING:
+    from cmlm_kd.teachers.masked_lm import MaskedLM
+
+WEIGHTS_PREFIX = "masked_lm."
+"""What the plug-in's ``bert_masked_lm`` puts before the weights' names."""
+
+
+def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
+    """Rebuild the model of a ``bert_masked_lm`` checkpoint.
+
+    Args:
+        state: what :func:`cmlm_kd.checkpoints.read_checkpoint` returns.
+
+    Raises:
+        UserError: if it is of another architecture, or its weights do not fit its configuration.
+    """
+    from cmlm_kd.checkpoints import model_settings
+    from cmlm_kd.teachers.masked_lm import MaskedLM
+
+    description = (state.get("task_state") or {}).get("bert_config")
+    if description is None:
+        name = model_settings(state).get("_name") or "another architecture"
+        raise UserError(
+            f"the checkpoint is one of {name}; only those of bert_masked_lm have a Hugging Face form"
+        )
+    model = MaskedLM.from_config(json.loads(description))
+    weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"the checkpoint's weights do not fit its configuration: {error}") from error
+    return model
+
+
+def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | None = None) -> None:
+    """Write the model of a ``bert_masked_lm`` checkpoint, with its tokenizer, in Hugging Face form.
+
+    Args:
+        checkpoint: file that fairseq-train wrote.
+        directory: what to write; ``AutoModelForMaskedLM.from_pretrained`` loads it.
+        tokenizer: Hugging Face directory or hub name; default: the one the model was trained with.
+
+    Raises:
+        UserError: if the checkpoint is none of ``bert_masked_lm``, the tokenizer cannot be loaded or does not
+            fit, or the directory holds a model already.
+    """
+    from cmlm_kd.checkpoints import read_checkpoint
+    from cmlm_kd.teachers.positions import usable_positions
+    from cmlm_kd.tokenizers import PieceTokenizer
+
+    if (directory / "config.json").exists():
+        raise UserError(f"{directory} already holds a model; remove it or give another --output")
+    state = read_checkpoint(checkpoint)
+    model = masked_lm_of_checkpoint(state)
+    pieces = PieceTokenizer.from_pretrained(tokenizer or _tokenizer_of(state))
+    model.check_tokenizer(pieces)
+    pieces.tokenizer.model_max_length = usable_positions(model.config)
+    model.model.save_pretrained(directory)
+    pieces.tokenizer.save_pretrained(directory)
+
+
+def _tokenizer_of(state: Mapping[str, Any]) -> str:
+    task = (state.get("cfg") or {}).get("task") or {}
+    name = task.get("bert_tokenizer") or task.get("bert")
+    if not name:
+        raise UserError("the checkpoint does not say which tokenizer it was trained with; give --tokenizer")
+    return str(name)

@@ -1,0 +1,69 @@
+"""``--arch bert_masked_lm``: any Hugging Face masked language model, or a new BERT."""
+
+from dataclasses import dataclass, field, fields
+from typing import Optional
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+from omegaconf import II
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.teachers.masked_lm import BertSizes, MaskedLM
+from cmlm_kd.teachers.positions import usable_positions
+
+
+@dataclass
+class BertMaskedLMConfig(FairseqDataclass):
+    """Flags of ``--arch bert_masked_lm``; the sizes are those of a new BERT."""
+
+    layers: Optional[int] = field(default=None, metadata={"help": f"layers; default: {BertSizes.layers}"})
+    hidden_size: Optional[int] = field(default=None, metadata={"help": f"default: {BertSizes.hidden_size}"})
+    heads: Optional[int] = field(
+        default=None, metadata={"help": f"attention heads; default: {BertSizes.heads}"}
+    )
+    ffn_size: Optional[int] = field(
+        default=None,
+        metadata={"help": f"width inside the feed-forward blocks; default: {BertSizes.ffn_size}"},
+    )
+    positions: Optional[int] = field(
+        default=None, metadata={"help": f"longest input in pieces; default: {BertSizes.positions}"}
+    )
+    dropout: float = field(default=0.1, metadata={"help": "dropout everywhere, in [0, 1)"})
+    bert: str = II("task.bert")
+
+
+@register_model("bert_masked_lm", dataclass=BertMaskedLMConfig)
+class BertMaskedLM(BaseFairseqModel):
+    """Adapter of :class:`cmlm_kd.teachers.masked_lm.MaskedLM`."""
+
+    def __init__(self, masked_lm):
+        super().__init__()
+        self.masked_lm = masked_lm
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        """Load the model of ``--bert``, or make a new one of the given sizes."""
+        if not 0 <= cfg.dropout < 1:
+            raise UserError(f"bert_masked_lm: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        given = {size.name: getattr(cfg, size.name) for size in fields(BertSizes)}
+        sizes = {name: value for name, value in given.items() if value is not None}
+        if cfg.bert and sizes:
+            name = next(iter(sizes)).replace("_", "-")
+            raise UserError(
+                f"bert_masked_lm: --{name} is the size of a new BERT; leave it out or leave out --bert"
+            )
+        if cfg.bert:
+            masked_lm = MaskedLM.from_pretrained(cfg.bert)
+        else:
+            masked_lm = MaskedLM.from_sizes(BertSizes(**sizes), task.tokenizer)
+        masked_lm.check_tokenizer(task.tokenizer)
+        masked_lm.set_dropout(cfg.dropout)
+        return cls(masked_lm)
+
+    def forward(self, input_ids, attention_mask, masked_index):
+        """Return logits at the masked positions, ``(M, V)``."""
+        return self.masked_lm(input_ids, attention_mask, masked_index)
+
+    def max_positions(self):
+        """Return how long a framed line may be."""
+        return usable_positions(self.masked_lm.config)
