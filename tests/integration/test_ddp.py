@@ -1,0 +1,124 @@
+"""Two processes on CPU learn what one process learns from the same batches."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq_runs import TINY_STUDENT, run_train
+from tiny_corpus import write_split, write_store
+from tiny_teacher import write_bert
+
+from cmlm_kd.cli import main
+
+TESTS = Path(__file__).resolve().parent.parent
+WORLD_SIZE = 2
+NO_DROPOUT = ("--dropout", 0)  # every process draws its own
+
+
+def sentences(number):
+    """Pairs of different lengths."""
+    words = ["eins", "zwei", "drei", "vier"]
+    source = [" ".join(words[(row + place) % 4] for place in range(1 + row % 5)) for row in range(number)]
+    return source, [line.replace("ei", "oa") for line in source]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Flags of each training, by name."""
+    root = tmp_path_factory.mktemp("data")
+    for seed, (split, rows) in enumerate({"train": 53, "valid": 9}.items()):
+        write_split(root / "bin", split, rows, seed)
+    store = write_store(root / "store", root / "bin")
+
+    source, target = sentences(61)
+    for split, last in (("train", 61), ("valid", 7)):
+        (root / f"{split}.de").write_text("\n".join(source[:last]) + "\n")
+        (root / f"{split}.en").write_text("\n".join(target[:last]) + "\n")
+    bert = write_bert(root / "bert", source + target)
+    prepare = ["prepare", "--teacher", bert, "-s", "de", "-t", "en", "--destdir", root / "prepared"]
+    files = ["--trainpref", root / "train", "--validpref", root / "valid"]
+    assert main([*map(str, prepare), *map(str, files)]) == 0
+
+    common = (*NO_DROPOUT, "--max-update", 5, "--no-epoch-checkpoints", "--seed", 3)
+    student = (
+        *(root / "bin", "--task", "translation_kd", "--soft-targets", store, *TINY_STUDENT, *common),
+        *("--criterion", "soft_target_kd", "--kd-topk", 3, "--kd-implementation", "fused"),
+        *("--max-tokens", 90, "--clip-norm", 0.5),
+    )
+    teacher = (
+        *(root / "prepared", "--task", "cmlm", "--criterion", "cmlm", "--arch", "bert_cmlm", *common),
+        *("--optimizer", "bert_adamw", "--lr", 1e-3, "--max-tokens", 200, "--cpu"),
+    )
+    return {"student": student, "teacher": teacher}
+
+
+@pytest.fixture(scope="module")
+def parallel(runs, tmp_path_factory):
+    """Folder with the checkpoints of each training by two processes, and how each run ended, rank by rank."""
+    root = tmp_path_factory.mktemp("parallel")
+    legacy = ("--ddp-backend", "legacy_ddp")
+    commands = [(*flags, *legacy, "--save-dir", root / name) for name, flags in runs.items()]
+    unused = ("--find-unused-parameters", "--ddp-backend", "c10d", "--save-dir", root / "refused")
+    commands.append((*runs["student"], *unused))
+    (root / "commands.json").write_text(json.dumps([[str(flag) for flag in command] for command in commands]))
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    worker = [sys.executable, TESTS / "distributed_worker.py"]
+    processes = [
+        subprocess.Popen(
+            [*worker, str(rank), str(WORLD_SIZE), str(port), root / "commands.json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(WORLD_SIZE)
+    ]
+    try:
+        outputs = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors[-4000:]
+    return root, [json.loads(printed) for printed, _ in outputs]
+
+
+LOGGED = ("loss", "nll_loss", "hard_loss", "kd_loss", "kd_tokens", "without_teacher", "accuracy", "gnorm")
+
+
+def read(path):
+    """Return the weights and what was logged, in training as sums over the last epoch."""
+    state = torch.load(path / "checkpoint_last.pt", weights_only=True)
+    meters = {name: value for _, name, _, value in state["extra_state"]["metrics"]["train"]}
+    logged = {name: float(meters[name]["sum"]) for name in LOGGED if name in meters}
+    return state["model"], {**logged, "val_loss": float(state["extra_state"]["val_loss"])}
+
+
+@pytest.mark.parametrize("name", ["student", "teacher"])
+def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
+    run_train(*runs[name], "--update-freq", WORLD_SIZE, "--save-dir", tmp_path)
+    weights, logged = read(tmp_path)
+    root, ended = parallel
+    assert [messages[list(runs).index(name)] for messages in ended] == [None] * WORLD_SIZE
+    parallel_weights, parallel_logged = read(root / name)
+
+    assert parallel_logged == pytest.approx(logged, rel=1e-4)
+    assert len(logged) == {"student": 8, "teacher": 4}[name]
+    assert weights.keys() == parallel_weights.keys()
+    for key, value in weights.items():
+        torch.testing.assert_close(parallel_weights[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_unused_parameters_are_refused_with_the_fused_loss(parallel):
+    _, ended = parallel
+    for messages in ended:
+        assert messages[-1].startswith("soft_target_kd: --find-unused-parameters with --ddp-backend c10d")
+        assert "--kd-implementation dense" in messages[-1]
