@@ -37,10 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics",
         nargs="+",
-        choices=("bleu", "chrf", "ter", "rouge"),
+        choices=("bleu", "chrf", "ter"),
         default=["bleu", "chrf", "ter"],
-        help="rouge is ROUGE-1, -2 and -L, for English summaries",
+        help="of translations",
     )
+    parser.add_argument("--rouge", action="store_true", help="also ROUGE-1, -2 and -L, for English summaries")
     parser.add_argument("--lowercase", action="store_true", help="ignore case")
     parser.add_argument("--tokenize", default="13a", help="sacreBLEU's tokenizer for BLEU")
     parser.add_argument("--chrf-word-order", type=int, default=0, metavar="N", help="2 makes chrF++ of chrF")
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.text import read_lines
 
     settings = ScoreSettings(
-        metrics=tuple(dict.fromkeys(arguments.metrics)),
+        metrics=(*dict.fromkeys(arguments.metrics), *(["rouge"] if arguments.rouge else [])),
         lowercase=arguments.lowercase,
         tokenize=arguments.tokenize,
         chrf_word_order=arguments.chrf_word_order,

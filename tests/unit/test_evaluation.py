@@ -181,6 +181,21 @@ def test_command_prints_text_and_writes_json(files, tmp_path, capsys):
     assert [path.name for path in output.parent.iterdir()] == ["scores.json"]
 
 
+def test_command_adds_rouge_for_summaries(files, capsys):
+    good, reference = files(good=GOOD, reference=REFERENCE)
+    assert (
+        main(["score", "--hypothesis", good, "--reference", reference, "--metrics", "chrf", "--rouge"]) == 0
+    )
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert [cell.strip() for cell in heading.split("|")[1:-1]] == [
+        "system",
+        "chrF2",
+        "ROUGE-1",
+        "ROUGE-2",
+        "ROUGE-L",
+    ]
+
+
 def test_command_refuses_bad_files(files, tmp_path, capsys):
     good, reference = files(good=GOOD, reference=REFERENCE)
     missing = str(tmp_path / "missing.txt")
