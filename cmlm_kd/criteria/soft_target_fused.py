@@ -55,7 +55,7 @@ class WeightedEntries:
             if gradient and self.mass is not None:
                 logits.mul_(self.mass[rows])
         else:
-            normaliser = self._consume_with_outside(logits, entries, ids, rows, gradient)
+            normaliser = self._consume_with_outside(logits, entries, ids, rows, self.outside[rows], gradient)
         torch.sub(entries, normaliser, out=self.log_probs[rows])
         if self.uniform is not None:
             self.log_probs_sum[rows] -= logits.size(1) * normaliser.squeeze(1)
@@ -65,15 +65,13 @@ class WeightedEntries:
             logits.scatter_add_(1, ids, self.weights[rows].neg())
 
     def _consume_with_outside(
-        self, logits: Tensor, entries: Tensor, ids: Tensor, rows: slice, gradient: bool
+        self, logits: Tensor, entries: Tensor, ids: Tensor, rows: slice, weight: Tensor, gradient: bool
     ) -> Tensor:
-        """The softmax part of :meth:`consume` where the mass outside the k entries counts; return the
-        normaliser.
+        """Do the softmax part of :meth:`consume` where the mass outside counts; return the normaliser.
 
         The mass outside is added up over the entries outside. One less the mass inside would be all rounding
         error for a student that is sure.
         """
-        assert self.outside is not None
         ids, inside = ids[:, self.first :], entries[:, self.first :]  # (n, k)
         logits.scatter_(1, ids, float("-inf"))
         outside = softmax_in_place(logits)  # (n, 1); logits now hold p / mass outside, 0 inside
@@ -82,7 +80,7 @@ class WeightedEntries:
         log_mass = torch.sub(outside, normaliser, out=self.log_outside[rows])  # (n, 1)
         if gradient:
             mass = torch.ones_like(normaliser) if self.mass is None else self.mass[rows]  # (n, 1)
-            logits.mul_(mass * log_mass.exp() - self.outside[rows])
+            logits.mul_(mass * log_mass.exp() - weight)
             logits.scatter_(1, ids, mass * (inside - normaliser).exp())
         return normaliser
 
