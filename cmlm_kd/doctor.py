@@ -201,9 +201,8 @@ def check_user_dir() -> Finding:
         return Finding("user-dir", "broken", str(error), "pip install .")
     by_path = run_probe(_PLUGIN_PROBE, str(directory))
     if not by_path.succeeded:
-        return Finding(
-            "user-dir", "broken", f"{directory} does not import: {by_path.last_line}", FAIRSEQ_INSTALL
-        )
+        remedy = FAIRSEQ_INSTALL if importlib.util.find_spec("fairseq") is None else "pip install ."
+        return Finding("user-dir", "broken", f"{directory} does not import: {by_path.last_line}", remedy)
     if not json.loads(by_path.last_line)["safe"]:
         return Finding(
             "user-dir", "broken", f"{directory} does not allow fairseq's checkpoints", "pip install ."

@@ -142,7 +142,9 @@ def test_user_dir_found_lost_or_ambiguous(probes, tmp_path):
     probes(
         (False, "ImportError: no module named x"),
     )
-    assert "ImportError: no module named x" in doctor.check_user_dir().detail
+    finding = doctor.check_user_dir()
+    assert "ImportError: no module named x" in finding.detail
+    assert finding.remedy == "pip install ."
 
     probes(
         (True, f'{{"path": "{own}", "safe": false}}'),
