@@ -11,8 +11,10 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from fairseq.models.lstm import LSTMDecoder
 from fairseq.models.transformer import TransformerDecoderBase
+from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
 
 KNOWN_OUTPUT_LAYERS = (TransformerDecoderBase.output_layer, LSTMDecoder.output_layer)
@@ -40,6 +42,20 @@ def find_projection(model: nn.Module) -> Projection | str:
     layer = decoder.fc_out if isinstance(decoder, LSTMDecoder) else decoder.output_projection
     plain = type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
     return Projection(layer.weight, layer.bias) if plain else "the output layer is not a plain nn.Linear"
+
+
+def adaptive_log_probs(softmax: AdaptiveSoftmax, features: Tensor) -> Tensor:
+    """Return the log-probabilities of all entries, ``(B, T, d)`` -> ``(B, T, V)``, differentiably.
+
+    ``AdaptiveSoftmax.get_log_prob`` is for decoding: it works in place, which autograd refuses, and given
+    targets it leaves out the bands of entries that no target is in, where a teacher may well have some.
+    """
+    hidden = softmax.dropout_module(features.flatten(0, 1))  # (B*T, d)
+    head, common = softmax.lsm(softmax.head(hidden)), softmax.cutoff[0]  # (B*T, common + bands)
+    bands = [head[:, :common]]
+    for band, layer in enumerate(softmax.tail):
+        bands.append(softmax.lsm(layer(hidden)) + head[:, common + band, None])
+    return torch.cat(bands, 1).unflatten(0, features.shape[:2])
 
 
 class StandIn:

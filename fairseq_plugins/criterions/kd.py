@@ -20,7 +20,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.registry import Entry, kd_criteria
 from cmlm_kd.signals import SoftTargets
 from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
-from fairseq_plugins.output_layer import features_instead_of_logits, find_projection
+from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +109,9 @@ class KDFairseqCriterion(FairseqCriterion):
                 return StudentOutput(features=output[0], weight=projection.weight, bias=projection.bias)
         else:
             output = model(**sample["net_input"])
-        if getattr(getattr(model, "decoder", None), "adaptive_softmax", None) is not None:
-            return StudentOutput(logits=model.get_normalized_probs(output, log_probs=True, sample=sample))
+        adaptive = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
+        if adaptive is not None:  # the decoder gives hidden states and leaves the rest to the criterion
+            return StudentOutput(logits=adaptive_log_probs(adaptive, output[0]))
         return StudentOutput(logits=output[0])
 
     @classmethod

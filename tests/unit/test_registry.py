@@ -1,0 +1,87 @@
+"""What may be registered, how it is found, and who hears of it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.registry import Registry, kd_criteria
+
+
+class Base:
+    pass
+
+
+@dataclass
+class Config:
+    size: int = 1
+
+
+@pytest.fixture
+def registry():
+    registry = Registry("toy", Base)
+
+    @registry.register("first_toy", config=Config)
+    class First(Base):
+        pass
+
+    return registry
+
+
+def test_lookup_and_names(registry):
+    assert registry.get("first_toy").cls.__name__ == "First"
+    assert registry.get("first_toy").config is Config
+    assert list(registry) == ["first_toy"]
+
+
+def test_unknown_name_answers_with_close_ones(registry):
+    with pytest.raises(UserError, match="no toy is named 'firts_toy'; did you mean 'first_toy'"):
+        registry.get("firts_toy")
+    with pytest.raises(UserError, match="registered are: first_toy"):
+        registry.get("xyz")
+
+
+def test_duplicate_name_is_refused(registry):
+    with pytest.raises(UserError, match=r"toy 'first_toy' is already registered by .*First"):
+        registry.register("first_toy", config=Config)(type("Other", (Base,), {}))
+
+
+def test_duplicate_class_name_is_refused(registry):
+    with pytest.raises(UserError, match="a class named First is already registered"):
+        registry.register("second_toy", config=Config)(type("First", (Base,), {}))
+
+
+def test_wrong_base_is_refused(registry):
+    with pytest.raises(UserError, match=r"Stranger must extend .*Base"):
+        registry.register("second_toy", config=Config)(type("Stranger", (), {}))
+
+
+@pytest.mark.parametrize("config", [int, Config(), None])
+def test_config_must_be_a_dataclass(registry, config):
+    with pytest.raises(UserError, match="config must be a dataclass"):
+        registry.register("second_toy", config=config)(type("Second", (Base,), {}))
+
+
+def test_listeners_hear_of_earlier_and_later_entries(registry):
+    heard = []
+    registry.subscribe(lambda entry: heard.append(entry.name))
+    registry.register("second_toy", config=Config)(type("Second", (Base,), {}))
+    assert heard == ["first_toy", "second_toy"]
+
+
+def test_what_a_listener_refuses_stays_out(registry):
+    def refuse(entry):
+        if entry.name == "second_toy":
+            raise UserError("no")
+
+    registry.subscribe(refuse)
+    with pytest.raises(UserError, match="no"):
+        registry.register("second_toy", config=Config)(type("Second", (Base,), {}))
+    assert list(registry) == ["first_toy"]
+
+
+def test_soft_target_kd_is_there():
+    import cmlm_kd.criteria.soft_target as soft_target
+
+    entry = kd_criteria.get("soft_target_kd")
+    assert (entry.cls, entry.config) == (soft_target.SoftTargetKD, soft_target.SoftTargetConfig)
