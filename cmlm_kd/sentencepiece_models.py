@@ -67,7 +67,7 @@ def load_sentencepiece(path: Path) -> PreTrainedTokenizerBase:
 
 def sentencepiece_backend(model: Any) -> Any:
     """Return a ``tokenizers.Tokenizer`` that cuts text as a sentencepiece ``ModelProto`` does, same ids."""
-    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
 
     pieces = [(piece.piece, piece.score) for piece in model.pieces]
     backend = Tokenizer(_model(model, pieces, model.trainer_spec.unk_id))
@@ -76,9 +76,6 @@ def sentencepiece_backend(model: Any) -> Any:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("\u2581", prepend_scheme="always")]
     )
     backend.decoder = decoders.Metaspace("\u2581", prepend_scheme="always")
-    backend.add_special_tokens([piece.piece for piece in model.pieces if piece.type == _CONTROL])
-    words = [piece.piece for piece in model.pieces if piece.type == _USER_DEFINED]
-    backend.add_tokens([AddedToken(word, normalized=False) for word in words])
     return backend
 
 
@@ -153,7 +150,7 @@ def _mend(tokenizer: Any, model: Any) -> PreTrainedTokenizerBase:
 
 def _of_unknown_family(model: Any, directory: Path) -> PreTrainedTokenizerBase:
     """Return a tokenizer with the model's own ids, special tokens as configured or by their usual names."""
-    from tokenizers import processors
+    from tokenizers import AddedToken, processors
     from transformers import PreTrainedTokenizerFast
 
     backend = sentencepiece_backend(model)
@@ -162,6 +159,10 @@ def _of_unknown_family(model: Any, directory: Path) -> PreTrainedTokenizerBase:
         for name in _USUAL_NAMES
         if (token := _special_token(name, backend, directory)) is not None
     }
+    control = [piece.piece for piece in model.pieces if piece.type == _CONTROL]
+    backend.add_special_tokens(list(dict.fromkeys([*names.values(), *control])))
+    words = [piece.piece for piece in model.pieces if piece.type == _USER_DEFINED]
+    backend.add_tokens([AddedToken(word, normalized=False) for word in words if word not in names.values()])
     if "cls" in names and "sep" in names:
         cls, sep = names["cls"], names["sep"]
         backend.post_processor = processors.TemplateProcessing(
