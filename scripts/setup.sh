@@ -13,6 +13,7 @@ constraints=requirements/constraints.txt
 torch_range=$(sed -n 's/.*"\(torch>=[^"]*\)".*/\1/p' setup.py)
 torch_pinned="torch==2.13.0"
 fairseq="ve-fairseq==0.12.3"
+export PIP_RETRIES=${PIP_RETRIES:-2}
 
 say() { printf 'setup.sh: %s\n' "$*"; }
 fail() {
@@ -69,7 +70,7 @@ make_venv() {
 
 install() {
     : >"$log"
-    "$python" -m pip install --quiet --disable-pip-version-check --retries 2 --log "$log" "$@" 2>"$log.err" && return
+    "$python" -m pip install --quiet --disable-pip-version-check --log "$log" "$@" 2>"$log.err" && return
     if grep -Eiq 'NewConnectionError|NameResolutionError|name resolution|unreachable|refused|ProxyError|timed out' "$log"; then
         fail "no network: pip could not download what '$*' needs (details in $log)"
     fi

@@ -64,16 +64,26 @@ def test_environment_of_a_wrong_python(checkout):
     ]
 
 
-def test_no_network(checkout):
-    status, errors = setup(
-        checkout,
-        PYTHON=sys.executable,
-        PIP_CONFIG_FILE=os.devnull,
-        PIP_INDEX_URL="http://127.0.0.1:9/simple",
-        PIP_FIND_LINKS="",
-        PIP_EXTRA_INDEX_URL="",
-    )
-    assert status == 1
-    assert len(errors) == 1
-    assert errors[0].startswith("setup.sh: no network: pip could not download")
+def test_no_network_and_a_torch_that_fits_or_not(checkout):
+    """A fitting torch is kept, so what cannot be downloaded is the rest; another one is to be replaced."""
+    torch = checkout / "elsewhere" / "torch"
+    torch.mkdir(parents=True)
+    offline = {
+        "PYTHON": sys._base_executable,
+        "PYTHONPATH": str(torch.parent),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_FIND_LINKS": "",
+        "PIP_RETRIES": "0",
+        "PIP_EXTRA_INDEX_URL": "",
+    }
+    for version, missing in (("2.9.1+cpu", "--editable .[dev]"), ("2.5.0", "torch==2.13.0")):
+        (torch / "__init__.py").write_text(f"__version__ = {version!r}\n")
+        status, errors = setup(checkout, **offline)
+        assert status == 1
+        assert len(errors) == 1
+        assert errors[0].startswith("setup.sh: no network: pip could not download what ")
+        assert missing in errors[0]
+    settings = (checkout / ".venv" / "pyvenv.cfg").read_text()
+    assert "include-system-site-packages = true" in settings, "so that the torch found first is seen"
     assert not (checkout / ".venv" / "cmlm-kd-setup.stamp").exists()
