@@ -8,9 +8,11 @@ from fairseq import options, tasks
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.distributed import ModuleProxyWrapper
 from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.transformer import TransformerDecoder
 from fairseq_runs import COMMON
+from torch.nn.parallel import DistributedDataParallel
 
 import fairseq_plugins  # noqa: F401 - registers the criterion
 from cmlm_kd.errors import UserError
@@ -261,6 +263,36 @@ def test_every_setting_is_used():
     body = source[source.index("class SoftTargetKD") :]
     for field in dataclasses.fields(module.SoftTargetConfig):
         assert f"config.{field.name}" in body, field.name
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("student", ["tied", "transformer", "lstm"])
+def test_inside_distributed_data_parallel(data, sample, process_group, student):
+    """Its reducer sees the output layer's gradient although the layer is used after the model's forward.
+
+    It would otherwise refuse the second step. (fairseq builds it for GPUs only.)
+    """
+    model, criterion = build(data, *STUDENTS[student])
+    expected = gradients(model, criterion(model.train(), sample)[0])
+    parallel = ModuleProxyWrapper(DistributedDataParallel(model))
+    for _ in range(2):
+        parallel.zero_grad()
+        criterion(parallel, sample)[0].backward()
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter.grad, expected[name], msg=name)
+
+
+def test_why_unused_parameters_are_refused(data, sample, process_group):
+    model, criterion = build(data, *STUDENTS["transformer"])
+    parallel = ModuleProxyWrapper(DistributedDataParallel(model.train(), find_unused_parameters=True))
+    with pytest.raises(RuntimeError, match=r"marked as ready twice|mark a variable ready only once"):
+        criterion(parallel, sample)[0].backward()
 
 
 def test_unused_parameters_with_the_fused_loss_are_refused(monkeypatch):
