@@ -13,7 +13,7 @@ constraints=requirements/constraints.txt
 torch_range=$(sed -n 's/.*"\(torch>=[^"]*\)".*/\1/p' setup.py)
 torch_pinned="torch==2.13.0"
 fairseq="ve-fairseq==0.12.3"
-export PIP_RETRIES=${PIP_RETRIES:-2}
+export PIP_RETRIES=${PIP_RETRIES:-2} # at least 1: pip names the network only when it retries
 
 say() { printf 'setup.sh: %s\n' "$*"; }
 fail() {

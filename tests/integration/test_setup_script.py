@@ -74,7 +74,7 @@ def test_no_network_and_a_torch_that_fits_or_not(checkout):
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
         "PIP_FIND_LINKS": "",
-        "PIP_RETRIES": "0",
+        "PIP_RETRIES": "1",
         "PIP_EXTRA_INDEX_URL": "",
     }
     for version, missing in (("2.9.1+cpu", "--editable .[dev]"), ("2.5.0", "torch==2.13.0")):
