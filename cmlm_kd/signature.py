@@ -47,12 +47,13 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
     if name not in kd_criteria:
         return None
     config = kd_criteria.get(name).config
-    if not hasattr(config, "signature"):
+    paths = _stores_of(settings.get("task") or {})
+    if not hasattr(config, "signature") or not paths:
         return None
     known = {field.name for field in fields(config)}
     part = config(**{key: value for key, value in criterion.items() if key in known}).signature()
     teachers, stores = [], []
-    for path in _stores_of(settings.get("task") or {}):
+    for path in paths:
         try:
             manifest = Manifest.read(root / path / MANIFEST_NAME)
         except (UserError, OSError):

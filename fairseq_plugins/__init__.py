@@ -11,11 +11,11 @@ import torch
 
 from cmlm_kd.checkpoints import SAFE_GLOBALS
 
-# torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors; allowing
-# these harmless classes keeps it on.
+# torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors. These
+# harmless classes are allowed, so that it stays on.
 torch.serialization.add_safe_globals(SAFE_GLOBALS)
 
-for _room in ("criterions", "optim", "models", "tasks"):
+for _room in ("criterions", "data", "optim", "models", "tasks"):
     _package = importlib.import_module(f"{__name__}.{_room}")
     for _module in pkgutil.iter_modules(_package.__path__):
         importlib.import_module(f"{_package.__name__}.{_module.name}")

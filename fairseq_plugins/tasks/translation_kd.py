@@ -26,7 +26,8 @@ class TranslationKDConfig(TranslationConfig):
         metadata={
             "help": "store written by 'cmlm-kd dump' for the training set; one for each of colon-separated "
             "data directories (STORE1:STORE2); for a directory with train, train1, ... one each, separated "
-            f"by commas, '{NO_STORE}' for a set without soft targets"
+            f"by commas, '{NO_STORE}' for a set without soft targets; '{NO_STORE}' alone trains without a "
+            "teacher, otherwise under equal terms"
         },
     )
     bf16_autocast: bool = field(
@@ -73,8 +74,10 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
             if self._criterion is not None:  # training: fairseq-generate builds no criterion
                 raise UserError(
                     "translation_kd: --soft-targets is missing; give the store that 'cmlm-kd dump' wrote for "
-                    "this data-bin, or train without a teacher with --task translation"
+                    f"this data-bin, or train without a teacher with --soft-targets {NO_STORE}"
                 )
+            return
+        if self.cfg.soft_targets == NO_STORE:
             return
         pairs, soft_targets = self.datasets[split], self._soft_targets(epoch, combine)
         if len(soft_targets) != len(pairs):

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# The main job, from raw text to a scored student:
+#   bash examples/translation/run.sh
+#       German-English sentences about numbers, made on the spot; a small BERT is pre-trained on English text alone
+#   bash examples/translation/run.sh --data multi30k --teacher DIR_OR_HUB_NAME [--data-dir DIR]
+#       real captions and a real BERT; the captions come from DIR, or are fetched and checked
+# Options: --student transformer|lstm, --output DIR, --updates N (stop every training after N updates, to try the road).
+# A step whose output is there is skipped; an interrupted one goes on from its last checkpoint or shard.
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+say() { printf '\n== %s\n' "$*"; }
+die() {
+    printf 'run.sh: %s\n' "$*" >&2
+    exit 2
+}
+
+data=numbers teacher= data_dir= student=transformer output= updates=
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --data | --teacher | --data-dir | --student | --output | --updates)
+            [ $# -gt 1 ] || die "$1 needs a value"
+            name=${1#--}
+            printf -v "${name//-/_}" '%s' "$2"
+            shift 2
+            ;;
+        -h | --help)
+            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' examples/translation/run.sh
+            exit 0
+            ;;
+        *) die "unknown option $1; see --help" ;;
+    esac
+done
+case "$data" in numbers | multi30k) ;; *) die "--data is '$data'; it must be numbers or multi30k" ;; esac
+case "$student" in transformer | lstm) ;; *) die "--student is '$student'; it must be transformer or lstm" ;; esac
+[ "$data" = numbers ] || [ -n "$teacher" ] || die "--data multi30k needs --teacher DIR_OR_HUB_NAME, a BERT that knows German and English"
+[ "$data" = multi30k ] || [ -z "$teacher$data_dir" ] || die "--teacher and --data-dir go with --data multi30k"
+case "$updates" in *[!0-9]* | 0) die "--updates is '$updates'; it must be a whole number above 0" ;; esac
+# Paths are the caller's; we work in the repository's root.
+absolute() { if [ -e "$caller/$1" ] && [ "${1#/}" = "$1" ]; then printf '%s/%s' "$caller" "$1"; else printf '%s' "$1"; fi; }
+[ -z "$teacher" ] || teacher=$(absolute "$teacher")
+[ -z "$data_dir" ] || data_dir=$(absolute "$data_dir")
+run=${output:-runs/$data-$student${updates:+-$updates}}
+[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
+
+bash scripts/setup.sh
+export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
+# glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
+mkdir -p "$run"
+
+# step TITLE OUTPUT COMMAND...: run a command unless the same command has already finished.
+step() {
+    local title=$1 result=$2 stamp
+    shift 2
+    stamp=${result#"$run/"}
+    stamp=$run/.steps/${stamp//\//-}
+    mkdir -p "$run/.steps"
+    if [ -e "$result" ] && [ -f "$stamp" ]; then
+        [ "$(cat "$stamp")" = "$*" ] || die "$result was made by another command; remove it or choose another --output"
+        say "$title: already there"
+        return
+    fi
+    say "$title"
+    "$@"
+    printf '%s\n' "$*" >"$stamp"
+}
+
+# quietly: leave out what fairseq says of a model's every layer; errors and progress bars go to standard error.
+quietly() { grep --line-buffered -e train_inner -e 'valid on' -e 'soft targets for' || true; }
+
+# train SAVE_DIR MAX_UPDATES FLAGS...: fairseq-train with what all trainings share.
+train() {
+    local directory=$1 most=$2
+    shift 2
+    [ -z "$updates" ] || most=$updates
+    mkdir -p "$directory"
+    PYTHONWARNINGS=ignore fairseq-train "$@" --user-dir fairseq_plugins --save-dir "$directory" --max-update "$most" \
+        --bf16-autocast --required-batch-size-multiple 1 --num-workers 0 --seed 1 --log-interval 50 --log-file "$directory/train.log" \
+        --log-format "$([ -t 2 ] && echo tqdm || echo simple)" $cpu | quietly
+}
+cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
+
+
+# What follows differs between the two corpora: text, teacher, sizes, schedules.
+if [ "$data" = numbers ]; then
+    source_language=de target_language=en
+    text=$run/corpus prefixes=(train valid test)
+    step "Make the corpus" "$run/corpus" cmlm-kd numbers-corpus "$run/corpus"
+    step "Train a tokenizer" "$run/tokenizer" cmlm-kd train-tokenizer --vocab-size 1500 --split-digits \
+        --input "$text/train.de" "$text/train.en" "$text/mono.en" --output "$run/tokenizer"
+    step "Pre-train a small BERT on English alone" "$run/bert/checkpoint_last.pt" train "$run/bert" 1000 "$text" \
+        --task masked_lm_kd --criterion bert_mlm --arch bert_masked_lm --bert-tokenizer "$run/tokenizer" \
+        --train-text mono.en --valid-text valid.en --layers 4 --hidden-size 192 --heads 4 --ffn-size 768 --positions 128 \
+        --optimizer bert_adamw --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 100 --total-num-update 1000 \
+        --clip-norm 1 --max-tokens 2048 --no-epoch-checkpoints
+    step "Export it" "$run/bert-huggingface" cmlm-kd export "$run/bert/checkpoint_last.pt" --to huggingface \
+        --output "$run/bert-huggingface"
+    teacher=$run/bert-huggingface
+    teacher_updates=700 teacher_flags=(--lr 1e-3 --warmup-updates 100 --max-tokens 2048)
+    dump_flags=(--max-tokens 4096)
+    temperature=5 student_updates=1200
+    student_flags=(--max-tokens 3000 --dropout 0.2)
+    transformer=(--encoder-layers 3 --decoder-layers 3 --lr 3e-3 --warmup-updates 200)
+else
+    source_language=de target_language=en
+    text=$run/corpus prefixes=(train val test_2016_flickr)
+    step "Get the captions" "$run/corpus" cmlm-kd fetch-multi30k "$run/corpus" ${data_dir:+--from "$data_dir"}
+    teacher_updates=1656 teacher_flags=(--lr 3e-4 --warmup-updates 100 --max-tokens 2600)
+    dump_flags=(--max-tokens 4096)
+    temperature=5 student_updates=6000
+    student_flags=(--max-tokens 4096 --dropout 0.3)
+    transformer=(--encoder-layers 4 --decoder-layers 4 --lr 5e-3 --warmup-updates 2000)
+fi
+if [ "$student" = transformer ]; then
+    # Narrow and deep is what the literature on Multi30k finds best for so little text (Wu et al., ACL 2021).
+    student_flags+=(--arch transformer "${transformer[@]}" --encoder-attention-heads 4 --decoder-attention-heads 4
+        --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256
+        --share-decoder-input-output-embed)
+else
+    student_flags+=(--arch lstm --encoder-bidirectional --encoder-embed-dim 256 --encoder-hidden-size 256
+        --decoder-embed-dim 256 --decoder-hidden-size 256 --decoder-out-embed-dim 256 --lr 3e-3 --warmup-updates 200)
+fi
+
+# Prepare, teach the teacher, write down what it believes.
+step "Prepare the pairs" "$run/data-bin" cmlm-kd prepare --teacher "$teacher" -s "$source_language" -t "$target_language" \
+    --trainpref "$text/${prefixes[0]}" --validpref "$text/${prefixes[1]}" --testpref "$text/${prefixes[2]}" \
+    --destdir "$run/data-bin"
+step "Fine-tune the teacher" "$run/teacher/checkpoint_last.pt" train "$run/teacher" "$teacher_updates" "$run/data-bin" \
+    --task cmlm --criterion cmlm --arch bert_cmlm --optimizer bert_adamw --lr-scheduler polynomial_decay \
+    --total-num-update "$teacher_updates" --clip-norm 1 "${teacher_flags[@]}" --keep-last-epochs 1 \
+    --save-interval-updates 400 --keep-interval-updates 1 --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
+step "Write the soft targets" "$run/soft-targets" cmlm-kd dump "$run/data-bin" --teacher "$run/teacher/checkpoint_best.pt" \
+    --output "$run/soft-targets" --bf16-autocast "${dump_flags[@]}"
+
+# Two students, alike but for the teacher; both choose their checkpoint by validation NLL.
+student_flags+=(--optimizer adam --adam-betas "(0.9, 0.98)" --lr-scheduler inverse_sqrt --clip-norm 1 --label-smoothing 0.1
+    --no-epoch-checkpoints --best-checkpoint-metric nll_loss)
+step "Train the student alone" "$run/alone/checkpoint_last.pt" train "$run/alone" "$student_updates" "$run/data-bin" \
+    --task translation_kd --soft-targets none --criterion soft_target_kd --kd-alpha 0 "${student_flags[@]}"
+step "Train the student with the teacher" "$run/distilled/checkpoint_last.pt" train "$run/distilled" "$student_updates" \
+    "$run/data-bin" --task translation_kd --soft-targets "$run/soft-targets" --criterion soft_target_kd \
+    --kd-alpha 0.5 --kd-temperature "$temperature" --kd-topk 8 "${student_flags[@]}"
+
+# Translate and compare.
+translate() {
+    fairseq-generate "$run/data-bin" --user-dir fairseq_plugins --task translation --path "$run/$1/checkpoint_best.pt" \
+        --gen-subset test --beam 5 --max-tokens 4096 --required-batch-size-multiple 1 --post-process sentencepiece $cpu \
+        >"$run/generated/$1.txt.partial" 2>"$run/generated/$1.log"
+    mv "$run/generated/$1.txt.partial" "$run/generated/$1.txt"
+}
+mkdir -p "$run/generated"
+for name in alone distilled; do
+    step "Translate with the student: $name" "$run/generated/$name.txt" translate "$name"
+done
+say "The result"
+cmlm-kd report --student alone="$run/alone/checkpoint_best.pt" distilled="$run/distilled/checkpoint_best.pt" \
+    --generated alone="$run/generated/alone.txt" distilled="$run/generated/distilled.txt" --baseline alone \
+    --reference "$run/data-bin/raw/test.$target_language" --output "$run/report"
