@@ -57,6 +57,7 @@ def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | No
     """
     from cmlm_kd.checkpoints import read_checkpoint
     from cmlm_kd.teachers.positions import usable_positions
+    from cmlm_kd.teachers.pretrained import without_reports
     from cmlm_kd.tokenizers import PieceTokenizer
 
     if (directory / "config.json").exists():
@@ -66,7 +67,8 @@ def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | No
     pieces = PieceTokenizer.from_pretrained(tokenizer or _tokenizer_of(state))
     model.check_tokenizer(pieces)
     pieces.tokenizer.model_max_length = usable_positions(model.config)
-    model.model.save_pretrained(directory)
+    with without_reports():
+        model.model.save_pretrained(directory)
     pieces.tokenizer.save_pretrained(directory)
 
 
