@@ -24,8 +24,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 
     Raises:
         UserError: if the directory is missing, holds no tokenizer, or the tokenizer has no mask token (or
-        another
-            special token that frames a pair).
+            another special token that frames a pair).
     """
     directory = _directory(name_or_path)
     model = only_sentencepiece_model(directory)

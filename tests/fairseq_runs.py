@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq_cli import generate, train
+from fairseq_cli import generate, interactive, train
 
 USER_DIR = Path(__file__).resolve().parent.parent / "fairseq_plugins"
 
@@ -48,3 +48,13 @@ def build_task(*flags):
     """Build a task from fairseq-train's flags; returns it with the whole configuration."""
     whole = config(options.get_training_parser(), *flags)
     return tasks.setup_task(whole.task), whole
+
+
+def run_interactive(text_file, *flags):
+    """Run fairseq-interactive on a file of raw text and return what it prints."""
+    output = io.StringIO()
+    level = logging.getLogger().level
+    with contextlib.redirect_stdout(output):
+        interactive.main(config(options.get_interactive_generation_parser(), *flags, "--input", text_file))
+    logging.getLogger().setLevel(level)
+    return output.getvalue()
