@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.spelling import WORD_START, joined_to_text, pieces_to_text
 from cmlm_kd.text import read_lines
-from cmlm_kd.tokenizers import WORD_START, pieces_to_text
 
 _HYPOTHESIS = re.compile(r"([HD])-(\d+)\t[^\t]*\t(.*)")
 _SPEED = re.compile(
@@ -95,4 +95,4 @@ def _join_pieces(lines: Sequence[str]) -> list[str]:
     """
     written = [line for line in lines if line]
     in_pieces = sum(line.startswith(WORD_START) for line in written) * 2 > len(written)
-    return [pieces_to_text(line.split(" ") if in_pieces else [line]) for line in lines]
+    return [pieces_to_text(line.split(" ")) if in_pieces else joined_to_text(line) for line in lines]

@@ -58,14 +58,27 @@ def pieces_to_text(symbols: Iterable[str]) -> str:
     fairseq's ``--post-process sentencepiece`` gives the same text, but shows bytes as ``<0xE2>`` and a
     literal ▁ as ⎽. Bytes that make no character become U+FFFD.
     """
+    return _read(symbols, space=" ").strip()
+
+
+def joined_to_text(line: str) -> str:
+    """Finish what ``--post-process sentencepiece`` began: bytes become characters, a literal ▁ comes back.
+
+    A ▁ in the line is text already.
+    """
+    return _read([line], space=WORD_START)
+
+
+def _read(symbols: Iterable[str], space: str) -> str:
+    """Join symbols, ▁ read as ``space``."""
     joined = bytearray()
     for symbol in symbols:
         for i, part in enumerate(_BYTE.split(symbol)):  # text and, at odd places, the two digits of a byte
             if i % 2:
                 joined.append(int(part, 16))
             else:
-                joined += part.replace(WORD_START, " ").replace(LITERAL_MARK, WORD_START).encode()
-    return joined.decode("utf-8", errors="replace").strip()
+                joined += part.replace(WORD_START, space).replace(LITERAL_MARK, WORD_START).encode()
+    return joined.decode("utf-8", errors="replace")
 
 
 def _spell_bytes(raw: bytes) -> str:

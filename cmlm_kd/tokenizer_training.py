@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.sentencepiece_models import sentencepiece_backend
 from cmlm_kd.text import read_lines
-from cmlm_kd.tokenizers import WORD_START
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -139,16 +139,10 @@ def _special_pieces() -> dict[str, Any]:
 def _hugging_face_backend(model: bytes) -> Any:
     """Rebuild a sentencepiece model as a ``tokenizers.Tokenizer`` that segments alike, framed like BERT."""
     from sentencepiece import sentencepiece_model_pb2
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import processors
 
     proto = sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
-    pieces = [(piece.piece, piece.score) for piece in proto.pieces]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL_TOKENS.index(UNKNOWN), byte_fallback=False))
-    tokenizer.normalizer = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(WORD_START, prepend_scheme="always")]
-    )
-    tokenizer.decoder = decoders.Metaspace(WORD_START, prepend_scheme="always")
+    tokenizer = sentencepiece_backend(proto)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{CLS} $A {SEP}",
         pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",

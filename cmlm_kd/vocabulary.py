@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cmlm_kd.databin import read_dictionary
 from cmlm_kd.errors import UserError
 from cmlm_kd.spelling import LITERAL_MARK, PADDING, SPECIALS
-from cmlm_kd.tokenizers import Pieces, PieceTokenizer, SpecialIds
+from cmlm_kd.tokenizers import PieceTokenizer, SpecialIds
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 NO_TEACHER_ID = -1
@@ -89,10 +89,6 @@ class Vocabulary:
     def index(self, symbol: str) -> int:
         """Return the entry of a symbol, that of ``<unk>`` if there is none."""
         return self._index.get(symbol, UNK)
-
-    def encode(self, pieces: Pieces) -> NDArray[np.int64]:
-        """Return the entries of a sentence with EOS at the end, ``(len(pieces) + 1,)``."""
-        return np.array([*map(self.index, pieces.symbols), EOS], np.int64)
 
     def check(self, tokenizer: PieceTokenizer) -> None:
         """Compare the spelling of every entry with that of the one teacher token it stands for.

@@ -6,7 +6,7 @@ from fairseq.data.encoders import register_bpe
 from fairseq.dataclass import FairseqDataclass
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.spelling import SPECIALS, WORD_START, pieces_to_text
+from cmlm_kd.spelling import SPECIALS, WORD_START, joined_to_text, pieces_to_text
 from cmlm_kd.tokenizers import PieceTokenizer
 
 
@@ -40,7 +40,7 @@ class TeacherPieces:
 
     def decode(self, pieces: str) -> str:
         """Return the text of pieces; what ``--post-process sentencepiece`` has joined keeps its spaces."""
-        return pieces_to_text(pieces.split() if WORD_START in pieces else [pieces])
+        return pieces_to_text(pieces.split()) if WORD_START in pieces else joined_to_text(pieces)
 
     def is_beginning_of_word(self, piece: str) -> bool:
         """Tell whether a piece begins a word; special entries do."""

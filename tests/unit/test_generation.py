@@ -36,6 +36,8 @@ def test_h_lines_serve_where_there_is_no_d_line(output):
 def test_pieces_are_joined_and_bytes_become_characters(output):
     path = output("D-0\t-1\t▁Ein ▁Caf <0xC3> <0xA9> .\nD-1\t-1\t, ▁nein\nD-2\t-1\t▁a ⎽ b\n")
     assert read_hypotheses(path) == ["Ein Café.", ", nein", "a▁b"]
+    joined = output("D-0\t-1\tEin Caf<0xC3><0xA9>.\nD-1\t-1\t, nein\nD-2\t-1\ta⎽b c▁d\n")
+    assert read_hypotheses(joined) == ["Ein Café.", ", nein", "a▁b c▁d"]
 
 
 def test_text_that_is_joined_already_keeps_its_spaces(output):
