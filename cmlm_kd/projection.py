@@ -18,20 +18,29 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CPU_CHUNK = 512  # tokens a matrix product: more does not make it faster, and the buffer grows with it
+CPU_CHUNK = 512  # float32 tokens a matrix product: more are not faster, and the buffer grows with them
 CUDA_CHUNK = 1024
-CPU_BLOCK_BYTES = 2 << 20  # of logits that a loss gets at once on a CPU: what second-level caches hold
+CPU_BLOCK_BYTES = 8 << 20  # of logits that a loss gets at once on a CPU: what third-level caches hold
 
 
 class BlockLoss(Protocol):
     """A loss that is a sum over tokens, on blocks of rows."""
+
+    def start(self, sums: Tensor) -> Tensor | None:
+        """Take the sum of each row's logits, ``(N,)``, before the first block.
+
+        Returns:
+            A part of the gradient that is the same for all entries of a row, ``(N,)``, or None. Blocks leave
+            it out; here it costs a vector where there it would cost a pass over the logits.
+        """
+        ...
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note what the loss needs to know of some rows and turn ``logits`` into its gradient.
 
         Args:
             logits: ``(n, V)`` float32 (float64 for float64 features), a buffer to work in. With ``gradient``
-                it must hold d loss / d logits at the end, without it anything.
+                it must hold d loss / d logits at the end, less what :meth:`start` returned.
             rows: which of the ``N`` tokens given to :func:`projected_loss` the rows are.
             gradient: whether the gradient is wanted.
         """
@@ -111,8 +120,7 @@ def _compute_type(features: Tensor) -> torch.dtype:
 
 
 def _scaled(gradient: Tensor | None, scale: Tensor) -> Tensor | None:
-    # A training loss is usually the root of the graph: asking a CPU whether the scale is 1 saves a pass over
-    # (V, d).
+    # A loss is usually the root of the graph: asking whether the scale is 1 saves a pass over (V, d).
     if gradient is None or (scale.device.type == "cpu" and scale.item() == 1.0):
         return gradient
     return gradient * scale.to(gradient.dtype)
@@ -129,12 +137,15 @@ def _pass_over_chunks(
     """Return the summed loss and the gradients of features, weight and bias where wanted."""
     tokens, vocabulary = features.size(0), weight.size(0)
     wide = torch.promote_types(features.dtype, torch.float32)
-    size = _even_chunk(tokens, chunk or (CPU_CHUNK if features.device.type == "cpu" else CUDA_CHUNK))
+    size = _even_chunk(tokens, chunk or _default_chunk(features))
     buffer = features.new_empty(size, vocabulary)  # (n, V), the only thing of its kind
     for_features = torch.empty_like(features) if wanted[0] else None  # (N, d)
     for_weight = torch.zeros_like(weight, dtype=wide) if wanted[1] else None  # (V, d)
     for_bias = features.new_zeros(vocabulary, dtype=wide) if wanted[2] else None  # (V,)
 
+    weight_sum = weight.sum(0, dtype=wide)  # (d,)
+    sums = features.to(wide) @ weight_sum  # (N,)
+    uniform = loss.start(sums if bias is None else sums + bias.sum(dtype=wide))  # (N,)
     for rows in _slices(0, tokens, size):
         hidden = features[rows]  # (n, d)
         logits = buffer[: hidden.size(0)]  # (n, V)
@@ -144,7 +155,26 @@ def _pass_over_chunks(
             torch.mm(logits, weight, out=for_features[rows])
         if for_weight is not None:
             _add_product(for_weight, logits, hidden)
+    if uniform is not None:
+        _add_uniform(uniform, features, weight_sum, for_features, for_weight, for_bias)
     return loss.total(), (for_features, for_weight, for_bias)
+
+
+def _add_uniform(
+    uniform: Tensor,
+    features: Tensor,
+    weight_sum: Tensor,
+    for_features: Tensor | None,
+    for_weight: Tensor | None,
+    for_bias: Tensor | None,
+) -> None:
+    """Add what a gradient of ``uniform (N,)`` at every logit of a row comes to."""
+    if for_features is not None:
+        for_features.add_(torch.outer(uniform, weight_sum))
+    if for_weight is not None:
+        for_weight.add_(uniform @ features.to(uniform.dtype))
+    if for_bias is not None:
+        for_bias.add_(uniform.sum())
 
 
 def _run_blocks(
@@ -175,6 +205,12 @@ def _add_product(for_weight: Tensor, logits: Tensor, hidden: Tensor) -> None:
         for_weight.addmm_(logits.t(), hidden)
     else:
         for_weight.add_(torch.mm(logits.t(), hidden))
+
+
+def _default_chunk(features: Tensor) -> int:
+    if features.device.type == "cpu":
+        return CPU_CHUNK * torch.float32.itemsize // features.dtype.itemsize
+    return CUDA_CHUNK
 
 
 def _even_chunk(tokens: int, chunk: int) -> int:

@@ -25,15 +25,13 @@ class WeightedEntries:
     Attributes:
         ids: ``(N, m)`` int64.
         weights: ``(N, m)``.
-        uniform: ``(N, 1)``, weight on every entry of the vocabulary, or None.
         outside: ``(N, 1)``, weight on the log of the mass outside the entries ``ids[:, first:]``, or None.
         first: where those entries begin.
-        mass: ``(N, 1)``, the sum of all weights; None says that it is 1 for every token.
+        mass: ``(N, 1)``, the sum of all weights, label smoothing included; None says that it is 1 everywhere.
     """
 
     ids: Tensor
     weights: Tensor
-    uniform: Tensor | None = None
     outside: Tensor | None = None
     first: int = 0
     mass: Tensor | None = None
@@ -41,26 +39,21 @@ class WeightedEntries:
     def __post_init__(self) -> None:
         tokens = self.weights.size(0)
         self.log_probs = torch.zeros_like(self.weights)  # (N, m), filled in block by block
-        self.log_probs_sum = self.weights.new_zeros(tokens)  # (N,), over the vocabulary
+        self.normaliser = self.weights.new_zeros(tokens, 1)  # (N, 1)
         self.log_outside = self.weights.new_zeros(tokens, 1)  # (N, 1)
 
     def consume(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note what the logits ``(n, V)`` of some tokens say; overwrite them with the gradient if wanted."""
         ids = self.ids[rows]  # (n, m)
         entries = logits.gather(1, ids)  # (n, m)
-        if self.uniform is not None:
-            self.log_probs_sum[rows] = logits.sum(1)
         if self.outside is None:
             normaliser = softmax_in_place(logits)  # (n, 1)
             if gradient and self.mass is not None:
                 logits.mul_(self.mass[rows])
         else:
             normaliser = self._consume_with_outside(logits, entries, ids, rows, self.outside[rows], gradient)
+        self.normaliser[rows] = normaliser
         torch.sub(entries, normaliser, out=self.log_probs[rows])
-        if self.uniform is not None:
-            self.log_probs_sum[rows] -= logits.size(1) * normaliser.squeeze(1)
-            if gradient:
-                logits.sub_(self.uniform[rows])
         if gradient:
             logits.scatter_add_(1, ids, self.weights[rows].neg())
 
@@ -114,10 +107,11 @@ class SoftTargetBlocks:
         hard_mass = smoothing_mass * hard_weight  # (N,)
         ids = target.unsqueeze(1)  # (N, 1)
         weights = (self._gold * hard_weight).unsqueeze(1)  # (N, 1)
-        uniform = (self._uniform * hard_weight).unsqueeze(1) if self._uniform else None  # (N, 1)
+        self._vocabulary = vocabulary
+        self._sums = torch.zeros_like(hard_weight)  # (N,)
         self._tempered: WeightedEntries | None = None
         if teacher is None:
-            self._entries = WeightedEntries(ids, weights, uniform, mass=hard_mass.unsqueeze(1))
+            self._entries = WeightedEntries(ids, weights, mass=hard_mass.unsqueeze(1))
             return
         soft_weight = temperature**2 * (1.0 - hard_weight)  # (N,)
         on_teacher = soft_weight.unsqueeze(1) * teacher.probs  # (N, k)
@@ -127,16 +121,20 @@ class SoftTargetBlocks:
             self._entries = WeightedEntries(
                 torch.cat((ids, teacher.ids), 1),  # (N, 1+k)
                 torch.cat((weights, on_teacher), 1),  # (N, 1+k)
-                uniform,
                 outside,
                 first=1,
                 mass=None if balanced else (hard_mass + soft_weight).unsqueeze(1),
             )
         else:
-            self._entries = WeightedEntries(ids, weights, uniform, mass=hard_mass.unsqueeze(1))
+            self._entries = WeightedEntries(ids, weights, mass=hard_mass.unsqueeze(1))
             self._tempered = WeightedEntries(
                 teacher.ids, on_teacher, outside=outside, mass=soft_weight.unsqueeze(1)
             )
+
+    def start(self, sums: Tensor) -> Tensor | None:
+        """Take the sums of the rows' logits, ``(N,)``; return what label smoothing adds to each."""
+        self._sums = sums
+        return -self._uniform * self._hard_weight if self._uniform else None
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note the log-probabilities of a block; turn its logits ``(n, V)`` into the gradient if wanted."""
@@ -159,7 +157,8 @@ class SoftTargetBlocks:
     @property
     def hard(self) -> Tensor:
         """Label-smoothed negative log-likelihood, ``(N,)``."""
-        return self._gold * self.nll - self._uniform * self._entries.log_probs_sum
+        log_probs_sum = self._sums - self._vocabulary * self._entries.normaliser.squeeze(1)  # (N,)
+        return self._gold * self.nll - self._uniform * log_probs_sum
 
     @property
     def soft(self) -> Tensor:
