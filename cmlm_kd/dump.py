@@ -1,13 +1,14 @@
 """Write down what a C-MLM teacher believes about every target position of a corpus.
 
-Cover masks (:func:`cmlm_kd.masking.cover_mask`) predict each position exactly once in at most ``stride`` passes over
-a pair. Passes of one shard are sorted by length before they are batched, and the vocabulary layer runs on the masked
-positions only.
+Cover masks (:func:`cmlm_kd.masking.cover_mask`) predict each position exactly once in at most ``stride``
+passes over a pair. Passes of one shard are sorted by length before they are batched, and the vocabulary layer
+runs on the masked positions only.
 """
 
 from __future__ import annotations
 
-import contextlib
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,10 @@ from cmlm_kd.masking import COVER_STRIDE, cover_mask, cover_passes
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.store import Manifest, ShardPlan, ShardRows, StoreHeader, StoreWriter, describe_environment
 from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
+from cmlm_kd.teachers.inference import MaskedPredictor
 from cmlm_kd.teachers.loading import load_teacher, teacher_hash
 from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
 from cmlm_kd.teachers.positions import usable_positions
-from cmlm_kd.tokenizers import SpecialIds
-from cmlm_kd.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,20 @@ class DumpOptions:
     """How to dump.
 
     Attributes:
-        k: vocabulary entries kept for each position, at least 1 (the paper trains with 8).
-        tail_temperatures: temperatures at which the log-mass outside the k entries is kept, each > 0.
+        topk: vocabulary entries kept for each position, at least 1 (the paper trains with 8).
+        tail_temperatures: temperatures at which the log-mass outside the ``topk`` entries is kept; at least
+            one, each > 0.
         stride: distance of masked positions in a pass, at least 1 (the paper has 7).
-        max_tokens: teacher positions a batch, padding included.
-        bf16_autocast: compute in bfloat16; logits are ranked and stored from float32.
-        shard_rows: pairs a shard; an interrupted dump loses at most one shard of work.
-        device: where the teacher runs.
+        max_tokens: teacher positions a batch, padding included, at least 1.
+        bf16_autocast: compute in bfloat16 where that is safe, in float32 elsewhere.
+        shard_rows: pairs a shard, at least 1; an interrupted dump loses at most one shard of work.
+        device: where the teacher runs, as torch names it.
+
+    Raises:
+        UserError: a value is out of its range.
     """
 
-    k: int = 8
+    topk: int = 8
     tail_temperatures: tuple[float, ...] = (1.0, 10.0)
     stride: int = COVER_STRIDE
     max_tokens: int = 4096
@@ -54,28 +58,83 @@ class DumpOptions:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("k", "stride", "max_tokens", "shard_rows"):
+        for name in ("topk", "stride", "max_tokens", "shard_rows"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}, it must be at least 1")
+        for temperature in self.tail_temperatures:
+            if not (temperature > 0 and math.isfinite(temperature)):
+                raise UserError(f"--tail-temperatures has {temperature}, each must be positive and finite")
+        if not self.tail_temperatures:
+            raise UserError("--tail-temperatures is empty, give at least one, such as 1")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"--device is {self.device!r}, which torch can't use ({str(error).splitlines()[0]}); "
+                "give cpu, or cuda where there is a GPU"
+            ) from error
 
 
 def dump(data: Path, split: str, teacher_path: Path, output: Path, options: DumpOptions) -> Manifest:
     """Write (or go on writing) the store of one split and return its manifest.
 
+    Args:
+        data: the data-bin that ``cmlm-kd prepare`` wrote.
+        split: such as ``train``.
+        teacher_path: what :func:`cmlm_kd.teachers.loading.load_teacher` takes.
+        output: the store's directory, new, empty or an unfinished store of the same dump.
+        options: how to dump.
+
     Raises:
-        UserError: for data, a teacher or an output directory that do not fit each other, or a full disk; what is
-            complete stays and the same command goes on from there.
+        UserError: for data, a teacher or an output directory that do not fit each other, or a full disk; what
+            is complete stays and the same command goes on from there.
     """
-    manifest = load_manifest(data)
-    pair = (manifest["source_language"], manifest["target_language"])
-    source, target = (Databin.open(data / f"{split}.{'-'.join(pair)}.{language}") for language in pair)
+    source, target = _read_split(data, split)
     teacher = load_teacher(teacher_path, data)
-    header = StoreHeader(
+    header = _header(data, split, source, target, teacher, options)
+    with StoreWriter.create_or_resume(output, header) as writer:
+        plans = writer.pending_shards()
+        if plans:
+            dumper = Dumper(teacher, PairFormat.of_databin(data), options)
+            with _progress(target, plans) as progress:
+                for plan in plans:
+                    writer.write_shard(plan, dumper.shard(source, target, plan, progress))
+        return writer.finish()
+
+
+def _read_split(data: Path, split: str) -> tuple[Databin, Databin]:
+    manifest = load_manifest(data)
+    languages = (manifest["source_language"], manifest["target_language"])
+    source, target = (Databin.open(data / f"{split}.{'-'.join(languages)}.{name}") for name in languages)
+    if len(source) != len(target):
+        raise UserError(
+            f"{data}, {split}: {len(source)} sources but {len(target)} targets; "
+            "write the data again with 'cmlm-kd prepare'"
+        )
+    return source, target
+
+
+def _header(
+    data: Path,
+    split: str,
+    source: Databin,
+    target: Databin,
+    teacher: ConditionalMaskedLM,
+    options: DumpOptions,
+) -> StoreHeader:
+    """Return what the store will say about itself: all that its bytes depend on."""
+    vocabulary_size = teacher.projection.out_features
+    if options.topk > vocabulary_size:
+        raise UserError(
+            f"--topk is {options.topk}, the target dictionary has {vocabulary_size} entries; "
+            "give at most that many"
+        )
+    return StoreHeader(
         rows=len(target),
-        k=options.k,
+        k=options.topk,
         tail_temperatures=options.tail_temperatures,
-        vocabulary_size=teacher.projection.out_features,
-        dictionary_hash=dictionary_hash(data / f"dict.{pair[1]}.txt"),
+        vocabulary_size=vocabulary_size,
+        dictionary_hash=dictionary_hash(data / f"dict.{load_manifest(data)['target_language']}.txt"),
         corpus_hash=corpus_hash(source, target),
         teacher_hash=teacher_hash(teacher),
         shard_rows=options.shard_rows,
@@ -87,34 +146,29 @@ def dump(data: Path, split: str, teacher_path: Path, output: Path, options: Dump
         },
         environment=describe_environment(options.device),
     )
-    tokenizer = manifest["tokenizer"]
-    pair_format = PairFormat(
-        SpecialIds(**tokenizer["special"]),
-        tokenizer["separators"],
-        Vocabulary.load(data, pair[0]).teacher_ids,
-        Vocabulary.load(data, pair[1]).teacher_ids,
+
+
+def _progress(target: Databin, plans: list[ShardPlan]) -> tqdm[None]:
+    """Return a bar that counts target tokens; in a log file it is a line each half minute."""
+    left = sum(int(target.sizes[plan.first_row : plan.first_row + plan.rows].sum()) for plan in plans)
+    total = int(target.sizes.sum())
+    return tqdm(
+        total=total,
+        initial=total - left,
+        unit="tok",
+        unit_scale=True,
+        desc="soft targets",
+        mininterval=0.2 if sys.stderr.isatty() else 30,
     )
-    dumper = Dumper(teacher.to(options.device), pair_format, options)
-    with StoreWriter.create_or_resume(output, header) as writer:
-        plans = writer.pending_shards()
-        with tqdm(
-            total=int(target.sizes.sum()),
-            initial=int(target.sizes.sum() - sum(target.sizes[p.first_row : p.first_row + p.rows].sum() for p in plans)),
-            unit="tok",
-            unit_scale=True,
-            desc="soft targets",
-            disable=None,
-        ) as progress:
-            for plan in plans:
-                writer.write_shard(plan, dumper.shard(source, target, plan, progress))
-        return writer.finish()
 
 
 class Dumper:
     """Runs a teacher over shards of a corpus."""
 
     def __init__(self, teacher: ConditionalMaskedLM, pair_format: PairFormat, options: DumpOptions) -> None:
-        self.teacher = teacher
+        self.predictor = MaskedPredictor(
+            teacher, torch.device(options.device), bf16_autocast=options.bf16_autocast
+        )
         self.pair_format = pair_format
         self.options = options
         self.max_positions = usable_positions(teacher.encoder.config)
@@ -128,7 +182,7 @@ class Dumper:
         readable = framed <= self.max_positions
         lengths = np.where(readable, target.sizes[rows], 0).astype(np.int32)  # (rows,)
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])  # (rows + 1,)
-        total, k, n = int(starts[-1]), self.options.k, len(self.options.tail_temperatures)
+        total, k, n = int(starts[-1]), self.options.topk, len(self.options.tail_temperatures)
         result = ShardRows(
             lengths,
             np.zeros((total, k), np.int64),
@@ -151,8 +205,10 @@ class Dumper:
             progress.update(int(target.sizes[rows][~readable].sum()))
         return result
 
-    def _batches(self, framed: NDArray[np.int64], lengths: NDArray[np.int32]) -> Iterator[list[tuple[int, int]]]:
-        """Yield (row of the shard, pass) by falling length, at most ``max_tokens`` padded positions a batch."""
+    def _batches(
+        self, framed: NDArray[np.int64], lengths: NDArray[np.int32]
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Yield (row of the shard, pass) by falling length, up to ``max_tokens`` padded positions a batch."""
         order = np.argsort(-framed, kind="stable")
         passes = [
             (int(row), index)
@@ -174,15 +230,16 @@ class Dumper:
         targets: list[NDArray[np.integer]],
         masks: list[NDArray[np.bool_]],
     ) -> tuple[NDArray[np.int64], NDArray[np.float16], NDArray[np.float16]]:
-        device = torch.device(self.options.device)
-        batch = frame_pairs(sources, targets, masks, self.pair_format).to(device)
-        autocast = (
-            torch.autocast(device.type, torch.bfloat16) if self.options.bf16_autocast else contextlib.nullcontext()
-        )
-        with autocast:
-            logits = self.teacher(batch)  # (M, V)
-        ids, top, tail = summarise(logits.float(), self.options.k, self.options.tail_temperatures)
-        return ids.cpu().numpy(), top.half().cpu().numpy(), tail.half().cpu().numpy()
+        """Return :func:`summarise` of the masked positions, in the store's types."""
+        logits = self.predictor.logits(frame_pairs(sources, targets, masks, self.pair_format))  # (M, V)
+        ids, top, tail = summarise(logits, self.options.topk, self.options.tail_temperatures)
+        top = top.half()  # (M, k)
+        if not top.isfinite().all():
+            raise UserError(
+                "the teacher's logits are not finite numbers of float16's range: its training has diverged; "
+                "take an earlier checkpoint, or train again with a lower --lr"
+            )
+        return ids.cpu().numpy(), top.cpu().numpy(), tail.half().cpu().numpy()
 
 
 def summarise(logits: Tensor, k: int, temperatures: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,8 +251,8 @@ def summarise(logits: Tensor, k: int, temperatures: tuple[float, ...]) -> tuple[
         temperatures: each > 0.
 
     Returns:
-        ids ``(M, k)`` and logits ``(M, k)``, best first, and for each temperature ``T`` the log-sum-exp of all other
-        logits divided by ``T``, ``(M, len(temperatures))`` (``-inf`` if there are none).
+        ids ``(M, k)`` and logits ``(M, k)``, best first, and for each temperature ``T`` the log-sum-exp of
+        all other logits divided by ``T``, ``(M, len(temperatures))`` (``-inf`` if there are none).
     """
     top, ids = logits.topk(k, dim=-1)  # (M, k)
     rest = logits.scatter_(-1, ids, float("-inf"))  # (M, V)

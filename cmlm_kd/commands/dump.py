@@ -12,9 +12,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("data", type=Path, help="data-bin of 'cmlm-kd prepare'")
     parser.add_argument(
-        "--teacher", type=Path, required=True, help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher"
+        "--teacher",
+        type=Path,
+        required=True,
+        help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher",
     )
-    parser.add_argument("--output", type=Path, required=True, help="store to write; an unfinished one is continued")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
+    )
     parser.add_argument("--split", default="train", help="split to read")
     parser.add_argument("--topk", type=int, default=8, help="entries to keep for each position")
     parser.add_argument(
@@ -28,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", type=int, default=4096, help="teacher positions a batch")
     parser.add_argument("--shard-rows", type=int, default=4096, help="pairs a shard")
     parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
-    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    parser.add_argument(
+        "--device", default=None, help="cpu, cuda, cuda:1, ...; default: a GPU if there is one"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.dump import DumpOptions, dump
 
     options = DumpOptions(
-        k=arguments.topk,
+        topk=arguments.topk,
         tail_temperatures=tuple(arguments.tail_temperatures),
         stride=arguments.stride,
         max_tokens=arguments.max_tokens,
@@ -50,6 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
     tokens = sum(shard.tokens for shard in manifest.shards)
     size = sum(shard.size for shard in manifest.shards)
     without = sum(shard.rows_without_teacher for shard in manifest.shards)
-    print(f"{arguments.output}: {manifest.header.rows:,} pairs, {tokens:,} positions, {size / max(tokens, 1):.1f} bytes each")
+    print(
+        f"{arguments.output}: {manifest.header.rows:,} pairs, {tokens:,} positions, "
+        f"{size / max(tokens, 1):.1f} bytes each"
+    )
     if without:
         print(f"  {without:,} pairs exceed the teacher's positions: the student trains on their hard labels")

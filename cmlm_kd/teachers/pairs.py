@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmlm_kd.prepare import load_manifest
 from cmlm_kd.tokenizers import SpecialIds
+from cmlm_kd.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,22 @@ class PairFormat:
     source_ids: NDArray[np.int32]
     target_ids: NDArray[np.int32]
 
+    @classmethod
+    def of_databin(cls, data: Path) -> PairFormat:
+        """Return how the teacher frames a pair of a prepared data-bin.
+
+        Raises:
+            UserError: if the directory was not written by ``cmlm-kd prepare``.
+        """
+        manifest = load_manifest(data)
+        tokenizer = manifest["tokenizer"]
+        return cls(
+            SpecialIds(**tokenizer["special"]),
+            tokenizer["separators"],
+            Vocabulary.load(data, manifest["source_language"]).teacher_ids,
+            Vocabulary.load(data, manifest["target_language"]).teacher_ids,
+        )
+
     def length(self, source_length: int, target_length: int) -> int:
         """Return the teacher's positions for a pair whose lengths count both EOS."""
         return source_length + target_length + self.separators
@@ -46,7 +65,8 @@ class PairBatch:
         input_ids: teacher ids, ``(B, S)`` int64, right-padded.
         attention_mask: 1 on real positions, ``(B, S)`` int64.
         token_type_ids: 0 up to the separator, 1 on the target, ``(B, S)`` int64.
-        masked_index: where the masked positions are in the flattened batch, row by row and left to right, ``(M,)``.
+        masked_index: where the masked positions are in the flattened batch, row by row and left to right, as
+            ``(M,)`` int64.
         labels: target dictionary entries at the masked positions, ``(M,)`` int64.
     """
 

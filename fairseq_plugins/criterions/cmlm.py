@@ -2,6 +2,7 @@
 
 import math
 
+from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
@@ -11,29 +12,33 @@ from cmlm_kd.criteria.cmlm import masked_cross_entropy
 
 @register_criterion("cmlm", dataclass=FairseqDataclass)
 class CMLMCriterion(FairseqCriterion):
-    """Adapter of :func:`cmlm_kd.criteria.cmlm.masked_cross_entropy`; the gradient is a mean over masked positions."""
+    """Adapter of :func:`cmlm_kd.criteria.cmlm.masked_cross_entropy`; a mean over masked positions."""
 
     def forward(self, model, sample, reduce=True):
         """Return summed loss, masked positions and what is logged."""
         logits = model(**sample["net_input"])  # (M, V)
         loss, correct = masked_cross_entropy(logits, sample["target"])
         masked = sample["target"].numel()
-        return loss, masked, {
-            "loss": loss.detach(),
-            "correct": correct,
-            "sample_size": masked,
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["nsentences"],
-        }
+        return (
+            loss,
+            masked,
+            {
+                "loss": loss.detach(),
+                "correct": correct,
+                "sample_size": masked,
+                "ntokens": sample["ntokens"],
+                "nsentences": sample["nsentences"],
+            },
+        )
 
     @classmethod
     def reduce_metrics(cls, logging_outputs):
-        """Log the loss in base 2, as fairseq does, perplexity and the share of masked positions that are right."""
+        """Log loss in base 2, as fairseq does, perplexity and the share of masked positions got right."""
         masked = sum(output.get("sample_size", 0) for output in logging_outputs)
         loss = sum(output.get("loss", 0) for output in logging_outputs)
         correct = sum(output.get("correct", 0) for output in logging_outputs)
         metrics.log_scalar("loss", loss / masked / math.log(2), masked, round=3)
-        metrics.log_derived("ppl", lambda meters: 2 ** meters["loss"].avg)
+        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
         metrics.log_scalar("accuracy", 100.0 * correct / masked, masked, round=2)
 
     @staticmethod

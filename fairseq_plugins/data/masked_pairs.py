@@ -1,12 +1,14 @@
 """Masked pairs for fine-tuning a teacher, as a fairseq dataset."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
 from cmlm_kd.databin import Databin
+from cmlm_kd.errors import UserError
 from cmlm_kd.masking import random_mask, sentence_generator
 from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
 
@@ -16,14 +18,24 @@ logger = logging.getLogger(__name__)
 class MaskedPairDataset(FairseqDataset):
     """Pairs whose target positions are masked anew each epoch, or once and for all (validation).
 
-    A draw depends on seed, epoch and row only: neither batches nor workers nor a resume change it. Pairs longer than
-    the teacher's positions are left out and counted.
+    A draw depends on seed, epoch and row only: neither batches nor workers nor a resume change it. Pairs
+    longer than the teacher's positions are left out and counted.
+
+    Args:
+        parts: source and target of one or more splits, one after the other.
+        pair_format: how the teacher frames a pair.
+        max_positions: longest framed pair.
+        seed: of the masks.
+        mask_probability: in (0, 1].
+        fixed_masks: whether all epochs have the same masks.
+
+    Raises:
+        UserError: if all pairs are too long.
     """
 
     def __init__(
         self,
-        source: Databin,
-        target: Databin,
+        parts: Sequence[tuple[Databin, Databin]],
         pair_format: PairFormat,
         max_positions: int,
         *,
@@ -31,25 +43,29 @@ class MaskedPairDataset(FairseqDataset):
         mask_probability: float,
         fixed_masks: bool,
     ) -> None:
-        self.source, self.target, self.pair_format = source, target, pair_format
+        self.parts, self.pair_format = parts, pair_format
         self.seed, self.mask_probability, self.fixed_masks = seed, mask_probability, fixed_masks
         self.epoch = 1
-        self.sizes = pair_format.lengths(source.sizes, target.sizes)  # (rows,)
+        self.starts = np.cumsum([0, *(len(target) for _, target in parts)])  # (parts + 1,)
+        self.sizes = np.concatenate(
+            [pair_format.lengths(source.sizes, target.sizes) for source, target in parts]
+        )  # (rows,)
         self.kept = np.flatnonzero(self.sizes <= max_positions)
+        too_long = (
+            f"{len(self.sizes) - len(self.kept)} of {len(self.sizes)} pairs exceed {max_positions} positions"
+        )
+        if not len(self.kept):
+            raise UserError(f"cmlm: {too_long}, so none is left; give shorter text or another teacher")
         if len(self.kept) < len(self.sizes):
-            logger.warning(
-                "%d of %d pairs exceed the teacher's %d positions and are left out of its training",
-                len(self.sizes) - len(self.kept),
-                len(self.sizes),
-                max_positions,
-            )
+            logger.warning("%s, the teacher's, and are left out of its training", too_long)
 
     def __getitem__(self, index):
         row = int(index)
         mask_epoch = 0 if self.fixed_masks else self.epoch
         generator = sentence_generator(self.seed, mask_epoch, row)
-        target = self.target[row]
-        return row, self.source[row], target, random_mask(len(target), generator, self.mask_probability)
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        source, target = (side[row - self.starts[part]] for side in self.parts[part])
+        return row, source, target, random_mask(len(target), generator, self.mask_probability)
 
     def __len__(self):
         return len(self.sizes)

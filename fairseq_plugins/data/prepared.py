@@ -1,23 +1,25 @@
 """Prepared data-bins (``cmlm-kd prepare``) as fairseq's tasks see them."""
 
+import itertools
 from pathlib import Path
 
-from cmlm_kd.databin import Databin
+from cmlm_kd.databin import Databin, dictionary_hash
 from cmlm_kd.errors import UserError
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.teachers.pairs import PairFormat
-from cmlm_kd.tokenizers import SpecialIds
-from cmlm_kd.vocabulary import Vocabulary
 
 
 class PreparedData:
     """One prepared data-bin: its languages, its dictionaries' teacher ids and its splits.
 
     Raises:
-        UserError: if the directory was not written by ``cmlm-kd prepare`` or does not hold the languages asked for.
+        UserError: if the directory was not written by ``cmlm-kd prepare`` or does not hold the languages
+            asked for.
     """
 
-    def __init__(self, path: str, source_language: str | None = None, target_language: str | None = None) -> None:
+    def __init__(
+        self, path: str, source_language: str | None = None, target_language: str | None = None
+    ) -> None:
         self.path = Path(path)
         self.manifest = load_manifest(self.path)
         self.source_language = self.manifest["source_language"]
@@ -25,31 +27,57 @@ class PreparedData:
         asked = (source_language or self.source_language, target_language or self.target_language)
         if asked != (self.source_language, self.target_language):
             raise UserError(
-                f"{path} was prepared for {self.source_language}-{self.target_language}, not {asked[0]}-{asked[1]}; "
-                "prepare the other direction into a directory of its own"
+                f"{path} was prepared for {self.source_language}-{self.target_language}, "
+                f"not {asked[0]}-{asked[1]}; prepare the other direction into a directory of its own"
             )
 
     @property
     def pair_format(self) -> PairFormat:
         """How the teacher frames a pair of this data."""
-        tokenizer = self.manifest["tokenizer"]
-        return PairFormat(
-            SpecialIds(**tokenizer["special"]),
-            tokenizer["separators"],
-            Vocabulary.load(self.path, self.source_language).teacher_ids,
-            Vocabulary.load(self.path, self.target_language).teacher_ids,
-        )
+        return PairFormat.of_databin(self.path)
 
-    def split(self, split: str) -> tuple[Databin, Databin]:
-        """Return source and target of a split."""
-        pair = f"{self.source_language}-{self.target_language}"
-        source = Databin.open(self.path / f"{split}.{pair}.{self.source_language}")
-        target = Databin.open(self.path / f"{split}.{pair}.{self.target_language}")
+    @property
+    def target_dictionary(self) -> Path:
+        """The dictionary that labels are entries of."""
+        return self.path / f"dict.{self.target_language}.txt"
+
+    def check_same_dictionaries(self, other: "PreparedData") -> None:
+        """Refuse another data-bin whose entries are not those of this one.
+
+        Raises:
+            UserError: naming both directories and what differs.
+        """
+        if self.manifest["tokenizer"]["hash"] != other.manifest["tokenizer"]["hash"]:
+            raise UserError(
+                f"{self.path} and {other.path} were prepared with different tokenizers; prepare both alike"
+            )
+        mine, theirs = dictionary_hash(self.target_dictionary), dictionary_hash(other.target_dictionary)
+        if mine != theirs:
+            raise UserError(
+                f"{self.path} has target dictionary {mine[:8]}, {other.path} has {theirs[:8]}; "
+                "the parts of one training set need the same"
+            )
+
+    def splits(self, split: str, combine: bool) -> list[tuple[Databin, Databin]]:
+        """Return source and target of a split, and with ``combine`` of ``split1``, ``split2``, ... too.
+
+        Raises:
+            UserError: if source and target have different numbers of sentences.
+        """
+        names = itertools.chain([split], (f"{split}{n}" for n in itertools.count(1)) if combine else ())
+        return [self._split(name) for name in itertools.takewhile(self._has_split, names)]
+
+    def _split(self, split: str) -> tuple[Databin, Databin]:
+        source = Databin.open(self._prefix(split, self.source_language))
+        target = Databin.open(self._prefix(split, self.target_language))
         if len(source) != len(target):
-            raise UserError(f"{self.path}, {split}: {len(source)} sources but {len(target)} targets; prepare again")
+            raise UserError(
+                f"{self.path}, {split}: {len(source)} sources but {len(target)} targets; prepare again"
+            )
         return source, target
 
-    def has_split(self, split: str) -> bool:
-        """Tell whether a split is there."""
-        pair = f"{self.source_language}-{self.target_language}"
-        return (self.path / f"{split}.{pair}.{self.source_language}.idx").is_file()
+    def _has_split(self, split: str) -> bool:
+        return Path(f"{self._prefix(split, self.source_language)}.idx").is_file()
+
+    def _prefix(self, split: str, language: str) -> Path:
+        return self.path / f"{split}.{self.source_language}-{self.target_language}.{language}"

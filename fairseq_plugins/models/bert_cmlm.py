@@ -18,7 +18,10 @@ class BertCMLMConfig(FairseqDataclass):
     """Flags of ``--arch bert_cmlm``."""
 
     bert: str = field(
-        default="", metadata={"help": "Hugging Face directory or hub name; default: the teacher the data were prepared with"}
+        default="",
+        metadata={
+            "help": "Hugging Face directory or hub name; default: the teacher the data were prepared with"
+        },
     )
     dropout: float = field(default=0.1, metadata={"help": "dropout everywhere in the encoder, in [0, 1)"})
 

@@ -3,6 +3,9 @@
 import contextlib
 
 import torch
+from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimizer
+
+from cmlm_kd.errors import UserError
 
 
 def bfloat16_autocast(enabled: bool, device_type: str):
@@ -11,7 +14,7 @@ def bfloat16_autocast(enabled: bool, device_type: str):
 
 
 class AutocastMixin:
-    """Runs a task's criterion under autocast when its config says ``bf16_autocast``; backward stays outside of it."""
+    """Runs a task's criterion under autocast if its config says ``bf16_autocast``; backward stays outside."""
 
     def _autocasting(self, criterion, model):
         device_type = next(model.parameters()).device.type
@@ -24,6 +27,13 @@ class AutocastMixin:
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Forward under autocast, backward as ever."""
+        if self.cfg.bf16_autocast and isinstance(
+            optimizer, AMPOptimizer | FP16Optimizer | MemoryEfficientFP16Optimizer
+        ):
+            raise UserError(
+                "--bf16-autocast keeps the weights in float32, which --fp16, --bf16 and --amp don't; "
+                "give one of the four"
+            )
         wrapped = self._autocasting(criterion, model)
         return super().train_step(sample, model, wrapped, optimizer, update_num, ignore_grad)
 

@@ -1,6 +1,5 @@
 """``--task cmlm``: fine-tune BERT as a conditional masked language model on pairs."""
 
-import logging
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -9,56 +8,77 @@ from fairseq.data import Dictionary
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
+from transformers import AutoConfig
 
+from cmlm_kd.databin import dictionary_hash
 from cmlm_kd.errors import UserError
 from cmlm_kd.masking import MASK_PROBABILITY
+from cmlm_kd.teachers.loading import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.teachers.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData
 from fairseq_plugins.tasks.autocast import AutocastMixin
 
-logger = logging.getLogger(__name__)
+VALIDATION_SEED = 1
+"""Of the masks of validation, whatever --seed is, so that runs can be compared."""
 
 
 @dataclass
 class CMLMTaskConfig(FairseqDataclass):
     """Flags of ``--task cmlm``."""
 
-    data: str = field(default=MISSING, metadata={"help": "data-bin written by 'cmlm-kd prepare' (A:B shards by epoch)"})
-    source_lang: Optional[str] = field(default=None, metadata={"help": "source language, as prepared", "argparse_alias": "-s"})
-    target_lang: Optional[str] = field(default=None, metadata={"help": "target language, as prepared", "argparse_alias": "-t"})
+    data: str = field(
+        default=MISSING, metadata={"help": "data-bin written by 'cmlm-kd prepare' (A:B shards by epoch)"}
+    )
+    source_lang: Optional[str] = field(
+        default=None, metadata={"help": "source language, as prepared", "argparse_alias": "-s"}
+    )
+    target_lang: Optional[str] = field(
+        default=None, metadata={"help": "target language, as prepared", "argparse_alias": "-t"}
+    )
     mask_probability: float = field(
-        default=MASK_PROBABILITY, metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"}
+        default=MASK_PROBABILITY,
+        metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"},
     )
     bf16_autocast: bool = field(
-        default=False, metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"}
+        default=False,
+        metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"},
     )
     seed: int = II("common.seed")
 
 
 @register_task("cmlm", dataclass=CMLMTaskConfig)
 class CMLMTask(AutocastMixin, FairseqTask):
-    """``[CLS] source [SEP] target [SEP]`` with masked target positions, labels in the student's vocabulary."""
+    """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
     def __init__(self, cfg, prepared, target_dictionary):
         super().__init__(cfg)
         if not 0 < cfg.mask_probability <= 1:
-            raise UserError(f"cmlm: --mask-probability is {cfg.mask_probability}, it must be in (0, 1]; the paper has 0.15")
+            raise UserError(
+                f"cmlm: --mask-probability is {cfg.mask_probability}, it must be in (0, 1]; "
+                "the paper has 0.15"
+            )
         self.prepared = prepared
         self.target_dict = target_dictionary
-        self.teacher_positions = 0  # known once the model is built
+        # Until the model is built: those of the teacher that the data were prepared with.
+        self.teacher_positions = usable_positions(AutoConfig.from_pretrained(prepared.path / "teacher"))
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
         """Read the manifest and the dictionary."""
-        paths = utils.split_paths(cfg.data)
-        prepared = PreparedData(paths[0], cfg.source_lang, cfg.target_lang)
-        dictionary = Dictionary.load(str(prepared.path / f"dict.{prepared.target_language}.txt"))
-        return cls(cfg, prepared, dictionary)
+        prepared = PreparedData(utils.split_paths(cfg.data)[0], cfg.source_lang, cfg.target_lang)
+        return cls(cfg, prepared, Dictionary.load(str(prepared.target_dictionary)))
 
     def build_model(self, cfg, from_checkpoint=False):
-        """Build the teacher and learn how many positions it has."""
+        """Build the teacher and note in its checkpoints what 'cmlm-kd dump' needs besides the weights."""
         model = super().build_model(cfg, from_checkpoint)
         self.teacher_positions = model.max_positions()
+        self.state.merge_state_dict(
+            {
+                BERT_CONFIG: model.teacher.encoder.config.to_json_string(use_diff=False),
+                DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
+            }
+        )
         return model
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):
@@ -67,13 +87,15 @@ class CMLMTask(AutocastMixin, FairseqTask):
         training = split.startswith("train")
         path = paths[(epoch - 1) % len(paths)] if training else paths[0]
         prepared = PreparedData(path, self.cfg.source_lang, self.cfg.target_lang)
-        if not prepared.has_split(split):
-            raise FileNotFoundError(f"Dataset not found: {split} ({path})")  # what fairseq expects of a missing split
+        self.prepared.check_same_dictionaries(prepared)
+        parts = prepared.splits(split, combine)
+        if not parts:
+            raise FileNotFoundError(f"Dataset not found: {split} ({path})")  # what fairseq expects
         self.datasets[split] = MaskedPairDataset(
-            *prepared.split(split),
+            parts,
             prepared.pair_format,
             self.teacher_positions,
-            seed=self.cfg.seed if training else 1,
+            seed=self.cfg.seed if training else VALIDATION_SEED,
             mask_probability=self.cfg.mask_probability,
             fixed_masks=not training,
         )

@@ -1,0 +1,143 @@
+"""Pre-trained Hugging Face encoders, taken apart into what a teacher needs of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from cmlm_kd.errors import UserError
+
+
+def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
+    """Load an encoder without pooler and the transform of its masked-LM head, weights in float32.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name.
+
+    Returns:
+        encoder and transform; None instead of the transform where the checkpoint has no masked-LM head.
+
+    Raises:
+        UserError: if nothing can be loaded, it is no encoder, weights of the encoder are missing, or its
+            masked-LM head is of an unknown form.
+    """
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    try:
+        with without_reports():
+            config = AutoConfig.from_pretrained(name_or_path)
+            check_encoder_type(config, repr(name_or_path))
+            model, report = AutoModelForMaskedLM.from_pretrained(
+                name_or_path, dtype=torch.float32, output_loading_info=True
+            )
+    except UserError:
+        raise
+    except Exception as error:  # damaged files raise many types
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"cannot load an encoder from {name_or_path!r}: {reason}; "
+            "give a directory written by save_pretrained, or a hub name that can be reached"
+        ) from error
+    missing = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+    lost = sorted(
+        key for key in missing if key.startswith(model.base_model_prefix + ".") and "pooler" not in key
+    )
+    if lost:
+        raise UserError(
+            f"{name_or_path!r} has no weights for {len(lost)} tensors of its encoder, such as {lost[0]}: its "
+            "config.json and its weights do not belong together; save the model again with save_pretrained"
+        )
+    has_head = any(name not in missing for name in _head_parameters(model))
+    return split_masked_lm(model, has_head=has_head)
+
+
+def check_encoder_type(config: Any, name: str) -> None:
+    """Refuse what is not a bidirectional encoder with a masked-LM form.
+
+    Raises:
+        UserError: naming the model and its type.
+    """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or config.is_encoder_decoder:
+        raise UserError(
+            f"teacher {name} is a {config.model_type} model, not a bidirectional encoder; "
+            "take a BERT, RoBERTa, XLM-R, DistilBERT, ELECTRA or another masked language model"
+        )
+
+
+def split_masked_lm(model: Any, *, has_head: bool = True) -> tuple[nn.Module, nn.Module | None]:
+    """Take a masked language model apart.
+
+    Args:
+        model: a Hugging Face ``...ForMaskedLM``.
+        has_head: whether its head is more than random weights.
+
+    Returns:
+        the encoder without its pooler (which reads ``[CLS]`` alone and would be a parameter without
+        gradient), and what stands between encoder and vocabulary (dense, activation, LayerNorm), None without
+        ``has_head``.
+
+    Raises:
+        UserError: if the head is of an unknown form.
+    """
+    encoder: Any = model.base_model
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder, _transform(model) if has_head else None
+
+
+def _transform(model: Any) -> nn.Module:
+    if hasattr(model, "cls") and hasattr(
+        model.cls.predictions, "transform"
+    ):  # BERT, DeBERTa, MegatronBERT, ...
+        return model.cls.predictions.transform  # type: ignore[no-any-return]
+    if hasattr(model, "lm_head") and hasattr(
+        model.lm_head, "layer_norm"
+    ):  # RoBERTa, XLM-R, CamemBERT, MPNet, ...
+        return nn.Sequential(model.lm_head.dense, nn.GELU(), model.lm_head.layer_norm)
+    if hasattr(model, "vocab_transform"):  # DistilBERT
+        return nn.Sequential(model.vocab_transform, model.activation, model.vocab_layer_norm)
+    if hasattr(model, "generator_predictions"):  # ELECTRA
+        return model.generator_predictions  # type: ignore[no-any-return]
+    if hasattr(model, "predictions"):  # ALBERT
+        head = model.predictions
+        return nn.Sequential(head.dense, head.activation, head.LayerNorm)
+    if hasattr(model, "head") and hasattr(model, "decoder"):  # ModernBERT
+        return model.head  # type: ignore[no-any-return]
+    raise UserError(
+        f"{type(model).__name__} has a masked-LM head of an unknown form; supported are those of BERT, "
+        "RoBERTa, XLM-R, CamemBERT, DistilBERT, ELECTRA, ALBERT, MPNet, DeBERTa and ModernBERT"
+    )
+
+
+def _head_parameters(model: Any) -> list[str]:
+    """Return the names of the matrices between encoder and output layer."""
+    output = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
+    prefix = model.base_model_prefix + "."
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if not name.startswith(prefix) and id(parameter) not in output and parameter.dim() > 1
+    ]
+
+
+@contextlib.contextmanager
+def without_reports() -> Iterator[None]:
+    """Keep transformers from reporting that weights we throw away (a new head, a new pooler) are random."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
