@@ -5,7 +5,7 @@ import io
 import logging
 from pathlib import Path
 
-from fairseq import options, tasks
+from fairseq import checkpoint_utils, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import generate, interactive, train
 
@@ -30,6 +30,7 @@ def config(parser, *flags):
 
 def run_train(*flags):
     """Run fairseq-train."""
+    vars(checkpoint_utils.save_checkpoint).pop("best", None)  # that of the run before in this process
     with contextlib.redirect_stdout(io.StringIO()):
         train.main(config(options.get_training_parser(), *flags))
 

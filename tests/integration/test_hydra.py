@@ -21,7 +21,7 @@ SMALL = [
 
 def start(folder, *overrides, config=None):
     """Start fairseq-hydra-train for two updates."""
-    code = "import sys; from fairseq_cli.hydra_train import cli_main; sys.argv[0] = 'fairseq-hydra-train'; cli_main()"
+    code = "from fairseq_cli.hydra_train import cli_main; cli_main()"
     named = ["--config-dir", str(REPOSITORY / "examples/translation/hydra"), "--config-name", config]
     return subprocess.Popen(
         [
