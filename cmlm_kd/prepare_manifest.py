@@ -88,7 +88,7 @@ def make_manifest(
     return {
         "format": "cmlm-kd data-bin",
         "version": __version__,
-        "teacher": options.teacher,
+        "teacher": _from_any_folder(options.teacher),
         "tokenizer": {
             "hash": tokenizer_hash(tokenizer),
             "kind": tokenizer.kind,
@@ -110,6 +110,12 @@ def make_manifest(
         "splits": {split: asdict(report) for split, report in reports.items()},
         "fingerprint": fingerprint,
     }
+
+
+def _from_any_folder(teacher: str) -> str:
+    """Return the absolute path of a directory; a hub name is what it is."""
+    path = Path(teacher).expanduser()
+    return str(path.resolve()) if path.is_dir() else teacher
 
 
 def load_manifest(data: Path) -> dict[str, Any]:

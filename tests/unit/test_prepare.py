@@ -109,6 +109,11 @@ def test_the_copy_of_the_teachers_tokenizer_is_the_teachers(text, teacher):
     assert json.loads((copy / "config.json").read_text())["max_position_embeddings"] == 64
 
 
+def test_a_relative_teacher_is_found_from_any_folder(text, teacher, monkeypatch):
+    monkeypatch.chdir(teacher.parent)
+    assert load_manifest(run(text, teacher.name))["teacher"] == str(teacher)
+
+
 def test_raw_text_is_kept_for_scoring(text, teacher):
     write_text(text / "train", [" Zwei\u00a0 Männer.  ", *GERMAN], ["Two men.\t", *ENGLISH])
     raw = run(text, teacher) / "raw"
