@@ -146,7 +146,7 @@ step "Train the student with the teacher" "$run/distilled/checkpoint_last.pt" tr
 # Translate and compare.
 translate() {
     fairseq-generate "$run/data-bin" --user-dir fairseq_plugins --task translation --path "$run/$1/checkpoint_best.pt" \
-        --gen-subset test --beam 5 --max-tokens 4096 --required-batch-size-multiple 1 --post-process sentencepiece $cpu \
+        --gen-subset test --beam 5 --max-len-a 2 --max-len-b 10 --max-tokens 4096 --required-batch-size-multiple 1 --post-process sentencepiece $cpu \
         >"$run/generated/$1.txt.partial" 2>"$run/generated/$1.log"
     mv "$run/generated/$1.txt.partial" "$run/generated/$1.txt"
 }
