@@ -17,7 +17,8 @@ from cmlm_kd.version import __version__
 def command_modules() -> dict[str, ModuleType]:
     """Return command name -> module, for every module in :mod:`cmlm_kd.commands`.
 
-    A command module has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``; heavy imports live in ``run``.
+    A command module has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``; heavy imports live in
+    ``run``.
     """
     names = sorted(module.name for module in pkgutil.iter_modules(cmlm_kd.commands.__path__))
     return {name.replace("_", "-"): importlib.import_module(f"cmlm_kd.commands.{name}") for name in names}
@@ -25,7 +26,9 @@ def command_modules() -> dict[str, ModuleType]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(prog="cmlm-kd", description="Distil what BERT knows into small, fast models.")
+    parser = argparse.ArgumentParser(
+        prog="cmlm-kd", description="Distil what BERT knows into small, fast models."
+    )
     parser.add_argument("--version", action="version", version=f"cmlm-kd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in command_modules().items():

@@ -14,8 +14,8 @@ class SoftTargets:
 
     Attributes:
         ids: entries of the student's target vocabulary, ``(B, T, k)``, any integer type, best first.
-        logits: the teacher's raw logits of these entries, ``(B, T, k)``; float16 on disk and in the batch, the
-            criterion upcasts.
+        logits: the teacher's raw logits of these entries, ``(B, T, k)``; float16 on disk and in the batch,
+            the criterion upcasts.
         tail: log-sum-exp of all other logits divided by each temperature in ``tail_temperatures``,
             ``(B, T, len(tail_temperatures))``.
         valid: ``(B, T)`` bool; False on padding and on sentences the teacher has no row for. Those tokens are

@@ -14,7 +14,7 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
         labels: ``(M,)`` entries of the target vocabulary.
 
     Returns:
-        loss in nats, summed over the ``M`` positions, and the count of positions whose best entry is the label.
+        loss in nats, summed over the ``M`` positions, and how many positions have the label as best entry.
     """
     wide = logits.float() if logits.dtype.itemsize < 4 else logits  # (M, V)
     loss = F.cross_entropy(wide, labels, reduction="sum")

@@ -78,23 +78,23 @@ student=(
     --maximize-best-checkpoint-metric --no-epoch-checkpoints
 )
 
-step "student without a teacher: 50,000 updates, peak rate 6.99e-4"
+step "student alone: 50,000 updates, peak rate 6.99e-4"
 fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation "${student[@]}" \
     --criterion label_smoothed_cross_entropy \
     --lr 6.99e-4 --warmup-updates 4000 --max-update "${updates:-50000}" \
-    --save-dir "$output/student-without" "${student_flags[@]}"
+    --save-dir "$output/alone" "${student_flags[@]}"
 
-step "student with a teacher: 100,000 updates, peak rate 9.88e-4"
+step "student with the teacher: 100,000 updates, peak rate 9.88e-4"
 fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation_kd "${student[@]}" \
     --criterion soft_target_kd --kd-alpha 0.5 --kd-temperature 10 --kd-topk 8 \
     --soft-targets "$output/soft-targets" \
     --lr 9.88e-4 --warmup-updates 8000 --max-update "${updates:-100000}" \
-    --save-dir "$output/student-with" "${student_flags[@]}"
+    --save-dir "$output/distilled" "${student_flags[@]}"
 
 # The paper decodes with beam 4 and the penalty ((5 + length) / 6)^0.6. fairseq's is length^lenpen: another
 # function, whose growth at 25 pieces is the same with lenpen 0.5 (0.6 * 25 / 30).
 step "translate the test set"
-for name in student-without student-with; do
+for name in alone distilled; do
     fairseq-generate "$output/data-bin" --user-dir "$plugin" --source-lang de --target-lang en \
         --path "$output/$name/checkpoint_best.pt" --gen-subset test \
         --beam 4 --lenpen 0.5 --max-len-a 1.2 --max-len-b 10 --max-tokens 6144 \
@@ -102,5 +102,5 @@ for name in student-without student-with; do
 done
 
 step "score, lower-cased"
-cmlm-kd score --from-generate --lowercase --reference "$output/data-bin/raw/test.en" --baseline without \
-    --hypothesis without="$output/student-without.txt" with="$output/student-with.txt"
+cmlm-kd score --from-generate --lowercase --reference "$output/data-bin/raw/test.en" --baseline alone \
+    --hypothesis alone="$output/alone.txt" distilled="$output/distilled.txt"

@@ -30,7 +30,9 @@ def test_library_imports_neither_fairseq_nor_the_plugin(path):
 def test_plugin_holds_no_formula(path):
     assert "torch.nn.functional" not in set(imported_modules(path))
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    called = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "attr")}
+    called = {
+        node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "attr")
+    }
     assert not called & {"softmax", "log_softmax", "logsumexp", "cross_entropy", "kl_div", "mse_loss"}
 
 
@@ -46,7 +48,9 @@ def test_library_imports_without_fairseq():
         f"for name in {modules!r}: importlib.import_module(name)\n"
         "assert 'fairseq_plugins' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
