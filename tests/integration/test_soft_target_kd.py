@@ -1,6 +1,10 @@
 """soft_target_kd on fairseq's own students: hidden states or logits, the same loss and gradients."""
 
+import dataclasses
+import inspect
+import re
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +15,12 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.distributed import ModuleProxyWrapper
 from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.transformer import TransformerDecoder
-from fairseq_runs import COMMON
+from fairseq_runs import COMMON, USER_DIR, run_train
+from tiny_corpus import write_split, write_store
 from torch.nn.parallel import DistributedDataParallel
 
 import fairseq_plugins  # noqa: F401 - registers the criterion
+from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.errors import UserError
 from cmlm_kd.signals import SoftTargets
 from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
@@ -254,15 +260,9 @@ def test_every_logged_term_is_reported(data, sample):
 
 def test_every_setting_is_used():
     """A field that is parsed and never read is a flag that lies."""
-    import dataclasses
-    from pathlib import Path
-
-    import cmlm_kd.criteria.soft_target as module
-
-    source = Path(module.__file__).read_text()
-    body = source[source.index("class SoftTargetKD") :]
-    for field in dataclasses.fields(module.SoftTargetConfig):
-        assert f"config.{field.name}" in body, field.name
+    source = inspect.getsource(SoftTargetKD)
+    for field in dataclasses.fields(SoftTargetConfig):
+        assert f"config.{field.name}" in source, field.name
 
 
 @pytest.fixture
@@ -300,7 +300,6 @@ def test_unused_parameters_with_the_fused_loss_are_refused(monkeypatch):
 
     monkeypatch.setattr(kd, "get_data_parallel_world_size", lambda: 2)
     task = Namespace(target_dictionary=Dictionary())
-    from cmlm_kd.criteria.soft_target import SoftTargetConfig
 
     def settings(**others):
         values = {"ddp_backend": "pytorch_ddp", "find_unused_parameters": True, "sentence_avg": False}
@@ -310,3 +309,30 @@ def test_unused_parameters_with_the_fused_loss_are_refused(monkeypatch):
     with pytest.raises(UserError, match="--find-unused-parameters with --ddp-backend pytorch_ddp"):
         cls(settings(), task)
     cls(settings(kd_implementation="dense"), task)
+
+
+def test_the_command_in_the_documentation(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/criteria/soft_target_kd.md").read_text()
+    block = page.split("## Smallest command")[1].split("##")[0].replace("\\\n", " ")
+    words = block.replace("$(cmlm-kd user-dir)", str(USER_DIR)).split()
+    assert words[0] == "fairseq-train"
+    for seed, (split, rows) in enumerate({"train": 20, "valid": 5}.items()):
+        write_split(tmp_path / "bin", split, rows, seed)
+    store = write_store(tmp_path / "store", tmp_path / "bin", k=8)
+    given = {"DATA-BIN": tmp_path / "bin", "STORE": store}
+    run_train(
+        *(given.get(word, word) for word in words[1:]),
+        *(*TRANSFORMER, "--cpu", "--max-update", 2, "--save-dir", tmp_path / "student"),
+    )
+    state = torch.load(tmp_path / "student" / "checkpoint_last.pt", weights_only=True)
+    assert state["optimizer_history"][-1]["num_updates"] == 2
+    assert state["optimizer_history"][-1]["criterion_name"] == "SoftTargetKD"
+
+
+def test_the_documentation_has_every_setting_with_its_default():
+    page = (Path(__file__).parents[2] / "docs/criteria/soft_target_kd.md").read_text()
+    for field in dataclasses.fields(SoftTargetConfig):
+        default = "off" if field.default is False else field.default
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        row = rf"\| `--{field.name.replace('_', '-')}` \| `?{shown}`? \|"
+        assert re.search(row, page), row
