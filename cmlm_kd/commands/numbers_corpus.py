@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--valid", type=int, default=500, help="parallel pairs to validate on")
     parser.add_argument("--test", type=int, default=500, help="parallel pairs to test on")
     parser.add_argument(
-        "--monolingual", type=int, default=40_000, help="English sentences without translation (mono.en)"
+        "--monolingual", type=int, default=30_000, help="lines of English without translation (mono.en)"
     )
 
 
@@ -39,4 +39,4 @@ def run(arguments: argparse.Namespace) -> None:
     for split, count in (("train", sizes.pairs), ("valid", sizes.valid), ("test", sizes.test)):
         frames, clauses = manifest["frames"][split], manifest["clauses"][split]
         print(f"  {split}: {count:,} pairs in {frames:,} sentence frames around {clauses} clauses of its own")
-    print(f"  mono.en: {sizes.monolingual:,} English sentences without translation")
+    print(f"  mono.en: {sizes.monolingual:,} lines of English without translation, of one or two sentences")

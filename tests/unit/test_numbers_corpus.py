@@ -1,5 +1,6 @@
 import dataclasses
 import random
+import re
 
 import pytest
 
@@ -25,6 +26,11 @@ SPLITS = ("train", "valid", "test")
 @pytest.fixture(scope="module")
 def corpus():
     return build_corpus(seed=5, sizes=SIZES)
+
+
+def sentences(line):
+    """Split a line of monolingual text; no sentence of the corpus has a full stop or question mark inside."""
+    return re.findall(r"\S.*?[.?](?= [A-Z0-9$€£¥₩₪]|$)", line)
 
 
 def all_frames(split):
@@ -70,9 +76,17 @@ def test_every_slot_of_a_frame_is_in_both_languages_and_known():
 def test_no_sentence_is_in_two_places_even_after_normalisation(corpus):
     german = [normalised(pair.german) for split in SPLITS for pair in corpus.parallel[split]]
     english = [normalised(pair.english) for split in SPLITS for pair in corpus.parallel[split]]
-    english += [normalised(sentence) for sentence in corpus.monolingual]
+    english += [normalised(text) for line in corpus.monolingual for text in sentences(line)]
     assert len(german) == len(set(german))
     assert len(english) == len(set(english))
+
+
+def test_monolingual_text_takes_its_subjects_up_again(corpus):
+    pairs = [sentences(line) for line in corpus.monolingual if len(sentences(line)) == 2]
+    assert 0.4 < len(pairs) / len(corpus.monolingual) < 0.6
+    for first, second in pairs:
+        shared = set(first.split()) & set(second.split())
+        assert len(shared) >= 0.3 * min(len(first.split()), len(second.split()))
 
 
 def test_counts_and_lengths_are_as_asked_for(corpus):
