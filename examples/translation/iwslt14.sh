@@ -3,8 +3,9 @@
 #   bash examples/translation/iwslt14.sh --data-dir DIR --teacher bert-base-multilingual-cased
 #       [--output DIR] [--updates N] [-- flags for both students' trainings]
 # DIR holds the campaign's de-en.tgz. --updates N stops every training after N updates, to try the road. Each
-# step is a plain command that also works alone; run again, the script goes on where it stopped.
-# One GPU of 24 GB is enough, in days. "-- --fp16" or "-- --max-tokens 3072 --update-freq 2" suit smaller ones.
+# step is a plain command that also works alone (without the word "once" before it, which skips a training that
+# has finished: fairseq would add one more update); run again, the script goes on where it stopped.
+# The authors used one GPU of 24 GB. "-- --fp16" or "-- --max-tokens 3072 --update-freq 2" suit smaller ones.
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
@@ -14,7 +15,7 @@ usage() {
     exit 2
 }
 
-data_dir="" teacher="" output=iwslt14 updates="" student_flags=()
+data_dir="" teacher="" output="" updates="" student_flags=()
 while [ $# -gt 0 ]; do
     case $1 in
         --data-dir | --teacher | --output | --updates)
@@ -44,7 +45,21 @@ if ! command -v cmlm-kd fairseq-train >/dev/null; then # no environment is activ
     PATH=$repository/.venv/bin:$PATH
 fi
 plugin=$(cmlm-kd user-dir)
+output=${output:-iwslt14${updates:+-$updates}}
 step() { printf '\n== %s\n' "$*"; }
+
+# once NAME COMMAND...: run a command unless the same one has finished.
+once() {
+    local marker=$output/finished/$1
+    shift
+    if [ -f "$marker" ] && [ "$(cat "$marker")" = "$*" ]; then
+        printf 'finished before\n'
+        return
+    fi
+    "$@"
+    mkdir -p "$output/finished"
+    printf '%s\n' "$*" >"$marker"
+}
 
 step "text: every 23rd pair for validation, five evaluation sets for testing, lower-cased"
 python "$repository/scripts/prepare_iwslt14.py" "$data_dir/de-en.tgz" "$output/raw" --lowercase
@@ -55,7 +70,7 @@ cmlm-kd prepare --teacher "$teacher" --source-lang de --target-lang en --joined-
     --destdir "$output/data-bin"
 
 step "teacher: BERT becomes a conditional masked language model"
-fairseq-train "$output/data-bin" --user-dir "$plugin" --task cmlm --criterion cmlm --arch bert_cmlm \
+once teacher fairseq-train "$output/data-bin" --user-dir "$plugin" --task cmlm --criterion cmlm --arch bert_cmlm \
     --optimizer bert_adamw --lr 5e-5 --clip-norm 1.0 --bf16-autocast \
     --lr-scheduler polynomial_decay --warmup-updates 5000 --total-num-update 100000 \
     --max-tokens 16384 --required-batch-size-multiple 1 --max-update "${updates:-100000}" --seed 42 \
@@ -79,13 +94,13 @@ student=(
 )
 
 step "student alone: 50,000 updates, peak rate 6.99e-4"
-fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation "${student[@]}" \
+once alone fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation "${student[@]}" \
     --criterion label_smoothed_cross_entropy \
     --lr 6.99e-4 --warmup-updates 4000 --max-update "${updates:-50000}" \
     --save-dir "$output/alone" "${student_flags[@]}"
 
 step "student with the teacher: 100,000 updates, peak rate 9.88e-4"
-fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation_kd "${student[@]}" \
+once distilled fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation_kd "${student[@]}" \
     --criterion soft_target_kd --kd-alpha 0.5 --kd-temperature 10 --kd-topk 8 \
     --soft-targets "$output/soft-targets" \
     --lr 9.88e-4 --warmup-updates 8000 --max-update "${updates:-100000}" \
