@@ -77,7 +77,7 @@ train() {
     [ -z "$updates" ] || most=$updates
     mkdir -p "$directory"
     PYTHONWARNINGS=ignore fairseq-train "$@" --user-dir fairseq_plugins --save-dir "$directory" --max-update "$most" \
-        --bf16-autocast --required-batch-size-multiple 1 --num-workers 0 --seed 1 --log-interval 50 --log-file "$directory/train.log" \
+        --required-batch-size-multiple 1 --num-workers 0 --seed 1 --log-interval 50 --log-file "$directory/train.log" \
         --log-format "$([ -t 2 ] && echo tqdm || echo simple)" $cpu | quietly
 }
 cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
@@ -90,18 +90,18 @@ if [ "$data" = numbers ]; then
     step "Make the corpus" "$run/corpus" cmlm-kd numbers-corpus "$run/corpus"
     step "Train a tokenizer" "$run/tokenizer" cmlm-kd train-tokenizer --vocab-size 1500 --split-digits \
         --input "$text/train.de" "$text/train.en" "$text/mono.en" --output "$run/tokenizer"
-    step "Pre-train a small BERT on English alone" "$run/bert/checkpoint_last.pt" train "$run/bert" 1000 "$text" \
+    step "Pre-train a small BERT on English alone" "$run/bert/checkpoint_last.pt" train "$run/bert" 800 "$text" \
         --task masked_lm_kd --criterion bert_mlm --arch bert_masked_lm --bert-tokenizer "$run/tokenizer" \
         --train-text mono.en --valid-text valid.en --layers 4 --hidden-size 192 --heads 4 --ffn-size 768 --positions 128 \
-        --optimizer bert_adamw --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 100 --total-num-update 1000 \
-        --clip-norm 1 --max-tokens 2048 --no-epoch-checkpoints
+        --optimizer bert_adamw --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 100 --total-num-update 800 \
+        --clip-norm 1 --max-tokens 2048 --no-epoch-checkpoints --bf16-autocast
     step "Export it" "$run/bert-huggingface" cmlm-kd export "$run/bert/checkpoint_last.pt" --to huggingface \
         --output "$run/bert-huggingface"
     teacher=$run/bert-huggingface
-    teacher_updates=700 teacher_flags=(--lr 1e-3 --warmup-updates 100 --max-tokens 2048)
+    teacher_updates=600 teacher_flags=(--lr 1e-3 --warmup-updates 100 --max-tokens 2048)
     dump_flags=(--max-tokens 4096)
-    temperature=5 student_updates=1200
-    student_flags=(--max-tokens 3000 --dropout 0.2)
+    temperature=5 student_updates=400
+    student_flags=(--max-tokens 3000 --dropout 0.2) # float32: matrices as small as these gain nothing from bfloat16
     transformer=(--encoder-layers 3 --decoder-layers 3 --lr 3e-3 --warmup-updates 200)
 else
     source_language=de target_language=en
@@ -110,7 +110,7 @@ else
     teacher_updates=1656 teacher_flags=(--lr 3e-4 --warmup-updates 100 --max-tokens 2600)
     dump_flags=(--max-tokens 4096)
     temperature=5 student_updates=6000
-    student_flags=(--max-tokens 4096 --dropout 0.3)
+    student_flags=(--max-tokens 4096 --dropout 0.3 --bf16-autocast)
     transformer=(--encoder-layers 4 --decoder-layers 4 --lr 5e-3 --warmup-updates 2000)
 fi
 if [ "$student" = transformer ]; then
@@ -128,7 +128,7 @@ step "Prepare the pairs" "$run/data-bin" cmlm-kd prepare --teacher "$teacher" -s
     --trainpref "$text/${prefixes[0]}" --validpref "$text/${prefixes[1]}" --testpref "$text/${prefixes[2]}" \
     --destdir "$run/data-bin"
 step "Fine-tune the teacher" "$run/teacher/checkpoint_last.pt" train "$run/teacher" "$teacher_updates" "$run/data-bin" \
-    --task cmlm --criterion cmlm --arch bert_cmlm --optimizer bert_adamw --lr-scheduler polynomial_decay \
+    --task cmlm --criterion cmlm --arch bert_cmlm --bf16-autocast --optimizer bert_adamw --lr-scheduler polynomial_decay \
     --total-num-update "$teacher_updates" --clip-norm 1 "${teacher_flags[@]}" --keep-last-epochs 1 \
     --save-interval-updates 400 --keep-interval-updates 1 --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
 step "Write the soft targets" "$run/soft-targets" cmlm-kd dump "$run/data-bin" --teacher "$run/teacher/checkpoint_best.pt" \
