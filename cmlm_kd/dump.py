@@ -189,7 +189,7 @@ class Dumper:
             np.zeros((total, k), np.float16),
             np.zeros((total, n), np.float16),
         )
-        for batch in self._batches(framed, lengths):
+        for batch in self.batches(framed, lengths):
             masks = [cover_mask(int(lengths[row]), index, self.options.stride) for row, index in batch]
             positions = np.concatenate(
                 [starts[row] + np.flatnonzero(mask) for (row, _), mask in zip(batch, masks, strict=True)]
@@ -205,7 +205,7 @@ class Dumper:
             progress.update(int(target.sizes[rows][~readable].sum()))
         return result
 
-    def _batches(
+    def batches(
         self, framed: NDArray[np.int64], lengths: NDArray[np.int32]
     ) -> Iterator[list[tuple[int, int]]]:
         """Yield (row of the shard, pass) by falling length, up to ``max_tokens`` padded positions a batch."""

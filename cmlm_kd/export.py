@@ -29,10 +29,11 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     from cmlm_kd.teachers.masked_lm import MaskedLM
 
     description = (state.get("task_state") or {}).get("bert_config")
-    if description is None:
+    if description is None or not any(name.startswith(WEIGHTS_PREFIX) for name in state["model"]):
         name = model_settings(state).get("_name") or "another architecture"
         raise UserError(
-            f"the checkpoint is one of {name}; only those of bert_masked_lm have a Hugging Face form"
+            f"the checkpoint is one of {name}; only those of bert_masked_lm have a Hugging Face form "
+            "(a C-MLM teacher is exported with --to teacher)"
         )
     model = MaskedLM.from_config(json.loads(description))
     weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
@@ -70,6 +71,25 @@ def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | No
     with without_reports():
         model.model.save_pretrained(directory)
     pieces.tokenizer.save_pretrained(directory)
+
+
+def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
+    """Write the C-MLM teacher of a ``bert_cmlm`` checkpoint as a directory of its own.
+
+    Args:
+        checkpoint: file that fairseq-train wrote.
+        data: the data-bin it was trained on.
+        directory: what to write; ``cmlm-kd dump --teacher`` takes it.
+
+    Raises:
+        UserError: if the checkpoint is none of ``bert_cmlm``, does not belong to the data, or the directory
+            is not empty.
+    """
+    from cmlm_kd.teachers.loading import load_teacher, save_teacher
+    from cmlm_kd.teachers.pretrained import without_reports
+
+    with without_reports():
+        save_teacher(load_teacher(checkpoint, data), data, directory)
 
 
 def _tokenizer_of(state: Mapping[str, Any]) -> str:

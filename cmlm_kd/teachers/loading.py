@@ -19,6 +19,7 @@ from torch import Tensor
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.databin import dictionary_hash
 from cmlm_kd.errors import UserError
+from cmlm_kd.output import directory_written_aside
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
 from cmlm_kd.teachers.pretrained import without_reports
@@ -69,18 +70,21 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
 
     if output.exists() and any(output.iterdir()):
         raise UserError(f"{output} is not empty; give a new directory")
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(data / "teacher", partial)
-    teacher.encoder.save_pretrained(partial)  # type: ignore[operator]
-    head = {name: value.contiguous() for name, value in teacher.state_dict().items() if not _is_encoder(name)}
-    save_file(head, partial / _HEAD)
-    shutil.copy(_target_dictionary(data), partial / _DICTIONARY)
-    description = {"transform": teacher.transform is not None, "tokenizer": load_manifest(data)["tokenizer"]}
-    (partial / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-    if output.exists():
-        output.rmdir()
-    partial.rename(output)
+    with directory_written_aside(output) as partial:
+        shutil.copytree(data / "teacher", partial, dirs_exist_ok=True)
+        teacher.encoder.save_pretrained(partial)  # type: ignore[operator]
+        head = {
+            name: value.contiguous()
+            for name, value in teacher.state_dict().items()
+            if not name.startswith("encoder.")
+        }
+        save_file(head, partial / _HEAD)
+        shutil.copy(_target_dictionary(data), partial / _DICTIONARY)
+        description = {
+            "transform": teacher.transform is not None,
+            "tokenizer": load_manifest(data)["tokenizer"],
+        }
+        (partial / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def teacher_hash(teacher: ConditionalMaskedLM) -> str:
@@ -95,10 +99,6 @@ def teacher_hash(teacher: ConditionalMaskedLM) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _is_encoder(name: str) -> bool:
-    return name.startswith("encoder.")
 
 
 def _target_dictionary(data: Path) -> Path:
