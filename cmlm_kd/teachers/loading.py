@@ -158,7 +158,7 @@ def _from_directory(path: Path, data: Path) -> ConditionalMaskedLM:
         with without_reports():
             encoder = AutoModel.from_pretrained(path, dtype=torch.float32).state_dict()
         config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{path} is damaged ({str(error).splitlines()[0]}); "
             "write it again with 'cmlm-kd export --to teacher'"
