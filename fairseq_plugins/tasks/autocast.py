@@ -1,11 +1,29 @@
 """``--bf16-autocast``: bfloat16 arithmetic with float32 weights, on CPU and GPU alike."""
 
 import contextlib
+from dataclasses import dataclass, field
 
 import torch
+from fairseq import utils
+from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimizer
+from omegaconf import II
 
 from cmlm_kd.errors import UserError
+
+
+@dataclass
+class PrecisionConfig(FairseqDataclass):
+    """The flag ``--bf16-autocast``, and what fairseq's own flags of precision say."""
+
+    bf16_autocast: bool = field(
+        default=False,
+        metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"},
+    )
+    tpu: bool = II("common.tpu")
+    fp16: bool = II("common.fp16")
+    memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
+    fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
 
 
 def bfloat16_autocast(enabled: bool, device_type: str):
@@ -15,6 +33,22 @@ def bfloat16_autocast(enabled: bool, device_type: str):
 
 class AutocastMixin:
     """Runs a task's criterion under autocast if its config says ``bf16_autocast``; backward stays outside."""
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        """Build the criterion, before the trainer would fail on a precision it cannot have here."""
+        # "is True": settings of a checkpoint may still be interpolations.
+        if self.cfg.tpu is True and utils.xm is None:
+            raise UserError(
+                "--bf16 stands for a TPU in fairseq-train, on a machine with a GPU too, and needs torch_xla, "
+                "which is not installed; pass --bf16-autocast instead"
+            )
+        flat = not (self.cfg.memory_efficient_fp16 is True or self.cfg.fp16_no_flatten_grads is True)
+        if self.cfg.fp16 is True and flat and not torch.cuda.is_available():
+            raise UserError(
+                "--fp16 makes fairseq gather gradients on a GPU, and there is none; "
+                "pass --fp16-no-flatten-grads as well, or --bf16-autocast instead"
+            )
+        return super().build_criterion(cfg, from_checkpoint)
 
     def _autocasting(self, criterion, model):
         device_type = next(model.parameters()).device.type

@@ -5,7 +5,6 @@ from typing import Optional
 
 from fairseq import utils
 from fairseq.data import Dictionary
-from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 from transformers import AutoConfig
@@ -17,14 +16,14 @@ from cmlm_kd.teachers.loading import BERT_CONFIG, DICTIONARY_HASH
 from cmlm_kd.teachers.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData
-from fairseq_plugins.tasks.autocast import AutocastMixin
+from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
 
 VALIDATION_SEED = 1
 """Of the masks of validation, whatever --seed is, so that runs can be compared."""
 
 
 @dataclass
-class CMLMTaskConfig(FairseqDataclass):
+class CMLMTaskConfig(PrecisionConfig):
     """Flags of ``--task cmlm``."""
 
     data: str = field(
@@ -39,10 +38,6 @@ class CMLMTaskConfig(FairseqDataclass):
     mask_probability: float = field(
         default=MASK_PROBABILITY,
         metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"},
-    )
-    bf16_autocast: bool = field(
-        default=False,
-        metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"},
     )
     seed: int = II("common.seed")
 

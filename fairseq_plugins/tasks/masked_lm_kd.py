@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
@@ -16,13 +15,13 @@ from cmlm_kd.teachers.positions import usable_positions
 from cmlm_kd.tokenized_text import TokenizedText
 from cmlm_kd.tokenizers import PieceTokenizer
 from fairseq_plugins.data.masked_text import MaskedTextDataset
-from fairseq_plugins.tasks.autocast import AutocastMixin
+from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class MaskedLMKDConfig(FairseqDataclass):
+class MaskedLMKDConfig(PrecisionConfig):
     """Flags of ``--task masked_lm_kd``."""
 
     data: str = field(
@@ -54,10 +53,6 @@ class MaskedLMKDConfig(FairseqDataclass):
     )
     mask_probability: float = field(
         default=MASK_PROBABILITY, metadata={"help": "share of the pieces to predict, in (0, 1]"}
-    )
-    bf16_autocast: bool = field(
-        default=False,
-        metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"},
     )
     seed: int = II("common.seed")
 

@@ -12,13 +12,13 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from cmlm_kd.errors import UserError
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
-from fairseq_plugins.tasks.autocast import AutocastMixin
+from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TranslationKDConfig(TranslationConfig):
+class TranslationKDConfig(PrecisionConfig, TranslationConfig):
     """Flags of ``--task translation_kd``: those of ``translation`` and these."""
 
     soft_targets: Optional[str] = field(
@@ -29,10 +29,6 @@ class TranslationKDConfig(TranslationConfig):
             f"by commas, '{NO_STORE}' for a set without soft targets; '{NO_STORE}' alone trains without a "
             "teacher, otherwise under equal terms"
         },
-    )
-    bf16_autocast: bool = field(
-        default=False,
-        metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"},
     )
     # fairseq's own default, -1, fails with several training sets.
     upsample_primary: int = field(
