@@ -3,7 +3,7 @@
 Prints, for each vocabulary size, ratios of times measured in turn in one process (median, and the 10th to
 90th percentile), and the peak memory of the loss::
 
-    python benchmarks/kd_step.py [--bf16] [--device cuda] [--vocabulary 10000 32000 120000] [--repeats 7]
+    python benchmarks/kd_step.py [--bf16] [--device cuda] [--vocabulary 10000 32000 120000] [--repeats 5]
 
 step      forward, loss, backward and Adam of a 3+3-layer transformer, d = 256, on 4,096 target tokens without
           padding: soft_target_kd (fused) / label_smoothed_cross_entropy
@@ -35,7 +35,7 @@ from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.signals import SoftTargets
 
-BATCH, LENGTH, WIDTH, TOP_K = 128, 32, 256, 8
+LENGTH, WIDTH, TOP_K = 32, 256, 8
 PAD = 1
 
 
@@ -62,30 +62,30 @@ def make_model(task: Namespace) -> TransformerModel:
     return TransformerModel.build_model(args, task)
 
 
-def make_sample(vocabulary: int, device: str) -> dict:
-    source = torch.randint(4, vocabulary, (BATCH, LENGTH), device=device)  # (B, S)
-    target = torch.randint(4, vocabulary, (BATCH, LENGTH), device=device)  # (B, T)
-    previous = torch.cat((torch.full((BATCH, 1), 2, device=device), target[:, :-1]), 1)  # (B, T)
+def make_sample(vocabulary: int, sentences: int, device: str) -> dict:
+    source = torch.randint(4, vocabulary, (sentences, LENGTH), device=device)  # (B, S)
+    target = torch.randint(4, vocabulary, (sentences, LENGTH), device=device)  # (B, T)
+    previous = torch.cat((torch.full((sentences, 1), 2, device=device), target[:, :-1]), 1)  # (B, T)
     return {
         "net_input": {
             "src_tokens": source,
-            "src_lengths": torch.full((BATCH,), LENGTH, device=device),
+            "src_lengths": torch.full((sentences,), LENGTH, device=device),
             "prev_output_tokens": previous,
         },
         "target": target,
         "ntokens": target.numel(),
-        "nsentences": BATCH,
-        "teacher": make_teacher(vocabulary, device).to_batch(),
+        "nsentences": sentences,
+        "teacher": make_teacher(vocabulary, sentences, device).to_batch(),
     }
 
 
-def make_teacher(vocabulary: int, device: str) -> SoftTargets:
-    shape = (BATCH, LENGTH, TOP_K)
+def make_teacher(vocabulary: int, sentences: int, device: str) -> SoftTargets:
+    shape = (sentences, LENGTH, TOP_K)
     return SoftTargets(
         ids=torch.randint(4, vocabulary, shape, device=device),
         logits=(4 * torch.randn(shape, device=device)).sort(descending=True).values.half(),
-        tail=torch.zeros(BATCH, LENGTH, 1, dtype=torch.float16, device=device),
-        valid=torch.ones(BATCH, LENGTH, dtype=torch.bool, device=device),
+        tail=torch.zeros(sentences, LENGTH, 1, dtype=torch.float16, device=device),
+        valid=torch.ones(sentences, LENGTH, dtype=torch.bool, device=device),
     )
 
 
@@ -102,10 +102,10 @@ def make_criterions(task: Namespace) -> dict[str, torch.nn.Module]:
     }
 
 
-def make_steps(vocabulary: int, device: str, autocast) -> dict:
+def make_steps(vocabulary: int, sentences: int, device: str, autocast) -> dict:
     """Return two training steps of one model, with and without a teacher."""
     task = make_task(vocabulary)
-    model, sample = make_model(task).to(device).train(), make_sample(vocabulary, device)
+    model, sample = make_model(task).to(device).train(), make_sample(vocabulary, sentences, device)
     optimizer = Adam(model.parameters(), lr=1e-5)
 
     def step(criterion):
@@ -122,12 +122,12 @@ def make_steps(vocabulary: int, device: str, autocast) -> dict:
     }
 
 
-def make_losses(vocabulary: int, device: str, autocast) -> dict:
+def make_losses(vocabulary: int, sentences: int, device: str, autocast) -> dict:
     """Return output layer and loss alone, forward and backward, in three forms."""
-    features = torch.randn(BATCH, LENGTH, WIDTH, device=device, requires_grad=True)
+    features = torch.randn(sentences, LENGTH, WIDTH, device=device, requires_grad=True)
     weight = (torch.randn(vocabulary, WIDTH, device=device) * WIDTH**-0.5).requires_grad_()
-    target = torch.randint(4, vocabulary, (BATCH, LENGTH), device=device)  # (B, T)
-    teacher = make_teacher(vocabulary, device)
+    target = torch.randint(4, vocabulary, (sentences, LENGTH), device=device)  # (B, T)
+    teacher = make_teacher(vocabulary, sentences, device)
     criterion = SoftTargetKD(SoftTargetConfig(), PAD)
 
     def run(loss):
@@ -155,22 +155,25 @@ def make_losses(vocabulary: int, device: str, autocast) -> dict:
     return {form.__name__: lambda form=form: run(form) for form in (fused, gather, scatter)}
 
 
-def seconds(action, device: str) -> float:
-    synchronise = torch.cuda.synchronize if device == "cuda" else lambda: None
-    synchronise()
-    start = time.perf_counter()
+def seconds(action, clock) -> float:
+    start = clock()
     action()
-    synchronise()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def in_turn(actions: dict, repeats: int, device: str) -> dict[str, list[float]]:
+def make_clock(device: str, cpu_time: bool):
+    if device == "cuda":
+        return lambda: torch.cuda.synchronize() or time.perf_counter()
+    return time.process_time if cpu_time else time.perf_counter
+
+
+def in_turn(actions: dict, repeats: int, clock) -> dict[str, list[float]]:
     """Run the actions one after the other, in alternating order, after one warm-up each."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     for repeat in range(-1, repeats):
         names = list(actions) if repeat % 2 else list(reversed(actions))
         for name in names:
-            spent = seconds(actions[name], device)
+            spent = seconds(actions[name], clock)
             if repeat >= 0:
                 times[name].append(spent)
     return times
@@ -214,6 +217,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (autocast)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--sentences", type=int, default=128, help="of 32 tokens a batch")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="CPU time of one thread, for a machine with other work"
+    )
     parser.add_argument("--only", choices=["step", "loss"], help="measure one of the two")
     args = parser.parse_args()
     torch.manual_seed(1)
@@ -221,25 +228,32 @@ def main() -> None:
     def autocast():
         return torch.autocast(args.device, torch.bfloat16) if args.bf16 else contextlib.nullcontext()
 
+    if args.cpu_time:
+        torch.set_num_threads(1)
+    clock = make_clock(args.device, args.cpu_time)
     precision = "bfloat16 autocast" if args.bf16 else "float32"
     threads = f"{torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name()
-    print(f"{BATCH * LENGTH} target tokens, d={WIDTH}, k={TOP_K}, {precision}, {args.device}, {threads}")
+    tokens = args.sentences * LENGTH
+    print(f"{tokens} target tokens, d={WIDTH}, k={TOP_K}, {precision}, {args.device}, {threads}")
     for vocabulary in args.vocabulary:
         line = [f"V={vocabulary:<7}"]
         if args.only != "loss":
-            times = in_turn(make_steps(vocabulary, args.device, autocast), args.repeats, args.device)
+            times = in_turn(
+                make_steps(vocabulary, args.sentences, args.device, autocast), args.repeats, clock
+            )
             line.append(f"step {ratio(times, 'kd', 'plain')} of {statistics.median(times['plain']):.2f} s")
         if args.only != "step":
-            times = in_turn(make_losses(vocabulary, args.device, autocast), args.repeats, args.device)
+            times = in_turn(
+                make_losses(vocabulary, args.sentences, args.device, autocast), args.repeats, clock
+            )
             for form in ("gather", "scatter"):
                 line.append(f"{form} {ratio(times, 'fused', form)} of {statistics.median(times[form]):.2f} s")
         print("  ".join(line), flush=True)
     for vocabulary in args.vocabulary if args.only != "step" else ():  # last: it changes how memory is kept
-        losses = make_losses(vocabulary, args.device, autocast)
+        losses = make_losses(vocabulary, args.sentences, args.device, autocast)
         fused, dense = (peak_memory(losses[form], args.device) for form in ("fused", "gather"))
-        print(
-            f"V={vocabulary:<7}  memory {fused / dense:.2f} ({fused / 2**20:.0f} / {dense / 2**20:.0f} MiB)"
-        )
+        share = fused / max(dense, 1.0)
+        print(f"V={vocabulary:<7}  memory {share:.2f} ({fused / 2**20:.0f} / {dense / 2**20:.0f} MiB)")
 
 
 if __name__ == "__main__":
