@@ -2,15 +2,15 @@
 
     python benchmarks/dump.py [--threads N] [--float32] [--rounds 3] [--teacher CHECKPOINT --data DATA_BIN]
 
-Without a teacher, BERT with random weights (12 layers, d = 384) reads pairs as long as Multi30k's. Measured in
-one run, round by round, each part in turn; medians of the rounds' ratios, with the smallest and the largest. CPU
-time counts all threads, and is what to look at on a machine that others use too.
+Without a teacher, BERT with random weights (12 layers, d = 384) reads pairs as long as Multi30k's.
+Measured in one run, round by round, each part in turn; medians of the rounds' ratios, with the smallest
+and the largest. CPU time counts all threads, and is what to look at on a machine that others use too.
 
-The original (ChenRocks/Distill-BERT-Textgen, ``dump_teacher_hiddens.py`` and ``dump_teacher_topk.py``) reads 8
-pairs x 7 copies a batch in corpus order, in float32 on a CPU, applies the head's transform to every position, and
-keeps the hidden states of the target positions, float16, in a shelve; a second pass writes ``torch.save`` of the
-top 128 of each to another. Its collation runs in worker processes; here it is done in turn, and takes next to
-nothing.
+The original (ChenRocks/Distill-BERT-Textgen, ``dump_teacher_hiddens.py`` and ``dump_teacher_topk.py``)
+reads 8 pairs x 7 copies a batch in corpus order, in float32 on a CPU, applies the head's transform to
+every position, and keeps the hidden states of the target positions, float16, in a shelve; a second pass
+writes ``torch.save`` of the top 128 of each to another. Its collation runs in worker processes; here it
+is done in turn, and takes next to nothing.
 """
 
 from __future__ import annotations
