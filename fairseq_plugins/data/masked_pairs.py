@@ -102,8 +102,8 @@ class MaskedPairDataset(FairseqDataset):
         return int(self.sizes[index])
 
     def ordered_indices(self):
-        """Order by length, ties at random, so that batches hold little padding."""
-        order = np.random.permutation(self.kept)
+        """Order by length, so that batches hold little padding; in training ties are in random order."""
+        order = self.kept if self.fixed_masks else np.random.permutation(self.kept)
         return order[np.argsort(self.sizes[order], kind="mergesort")]
 
     def set_epoch(self, epoch):
