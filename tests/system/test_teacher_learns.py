@@ -1,4 +1,4 @@
-"""A teacher that starts from random weights really learns to translate, and the dump writes down what it knows."""
+"""A teacher that starts from random weights learns to translate, and the dump writes down what it knows."""
 
 import numpy as np
 from fairseq_runs import run_train
@@ -14,7 +14,7 @@ LENGTH = 5
 
 
 def write_pairs(folder, split, count, seed):
-    """Write sentences of five words and their translations, word by word: only the source tells a masked word."""
+    """Write sentences of random words and their translations: only the source tells a masked word."""
     words = np.random.default_rng(seed).integers(0, WORDS, (count, LENGTH))
     for language, letter in (("de", "q"), ("en", "x")):
         lines = [" ".join(f"{letter}{chr(97 + word)}" for word in sentence) for sentence in words]
