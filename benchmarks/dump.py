@@ -44,11 +44,8 @@ from cmlm_kd.tokenizers import SpecialIds
 
 VOCABULARY, PIECES = 8000, 30_000
 ORIGINAL_PAIRS, ORIGINAL_K = 8, 128
-LOG_LENGTH = {
-    "source": (2.85, 0.327),
-    "target": (2.75, 0.325),
-}  # mean and deviation, Multi30k in XLM-R's pieces
-CORRELATION = 0.86
+LOG_LENGTHS = {"source": 2.85, "target": 2.76}  # means of Multi30k in the pieces of XLM-R
+DEVIATION, CORRELATION = 0.31, 0.86
 
 
 class Part:
@@ -66,14 +63,14 @@ class Part:
         self.cpu.append(time.process_time() - cpu)
 
 
-def synthetic_pairs(folder: Path, count: int) -> tuple[Databin, Databin]:
+def synthetic_pairs(folder: Path, count: int, deviation: float) -> tuple[Databin, Databin]:
+    """Return pairs of random words whose two log-lengths are normal and go together."""
     generator = np.random.default_rng(1)
     normal = generator.multivariate_normal([0, 0], [[1, CORRELATION], [CORRELATION, 1]], count)  # (count, 2)
     sides = []
-    for column, (side, (mean, deviation)) in enumerate(LOG_LENGTH.items()):
-        lengths = np.rint(np.exp(mean + deviation * normal[:, column])).astype(int)  # (count,)
-        rows = [generator.integers(4, VOCABULARY, max(2, length)) for length in lengths]
-        write_databin(folder / side, rows, VOCABULARY)
+    for column, (side, mean) in enumerate(LOG_LENGTHS.items()):
+        lengths = np.rint(np.exp(mean + deviation * normal[:, column])).clip(2, 200).astype(int)  # (count,)
+        write_databin(folder / side, [generator.integers(4, VOCABULARY, n) for n in lengths], VOCABULARY)
         sides.append(Databin.open(folder / side))
     return sides[0], sides[1]
 
@@ -235,7 +232,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         source, target = real_pairs(arguments.data, arguments.pairs)
     else:
         teacher, pair_format = random_teacher(arguments.layers, arguments.hidden_size), random_format()
-        source, target = synthetic_pairs(folder, arguments.pairs)
+        source, target = synthetic_pairs(folder, arguments.pairs, arguments.deviation)
     options = DumpOptions(bf16_autocast=not arguments.float32, max_tokens=arguments.max_tokens)
     ours = Ours(Dumper(teacher, pair_format, options), source, target, teacher)
     original = Original(
@@ -274,9 +271,12 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=256)
-    parser.add_argument("--original-pairs", type=int, default=64)
-    parser.add_argument("--max-tokens", type=int, default=2048)
+    parser.add_argument("--pairs", type=int, default=512)
+    parser.add_argument("--original-pairs", type=int, default=64, help="of them, for the original")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="of ours")
+    parser.add_argument(
+        "--deviation", type=float, default=DEVIATION, help="of log-lengths; the default is Multi30k's"
+    )
     parser.add_argument("--float32", action="store_true", help="ours without bfloat16 autocast")
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--hidden-size", type=int, default=384)
