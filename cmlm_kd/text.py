@@ -27,7 +27,8 @@ def iterate_lines(path: Path) -> Iterator[str]:
         UserError: if the file is missing, cannot be read or is not UTF-8.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give the prefix of existing files")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise UserError(f"{path} {problem}; give a text file, plain or gzipped")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
@@ -66,8 +67,7 @@ def iterate_pairs(prefix: str, languages: Sequence[str]) -> Iterator[tuple[str, 
 
     Raises:
         UserError: if the line counts differ (once the shorter file ends), there is no line, or a file is
-        missing or
-            is not UTF-8.
+            missing or is not UTF-8.
     """
     source, target = (find_side(prefix, language) for language in languages)
     lines = [0, 0]

@@ -38,8 +38,7 @@ def has_teacher_row(tokens):
 
 
 def soft_targets_of(tokens, k=K, temperatures=TEMPERATURES):
-    """Return ids ``(L, k)``, logits ``(L, k)`` and tail ``(L, n)`` of a target sentence ``(L,)``, EOS "
-    "included."""
+    """Return ids ``(L, k)``, logits ``(L, k)`` and tail ``(L, n)`` of a target sentence ``(L,)`` with EOS."""
     tokens = np.asarray(tokens, np.int64)
     generator = np.random.default_rng(zlib.crc32(tokens.tobytes()))
     ids = generator.permuted(np.tile(np.arange(4, VOCABULARY), (len(tokens), 1)), axis=1)[:, :k]

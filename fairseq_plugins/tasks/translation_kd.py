@@ -1,5 +1,4 @@
-"""``--task translation_kd``: fairseq's translation, with a teacher's soft targets beside every target "
-"token."""
+"""``--task translation_kd``: fairseq's translation, a teacher's soft targets beside every target token."""
 
 import logging
 from dataclasses import dataclass, field

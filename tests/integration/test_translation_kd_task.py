@@ -1,5 +1,4 @@
-"""``--task translation_kd``: teacher rows stay with their sentences through all that fairseq does to a "
-"training set."""
+"""``--task translation_kd``: teacher rows stay with their sentences, whatever fairseq does to them."""
 
 import shutil
 from collections import Counter

@@ -1,5 +1,4 @@
-"""The store: what is written is read, an interruption costs a shard at most, and nothing wrong passes "
-"unseen."""
+"""The store: what is written is read, an interruption costs one shard, and nothing wrong passes unseen."""
 
 import errno
 import json

@@ -54,9 +54,9 @@ def test_damaged_archives_are_refused(tmp_path, damage):
 
 
 def test_a_missing_file_or_a_directory_is_named(tmp_path):
-    with pytest.raises(UserError, match="nothing does not exist"):
+    with pytest.raises(UserError, match="nothing does not exist; give a text file, plain or gzipped"):
         read_lines(tmp_path / "nothing")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="is not a file; give a text file"):
         read_lines(tmp_path)
 
 
