@@ -33,7 +33,7 @@ from fairseq.optim.adam import Adam
 import fairseq_plugins  # noqa: F401 - registers the criterion
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import SoftTargets
+from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 LENGTH, WIDTH, TOP_K = 32, 256, 8
 PAD = 1
@@ -138,11 +138,11 @@ def make_losses(vocabulary: int, sentences: int, device: str, autocast) -> dict:
 
     def fused():
         student = StudentOutput(features=features, weight=weight)
-        return criterion.training_loss(student, target, teacher).loss
+        return criterion.training_loss(student, target, TeacherSignal(soft_targets=teacher)).loss
 
     def gather():
         student = StudentOutput(logits=F.linear(features, weight))
-        return criterion.training_loss(student, target, teacher).loss
+        return criterion.training_loss(student, target, TeacherSignal(soft_targets=teacher)).loss
 
     def scatter():
         logits = F.linear(features, weight).flatten(0, 1).float()  # (N, V)

@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from cmlm_kd.signals import SoftTargets
+from cmlm_kd.losses import widen
+from cmlm_kd.needs import ModelDescription, Needs
+from cmlm_kd.signals import TeacherSignal
 
 
 @dataclass(frozen=True)
 class StudentOutput:
-    """What a student says about a batch: its logits, or what they are projected from.
+    """What a student says about a batch: its logits, or what they are projected from, and what was asked for.
 
     Attributes:
-        logits: ``(B, T, V)``, or None where ``features`` are given. Log-probabilities are logits too.
+        logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, or None where ``features`` are
+            given. Log-probabilities are logits too.
         features: ``(B, T, d)``, the hidden states that the output layer would project.
         weight: ``(V, d)``, the output embedding that goes with ``features``.
         bias: ``(V,)`` or None.
+        hidden_states: layer (0: embeddings) -> ``(B, S, d)``, or ``(B, d)`` where the first position alone
+            was asked for; only layers that the criterion needs.
+        attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
+        attention_mask: ``(B, S)``, 1 on real positions, 0 on padding; None where nothing is kept by position.
     """
 
     logits: Tensor | None = None
     features: Tensor | None = None
     weight: Tensor | None = None
     bias: Tensor | None = None
+    hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
+    attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
+    attention_mask: Tensor | None = None
+
+    def sentence_logits(self) -> Tensor:
+        """Return the logits, ``(B, C)``, in float32 at least.
+
+        Raises:
+            ValueError: if the student gave none.
+        """
+        if self.logits is None:
+            raise ValueError("StudentOutput: there are no logits")
+        return widen(self.logits)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -63,7 +84,7 @@ class CriterionOutput:
     """What a criterion returns.
 
     Attributes:
-        loss: the scalar to differentiate, summed over tokens and not divided.
+        loss: the scalar to differentiate: a sum over target tokens or sentences, not divided.
         terms: the named parts to log, detached.
         counts: further numbers to add up and show as they are.
     """
@@ -71,6 +92,28 @@ class CriterionOutput:
     loss: Tensor
     terms: dict[str, Term]
     counts: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def weighted(
+        cls, weights: Mapping[str, float], terms: Mapping[str, Term], size: int | Tensor
+    ) -> CriterionOutput:
+        """Return ``size * sum_i weights[i] * terms[i].total / terms[i].count``, and all terms to be logged.
+
+        Where every count is the number of sentences, this is the plain weighted sum over sentences. A term
+        whose count is 0 adds nothing.
+
+        Args:
+            weights: weight of each term in the loss; terms without one are only logged.
+            terms: not detached.
+            size: what the loss is divided by later: the sentences, or target tokens, of the batch.
+        """
+        # A product with 0 keeps every term in the graph, where distributed training looks for it.
+        parts = [
+            weight * terms[name].total / terms[name].count.clamp(min=1) for name, weight in weights.items()
+        ]
+        loss = size * torch.stack(parts).sum()
+        logged = {name: Term(term.total.detach(), term.count) for name, term in terms.items()}
+        return cls(loss, logged)
 
 
 class KDCriterion(ABC):
@@ -80,15 +123,43 @@ class KDCriterion(ABC):
     config. It never learns where the teacher's signal comes from, nor which framework trains the student.
 
     Attributes:
-        terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods.
+        level: ``tokens`` for a loss over target tokens (translation, language modelling), ``sentences`` for
+            one over whole inputs (classification, regression).
+        terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
+            ``loss`` among them for the loss itself.
     """
 
+    level: ClassVar[Literal["tokens", "sentences"]] = "tokens"
     terms_in_nats: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, config: Any, padding_idx: int) -> None:
+    def __init__(self, config: Any, padding_idx: int = -1) -> None:
         """Keep the config and the target entry that stands for padding."""
         self.config = config
         self.padding_idx = padding_idx
+
+    def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
+        """Return what the criterion reads of these two, besides the student's logits.
+
+        Called once, before training. Whether the models can give it is checked by
+        :func:`cmlm_kd.needs.check_needs`; what only this criterion knows (an impossible pair of widths, a
+        kind of task it has no formula for) is refused here.
+
+        Raises:
+            UserError: naming both models.
+        """
+        return Needs()
+
+    def build_modules(self, student: ModelDescription, teacher: ModelDescription | None) -> nn.Module | None:
+        """Return what the criterion trains itself, such as a projection, and keep it; None for nothing.
+
+        Called once, after :meth:`needs`. The module is optimised, saved and resumed with the student, and is
+        no part of the student's export.
+        """
+        return None
+
+    def begin_update(self, update: int) -> None:
+        """Take note of how many updates there were (0 at the start), for losses that change over time."""
+        return
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the criterion takes hidden states and projects them itself.
@@ -115,10 +186,41 @@ class KDCriterion(ABC):
 
     @abstractmethod
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: SoftTargets | None
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
-        """Return the loss to train on; ``target (B, T)`` is right- or left-padded with ``padding_idx``."""
+        """Return the loss to train on.
+
+        Args:
+            student: its logits, and what :meth:`needs` asked for.
+            target: ``(B, T)`` entries, right- or left-padded with ``padding_idx``; at level ``sentences``
+                ``(B,)`` classes (int64), or scores (floating) for regression.
+            teacher: what the teacher says, None for a batch without.
+        """
 
     @abstractmethod
     def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
         """Return the loss by which students with and without a teacher are compared."""
+
+
+class SentenceCriterion(KDCriterion):
+    """Base of the criteria over whole inputs: students are compared by the loss of the hard labels."""
+
+    level = "sentences"
+
+    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+        """Return the cross entropy of the hard labels, or the squared error of scores, summed over
+        sentences."""
+        hard = hard_label_loss(student.sentence_logits(), target).sum()
+        return CriterionOutput(hard, {"hard_loss": Term(hard.detach(), torch.tensor(len(target)))})
+
+
+def hard_label_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of each sentence, ``(B,)``: cross entropy of a class, or squared error of a score.
+
+    Args:
+        logits: ``(B, C)``, or ``(B, 1)`` for scores.
+        target: ``(B,)``; classes (int64), or scores (floating).
+    """
+    if target.is_floating_point():
+        return (logits.squeeze(-1) - target.to(logits.dtype)).square()
+    return F.cross_entropy(logits, target, reduction="none")

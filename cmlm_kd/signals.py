@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from cmlm_kd.losses import widen
 
 
 @dataclass
@@ -58,3 +62,75 @@ class SoftTargets:
                 raise TypeError(f"SoftTargets: {name} must be a tensor, got {type(value).__name__}")
         temperatures = batch["tail_temperatures"]
         return cls(**tensors, tail_temperatures=tuple(temperatures))  # type: ignore[arg-type]
+
+
+Ensembling = Literal["probabilities", "logits"]
+"""How several teachers become one: by the mean of their probabilities (MT-DNN), or of their logits."""
+
+
+@dataclass
+class TeacherSignal:
+    """What one teacher, or an ensemble, says about a batch; a criterion reads what it declared that it needs.
+
+    Attributes:
+        members: dense logits of each teacher, ``(B, C)`` each in the student's order of classes; ``C`` is 1
+            for scores. Empty where there are none.
+        ensembling: how several members become one.
+        soft_targets: sparse beliefs about every target token, or None.
+        hidden_states: layer (0: embeddings) -> ``(B, S, d)``, or ``(B, d)`` where the first position alone
+            was asked for.
+        attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
+    """
+
+    members: tuple[Tensor, ...] = ()
+    ensembling: Ensembling = "probabilities"
+    soft_targets: SoftTargets | None = None
+    hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
+    attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def logits(self) -> Tensor:
+        """The mean of the members' logits, ``(B, C)``, float32 at least.
+
+        Raises:
+            ValueError: if there are none, or if the members are to be averaged as probabilities.
+        """
+        if not self.members or (len(self.members) > 1 and self.ensembling != "logits"):
+            raise ValueError("TeacherSignal: no logits; an ensemble that averages probabilities has none")
+        return torch.stack([widen(logits) for logits in self.members]).mean(0)
+
+    def probabilities(self, temperature: float = 1.0) -> Tensor:
+        """Return the distribution over classes at a temperature above 0, ``(B, C)``.
+
+        With ``ensembling="probabilities"`` the temperature divides each member's logits, and the softmaxes
+        are averaged.
+
+        Raises:
+            ValueError: if there are no logits.
+        """
+        if len(self.members) == 1 or self.ensembling == "logits":
+            return (self.logits / temperature).softmax(-1)
+        if not self.members:
+            raise ValueError("TeacherSignal: there are no logits")
+        return torch.stack([(widen(logits) / temperature).softmax(-1) for logits in self.members]).mean(0)
+
+    def to_batch(self) -> dict[str, Any]:
+        """Return a plain dictionary, the form in which the signal travels as ``sample["teacher"]``."""
+        batch: dict[str, Any] = {} if self.soft_targets is None else self.soft_targets.to_batch()
+        if self.members:
+            batch.update(members=list(self.members), ensembling=self.ensembling)
+        for name in ("hidden_states", "attention_scores"):
+            if getattr(self, name):
+                batch[name] = dict(getattr(self, name))
+        return batch
+
+    @classmethod
+    def from_batch(cls, batch: Mapping[str, Any]) -> TeacherSignal:
+        """Rebuild the signal from ``sample["teacher"]``."""
+        return cls(
+            members=tuple(batch.get("members", ())),
+            ensembling=batch.get("ensembling", "probabilities"),
+            soft_targets=SoftTargets.from_batch(dict(batch)) if "ids" in batch else None,
+            hidden_states=batch.get("hidden_states", {}),
+            attention_scores=batch.get("attention_scores", {}),
+        )

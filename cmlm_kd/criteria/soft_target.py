@@ -38,7 +38,7 @@ from cmlm_kd.losses import (
 )
 from cmlm_kd.projection import projected_loss
 from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import SoftTargets
+from cmlm_kd.signals import TeacherSignal
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,9 @@ class SoftTargetKD(KDCriterion):
     """Soft targets of a teacher beside label-smoothed hard labels, for translation; equation in the module
     docstring.
 
-    Reads ``sample["target"]`` ``(B, T)`` and ``sample["teacher"]``, a :class:`cmlm_kd.signals.SoftTargets` in
-    batch form. Tokens whose ``valid`` is False have no teacher: they are trained on the hard term with weight
-    1.
+    Reads ``sample["target"]`` ``(B, T)`` and of ``sample["teacher"]`` the
+    :class:`cmlm_kd.signals.SoftTargets`. Tokens whose ``valid`` is False have no teacher: they are trained on
+    the hard term with weight 1.
 
     Terms: ``nll_loss`` and ``hard_loss`` a target token, ``kd_loss`` (and ``kd_kl``) a token with a teacher.
     Counts: ``kd_tokens``, and ``without_teacher`` in sentences. The validation loss is the plain NLL, so that
@@ -180,7 +180,7 @@ class SoftTargetKD(KDCriterion):
     """
 
     config: SoftTargetConfig
-    terms_in_nats = frozenset({"nll_loss", "hard_loss", "kd_loss", "kd_kl"})
+    terms_in_nats = frozenset({"loss", "nll_loss", "hard_loss", "kd_loss", "kd_kl"})
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
@@ -208,7 +208,7 @@ class SoftTargetKD(KDCriterion):
             )
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: SoftTargets | None
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over target tokens.
 
@@ -217,7 +217,8 @@ class SoftTargetKD(KDCriterion):
                 :meth:`check_teacher`.
         """
         config = self.config
-        if teacher is None and config.kd_alpha > 0.0:
+        soft_targets = None if teacher is None else teacher.soft_targets
+        if soft_targets is None and config.kd_alpha > 0.0:
             raise UserError(
                 "soft_target_kd: the training batch carries no teacher; train with "
                 "--task translation_kd --soft-targets STORE, or without a teacher by --kd-alpha 0"
@@ -225,9 +226,9 @@ class SoftTargetKD(KDCriterion):
         batch = _TargetTokens(student, target, self.padding_idx)
         valid = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
         distribution = None
-        if teacher is not None:
-            self.check_teacher(teacher.ids.size(-1), teacher.tail_temperatures)
-            valid = teacher.valid & target.ne(self.padding_idx)  # (B, T)
+        if soft_targets is not None:
+            self.check_teacher(soft_targets.ids.size(-1), soft_targets.tail_temperatures)
+            valid = soft_targets.valid & target.ne(self.padding_idx)  # (B, T)
             bucket = config.kd_tail == "bucket"
             if bucket and config.kd_topk >= student.vocabulary:
                 raise UserError(
@@ -235,7 +236,11 @@ class SoftTargetKD(KDCriterion):
                     f"outside a vocabulary of {student.vocabulary}; pass a smaller k or --kd-tail drop"
                 )
             distribution = teacher_distribution(
-                teacher.flatten(), config.kd_topk, config.kd_temperature, bucket=bucket, dtype=batch.dtype
+                soft_targets.flatten(),
+                config.kd_topk,
+                config.kd_temperature,
+                bucket=bucket,
+                dtype=batch.dtype,
             )
         hard_weight = 1.0 - config.kd_alpha * valid.flatten().to(batch.dtype)  # (B*T,)
         loss, terms = self._loss(student, batch, distribution, hard_weight, config.label_smoothing)

@@ -3,8 +3,10 @@ flags."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
+import pkgutil
 from typing import ClassVar
 
 from fairseq import utils
@@ -14,13 +16,17 @@ from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
 from omegaconf import II
 
-import cmlm_kd.criteria.soft_target  # noqa: F401 - registers itself
+import cmlm_kd.criteria
 from cmlm_kd.criterion import KDCriterion, StudentOutput
 from cmlm_kd.errors import UserError
+from cmlm_kd.needs import NOTHING_ELSE, Needs, check_needs
 from cmlm_kd.registry import Entry, kd_criteria
-from cmlm_kd.signals import SoftTargets
+from cmlm_kd.signals import TeacherSignal
 from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
 from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
+
+for _module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
+    importlib.import_module(f"{cmlm_kd.criteria.__name__}.{_module.name}")  # criteria register themselves
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +41,16 @@ class KDFairseqCriterion(FairseqCriterion):
     """Adapter between a :class:`cmlm_kd.criterion.KDCriterion` and fairseq's trainer.
 
     The loss is the criterion's sum; ``sample_size`` is the number of target tokens, or of sentences with
-    ``--sentence-avg``. Batches without a teacher and models in evaluation get the criterion's validation
+    ``--sentence-avg`` and for criteria over sentences. Models in evaluation get the criterion's validation
     loss.
+
+    A task whose students give more than logits has ``kd_level`` (``tokens`` or ``sentences``),
+    ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.needs.ModelDescription`; None without
+    a teacher); they are known once its model is built. What the criterion trains itself is a submodule here,
+    which fairseq optimises, saves and resumes with the model.
+
+    Attributes:
+        needs: what the criterion reads of student and teacher.
     """
 
     entry: ClassVar[Entry[KDCriterion]]
@@ -48,6 +62,27 @@ class KDFairseqCriterion(FairseqCriterion):
         self.sharded = str(cfg.ddp_backend) == "fully_sharded"
         self._announced = False
         self._refuse_unused_parameters(str(cfg.ddp_backend), cfg.find_unused_parameters)
+        self.needs, self.trainable = self._meet(task)
+
+    def _meet(self, task):
+        """Return what the criterion needs of the task's models, and the module it trains."""
+        name, level = self.entry.name, getattr(task, "kd_level", "tokens")
+        if self.criterion.level != level:
+            raise UserError(
+                f"{name}: is a loss over {self.criterion.level}, but --task {task.cfg._name} trains on "
+                f"{level}; "
+                f"take a criterion over {level} (docs/criteria) or another task"
+            )
+        student, teacher = (getattr(task, f"{role}_description", None) for role in ("student", "teacher"))
+        if student is None:
+            return Needs(), None
+        needs = self.criterion.needs(student, teacher)
+        check_needs(name, needs, student, teacher)
+        return needs, self.criterion.build_modules(student, teacher)
+
+    def begin_update(self, update):
+        """Tell the criterion how many updates there were."""
+        self.criterion.begin_update(update)
 
     @classmethod
     def add_args(cls, parser):
@@ -76,11 +111,12 @@ class KDFairseqCriterion(FairseqCriterion):
         target = sample["target"]  # (B, T)
         if model.training:
             teacher = sample.get("teacher")
-            signal = None if teacher is None else SoftTargets.from_batch(teacher)
+            signal = None if teacher is None else TeacherSignal.from_batch(teacher)
             output = self.criterion.training_loss(student, target, signal)
         else:
             output = self.criterion.validation_loss(student, target)
-        sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
+        by_sentence = self.sentence_avg or self.criterion.level == "sentences"
+        sample_size = target.size(0) if by_sentence else sample["ntokens"]
         logged = {
             "loss": output.loss.detach(),
             "ntokens": sample["ntokens"],
@@ -91,10 +127,17 @@ class KDFairseqCriterion(FairseqCriterion):
             logged[f"term:{name}"], logged[f"count:{name}"] = term.total, term.count
         for name, count in output.counts.items():
             logged[f"sum:{name}"] = count
+        if self.criterion.level == "sentences" and not model.training:
+            # What GLUE measures is no sum over batches.
+            logged["predictions"], logged["targets"] = student.sentence_logits().detach(), target
         return output.loss, sample_size, logged
 
     def _student_output(self, model, sample) -> StudentOutput:
         """Run the model once, for hidden states if the criterion wants them and the decoder can."""
+        if self.criterion.level == "sentences":
+            return model(
+                **sample["net_input"], request=self.needs.student if model.training else NOTHING_ELSE
+            )
         projection = "parameters are sharded over processes" if self.sharded else find_projection(model)
         obstacle = projection if isinstance(projection, str) else None
         fused = self.criterion.wants_features(obstacle)
@@ -119,11 +162,13 @@ class KDFairseqCriterion(FairseqCriterion):
         """Log the loss and every term, log-likelihoods in base 2, and perplexity."""
         total = _Totals(logging_outputs)
         size = total["sample_size"]
-        metrics.log_scalar("loss", total["loss"] / size / math.log(2), size, round=3)
+        bits = cls.entry.cls.terms_in_nats
+        base = math.log(2) if "loss" in bits else 1.0
+        metrics.log_scalar("loss", total["loss"] / size / base, size, round=3)
         for name in total.names("term:"):
             count = total[f"count:{name}"]
             if count > 0:
-                base = math.log(2) if name in cls.entry.cls.terms_in_nats else 1.0
+                base = math.log(2) if name in bits else 1.0
                 metrics.log_scalar(name, total[f"term:{name}"] / count / base, count, round=3)
         for name in total.names("sum:"):
             metrics.log_scalar_sum(name, utils.item(total[f"sum:{name}"]))

@@ -68,6 +68,8 @@ class AutocastMixin:
                 "--bf16-autocast keeps the weights in float32, which --fp16, --bf16 and --amp don't; "
                 "give one of the four"
             )
+        if hasattr(criterion, "begin_update"):
+            criterion.begin_update(update_num)
         wrapped = self._autocasting(criterion, model)
         return super().train_step(sample, model, wrapped, optimizer, update_num, ignore_grad)
 

@@ -9,7 +9,7 @@ import torch
 
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import SoftTargets
+from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 ROWS = json.loads((Path(__file__).parent / "cmlm_student_loss.json").read_text())["rows"]
 PAD, VOCABULARY, TOKENS = 1, 11, 7
@@ -43,7 +43,10 @@ def test_value_and_gradient(row, implementation):
         student = StudentOutput(logits=logits)
     else:  # an identity as output embedding makes hidden states of logits
         student = StudentOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.float64))
-    loss = SoftTargetKD(config, PAD).training_loss(student, target, teacher).loss / TOKENS
+    loss = (
+        SoftTargetKD(config, PAD).training_loss(student, target, TeacherSignal(soft_targets=teacher)).loss
+        / TOKENS
+    )
     loss.backward()
     assert loss.item() == pytest.approx(row["loss"], abs=1e-8)
     assert logits.grad.norm().item() == pytest.approx(row["gradient_norm"], abs=1e-8)

@@ -10,7 +10,7 @@ import torch
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.signals import SoftTargets
+from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 PAD, SENTENCES, LENGTH, WIDTH, VOCABULARY, TOP_K = 1, 3, 4, 5, 9, 3
 TEMPERATURES = (1.0, 4.0)
@@ -114,7 +114,9 @@ def test_value_and_gradient_against_a_loop(settings):
     expected = by_loop(criterion.config, student.logits(), TARGET, teacher)
     expected_gradients = student.gradients(expected)
     for implementation in ("dense", "fused"):
-        loss = criterion.training_loss(student.output(implementation), TARGET, teacher).loss
+        loss = criterion.training_loss(
+            student.output(implementation), TARGET, TeacherSignal(soft_targets=teacher)
+        ).loss
         torch.testing.assert_close(loss, expected)
         for actual, wanted in zip(student.gradients(loss), expected_gradients, strict=True):
             torch.testing.assert_close(actual, wanted)
@@ -126,8 +128,8 @@ def test_fused_equals_dense_for_every_combination(bias, repeated, step):
     student, teacher = Student(bias), make_teacher(repeated=repeated)
     for settings in COMBINATIONS[::step]:
         criterion = make_criterion(**settings, kd_report_kl=True)
-        dense = criterion.training_loss(student.output("dense"), TARGET, teacher)
-        fused = criterion.training_loss(student.output("fused"), TARGET, teacher)
+        dense = criterion.training_loss(student.output("dense"), TARGET, TeacherSignal(soft_targets=teacher))
+        fused = criterion.training_loss(student.output("fused"), TARGET, TeacherSignal(soft_targets=teacher))
         torch.testing.assert_close(fused.loss, dense.loss)
         for actual, wanted in zip(student.gradients(fused.loss), student.gradients(dense.loss), strict=True):
             torch.testing.assert_close(actual, wanted, msg=lambda text, at=settings: f"{at}: {text}")
@@ -142,7 +144,9 @@ def losses(student=None, target=TARGET, teacher=None, **settings):
     """Dense and fused loss, shown equal, as one number."""
     student, criterion = student or Student(), make_criterion(**settings)
     dense, fused = (
-        criterion.training_loss(student.output(form), target, teacher or make_teacher()).loss.item()
+        criterion.training_loss(
+            student.output(form), target, TeacherSignal(soft_targets=teacher or make_teacher())
+        ).loss.item()
         for form in ("dense", "fused")
     )
     assert fused == pytest.approx(dense)
@@ -195,7 +199,9 @@ def test_hinton_keeps_the_size_of_the_gradient():
     for temperature in (100.0, 1000.0):
         settings = {"kd_convention": "hinton", "kd_temperature": temperature, "kd_topk": VOCABULARY}
         criterion = make_criterion(kd_alpha=1.0, **settings)
-        loss = criterion.training_loss(student.output("fused"), TARGET, full_teacher()).loss
+        loss = criterion.training_loss(
+            student.output("fused"), TARGET, TeacherSignal(soft_targets=full_teacher())
+        ).loss
         sizes.append(student.gradients(loss)[1].norm().item())
     assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
 
@@ -203,7 +209,9 @@ def test_hinton_keeps_the_size_of_the_gradient():
 @pytest.mark.parametrize("implementation", ["dense", "fused"])
 def test_padding_leaves_everything_unchanged(implementation):
     criterion, student, teacher = make_criterion(), Student(), make_teacher()
-    output = criterion.training_loss(student.output(implementation), TARGET, teacher)
+    output = criterion.training_loss(
+        student.output(implementation), TARGET, TeacherSignal(soft_targets=teacher)
+    )
     gradient = student.gradients(output.loss)[1]
 
     wider = Student()
@@ -221,7 +229,7 @@ def test_padding_leaves_everything_unchanged(implementation):
         TEMPERATURES,
     )
     padded.logits[~torch.nn.functional.pad(TARGET.ne(PAD), (0, 3))] = 0.0
-    again = criterion.training_loss(wider.output(implementation), target, padded)
+    again = criterion.training_loss(wider.output(implementation), target, TeacherSignal(soft_targets=padded))
     torch.testing.assert_close(again.loss, output.loss)
     torch.testing.assert_close(wider.gradients(again.loss)[1], gradient)
     assert torch.equal(wider.gradients(again.loss)[0][:, LENGTH:], torch.zeros_like(noise))
@@ -235,14 +243,18 @@ def test_padding_leaves_everything_unchanged(implementation):
 def test_what_rows_without_a_teacher_hold_does_not_matter(implementation):
     """Not even NaN, in value or gradient (a product with 0 would keep it)."""
     criterion, student, teacher = make_criterion(kd_tail="bucket"), Student(), make_teacher()
-    clean = criterion.training_loss(student.output(implementation), TARGET, teacher).loss
+    clean = criterion.training_loss(
+        student.output(implementation), TARGET, TeacherSignal(soft_targets=teacher)
+    ).loss
     dirty = dataclasses.replace(
         teacher,
         ids=teacher.ids.masked_fill(~VALID.unsqueeze(-1), 10**6),
         logits=teacher.logits.masked_fill(~VALID.unsqueeze(-1), math.nan),
         tail=teacher.tail.masked_fill(~VALID.unsqueeze(-1), -math.inf),
     )
-    loss = criterion.training_loss(student.output(implementation), TARGET, dirty).loss
+    loss = criterion.training_loss(
+        student.output(implementation), TARGET, TeacherSignal(soft_targets=dirty)
+    ).loss
     assert torch.equal(loss, clean)
     for actual, wanted in zip(student.gradients(loss), student.gradients(clean), strict=True):
         assert torch.equal(actual, wanted)
@@ -261,7 +273,7 @@ def test_order_of_the_batch_does_not_matter():
 def test_gradient_accumulation_is_the_whole_batch():
     """Micro-batches of different numbers of tokens: sums divided once, not a mean of means."""
     criterion, student, teacher = make_criterion(), Student(), make_teacher()
-    whole = criterion.training_loss(student.output("fused"), TARGET, teacher)
+    whole = criterion.training_loss(student.output("fused"), TARGET, TeacherSignal(soft_targets=teacher))
     tokens = whole.terms["nll_loss"].count
     assert tokens == TARGET.ne(PAD).sum()
     expected = student.gradients(whole.loss / tokens)[1]
@@ -274,7 +286,7 @@ def test_gradient_accumulation_is_the_whole_batch():
         output = criterion.training_loss(
             StudentOutput(features=student.features[one], weight=student.weight, bias=student.bias),
             TARGET[one],
-            part,
+            TeacherSignal(soft_targets=part),
         )
         parts += torch.autograd.grad(output.loss, student.weight)[0]
         counted += output.terms["nll_loss"].count
@@ -283,7 +295,7 @@ def test_gradient_accumulation_is_the_whole_batch():
 
 def test_terms_and_counts():
     output = make_criterion(kd_report_kl=True).training_loss(
-        Student().output("fused"), TARGET, make_teacher()
+        Student().output("fused"), TARGET, TeacherSignal(soft_targets=make_teacher())
     )
     counts = {name: term.count.item() for name, term in output.terms.items()}
     assert counts == {"nll_loss": 9, "hard_loss": 9, "kd_loss": 6, "kd_kl": 6}
@@ -310,10 +322,12 @@ def test_reported_divergence_is_a_true_one(implementation, tail, convention):
     else:
         student = StudentOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.float64))
     criterion = make_criterion(kd_report_kl=True, kd_tail=tail, kd_convention=convention)
-    output = criterion.training_loss(student, TARGET, make_teacher())
+    output = criterion.training_loss(student, TARGET, TeacherSignal(soft_targets=make_teacher()))
     assert output.terms["kd_kl"].total.item() == pytest.approx(0.0, abs=1e-9)
     assert output.terms["kd_loss"].total.item() > 1.0
-    differing = criterion.training_loss(Student().output(implementation), TARGET, make_teacher())
+    differing = criterion.training_loss(
+        Student().output(implementation), TARGET, TeacherSignal(soft_targets=make_teacher())
+    )
     assert differing.terms["kd_kl"].total.item() > 0.1
 
 
@@ -331,8 +345,12 @@ def test_bucket_is_exact_for_a_student_that_is_sure():
     target = torch.tensor([[0]])
     q = torch.tensor([2.0, 1.0]).softmax(0)
     rest = torch.tensor([0.0, 0.0, -1.0, -2.0]).logsumexp(0) - 40.0
-    fused = criterion.training_loss(StudentOutput(features=logits, weight=torch.eye(5)), target, teacher).loss
-    dense = criterion.training_loss(StudentOutput(logits=logits), target, teacher).loss
+    fused = criterion.training_loss(
+        StudentOutput(features=logits, weight=torch.eye(5)), target, TeacherSignal(soft_targets=teacher)
+    ).loss
+    dense = criterion.training_loss(
+        StudentOutput(logits=logits), target, TeacherSignal(soft_targets=teacher)
+    ).loss
     assert fused.item() == pytest.approx((-q[1] * rest).item())
     assert dense.item() == pytest.approx(fused.item())
     for loss in (fused, dense):
@@ -356,7 +374,9 @@ def test_validation_loss_is_the_plain_nll(implementation):
 def test_a_batch_of_padding_has_no_loss_and_zero_gradients(implementation):
     student = Student()
     target = torch.full_like(TARGET, PAD)
-    output = make_criterion().training_loss(student.output(implementation), target, make_teacher())
+    output = make_criterion().training_loss(
+        student.output(implementation), target, TeacherSignal(soft_targets=make_teacher())
+    )
     assert output.loss.item() == 0.0
     assert output.counts["kd_tokens"] == 0 and output.counts["without_teacher"] == 0
     for gradient in student.gradients(output.loss):
@@ -374,8 +394,10 @@ def test_half_precision_is_left_before_the_loss(implementation):
         student = StudentOutput(logits=logits)
     else:
         student = StudentOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.bfloat16))
-    loss = criterion.training_loss(student, TARGET, half).loss
-    expected = criterion.training_loss(StudentOutput(logits=logits.double()), TARGET, wide).loss
+    loss = criterion.training_loss(student, TARGET, TeacherSignal(soft_targets=half)).loss
+    expected = criterion.training_loss(
+        StudentOutput(logits=logits.double()), TARGET, TeacherSignal(soft_targets=wide)
+    ).loss
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 

@@ -1,0 +1,158 @@
+"""What a criterion reads of student and teacher, and whether they can give it.
+
+A criterion declares its :class:`Needs` before training starts; models compute and keep nothing else. What the
+models can give stands in a :class:`ModelDescription`, so that a pair that does not fit is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from cmlm_kd.errors import UserError
+
+LOGITS = "logits"
+PROBABILITIES = "probabilities"
+HIDDEN_STATES = "hidden states"
+ATTENTION_SCORES = "attention scores"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a model keeps of one forward pass besides its logits.
+
+    Attributes:
+        hidden_states: layers whose output is kept: 0 is the embeddings, n the n-th layer.
+        first_position: keep hidden states of the first position ([CLS]) alone.
+        attention_scores: layers, from 1, whose attention scores before the softmax are kept.
+    """
+
+    hidden_states: tuple[int, ...] = ()
+    first_position: bool = False
+    attention_scores: tuple[int, ...] = ()
+
+    @property
+    def compares_positions(self) -> bool:
+        """Whether what is kept stands for single positions, so that two tokenizers could not be compared."""
+        return bool(self.attention_scores) or (bool(self.hidden_states) and not self.first_position)
+
+
+NOTHING_ELSE = Request()
+"""Logits alone."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a criterion reads.
+
+    Attributes:
+        student: of the student, besides its logits.
+        teacher: of the teacher, besides its logits; None for a criterion that reads no teacher.
+        teacher_values: ``logits`` if the criterion compares raw logits (or scores), ``probabilities`` if it
+            reads distributions alone, as an ensemble that averages probabilities gives them.
+        teacher_dropout: whether the teacher runs in training mode, with dropout, as some released code does.
+    """
+
+    student: Request = NOTHING_ELSE
+    teacher: Request | None = None
+    teacher_values: Literal["logits", "probabilities"] = "probabilities"
+    teacher_dropout: bool = False
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What is known of a student or teacher before it runs.
+
+    Attributes:
+        name: what messages call it, such as ``student bert_classifier`` or ``teacher models/sst2``.
+        gives: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores``.
+        labels: names of its classes in the order of its logits; none for regression.
+        layers: number of layers, 0 where layers mean nothing.
+        hidden_size: width of its hidden states.
+        heads: attention heads a layer.
+        tokenizer: hash of what turns text into its input ids; equal hashes give equal positions.
+    """
+
+    name: str
+    gives: frozenset[str] = frozenset({LOGITS, PROBABILITIES})
+    labels: tuple[str, ...] = ()
+    layers: int = 0
+    hidden_size: int = 0
+    heads: int = 0
+    tokenizer: str = ""
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether it predicts a score instead of a class."""
+        return not self.labels
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers it predicts for a sentence: classes, or 1 for a score."""
+        return len(self.labels) or 1
+
+
+def check_needs(
+    criterion: str, needs: Needs, student: ModelDescription, teacher: ModelDescription | None
+) -> None:
+    """Refuse a criterion that needs what the student or the teacher cannot give.
+
+    Args:
+        criterion: its registered name.
+        needs: what it reads.
+        student: who learns.
+        teacher: who teaches, or None.
+
+    Raises:
+        UserError: naming the criterion, both models and what is missing.
+    """
+    pair = f"({student.name}; {teacher.name if teacher else 'no teacher'})"
+    _check_request(criterion, needs.student, student, pair)
+    if needs.teacher is None:
+        return
+    if teacher is None:
+        raise UserError(
+            f"{criterion}: {student.name} has no teacher to learn from; name one with --teacher DIR, or "
+            "train "
+            "without a teacher with --criterion sentence_classification"
+        )
+    if needs.teacher_values not in teacher.gives:
+        raise UserError(
+            f"{criterion}: reads the {needs.teacher_values} of a teacher, which {teacher.name} does not give "
+            f"{pair}; pass --ensemble logits, or name one teacher"
+        )
+    _check_request(criterion, needs.teacher, teacher, pair)
+    positions = needs.student.compares_positions or needs.teacher.compares_positions
+    if positions and student.tokenizer != teacher.tokenizer:
+        raise UserError(
+            f"{criterion}: compares {student.name} and {teacher.name} position by position, but their "
+            "tokenizers "
+            "differ; give the student the teacher's tokenizer, or take a criterion that reads logits alone "
+            "(docs/criteria)"
+        )
+
+
+def _check_request(criterion: str, request: Request, model: ModelDescription, pair: str) -> None:
+    for what, layers, first in (
+        (HIDDEN_STATES, request.hidden_states, 0),
+        (ATTENTION_SCORES, request.attention_scores, 1),
+    ):
+        if not layers:
+            continue
+        if what not in model.gives:
+            raise UserError(
+                f"{criterion}: reads {what}, which {model.name} does not give {pair}; take another model, or "
+                "a "
+                "criterion that reads logits alone (docs/criteria)"
+            )
+        outside = sorted(layer for layer in layers if not first <= layer <= model.layers)
+        if outside:
+            raise UserError(
+                f"{criterion}: reads {what} of layer {_listed(outside)} of {model.name}, which has layers "
+                f"{first} to {model.layers} {pair}; give another layer map"
+            )
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
