@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -82,15 +81,14 @@ def hidden_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Mod
 
 
 def prediction_term(student: Tensor, teacher: Tensor, temperature: float, mode: Mode) -> Tensor:
-    """Return the soft cross entropy of logits ``(B, C)``, as ``(B,)``; no T^2 in paper or code.
+    """Return the soft cross entropy, ``(B,)``; no T^2 in paper or code.
 
     Args:
         student: logits ``(B, C)``.
-        teacher: logits ``(B, C)``.
-        temperature: of both sides, above 0.
+        teacher: probabilities ``(B, C)`` at the same temperature.
+        temperature: above 0.
         mode: ``original`` divides by C (``soft_cross_entropy`` of the released code is a mean over B and C).
     """
-    probs = torch.softmax(widen(teacher) / temperature, -1)  # (B, C)
     log_probs = F.log_softmax(widen(student) / temperature, -1)  # (B, C)
-    crossed = -(probs * log_probs).sum(-1)  # (B,)
+    crossed = -(teacher * log_probs).sum(-1)  # (B,)
     return crossed / student.size(-1) if mode == "original" else crossed

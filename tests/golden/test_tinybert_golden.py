@@ -57,7 +57,8 @@ def test_the_threshold_of_the_scores():
 @pytest.mark.parametrize("temperature", PREDICTION)
 def test_prediction(temperature):
     student = waves((4, 3), 0.1, 2).requires_grad_()
-    value = prediction_term(student, waves((4, 3), 1.3, 3), temperature, "original").mean()
+    teacher = (waves((4, 3), 1.3, 3) / temperature).softmax(-1)
+    value = prediction_term(student, teacher, temperature, "original").mean()
     assert value.item() == pytest.approx(PREDICTION[temperature], abs=1e-8)
     if temperature == 1.0:
         value.backward()

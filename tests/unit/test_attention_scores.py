@@ -1,4 +1,4 @@
-"""Recorded scores and states against what transformers returns."""
+"""Attention scores against the attention that transformers returns."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from tiny_encoders import make_config
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.attention_scores import depth, hide_padding, recorded_layers
+from cmlm_kd.teachers.attention_scores import attention_scores, gives_attention_scores
 
 MOBILE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "hidden_size": 16}
 SETTINGS = {
@@ -49,75 +49,96 @@ def batch():
 @pytest.mark.parametrize("family", SETTINGS)
 def test_softmax_of_the_scores_is_the_attention_transformers_returns(family, batch):
     fast, eager = make_encoder(family), make_encoder(family, "eager")
-    expected = eager(**batch, output_attentions=True, output_hidden_states=True)
-    layers = depth(fast.config)
-    assert len(expected.attentions) == layers
-    with recorded_layers(fast, hidden=range(layers + 1), scores=range(1, layers + 1)) as seen:
+    expected = eager(**batch, output_attentions=True)
+    assert gives_attention_scores(fast)
+    layers = range(1, len(expected.attentions) + 1)
+    with attention_scores(fast, layers, batch["attention_mask"]) as scores:
         output = fast(**batch)
+    assert list(scores) == list(layers) and len(layers) >= 2
     for layer, attention in enumerate(expected.attentions, start=1):
-        softmax = hide_padding(seen.scores[layer], batch["attention_mask"]).softmax(-1)
-        torch.testing.assert_close(softmax, attention)
-    for layer, states in enumerate(expected.hidden_states):
-        torch.testing.assert_close(seen.hidden[layer], states)
+        torch.testing.assert_close(scores[layer].softmax(-1), attention, atol=1e-12, rtol=1e-9)
     torch.testing.assert_close(output.last_hidden_state, expected.last_hidden_state)
 
 
 def test_scores_are_queries_times_keys_by_hand(batch):
     encoder = make_encoder("bert")
-    with recorded_layers(encoder, hidden=[1], scores=[2]) as seen:
-        encoder(**batch)
+    with attention_scores(encoder, [2], batch["attention_mask"]) as scores:
+        states = encoder(**batch, output_hidden_states=True).hidden_states[1]  # (3, 7, 16)
     attention = encoder.encoder.layer[1].attention.self
-    query, key = attention.query(seen.hidden[1]), attention.key(seen.hidden[1])  # (3, 7, 16)
     head = slice(8, 16)
-    expected = query[2, 1, head] @ key[2, 0, head] / 8**0.5
-    assert seen.scores[2][2, 1, 1, 0].item() == pytest.approx(expected.item(), abs=1e-12)
+    query, key = attention.query(states)[..., head], attention.key(states)[..., head]
+    expected = query[2, 1] @ key[2, 0] / 8**0.5
+    assert scores[2][2, 1, 1, 0].item() == pytest.approx(expected.item(), abs=1e-12)
+    masked = query[2, 1] @ key[2, 6] / 8**0.5 - 1e4
+    assert scores[2][2, 1, 1, 6].item() == pytest.approx(masked.item(), abs=1e-9)
 
 
 def test_only_what_is_asked_for_is_kept_and_nothing_stays_behind(batch):
     model = make_encoder("bert", model=AutoModelForSequenceClassification)
     before = model(**batch).logits
-    with recorded_layers(model, hidden=[0], scores=[2]) as seen:
-        during = model(**batch).logits
-    assert set(seen.hidden) == {0} and set(seen.scores) == {2}
-    after = model(**batch)
-    assert torch.equal(before, during) and torch.equal(before, after.logits)
-    assert after.hidden_states is None and set(seen.scores) == {2}
-    hooks = [module for module in model.modules() if module._forward_hooks or module._forward_pre_hooks]
-    assert not hooks
+    with attention_scores(model, [2], batch["attention_mask"]) as scores:
+        during = model(**batch)
+    assert set(scores) == {2} and scores[2].shape == (3, 2, 7, 7)
+    assert torch.equal(before, during.logits) and during.attentions is None
+    assert not [module for module in model.modules() if module._forward_hooks]
+
+
+def test_no_layers_no_work(batch):
+    encoder = make_encoder("bert")
+    with attention_scores(encoder, [], batch["attention_mask"]) as scores:
+        assert not encoder.encoder.layer[0].attention.self.query._forward_hooks
+        encoder(**batch)
+    assert scores == {}
 
 
 def test_gradients_reach_the_student(batch):
     encoder = make_encoder("bert")
-    with recorded_layers(encoder, scores=[1]) as seen:
+    with attention_scores(encoder, [1], batch["attention_mask"]) as scores:
         encoder(**batch)
-    seen.scores[1].sum().backward()
+    scores[1].sum().backward()
     first, second = encoder.encoder.layer
     assert first.attention.self.query.weight.grad.abs().sum() > 0
     assert encoder.embeddings.word_embeddings.weight.grad.abs().sum() > 0
     assert second.attention.self.query.weight.grad is None
 
 
+def test_half_precision_under_autocast(batch):
+    encoder = make_encoder("bert").float()
+    with attention_scores(encoder, [1], batch["attention_mask"]) as exact:
+        encoder(**batch)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        attention_scores(encoder, [1], batch["attention_mask"]) as scores,
+    ):
+        encoder(**batch)
+    assert scores[1].dtype == torch.bfloat16
+    real = batch["attention_mask"][:, None, None, :].expand_as(exact[1]) == 1
+    torch.testing.assert_close(scores[1].float()[real], exact[1][real], atol=0.15, rtol=0.05)
+    assert (scores[1][~real] < -9000).all()
+
+
 def test_hooks_go_when_the_forward_fails(batch):
     encoder = make_encoder("bert")
-    with pytest.raises(IndexError), recorded_layers(encoder, scores=[1]):
+    with pytest.raises(IndexError), attention_scores(encoder, [1], batch["attention_mask"]):
         encoder(input_ids=torch.full((1, 2), 10_000))
-    assert not encoder.encoder.layer[0]._forward_hooks
+    assert not [module for module in encoder.modules() if module._forward_hooks]
 
 
-@pytest.mark.parametrize(
-    ("family", "hidden", "scores", "message"),
-    [
-        ("bert", [3], [], "no layer 3 in a bert model of 2; choose 0 to 2"),
-        ("bert", [], [0], "choose 1 to 2"),
-        ("deberta-v2", [], [1], "deberta-v2 model can't be compared"),
-        ("modernbert", [1], [], "supported are albert, bert"),
-    ],
-)
-def test_refusals(family, hidden, scores, message):
-    encoder = AutoModel.from_config(make_config(family))
+def test_a_layer_that_is_not_there(batch):
+    encoder = make_encoder("bert")
     with (
-        pytest.raises(UserError, match="tinybert_kd: ") as refusal,
-        recorded_layers(encoder, hidden=hidden, scores=scores, owner="tinybert_kd"),
+        pytest.raises(UserError, match="layer 3, 4 were asked for; the bert model ran 2 layers"),
+        attention_scores(encoder, [2, 3, 4], batch["attention_mask"]),
+    ):
+        encoder(**batch)
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "modernbert", "mpnet"])
+def test_families_whose_scores_are_more_than_products(family, batch):
+    encoder = AutoModel.from_config(make_config(family))
+    assert not gives_attention_scores(encoder)
+    with (
+        pytest.raises(UserError, match=f"a {family} model can't be read; supported are albert, bert"),
+        attention_scores(encoder, [1], batch["attention_mask"]),
     ):
         pass
-    assert message in str(refusal.value)
