@@ -1,0 +1,260 @@
+"""``tinybert_kd``: TinyBERT's task distillation (Jiao et al., 2020), in its two stages.
+
+Stage ``intermediate`` lets the student imitate embeddings, hidden states and attention scores of the layers
+that a map pairs; stage ``prediction`` then lets it imitate the logits::
+
+    intermediate = w_e embedding + w_h hidden + w_a attention
+    prediction   = soft cross entropy at T, no T^2       (scores of regression: squared error)
+
+The terms stand in :mod:`cmlm_kd.criteria.tinybert_terms`, with what ``paper`` and ``original`` change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cmlm_kd.criteria.tinybert_terms import Mode, attention_term, hidden_term, prediction_term
+from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.errors import UserError
+from cmlm_kd.layers import LayerMap, layer_map
+from cmlm_kd.needs import ModelDescription, Needs, Request
+from cmlm_kd.registry import kd_criteria
+from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.state_projection import ProjectionKind, StateProjection
+
+
+@dataclass(frozen=True)
+class TinyBertConfig:
+    """Settings of :class:`TinyBertKD`; the defaults are the paper's.
+
+    Raises:
+        UserError: for a value outside its range.
+    """
+
+    kd_stage: Literal["intermediate", "prediction"] = field(
+        default="intermediate",
+        metadata={
+            "help": "intermediate: embeddings, hidden states, attention; prediction: logits, afterwards"
+        },
+    )
+    kd_mode: Literal["paper", "original"] = field(
+        default="paper",
+        metadata={
+            "help": "paper: means over a sentence's own positions; original: the released code's arithmetic, "
+            "padding counted, classes divided by, regression on the gold scores"
+        },
+    )
+    kd_layer_map: str = field(
+        default="uniform",
+        metadata={
+            "help": "uniform, last, a teacher layer for each student layer (3,6,9,12), or pairs (2:6,4:12)"
+        },
+    )
+    kd_projection: Literal["auto", "shared", "separate", "layerwise", "none"] = field(
+        default="auto",
+        metadata={
+            "help": "from the student's width to the teacher's; auto: separate in paper, shared in original "
+            "mode; separate: one for embeddings, one for layers, no bias; none: widths must be equal"
+        },
+    )
+    kd_embedding_weight: float = field(
+        default=1.0, metadata={"help": "weight of the embedding term, 0 or more; 0 leaves it out"}
+    )
+    kd_hidden_weight: float = field(
+        default=1.0, metadata={"help": "weight of the hidden-state term, 0 or more; 0 leaves it out"}
+    )
+    kd_attention_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "weight of the attention term, 0 or more; 0 leaves it out and lets head counts differ"
+        },
+    )
+    kd_temperature: float = field(
+        default=1.0, metadata={"help": "temperature of the prediction stage, on both sides, above 0; no T^2"}
+    )
+    kd_teacher_dropout: bool = field(
+        default=False,
+        metadata={"help": "run the teacher with dropout, as the released code does (it never calls eval())"},
+    )
+
+    def __post_init__(self) -> None:
+        weights = {
+            "--kd-embedding-weight": self.kd_embedding_weight,
+            "--kd-hidden-weight": self.kd_hidden_weight,
+            "--kd-attention-weight": self.kd_attention_weight,
+        }
+        for flag, value in weights.items():
+            _require(0.0 <= value < float("inf"), flag, value, "0 or more")
+        _require(0.0 < self.kd_temperature < float("inf"), "--kd-temperature", self.kd_temperature, "above 0")
+        if not any(weights.values()) and self.kd_stage == "intermediate":
+            raise UserError(
+                f"tinybert_kd: {', '.join(weights)} are all 0, so that nothing would be learned; raise one"
+            )
+
+    @property
+    def projection(self) -> ProjectionKind | None:
+        """The kind of projection that ``kd_projection`` means, None for none."""
+        if self.kd_projection == "none":
+            return None
+        if self.kd_projection == "auto":
+            return "separate" if self.kd_mode == "paper" else "shared"
+        return self.kd_projection
+
+
+def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
+    if not fits:
+        raise UserError(f"tinybert_kd: {flag} must be {allowed}, got {value}")
+
+
+@kd_criteria.register("tinybert_kd", config=TinyBertConfig)
+class TinyBertKD(SentenceCriterion):
+    """TinyBERT's distillation for sentence classification and regression; equation in the module docstring.
+
+    Reads, in stage ``intermediate``, hidden states and attention scores of the mapped layers of student and
+    teacher and the attention mask; in stage ``prediction``, logits of both (for regression in ``original``
+    mode the gold scores alone).
+
+    Terms a sentence: ``embedding_loss``, ``hidden_loss`` and ``attention_loss``, or ``prediction_loss``.
+
+    Relation: with the maps and ``prediction_loss`` alone it is plain soft-label distillation without hard
+    labels; ``pkd`` compares normalised [CLS] states instead of all positions.
+
+    Smallest command: docs/criteria/tinybert_kd.md.
+    """
+
+    config: TinyBertConfig
+    layers: LayerMap
+    projection: StateProjection | None = None
+
+    def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
+        """Return the layers to keep, or the kind of logits to give.
+
+        Raises:
+            UserError: naming both models, if depths, widths or heads do not fit.
+        """
+        config = self.config
+        if config.kd_stage == "prediction":
+            return self._prediction_needs(student)
+        if teacher is None or not (student.layers and teacher.layers):
+            return Needs(Request((0,)), Request((0,)))  # refused as for every criterion
+        owner = f"tinybert_kd: {student.name} and {teacher.name}"
+        self.layers = layer_map(config.kd_layer_map, student.layers, teacher.layers, owner=owner)
+        _refuse_misfits(config, student, teacher)
+        embeddings = (0,) if config.kd_embedding_weight else ()
+        return Needs(
+            student=self._request(embeddings, self.layers.student),
+            teacher=self._request(embeddings, tuple(sorted(set(self.layers.teacher)))),
+            teacher_dropout=config.kd_teacher_dropout,
+        )
+
+    def _request(self, embeddings: tuple[int, ...], layers: tuple[int, ...]) -> Request:
+        config = self.config
+        return Request(
+            hidden_states=embeddings + (layers if config.kd_hidden_weight else ()),
+            attention_scores=layers if config.kd_attention_weight else (),
+        )
+
+    def _prediction_needs(self, student: ModelDescription) -> Needs:
+        if student.is_regression and self.config.kd_mode == "original":
+            return Needs()  # the gold scores alone
+        return Needs(
+            teacher=Request(),
+            teacher_values="logits" if student.is_regression else "probabilities",
+            teacher_dropout=self.config.kd_teacher_dropout,
+        )
+
+    def build_modules(self, student: ModelDescription, teacher: ModelDescription | None) -> nn.Module | None:
+        """Return the projection of the student's states, None where there is nothing to project."""
+        kind, config = self.config.projection, self.config
+        if config.kd_stage == "prediction" or teacher is None or kind is None:
+            return None
+        layers = [0] * bool(config.kd_embedding_weight)
+        layers += self.layers.student if config.kd_hidden_weight else ()
+        if layers:
+            self.projection = StateProjection(kind, layers, student.hidden_size, teacher.hidden_size)
+        return self.projection
+
+    def training_loss(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+    ) -> CriterionOutput:
+        """Return the loss of the stage, summed over sentences.
+
+        Raises:
+            ValueError: if the batch lacks what :meth:`needs` asked of the teacher.
+        """
+        config = self.config
+        if config.kd_stage == "prediction":
+            values = {"prediction_loss": self._prediction(student.sentence_logits(), target, teacher)}
+        else:
+            values = self._intermediate(student, _present(teacher))
+        weights = {
+            "prediction_loss": 1.0,
+            "embedding_loss": config.kd_embedding_weight,
+            "hidden_loss": config.kd_hidden_weight,
+            "attention_loss": config.kd_attention_weight,
+        }
+        size = torch.tensor(len(target), device=target.device)
+        terms = {name: Term(value.sum(), size) for name, value in values.items()}
+        return CriterionOutput.weighted({name: weights[name] for name in values}, terms, size)
+
+    def _prediction(self, logits: Tensor, target: Tensor, teacher: TeacherSignal | None) -> Tensor:
+        """Return the value of each sentence, ``(B,)``."""
+        config = self.config
+        if target.is_floating_point():
+            if config.kd_mode == "original":
+                return hard_label_loss(logits, target)
+            return hard_label_loss(logits, _present(teacher).logits.squeeze(-1))
+        probs = _present(teacher).probabilities(config.kd_temperature)  # (B, C)
+        return prediction_term(logits, probs, config.kd_temperature, config.kd_mode)
+
+    def _intermediate(self, student: StudentOutput, teacher: TeacherSignal) -> dict[str, Tensor]:
+        """Return the terms that have a weight, ``(B,)`` each, summed over layers."""
+        config, mask = self.config, student.attention_mask
+        mode: Mode = config.kd_mode
+
+        def states(m: int, n: int) -> Tensor:
+            own = student.hidden_states[m]  # (B, L, d')
+            projected = own if self.projection is None else self.projection(own, m)  # (B, L, d)
+            return hidden_term(projected, teacher.hidden_states[n], mask, mode)
+
+        values = {}
+        if config.kd_embedding_weight:
+            values["embedding_loss"] = states(0, 0)
+        if config.kd_hidden_weight:
+            values["hidden_loss"] = torch.stack([states(m, n) for m, n in self.layers]).sum(0)  # (B,)
+        if config.kd_attention_weight:
+            values["attention_loss"] = torch.stack(
+                [
+                    attention_term(student.attention_scores[m], teacher.attention_scores[n], mask, mode)
+                    for m, n in self.layers
+                ]
+            ).sum(0)  # (B,)
+        return values
+
+
+def _present(teacher: TeacherSignal | None) -> TeacherSignal:
+    if teacher is None:
+        raise ValueError("tinybert_kd: the batch carries no teacher's signal")
+    return teacher
+
+
+def _refuse_misfits(config: TinyBertConfig, student: ModelDescription, teacher: ModelDescription) -> None:
+    """Refuse widths and heads that the formula cannot compare, naming both models."""
+    pair = f"{student.name} and {teacher.name}"
+    if config.kd_attention_weight and student.heads != teacher.heads:
+        raise UserError(
+            f"tinybert_kd: {pair} have {student.heads} and {teacher.heads} attention heads, which are "
+            f"compared one by one; give the student {teacher.heads}, or leave attention out with "
+            "--kd-attention-weight 0"
+        )
+    compares_states = config.kd_embedding_weight or config.kd_hidden_weight
+    if compares_states and config.projection is None and student.hidden_size != teacher.hidden_size:
+        raise UserError(
+            f"tinybert_kd: {pair} have hidden states of width {student.hidden_size} and "
+            f"{teacher.hidden_size}, and --kd-projection none leaves nothing between them; take shared, "
+            "separate or layerwise"
+        )
