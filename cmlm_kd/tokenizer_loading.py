@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,21 @@ from cmlm_kd.sentencepiece_models import load_sentencepiece, only_sentencepiece_
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FRAMING_TOKENS = ("mask", "cls", "sep", "pad", "unk")
+"""What a conditional masked language model cannot do without."""
+
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name_or_path: str, required: Sequence[str] = FRAMING_TOKENS) -> PreTrainedTokenizerBase:
     """Load a fast Hugging Face tokenizer and check that a conditional masked language model can use it.
 
     A directory that holds nothing but a sentencepiece model is segmented as sentencepiece segments it. A
     vocabulary with capital letters is not lower-cased unless ``tokenizer_config.json`` says so.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name.
+        required: special tokens without which the tokenizer is refused; a classifier needs less.
 
     Raises:
         UserError: if the directory is missing, holds no tokenizer, or the tokenizer has no mask token (or
@@ -39,11 +47,12 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
             f"the tokenizer of {name_or_path!r} ({type(tokenizer).__name__}) is a slow one; only fast ones "
             "(tokenizer.json or a sentencepiece model) are supported: convert it and save it again"
         )
-    for token in ("mask", "cls", "sep", "pad", "unk"):
+    for token in required:
         if getattr(tokenizer, f"{token}_token_id", None) is None:
+            purpose = "conditional masked language model" if "mask" in required else "classifier"
             raise UserError(
-                f"the tokenizer of {name_or_path!r} has no {token} token, which a conditional masked "
-                f"language model needs; take a BERT- or RoBERTa-like model, or name the {token}_token in "
+                f"the tokenizer of {name_or_path!r} has no {token} token, which a {purpose} "
+                f"needs; take a BERT- or RoBERTa-like model, or name the {token}_token in "
                 "tokenizer_config.json"
             )
     return tokenizer

@@ -1,0 +1,20 @@
+"""Sentences and pairs with a class or a score: corpora as they are published, and what models read of
+them."""
+
+from cmlm_kd.classification.corpora import CORPORA, HUGGINGFACE, TEXT, CorpusFormat, corpus_format
+from cmlm_kd.classification.examples import Examples, hold_out
+from cmlm_kd.classification.reading import ReadingOptions, read_examples
+from cmlm_kd.classification.writing import write_examples
+
+__all__ = [
+    "CORPORA",
+    "HUGGINGFACE",
+    "TEXT",
+    "CorpusFormat",
+    "Examples",
+    "ReadingOptions",
+    "corpus_format",
+    "hold_out",
+    "read_examples",
+    "write_examples",
+]

@@ -1,0 +1,136 @@
+"""The corpora that are read as they are published: their files, columns and classes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from cmlm_kd.errors import UserError
+
+TEXT = "text"
+"""Name of headerless files: ``text<TAB>label``, or ``text<TAB>text<TAB>label``."""
+
+HUGGINGFACE = "huggingface"
+"""Name of a directory that the datasets library saved on disk."""
+
+GLUE_FILES = MappingProxyType({"train": "train.tsv", "valid": "dev.tsv", "test": "test.tsv"})
+SICK_FILES = MappingProxyType(
+    {"train": "SICK_train.txt", "valid": "SICK_trial.txt", "test": "SICK_test_annotated.txt"}
+)
+
+
+@dataclass(frozen=True)
+class CorpusFormat:
+    """How a corpus is published.
+
+    Attributes:
+        name: what ``--corpus`` calls it.
+        first: column of the first sentence.
+        second: column of the second sentence; empty for single sentences.
+        label: column of the class or score.
+        classes: what the file says -> the class's name, in the usual order of a model's logits; empty for
+            scores.
+        files: name of a split -> its file; other splits are ``SPLIT.tsv``.
+        columns: names of the columns of files without a header; empty where the first line has them.
+        scores: lowest and highest score, for regression.
+        metrics: what the corpus is measured by, best known first.
+    """
+
+    name: str
+    first: str
+    second: str = ""
+    label: str = "label"
+    classes: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=lambda: GLUE_FILES)
+    columns: tuple[str, ...] = ()
+    scores: tuple[float, float] | None = None
+    metrics: tuple[str, ...] = ("accuracy",)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether examples have scores."""
+        return self.scores is not None
+
+
+_ENTAILMENT = {"entailment": "entailment", "not_entailment": "not_entailment"}
+_THREE_WAY = {name: name for name in ("entailment", "neutral", "contradiction")}
+_CORRELATIONS = ("pearson", "spearman")
+
+CORPORA: Mapping[str, CorpusFormat] = {
+    corpus.name: corpus
+    for corpus in (
+        CorpusFormat(
+            "CoLA",
+            "sentence",
+            classes={"0": "unacceptable", "1": "acceptable"},
+            columns=("source", "label", "mark", "sentence"),
+            metrics=("matthews", "accuracy"),
+        ),
+        CorpusFormat("SST-2", "sentence", classes={"0": "negative", "1": "positive"}),
+        CorpusFormat(
+            "MRPC",
+            "#1 String",
+            "#2 String",
+            label="Quality",
+            classes={"0": "not_equivalent", "1": "equivalent"},
+            metrics=("f1", "accuracy"),
+        ),
+        CorpusFormat(
+            "STS-B", "sentence1", "sentence2", label="score", scores=(0.0, 5.0), metrics=_CORRELATIONS
+        ),
+        CorpusFormat(
+            "QQP",
+            "question1",
+            "question2",
+            label="is_duplicate",
+            classes={"0": "not_duplicate", "1": "duplicate"},
+            metrics=("f1", "accuracy"),
+        ),
+        CorpusFormat(
+            "MNLI",
+            "sentence1",
+            "sentence2",
+            label="gold_label",
+            classes=_THREE_WAY,
+            files={"train": "train.tsv", "valid": "dev_matched.tsv", "test": "test_matched.tsv"},
+        ),
+        CorpusFormat("QNLI", "question", "sentence", classes=_ENTAILMENT),
+        CorpusFormat("RTE", "sentence1", "sentence2", classes=_ENTAILMENT),
+        CorpusFormat("WNLI", "sentence1", "sentence2", classes={"0": "not_entailment", "1": "entailment"}),
+        CorpusFormat(
+            "SICK-E",
+            "sentence_A",
+            "sentence_B",
+            label="entailment_judgment",
+            classes={name.upper(): name for name in _THREE_WAY},
+            files=SICK_FILES,
+        ),
+        CorpusFormat(
+            "SICK-R",
+            "sentence_A",
+            "sentence_B",
+            label="relatedness_score",
+            scores=(1.0, 5.0),
+            files=SICK_FILES,
+            metrics=_CORRELATIONS,
+        ),
+    )
+}
+"""GLUE's tasks and SICK, by name."""
+
+
+def corpus_format(name: str) -> CorpusFormat:
+    """Return the format of a published corpus.
+
+    Raises:
+        UserError: if there is none of that name, with the closest ones.
+    """
+    if name in CORPORA:
+        return CORPORA[name]
+    known = [*CORPORA, TEXT, HUGGINGFACE]
+    lowered = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(lowered[match] for match in close)}? " if close else ""
+    raise UserError(f"--corpus is {name!r}; {hint}known are {', '.join(known)}")

@@ -1,0 +1,114 @@
+"""The examples of a classification or regression corpus."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmlm_kd.errors import UserError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Sentences, or pairs of sentences, with their classes or scores.
+
+    Attributes:
+        first: the first, or only, sentence of each example.
+        second: the second sentence of each, or None.
+        target: ``(N,)`` int64 positions in ``labels``, or float32 scores; None where the corpus does not
+            tell.
+        labels: names of the classes, in the order of a model's logits; empty for scores.
+        source: where they come from, for messages.
+    """
+
+    first: list[str]
+    second: list[str] | None
+    target: NDArray[np.int64] | NDArray[np.float32] | None
+    labels: tuple[str, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        lengths = {len(part) for part in (self.first, self.second, self.target) if part is not None}
+        if len(lengths) > 1:
+            raise ValueError(f"Examples: parts of {sorted(lengths)} examples")
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def select(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Examples:
+        """Return the examples ``rows``, in that order."""
+        return replace(
+            self,
+            first=[self.first[row] for row in rows],
+            second=None if self.second is None else [self.second[row] for row in rows],
+            target=None if self.target is None else self.target[np.asarray(rows, np.int64)],
+        )
+
+    def text_hash(self) -> str:
+        """Return a hash of the sentences in their order; targets do not matter to a teacher."""
+        digest = hashlib.sha256(b"pairs" if self.second is not None else b"sentences")
+        for part in (self.first, self.second or []):
+            for sentence in part:
+                encoded = sentence.encode()
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        return digest.hexdigest()
+
+    def target_names(self) -> list[str]:
+        """Return each example's label, or score, as a string.
+
+        Raises:
+            ValueError: if there are no targets.
+        """
+        if self.target is None:
+            raise ValueError("Examples: there are no targets")
+        if self.labels:
+            return [self.labels[int(label)] for label in self.target]
+        return [f"{score:.3f}" for score in self.target]
+
+
+def check_every_class_occurs(examples: Examples) -> None:
+    """Refuse a training set of one class, or without a single example of one of its classes.
+
+    Raises:
+        UserError: naming the file and the class.
+    """
+    if examples.target is None or not examples.labels:
+        return
+    if len(examples.labels) == 1:
+        raise UserError(
+            f"{examples.source}: all examples have the label {examples.labels[0]!r}; there is nothing to "
+            "learn, so "
+            "look whether the label is in the last column"
+        )
+    counts = np.bincount(examples.target.astype(np.int64), minlength=len(examples.labels))  # (C,)
+    missing = [label for label, count in zip(examples.labels, counts, strict=True) if not count]
+    if missing:
+        found = ", ".join(f"{count} of {name!r}" for name, count in zip(examples.labels, counts, strict=True))
+        raise UserError(
+            f"{examples.source}: no example of class {', '.join(map(repr, missing))} (there are {found}); "
+            "add some, or leave the class out of --labels"
+        )
+
+
+def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
+    """Split a training set at random: what is left to train on, and the share that is held out.
+
+    The split depends on the number of examples, ``share`` and ``seed`` alone; both parts keep the order.
+
+    Raises:
+        UserError: if the share is outside (0, 1), or leaves one of the parts empty.
+    """
+    held = round(share * len(examples)) if 0 < share < 1 else 0
+    if not 0 < held < len(examples):
+        raise UserError(
+            f"--hold-out is {share:g}; it must be in (0, 1) and leave at least one of the {len(examples)} "
+            "examples of "
+            f"{examples.source} on each side"
+        )
+    order = np.random.default_rng(seed).permutation(len(examples))  # (N,)
+    return examples.select(np.sort(order[held:])), examples.select(np.sort(order[:held]))

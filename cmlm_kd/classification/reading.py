@@ -1,0 +1,165 @@
+"""Reading corpora: GLUE's folders and SICK as published, plain text, datasets saved on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmlm_kd.classification.corpora import GLUE_FILES, HUGGINGFACE, TEXT, CorpusFormat, corpus_format
+from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.tables import Row, Table
+from cmlm_kd.errors import UserError
+
+TEXT_COLUMNS = {2: ("text", "label"), 3: ("text", "second text", "label")}
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How to read a corpus.
+
+    Attributes:
+        corpus: its name, see :mod:`cmlm_kd.classification.corpora`.
+        labels: names of the classes in the order of a model's logits; empty: those of the corpus, or, for
+            plain text, of the training set in alphabetical order.
+        regression: plain text and datasets: the last column holds scores.
+        text_columns: datasets: the columns of the one or two sentences; empty: the columns of strings.
+        skip_malformed: leave out lines with another number of columns.
+        label_optional: whether a file may have no labels, as GLUE's test sets.
+    """
+
+    corpus: str
+    labels: tuple[str, ...] = ()
+    regression: bool = False
+    text_columns: tuple[str, ...] = ()
+    skip_malformed: bool = False
+    label_optional: bool = False
+
+
+def read_examples(data: Path, split: str, options: ReadingOptions, file: str = "") -> Examples:
+    """Read one split of a corpus.
+
+    Args:
+        data: its folder, or for ``huggingface`` the directory of ``save_to_disk``.
+        split: ``train``, ``valid``, ``test``, or the name of another file or split.
+        options: how to read it.
+        file: the split's file, relative to the folder, where it is not the published name.
+
+    Raises:
+        UserError: naming file and line of what does not fit.
+    """
+    if options.corpus == HUGGINGFACE:
+        from cmlm_kd.classification.saved_datasets import read_saved_dataset
+
+        return read_saved_dataset(data, split, options)
+    if options.corpus == TEXT:
+        return _read_text(data / (file or GLUE_FILES.get(split, f"{split}.tsv")), options)
+    form = corpus_format(options.corpus)
+    if options.regression and not form.is_regression:
+        raise UserError(f"--regression: {form.name} has classes ({', '.join(form.classes.values())})")
+    return _read_table(data / (file or form.files.get(split, f"{split}.tsv")), form, options)
+
+
+def _read_table(path: Path, form: CorpusFormat, options: ReadingOptions) -> Examples:
+    table = Table(path, form.columns, skip_malformed=options.skip_malformed)
+    first, second = (table.position(column) if column else None for column in (form.first, form.second))
+    unlabelled = options.label_optional and form.label not in table.columns
+    label = None if unlabelled else table.position(form.label)
+    labels = () if form.is_regression else _label_names(form.classes, options.labels)
+    spelled = {value: name for value, name in form.classes.items() if name in labels}
+    return _examples(table, (first, second, label), labels, spelled, form.scores)
+
+
+def _read_text(path: Path, options: ReadingOptions) -> Examples:
+    """Read a headerless file of two or three columns."""
+    from cmlm_kd.text import iterate_lines
+
+    width = next(iter(iterate_lines(path)), "").count("\t") + 1
+    if width not in TEXT_COLUMNS:
+        raise UserError(
+            f"{path}, line 1: {width} columns; a line is text<TAB>label, or text<TAB>text<TAB>label"
+        )
+    table = Table(path, TEXT_COLUMNS[width], skip_malformed=options.skip_malformed)
+    second = 1 if width == 3 else None
+    if options.regression:
+        return _examples(table, (0, second, width - 1), (), {}, (-math.inf, math.inf))
+    labels = options.labels or tuple(sorted({row.fields[-1].strip() for row in table.rows}))
+    return _examples(table, (0, second, width - 1), labels, {name: name for name in labels}, None)
+
+
+def _label_names(classes: Mapping[str, str], chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes' names, in the order that the user chose."""
+    names = tuple(classes.values())
+    if chosen and set(chosen) - set(names):
+        raise UserError(
+            f"--labels {','.join(chosen)}: {', '.join(map(repr, sorted(set(chosen) - set(names))))} is no "
+            "class of "
+            f"this corpus, which has {', '.join(map(repr, names))}"
+        )
+    return chosen or names
+
+
+def _examples(
+    table: Table,
+    positions: tuple[int | None, int | None, int | None],
+    labels: tuple[str, ...],
+    spelled: Mapping[str, str],
+    scores: tuple[float, float] | None,
+) -> Examples:
+    """Return the examples of a table.
+
+    Args:
+        table: what was read.
+        positions: columns of the sentences and the label, None for what is not there.
+        labels: names of the classes.
+        spelled: a label as in the file -> its name.
+        scores: lowest and highest score, None for classes.
+    """
+    first, second, label = positions
+    target: NDArray[np.int64] | NDArray[np.float32] | None = None
+    if label is not None and scores is not None:
+        target = np.array([_score(table, row, label, scores) for row in table.rows], np.float32)  # (N,)
+    elif label is not None:
+        index = {value: labels.index(name) for value, name in spelled.items()}
+        target = np.array([_class(table, row, label, index) for row in table.rows], np.int64)  # (N,)
+    return Examples(
+        [row.fields[first or 0] for row in table.rows],
+        None if second is None else [row.fields[second] for row in table.rows],
+        target,
+        labels,
+        str(table.path),
+    )
+
+
+def _class(table: Table, row: Row, column: int, index: Mapping[str, int]) -> int:
+    value = row.fields[column].strip()
+    if value not in index:
+        raise UserError(
+            f"{table.path}, line {row.line}: label {value!r} is none of {_listed(list(index))}; correct the "
+            "line, or "
+            "name all classes with --labels"
+        )
+    return index[value]
+
+
+def _score(table: Table, row: Row, column: int, allowed: tuple[float, float]) -> float:
+    try:
+        score = float(row.fields[column])
+    except ValueError:
+        score = math.nan
+    lowest, highest = allowed
+    if not (math.isfinite(score) and lowest <= score <= highest):
+        span = "a number" if math.isinf(lowest) else f"a number from {lowest:g} to {highest:g}"
+        raise UserError(
+            f"{table.path}, line {row.line}: score {row.fields[column]!r} is not {span}; correct the line"
+        )
+    return score
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,276 @@
+"""Any Hugging Face sequence classifier: as a teacher, or as a student that starts from some of its layers."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cmlm_kd.classification.inputs import HuggingFaceInputs
+from cmlm_kd.criterion import StudentOutput
+from cmlm_kd.errors import UserError
+from cmlm_kd.needs import (
+    ATTENTION_SCORES,
+    HIDDEN_STATES,
+    LOGITS,
+    NOTHING_ELSE,
+    PROBABILITIES,
+    ModelDescription,
+    Request,
+)
+from cmlm_kd.teachers.attention_scores import attention_scores, gives_attention_scores
+from cmlm_kd.teachers.positions import usable_positions
+from cmlm_kd.teachers.pretrained import without_reports
+from cmlm_kd.tokenizer_loading import load_tokenizer
+
+REQUIRED_TOKENS = ("pad",)
+
+
+class SequenceClassifier(nn.Module):
+    """A Hugging Face ``...ForSequenceClassification`` with its tokenizer.
+
+    Args:
+        model: the Hugging Face model; with one output it predicts a score.
+        tokenizer: its tokenizer.
+        name: what messages call it.
+        max_length: longest input in pieces; 0: what the model takes.
+
+    Attributes:
+        model: the same.
+        name: the same.
+        inputs: what turns sentences into its ids.
+        labels: names of its classes in the order of its logits; empty for a score.
+
+    Raises:
+        UserError: if the model does not take inputs of that length, or all of the tokenizer's pieces.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str, max_length: int = 0) -> None:
+        super().__init__()
+        if not torch.cuda.is_available():
+            # The fused kernel's backward takes three times as long on CPUs, at the lengths of sentences.
+            model.set_attn_implementation("eager")
+        self.model = model
+        self.name = name
+        longest = usable_positions(model.config)
+        if not 0 <= max_length <= longest or 0 < max_length < 3:
+            raise UserError(
+                f"--max-length is {max_length}; {name} takes 3 to {longest} pieces (0 stands for the most it "
+                "takes)"
+            )
+        self.inputs = HuggingFaceInputs(tokenizer, max_length or longest)
+        rows = model.get_input_embeddings().num_embeddings
+        if len(tokenizer) > rows:
+            raise UserError(
+                f"{name}: the tokenizer has {len(tokenizer)} pieces, the model embeds {rows}; give the "
+                "model's own "
+                "tokenizer"
+            )
+        self.labels = class_names(model.config)
+
+    @property
+    def config(self) -> Any:
+        """The Hugging Face configuration."""
+        return self.model.config
+
+    @property
+    def description(self) -> ModelDescription:
+        """What it can give."""
+        config = self.config
+        gives = {LOGITS, PROBABILITIES, HIDDEN_STATES}
+        if gives_attention_scores(self.model.base_model):
+            gives.add(ATTENTION_SCORES)
+        return ModelDescription(
+            self.name,
+            frozenset(gives),
+            self.labels,
+            config.num_hidden_layers,
+            config.hidden_size,
+            config.num_attention_heads,
+            self.inputs.hash,
+        )
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        request: Request = NOTHING_ELSE,
+    ) -> StudentOutput:
+        """Return logits ``(B, C)`` and what is asked for.
+
+        Args:
+            input_ids: ``(B, S)``, right-padded.
+            attention_mask: ``(B, S)``, 0 on padding.
+            token_type_ids: ``(B, S)``; ignored by models without such embeddings.
+            request: what to keep besides the logits.
+        """
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if getattr(self.config, "type_vocab_size", 0) > 1:
+            batch["token_type_ids"] = token_type_ids
+        if not request.attention_scores:
+            output = self.model(**batch, output_hidden_states=bool(request.hidden_states))
+            scores: Mapping[int, Tensor] = {}
+        else:
+            with attention_scores(self.model.base_model, request.attention_scores, attention_mask) as scores:
+                output = self.model(**batch, output_hidden_states=bool(request.hidden_states))
+        hidden = {layer: output.hidden_states[layer] for layer in request.hidden_states}
+        if request.first_position:
+            hidden = {layer: states[:, 0] for layer, states in hidden.items()}  # (B, d)
+        return StudentOutput(
+            logits=output.logits, hidden_states=hidden, attention_scores=scores, attention_mask=attention_mask
+        )
+
+
+def class_names(config: Any) -> tuple[str, ...]:
+    """Return the classes of a Hugging Face configuration in the order of the logits; empty for a score."""
+    if config.num_labels == 1:
+        return ()
+    names = {int(index): str(name) for index, name in config.id2label.items()}
+    return tuple(names[index] for index in range(config.num_labels))
+
+
+def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher") -> SequenceClassifier:
+    """Load a fine-tuned classifier, weights in float32, in evaluation mode.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name.
+        max_length: longest input in pieces; 0: what the model takes.
+        role: what messages call it.
+
+    Raises:
+        UserError: if nothing can be loaded, it has no classification head, or it has no tokenizer.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, missing = _load(AutoModelForSequenceClassification, name_or_path)
+    base = model.base_model_prefix + "."
+    lost = sorted(name for name in missing if not name.startswith(base) or "pooler" not in name)
+    if lost:
+        raise UserError(
+            f"{role} {name_or_path!r} is no fine-tuned classifier: it has no weights for {len(lost)} "
+            "tensors, such as "
+            f"{lost[0]}; fine-tune it first with --criterion sentence_classification and 'cmlm-kd export'"
+        )
+    tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
+    return SequenceClassifier(model, tokenizer, f"{role} {name_or_path}", max_length).eval()
+
+
+def start_classifier(
+    name_or_path: str,
+    labels: Sequence[str],
+    *,
+    layers: int = 0,
+    dropout: float | None = None,
+    max_length: int = 0,
+    keep_head: bool = False,
+) -> SequenceClassifier:
+    """Make a student: an encoder, or its first layers, under a classification head.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name of the encoder, such as the pre-trained model or a
+            teacher.
+        labels: names of the classes, empty for a score.
+        layers: how many of its layers to keep, the first ones; 0: all.
+        dropout: every dropout of the model, in [0, 1); None: as the model has it.
+        max_length: longest input in pieces; 0: what the model takes.
+        keep_head: start from the directory's own classification head, which must have these labels.
+
+    Raises:
+        UserError: if nothing can be loaded, or it has fewer layers or other labels.
+    """
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    kind = AutoModelForSequenceClassification if keep_head else AutoModel
+    source, missing = _load(kind, name_or_path)
+    lost = sorted(name for name in missing if "pooler" not in name or keep_head)
+    if lost:
+        raise UserError(
+            f"bert_classifier: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; "
+            "give a directory "
+            f"that save_pretrained wrote{', with a head, or leave out --keep-head' if keep_head else ''}"
+        )
+    if keep_head and class_names(source.config) != tuple(labels):
+        raise UserError(
+            f"bert_classifier: --keep-head, but {name_or_path!r} has the classes "
+            f"{class_names(source.config)} and the data "
+            f"{tuple(labels)}; leave out --keep-head for a new head"
+        )
+    config = _student_config(source.config, name_or_path, labels, layers, dropout)
+    with without_reports():
+        model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    _take_over(model if keep_head else model.base_model, source)
+    tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
+    return SequenceClassifier(model, tokenizer, "student bert_classifier", max_length)
+
+
+def classifier_of_config(
+    description: Mapping[str, Any], tokenizer: Any, name: str, max_length: int
+) -> SequenceClassifier:
+    """Return the architecture that ``config.to_dict()`` described, with random weights."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    settings = {key: value for key, value in description.items() if key != "model_type"}
+    config = AutoConfig.for_model(description["model_type"], **settings)
+    model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    return SequenceClassifier(model, tokenizer, name, max_length)
+
+
+def describe_config(config: Any) -> str:
+    """Return a configuration as JSON, the form in which checkpoints carry it."""
+    return json.dumps(config.to_dict(), default=str)
+
+
+def _load(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
+    """Load a model in float32; return it with the names of weights that the directory lacks."""
+    try:
+        with without_reports():
+            model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+    except Exception as error:  # damaged files raise many types
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
+        raise UserError(
+            f"cannot load a model from {name_or_path!r}{place}: {reason}; give a directory written by "
+            "save_pretrained, "
+            "or a hub name that can be reached"
+        ) from error
+    return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+
+
+def _student_config(source: Any, name: str, labels: Sequence[str], layers: int, dropout: float | None) -> Any:
+    """Return the configuration of the encoder's first layers, with these classes."""
+    config = copy.deepcopy(source)
+    if not 0 <= layers <= config.num_hidden_layers:
+        raise UserError(
+            f"bert_classifier: --layers is {layers}; {name!r} has {config.num_hidden_layers} (0 keeps them "
+            "all)"
+        )
+    if layers:
+        config.num_hidden_layers = layers
+        if getattr(config, "layer_types", None):
+            config.layer_types = list(config.layer_types)[:layers]
+    if dropout is not None:
+        for setting, value in vars(source).items():
+            if "dropout" in setting and (isinstance(value, float) or value == 0 or "classifier" in setting):
+                setattr(config, setting, dropout)
+    names = list(labels) or ["score"]
+    config.id2label = dict(enumerate(names))
+    config.label2id = {label: index for index, label in enumerate(names)}
+    config.problem_type = "single_label_classification" if labels else "regression"
+    return config
+
+
+def _take_over(student: nn.Module, source: nn.Module) -> None:
+    """Copy the weights of the layers that both have; what only the student has stays random."""
+    found = source.state_dict()
+    kept = {name: value for name, value in found.items() if name in student.state_dict()}
+    missing = [
+        name for name in student.load_state_dict(kept, strict=False).missing_keys if "pooler" not in name
+    ]
+    if missing:
+        raise ValueError(f"bert_classifier: no weights for {missing[:3]}")  # the layers have other names
