@@ -30,6 +30,7 @@ setup(
         "matplotlib>=3.9",
         "babel==2.18.0",
         "num2words==0.5.14",
+        "hanta>=1.1,<2",
         # What fairseq needs; ve-fairseq itself is installed with --no-deps (its torchaudio pulls CUDA).
         "hydra-core>=1.3.2,<1.4",
         "omegaconf>=2.3,<2.4",
