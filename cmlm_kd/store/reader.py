@@ -80,11 +80,10 @@ class SoftTargetStore(Sequence["SentenceTargets | None"]):
             raise UserError(
                 f"store: {manifest_path} doesn't list the shards of its plan; run 'cmlm-kd dump' again"
             )
-        if checksums:
+        shards = [open_shard(path / shard.file, manifest, shard) for shard in manifest.shards]
+        if checksums:  # last: a file that is missing or too short has a clearer message
             verify_checksums(path, manifest)
-        return cls(
-            path, manifest, [open_shard(path / shard.file, manifest, shard) for shard in manifest.shards]
-        )
+        return cls(path, manifest, shards)
 
     def __reduce__(self) -> tuple[Callable[..., SoftTargetStore], tuple[Path]]:
         # A worker maps the files itself: what is sent to it is the path.

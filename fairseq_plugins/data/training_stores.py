@@ -86,7 +86,7 @@ class TrainingStores:
             )
             store = None
             if path != NO_STORE:
-                store = SoftTargetStore.open(path)
+                store = SoftTargetStore.open(path, checksums=True)
                 store.check(corpus)
             self._checked[key] = Part(store, len(corpus.target_lengths))
         return self._checked[key]
