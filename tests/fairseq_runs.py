@@ -19,11 +19,13 @@ COMMON = ("--user-dir", USER_DIR, "--required-batch-size-multiple", 1)
 # No process to start, and none to wait for when a run ends in the middle of an epoch; a test's own flag wins.
 NO_WORKERS = ("--num-workers", 0)
 
+TINY_SIZES = (
+    *("--encoder-layers", 1, "--decoder-layers", 1, "--encoder-embed-dim", 16, "--decoder-embed-dim", 16),
+    *("--encoder-ffn-embed-dim", 16, "--decoder-ffn-embed-dim", 16),
+    *("--encoder-attention-heads", 2, "--decoder-attention-heads", 2),
+)
 TINY_STUDENT = (
-    *("--arch", "transformer_iwslt_de_en", "--encoder-layers", 1, "--decoder-layers", 1),
-    *("--encoder-embed-dim", 16, "--decoder-embed-dim", 16, "--encoder-ffn-embed-dim", 16),
-    *("--decoder-ffn-embed-dim", 16, "--encoder-attention-heads", 2, "--decoder-attention-heads", 2),
-    *("--optimizer", "adam", "--lr", 0.001, "--cpu"),
+    *("--arch", "transformer_iwslt_de_en", *TINY_SIZES, "--optimizer", "adam", "--lr", 0.001, "--cpu"),
 )
 
 

@@ -1,0 +1,173 @@
+"""Every command of the pages, word for word, on tiny data and for a few updates.
+
+Folders have the names that the pages give them, the teacher among them. What is added makes models and
+trainings small.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from documentation import REPOSITORY, blocks, commands
+from fairseq_runs import TINY_SIZES, TINY_STUDENT, run_generate, run_interactive, run_train
+from tiny_corpus import has_teacher_row, write_split, write_store
+from tiny_teacher import write_bert
+
+from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.cli import main
+from cmlm_kd.databin import Databin
+from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
+
+ROAD = "README.md"  # walked first: what it writes, the other pages start from
+BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md")
+ELSEWHERE = {
+    "bash examples/translation/run.sh": "test_run_script.py",
+    "bash examples/translation/iwslt14.sh": "test_iwslt14.py",
+    "bash scripts/test.sh": "whoever runs this test",
+    "python scripts/prepare_iwslt14.py": "test_iwslt14.py, through iwslt14.sh",
+    "python benchmarks/": "test_benchmarks.py and test_soft_target_kd.py",
+    "fairseq-hydra-train": "test_hydra.py",
+    "fairseq-train DATA1:DATA2": "test_stores_of_several_training_sets, below",
+    "pip install --no-deps ve-fairseq==0.12.3": "scripts/setup.sh",
+    "pip install ctranslate2": "nothing: tried by hand",
+    "ct2-fairseq-converter": "test_road.py, as far as it asks anything of a checkpoint",
+}
+"""How commands begin that are not followed here, and what runs them instead."""
+
+TEACHER = "bert-base-multilingual-cased"
+UPDATES = 5  # one an epoch; the README averages the last five checkpoints
+TRAINING = ("--max-update", UPDATES, "--cpu", "--no-progress-bar")
+DECODING = ("--cpu", "--max-len-a", 0, "--max-len-b", 8)
+
+
+def pages():
+    found = (ROAD, *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/*/*.md"))
+    return [str((REPOSITORY / page).relative_to(REPOSITORY)) for page in found]
+
+
+def runs_elsewhere(words):
+    return any(" ".join(words).startswith(beginning) for beginning in ELSEWHERE)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_command_is_run_by_a_test(page):
+    followed = page in (ROAD, *BRANCHES)
+    missing = [" ".join(words) for words in commands(page) if not (followed or runs_elsewhere(words))]
+    assert not missing, f"no test runs what {page} prints: follow it here, or name what does in ELSEWHERE"
+
+
+# From page to page
+
+
+def value(words, flag):
+    return Path(words[words.index(flag) + 1])
+
+
+def train(words):
+    """Train from scratch, as whoever types the command does."""
+    shutil.rmtree(value(words, "--save-dir"), ignore_errors=True)
+    run_train(*words[1:], *(() if "bert_cmlm" in words else TINY_SIZES), *TRAINING)
+    last = read_checkpoint(value(words, "--save-dir") / "checkpoint_last.pt")
+    assert number_of_updates(last) == UPDATES
+
+
+def follow(words):
+    """Run a command in the current folder."""
+    if words[0] == "cmlm-kd":
+        if words[1] == "dump":
+            shutil.rmtree(value(words, "--output"), ignore_errors=True)
+        assert main(words[1:]) == 0
+    elif words[0] == "fairseq-train":
+        train(words)
+    elif words[0] == "fairseq-generate":
+        words, output = (words[:-2], words[-1]) if ">" in words else (words, "output.txt")
+        Path(output).write_text(run_generate(*words[1:], *DECODING), encoding="utf-8")
+    elif words[0] == "fairseq-interactive":
+        printed = run_interactive(value(words, "--input"), *words[1:], *DECODING)
+        assert printed.count("\nD-") == len(value(words, "--input").read_text().splitlines())
+    else:  # flags that are to be added to a student's training
+        (student,) = (command for command in commands(ROAD) if "translation_kd" in command)
+        assert words[0].startswith("--"), words
+        train([*student, *words])
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """A folder in which the README has been followed to its end."""
+    root = tmp_path_factory.mktemp("road")
+    corpus = build_corpus(1, CorpusSizes(pairs=40, valid=6, test=6, monolingual=1))
+    (root / "corpus").mkdir()
+    for split, pairs in corpus.parallel.items():
+        for side, language in enumerate(("de", "en")):
+            text = "".join(f"{pair[side]}\n" for pair in pairs)
+            (root / "corpus" / f"{split}.{language}").write_text(text, encoding="utf-8")
+    shutil.copy(root / "corpus" / "test.de", root / "new.de")
+    write_bert(root / TEACHER, [text for pair in corpus.parallel["train"] for text in pair])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(root)
+        for words in commands(ROAD):
+            if runs_elsewhere(words):
+                continue
+            follow(words)
+            if words[0] == "fairseq-generate":
+                shutil.copy("generated.txt", "baseline.txt")
+    return root
+
+
+@pytest.fixture
+def here(road, tmp_path, monkeypatch):
+    """A copy of that folder to work in."""
+    monkeypatch.chdir(shutil.copytree(road, tmp_path / "copy"))
+
+
+def test_the_readme_leads_to_a_scored_student(road):
+    written = {path.name for path in road.iterdir()}
+    assert written >= {"data-bin", "teacher", "soft-targets", "student", "student.pt", "generated.txt"}
+
+
+@pytest.mark.parametrize("page", BRANCHES)
+def test_branches_of_the_road(here, page):
+    for words in commands(page):
+        if not runs_elsewhere(words):
+            follow(words)
+
+
+def test_pieces_in_python(here):
+    (program,) = blocks("docs/data.md", "python")
+    found = {}
+    exec(program, found)
+    assert found["pieces_to_text"](found["pieces"].symbols)
+
+
+# The store
+
+
+def test_a_store_in_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = write_split(tmp_path / "data", "train", 16, seed=1)
+    store = write_store(tmp_path / "STORE", data, shard_rows=2)
+    targets = Databin.open(data / "train.de-en.en")
+    assert has_teacher_row(targets[0]) and has_teacher_row(targets[3])
+    found = {}
+    for program in blocks("docs/store.md", "python"):
+        exec(program.replace("12345", "3"), found)
+    assert found["table"].num_rows == 2 and found["store"].path == store
+    assert found["sentence"]["ids"] == found["store"][0].ids.tolist()
+    assert len(found["ids"]) == len(targets[3])
+
+
+def test_stores_of_several_training_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("A", "B")):
+        data = tmp_path / f"DATA{seed + 1}"
+        for split in ("train", "train1", "valid"):
+            write_split(data, split, 20, seed)
+        write_store(tmp_path / name, data)
+    ((*words, rest),) = commands("docs/store.md")
+    assert words[:2] == ["fairseq-train", "DATA1:DATA2"] and rest == "..."
+    run_train(
+        *words[1:],
+        *("--criterion", "soft_target_kd", "--kd-topk", 3, *TINY_STUDENT, "--max-tokens", 300),
+        *("--max-epoch", 2, "--save-dir", "student"),
+    )
+    assert number_of_updates(read_checkpoint(Path("student") / "checkpoint_last.pt")) >= 2
