@@ -7,7 +7,6 @@ with ``cmlm_head.safetensors`` (transform and output layer), ``dict.txt`` (the o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -22,6 +21,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.output import directory_written_aside
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
+from cmlm_kd.teachers.fingerprint import model_hash
 from cmlm_kd.teachers.pretrained import without_reports
 from cmlm_kd.vocabulary import Vocabulary
 
@@ -35,7 +35,6 @@ _HEAD = "cmlm_head.safetensors"
 _DICTIONARY = "dict.txt"
 _DESCRIPTION = "cmlm.json"
 _PREFIX = "teacher."
-_VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
 
 def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
@@ -92,13 +91,7 @@ def teacher_hash(teacher: ConditionalMaskedLM) -> str:
 
     A teacher has the same hash whether it comes from a checkpoint or from a directory.
     """
-    config = teacher.encoder.config.to_dict()  # type: ignore[union-attr,operator]
-    known = {name: value for name, value in config.items() if name not in _VOLATILE}
-    digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
-    for name, value in sorted(teacher.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return model_hash(teacher.encoder.config, teacher)  # type: ignore[union-attr]
 
 
 def _target_dictionary(data: Path) -> Path:

@@ -1,0 +1,60 @@
+"""A classifier's logits for many examples."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.inputs import EncodedExamples, SentenceInputs
+from cmlm_kd.criterion import StudentOutput
+from cmlm_kd.needs import ModelDescription
+
+
+class Classifier(Protocol):
+    """What every student and teacher over sentences is: a module with its inputs and classes."""
+
+    labels: tuple[str, ...]
+    inputs: SentenceInputs
+
+    @property
+    def description(self) -> ModelDescription:
+        """What it can give."""
+
+    def __call__(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> StudentOutput:
+        """Return logits ``(B, C)`` of a right-padded batch."""
+
+    def train(self, mode: bool = True) -> object:
+        """Switch dropout on or off."""
+
+
+@torch.inference_mode()
+def predict_logits(
+    classifier: Classifier, examples: Examples, batch_size: int = 32, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Return the logits of all examples in their order, ``(N, C)``, without dropout.
+
+    Batches hold examples of equal length, as far as there are any, so that little is computed on padding.
+
+    Args:
+        classifier: moved to the device already.
+        examples: sentences or pairs.
+        batch_size: examples at once.
+        device: where to compute.
+    """
+    classifier.train(False)
+    encoded = EncodedExamples(examples, classifier.inputs)
+    order = np.argsort(encoded.sizes, kind="stable")  # (N,)
+    rows: list[torch.Tensor] = []
+    for start in range(0, len(order), batch_size):
+        batch = encoded.collate(order[start : start + batch_size].tolist())
+        output = classifier(**{name: tensor.to(device) for name, tensor in batch.items()})
+        rows.append(output.sentence_logits().float().cpu())
+    logits = np.empty((len(order), rows[0].size(1)), np.float32)  # (N, C)
+    logits[order] = torch.cat(rows).numpy()
+    return logits

@@ -1,0 +1,252 @@
+"""What teachers say about a training set, computed once: a directory with a manifest and NumPy arrays.
+
+``manifest.json`` has the hashes of corpus and teachers, and a checksum of every array; ``logits-I.npy``
+``(N, C)`` the logits of teacher I in the data's order of classes, ``hidden-L.npy`` ``(N, d)`` the first
+position's state after layer L. Everything is float32. The directory appears only when complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.inputs import EncodedExamples
+from cmlm_kd.errors import UserError
+from cmlm_kd.needs import NOTHING_ELSE, Needs
+from cmlm_kd.output import directory_written_aside
+from cmlm_kd.signals import Ensembling, TeacherSignal
+from cmlm_kd.store.checksums import file_sha256
+from cmlm_kd.store.environment import describe_environment
+from cmlm_kd.teachers.ensemble import TeacherEnsemble
+
+FORMAT_NAME = "cmlm-kd-teacher-outputs"
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class CacheIdentity:
+    """What the bytes of a cache depend on.
+
+    Attributes:
+        corpus: hash of the sentences (:meth:`Examples.text_hash`).
+        examples: how many there are.
+        labels: the data's classes.
+        teachers: :meth:`cmlm_kd.teachers.ensemble.Member.identity` of each.
+        precision: ``float32`` or ``bfloat16`` (of matrix products).
+        hidden_states: layers whose first position is there.
+    """
+
+    corpus: str
+    examples: int
+    labels: list[str]
+    teachers: list[dict[str, str | int]]
+    precision: str
+    hidden_states: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, teachers: TeacherEnsemble, examples: Examples, needs: Needs, precision: str) -> CacheIdentity:
+        """Return the identity of the cache that would be written now."""
+        return cls(
+            examples.text_hash(),
+            len(examples),
+            list(teachers.labels),
+            [member.identity() for member in teachers.members],
+            precision,
+            list((needs.teacher or NOTHING_ELSE).hidden_states),
+        )
+
+
+class TeacherCache:
+    """The outputs of teachers for one training set, read by row.
+
+    Args:
+        logits: of each teacher, ``(N, C)``.
+        hidden_states: layer -> ``(N, d)``.
+        ensembling: how several teachers become one.
+    """
+
+    def __init__(
+        self,
+        logits: Sequence[NDArray[np.float32]],
+        hidden_states: dict[int, NDArray[np.float32]],
+        ensembling: Ensembling,
+    ) -> None:
+        self._logits, self._hidden_states, self._ensembling = list(logits), hidden_states, ensembling
+
+    def signal(self, rows: Sequence[int], device: torch.device | str = "cpu") -> TeacherSignal:
+        """Return the signal of the examples ``rows``."""
+
+        def tensor(array: NDArray[np.float32]) -> torch.Tensor:
+            return torch.from_numpy(array[np.asarray(rows)]).to(device)  # indexing copies out of the map
+
+        return TeacherSignal(
+            tuple(tensor(array) for array in self._logits),
+            self._ensembling,
+            hidden_states={layer: tensor(array) for layer, array in self._hidden_states.items()},
+        )
+
+
+def check_cacheable(criterion: str, needs: Needs) -> None:
+    """Refuse to cache what would be too large, or not the same twice.
+
+    Raises:
+        UserError: naming the criterion and what it reads.
+    """
+    request = needs.teacher or NOTHING_ELSE
+    if request.compares_positions:
+        raise UserError(
+            f"{criterion}: --teacher-cache holds logits and first positions; {criterion} reads the teacher "
+            "at every "
+            "position, so leave out --teacher-cache: the teacher then runs beside the student"
+        )
+    if needs.teacher_dropout:
+        raise UserError(
+            f"{criterion}: the teacher runs with dropout, so that no two passes are equal; leave out "
+            "--teacher-cache"
+        )
+
+
+def open_cache(path: Path, identity: CacheIdentity, ensembling: Ensembling) -> TeacherCache:
+    """Open a cache and check every byte of it.
+
+    Args:
+        path: its directory.
+        identity: what it must be of; further hidden states may be in it.
+        ensembling: how several teachers become one.
+
+    Raises:
+        UserError: if it is damaged, or of another corpus or teacher, naming both.
+    """
+    manifest = _read_manifest(path)
+    _check_identity(path, manifest["identity"], identity)
+    for name, record in manifest["files"].items():
+        if file_sha256(path / name) != record["sha256"]:
+            raise UserError(
+                f"teacher cache {path}: {name} is not what the manifest says (checksum "
+                f"{record['sha256'][:12]}); "
+                "remove the directory, and it will be computed again"
+            )
+    logits = [np.load(path / f"logits-{index}.npy", mmap_mode="r") for index in range(len(identity.teachers))]
+    hidden = {layer: np.load(path / f"hidden-{layer}.npy", mmap_mode="r") for layer in identity.hidden_states}
+    return TeacherCache(logits, hidden, ensembling)
+
+
+def write_cache(
+    path: Path,
+    teachers: TeacherEnsemble,
+    examples: Examples,
+    needs: Needs,
+    identity: CacheIdentity,
+    device: str = "cpu",
+) -> None:
+    """Run the teachers over all examples and write what they say.
+
+    Args:
+        path: a directory that is not there, or empty.
+        teachers: who is asked.
+        examples: the training set.
+        needs: what the criterion reads.
+        identity: :meth:`CacheIdentity.of` the same.
+        device: where to compute.
+
+    Raises:
+        UserError: if the directory holds something else, or a teacher's logits are not finite.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"teacher cache {path} is not empty and no cache; give a new directory")
+    arrays = _compute(teachers, examples, needs, identity, device)
+    with directory_written_aside(path) as partial:
+        files = {}
+        for name, array in arrays.items():
+            np.save(partial / name, array)
+            files[name] = {"sha256": file_sha256(partial / name), "shape": list(array.shape)}
+        manifest = {
+            "format": FORMAT_NAME,
+            "version": FORMAT_VERSION,
+            "identity": vars(identity),
+            "teachers": [member.model.name for member in teachers.members],
+            "files": files,
+            "environment": describe_environment(device),
+        }
+        (partial / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _compute(
+    teachers: TeacherEnsemble, examples: Examples, needs: Needs, identity: CacheIdentity, device: str
+) -> dict[str, NDArray[np.float32]]:
+    """Return file name -> array, the examples in batches of like lengths."""
+    encoded = [EncodedExamples(examples, member.model.inputs) for member in teachers.members]
+    order = np.argsort(encoded[0].sizes, kind="stable")  # (N,)
+    arrays: dict[str, NDArray[np.float32]] = {}
+    autocast = torch.autocast(
+        torch.device(device).type, torch.bfloat16, enabled=identity.precision == "bfloat16"
+    )
+    for start in range(0, len(order), BATCH_SIZE):
+        rows = order[start : start + BATCH_SIZE].tolist()
+        batches = [
+            {name: tensor.to(device) for name, tensor in part.collate(rows).items()} for part in encoded
+        ]
+        with autocast:
+            signal = teachers.signal(batches, needs, check=rows)
+        named = {f"logits-{index}.npy": logits for index, logits in enumerate(signal.members)}
+        named.update({f"hidden-{layer}.npy": states for layer, states in signal.hidden_states.items()})
+        for name, tensor in named.items():
+            if name not in arrays:
+                arrays[name] = np.empty((len(order), tensor.size(1)), np.float32)  # (N, C) or (N, d)
+            arrays[name][rows] = tensor.float().cpu().numpy()
+    return arrays
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT_NAME or manifest["version"] != FORMAT_VERSION:
+            raise ValueError(f"format {manifest['format']} {manifest['version']}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is no cache of teacher outputs ({error}); give another --teacher-cache"
+        ) from error
+    return dict(manifest)
+
+
+def _check_identity(path: Path, found: dict[str, Any], wanted: CacheIdentity) -> None:
+    """Refuse another corpus or teacher; more hidden states than needed are welcome."""
+    remedy = "give another --teacher-cache, or remove the directory and it will be computed again"
+    for name, value in vars(wanted).items():
+        have = found.get(name)
+        if name == "hidden_states":
+            missing = sorted(set(value) - set(have or []))
+            if missing:
+                raise UserError(
+                    f"teacher cache {path} has the hidden states of layers {have}, not of {missing}; {remedy}"
+                )
+        elif have != value:
+            raise UserError(
+                f"teacher cache {path} is of another {_SINGULAR.get(name, name)}: it has {_short(have)}, "
+                "this run "
+                f"{_short(value)}; {remedy}"
+            )
+
+
+_SINGULAR = {"teachers": "teacher", "labels": "set of classes", "examples": "number of examples"}
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return value[:12]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        parts = []
+        for teacher in value:
+            parts.append(", ".join(f"{key} {_short(item)}" for key, item in teacher.items()))
+        return "; ".join(parts)
+    return str(value)

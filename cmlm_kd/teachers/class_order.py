@@ -1,0 +1,70 @@
+"""From a teacher's order of classes to the data's: by name, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cmlm_kd.errors import UserError
+
+GENERIC = "LABEL_"
+"""How Hugging Face names the classes of a model that was told no names: ``LABEL_0``, ``LABEL_1``, ..."""
+
+
+def class_order(
+    teacher: Sequence[str],
+    data: Sequence[str],
+    *,
+    name: str,
+    values: Mapping[str, str] | None = None,
+    given: Sequence[str] = (),
+) -> list[int]:
+    """Return for each class of the data the position of the teacher's logit.
+
+    Names are compared without regard to case. ``LABEL_1`` is the class that the corpus's files call ``1``.
+
+    Args:
+        teacher: the teacher's classes in the order of its logits; empty for a score.
+        data: the data's classes; empty for scores.
+        name: the teacher, for messages.
+        values: what the corpus's files say -> the class's name.
+        given: names of the teacher's classes that replace its own (``--teacher-labels``).
+
+    Raises:
+        UserError: if the numbers differ, or a class has no counterpart, naming both sides.
+    """
+    if len(teacher) != len(data):
+        raise UserError(
+            f"{name} predicts {_counted(teacher)}, the data have {_counted(data)}; give a teacher that was "
+            "fine-tuned on "
+            "these classes"
+        )
+    if not data:
+        return [0]
+    if given and len(given) != len(teacher):
+        raise UserError(
+            f"--teacher-labels names {len(given)} classes ({', '.join(given)}), {name} has {len(teacher)}"
+        )
+    spelled = {value.lower(): label.lower() for value, label in (values or {}).items()}
+    names = [_plain(label, spelled) for label in (given or teacher)]
+    wanted = [label.lower() for label in data]
+    if sorted(names) != sorted(wanted):
+        raise UserError(
+            f"{name} has the classes {_listed(teacher)}, the data {_listed(data)}: they cannot be matched by "
+            "name; say "
+            f"what the teacher's mean, in the order of its logits, with --teacher-labels {','.join(data)} "
+            "(or another order)"
+        )
+    return [names.index(label) for label in wanted]
+
+
+def _plain(label: str, spelled: Mapping[str, str]) -> str:
+    lowered = label.lower()
+    return spelled.get(lowered.removeprefix(GENERIC.lower()), lowered)
+
+
+def _counted(labels: Sequence[str]) -> str:
+    return f"{len(labels)} classes ({_listed(labels)})" if labels else "a score"
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(map(repr, labels))

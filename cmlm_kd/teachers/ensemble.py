@@ -1,0 +1,161 @@
+"""One or more classifiers as a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cmlm_kd.criterion import StudentOutput
+from cmlm_kd.errors import UserError
+from cmlm_kd.needs import LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs
+from cmlm_kd.signals import Ensembling, TeacherSignal
+from cmlm_kd.teachers.class_order import class_order
+from cmlm_kd.teachers.classifier import SequenceClassifier, load_classifier
+from cmlm_kd.teachers.fingerprint import model_hash
+
+Batch = Mapping[str, Tensor]
+"""``input_ids``, ``attention_mask`` and ``token_type_ids``, each ``(B, S)``."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One teacher: its model, and where its logits have the data's classes."""
+
+    model: SequenceClassifier
+    order: list[int]
+
+    def identity(self) -> dict[str, str | int]:
+        """Return what decides its outputs."""
+        return {
+            "model": model_hash(self.model.config, self.model),
+            "tokenizer": self.model.inputs.hash,
+            "max_length": self.model.inputs.max_length,
+            "order": ",".join(map(str, self.order)),
+        }
+
+
+class TeacherEnsemble:
+    """Teachers whose outputs become one signal.
+
+    Args:
+        members: at least one.
+        ensembling: how several become one; scores are always averaged as they are.
+        labels: the data's classes.
+    """
+
+    def __init__(self, members: Sequence[Member], ensembling: Ensembling, labels: Sequence[str]) -> None:
+        self.members = list(members)
+        self.ensembling: Ensembling = ensembling if labels else "logits"
+        self.labels = tuple(labels)
+
+    @classmethod
+    def load(
+        cls,
+        names: Sequence[str],
+        labels: Sequence[str],
+        *,
+        ensembling: Ensembling = "probabilities",
+        max_length: int = 0,
+        values: Mapping[str, str] | None = None,
+        teacher_labels: Sequence[str] = (),
+    ) -> TeacherEnsemble:
+        """Load teachers and match their classes with the data's.
+
+        Args:
+            names: Hugging Face directories or hub names.
+            labels: the data's classes; empty for scores.
+            ensembling: how several become one.
+            max_length: longest input in pieces; a teacher that takes less gets less, 0: what it takes.
+            values: what the corpus's files call the classes.
+            teacher_labels: names of the teachers' classes, where their own say nothing.
+
+        Raises:
+            UserError: if a directory holds no classifier, or its classes are not the data's.
+        """
+        members = []
+        for name in names:
+            model = load_classifier(name)
+            if max_length:
+                model.inputs.max_length = min(max_length, model.inputs.max_length)
+            order = class_order(model.labels, labels, name=model.name, values=values, given=teacher_labels)
+            members.append(Member(model, order))
+        return cls(members, ensembling, labels)
+
+    @property
+    def description(self) -> ModelDescription:
+        """What it can give: one teacher everything, several their logits or probabilities."""
+        if len(self.members) == 1:
+            own = self.members[0].model.description
+            return ModelDescription(**{**vars(own), "labels": self.labels})
+        gives = {PROBABILITIES} | ({LOGITS} if self.ensembling == "logits" else set())
+        names = ", ".join(member.model.name.removeprefix("teacher ") for member in self.members)
+        return ModelDescription(f"ensemble of {names}", frozenset(gives), self.labels)
+
+    @torch.no_grad()
+    def signal(self, batches: Sequence[Batch], needs: Needs, *, check: Sequence[int] = ()) -> TeacherSignal:
+        """Run every teacher on a batch.
+
+        Args:
+            batches: the batch in each member's ids.
+            needs: what the criterion reads.
+            check: rows of the data set that the batch has, for messages.
+
+        Raises:
+            UserError: if a teacher's logits are not finite, naming it and the row.
+        """
+        request = needs.teacher or NOTHING_ELSE
+        logits, output = [], StudentOutput()
+        for member, batch in zip(self.members, batches, strict=True):
+            member.model.to(batch["input_ids"].device).train(needs.teacher_dropout)
+            output = member.model(**batch, request=request)
+            ordered = output.sentence_logits()[:, member.order]  # (B, C)
+            _check_finite(ordered, member.model.name, check)
+            logits.append(ordered)
+        return TeacherSignal(
+            tuple(logits),
+            self.ensembling,
+            hidden_states=output.hidden_states,
+            attention_scores=output.attention_scores,
+        )
+
+    def check_lengths(self, tokenizer: str, longest: int) -> None:
+        """Refuse a teacher that reads the student's ids but takes less of them.
+
+        Args:
+            tokenizer: hash of the student's.
+            longest: ids of the student's longest input.
+
+        Raises:
+            UserError: naming the teacher and both lengths.
+        """
+        for member in self.members:
+            inputs = member.model.inputs
+            if inputs.hash == tokenizer and inputs.max_length < longest:
+                raise UserError(
+                    f"{member.model.name} takes {inputs.max_length} pieces, the student up to {longest}; "
+                    "pass "
+                    f"--max-length {inputs.max_length}"
+                )
+
+    def with_other_tokenizers(self, tokenizer: str) -> dict[int, SequenceClassifier]:
+        """Return the members that cannot read the student's ids, by position."""
+        return {
+            position: member.model
+            for position, member in enumerate(self.members)
+            if member.model.inputs.hash != tokenizer
+        }
+
+
+def _check_finite(logits: Tensor, name: str, rows: Sequence[int]) -> None:
+    finite = logits.isfinite().all(-1)  # (B,)
+    if not bool(finite.all()):
+        first = int((~finite).nonzero()[0])
+        row = f"example {rows[first]} (counted from 0)" if len(rows) else f"row {first} of the batch"
+        raise UserError(
+            f"{name} gives {logits[first].tolist()} for {row}: its weights or its arithmetic overflow; check "
+            "it with "
+            "'cmlm-kd evaluate', or run it without --bf16-autocast"
+        )
