@@ -199,13 +199,14 @@ def _with_unknown(rows: dict[int, NDArray[np.float32]], size: int, width: int, s
 
 def _teacher_embeddings(teacher: str) -> tuple[Any, Tensor]:
     """Return tokenizer and embedding table ``(pieces, e)`` of a Hugging Face model."""
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     from cmlm_kd.teachers.pretrained import without_reports
+    from cmlm_kd.tokenizer_loading import load_tokenizer
 
+    tokenizer = load_tokenizer(teacher, required=("pad", "unk"))
     try:
         with without_reports():
-            tokenizer = AutoTokenizer.from_pretrained(teacher)
             model: Any = AutoModel.from_pretrained(teacher, dtype=torch.float32)
     except Exception as error:  # damaged files raise many types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -213,4 +214,10 @@ def _teacher_embeddings(teacher: str) -> tuple[Any, Tensor]:
             f"cannot load word embeddings from teacher {teacher!r}: {reason}; "
             "give a directory written by save_pretrained, or a hub name that can be reached"
         ) from error
-    return tokenizer, model.get_input_embeddings().weight.detach()
+    table = model.get_input_embeddings().weight.detach()  # (pieces, e)
+    if len(tokenizer) > len(table):
+        raise UserError(
+            f"the tokenizer of {teacher!r} has {len(tokenizer)} pieces, the model embeds {len(table)}; give "
+            "a teacher with its own tokenizer"
+        )
+    return tokenizer, table

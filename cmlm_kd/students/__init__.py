@@ -1,0 +1,1 @@
+"""Students that the library brings itself."""
