@@ -34,6 +34,7 @@ class Augmentation:
 
     def __iter__(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield the example each comes from, counted from 0, and one or two texts that are new."""
+        self.tried = 0
         draw = random.Random(self.seed).random
         sentences = [*self.first, *(self.second or ())]
         words_by_tag = WordsByTag(sentences)
