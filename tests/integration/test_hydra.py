@@ -1,33 +1,32 @@
-"""The commands of docs/hydra.md: plug-in components through fairseq-hydra-train."""
+"""The commands of docs/hydra.md, word for word: plug-in components through fairseq-hydra-train."""
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from documentation import REPOSITORY, commands
 from tiny_corpus import write_split, write_store
 from tiny_teacher import write_bert
 
 from cmlm_kd.cli import main
 from cmlm_kd.user_dir import plugin_directory
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SMALL = [
-    f"model.{side}.{name}" for side in ("encoder", "decoder") for name in ("embed_dim=8", "ffn_embed_dim=8")
-]
+TEACHER, STUDENT, WITHOUT_A_FILE = commands("docs/hydra.md")
+FOR_TWO_UPDATES = (f"common.user_dir={plugin_directory()}", "optimization.max_update=2", "common.cpu=true")
+SIDES = ("encoder", "decoder")
+NESTED = [f"model.{side}.{name}" for side in SIDES for name in ("embed_dim=8", "ffn_embed_dim=8", "layers=1")]
+FLAT = [f"+{field.replace('coder.', 'coder_')}" for field in NESTED]
 
 
-def start(folder, *overrides, config=None):
-    """Start fairseq-hydra-train for two updates."""
+def start(folder, words, *more):
+    """Start a command of the page in a folder."""
+    assert words[0] == "fairseq-hydra-train"
+    (folder / "examples").symlink_to(REPOSITORY / "examples")
     code = "from fairseq_cli.hydra_train import cli_main; cli_main()"
-    named = ["--config-dir", str(REPOSITORY / "examples/translation/hydra"), "--config-name", config]
     return subprocess.Popen(
-        [
-            *(sys.executable, "-c", code, *(named if config else []), *map(str, overrides)),
-            *(f"common.user_dir={plugin_directory()}", "optimization.max_update=2", "common.cpu=true"),
-        ],
+        [sys.executable, "-c", code, *words[1:], *more, *FOR_TWO_UPDATES],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -37,37 +36,40 @@ def start(folder, *overrides, config=None):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
+def folders(tmp_path_factory):
+    """One folder to train a teacher in, and two for students, with what the commands name in them."""
+    root = tmp_path_factory.mktemp("folders")
+    for name in ("teacher", "student", "without-a-file"):
+        (root / name).mkdir()
     for seed, split in enumerate(("train", "valid")):
-        write_split(root / "bin", split, 20, seed)
-    write_store(root / "store", root / "bin", k=8)
+        write_split(root / "student" / "data-bin", split, 20, seed)
+    write_store(root / "student" / "soft-targets", root / "student" / "data-bin", k=8)
+    for name in ("data-bin", "soft-targets"):
+        (root / "without-a-file" / name).symlink_to(root / "student" / name)
     lines = ["eins zwei drei", "zwei vier", "drei eins eins vier"] * 4
     for name in ("train.de", "train.en", "valid.de", "valid.en"):
         (root / name).write_text("\n".join(lines) + "\n")
-    files = {"teacher": write_bert(root / "bert", lines), "destdir": root / "prepared"}
+    files = {"teacher": write_bert(root / "bert", lines), "destdir": root / "teacher" / "data-bin"}
     files |= {"trainpref": root / "train", "validpref": root / "valid"}
     arguments = [text for name, path in files.items() for text in (f"--{name}", str(path))]
     assert main(["prepare", "-s", "de", "-t", "en", *arguments]) == 0
     return root
 
 
-def test_the_commands_that_work(data, tmp_path):
+def test_the_commands_that_work(folders):
     running = {
-        "teacher": start(tmp_path, f"task.data={data / 'prepared'}", config="teacher"),
-        "student": start(
-            tmp_path,
-            *(f"task.data={data / 'bin'}", f"task.soft_targets={data / 'store'}", *SMALL),
-            *("model.encoder.layers=1", "model.decoder.layers=1", "criterion.kd_alpha=0.25"),
-            config="student",
-        ),
+        "teacher/teacher": start(folders / "teacher", TEACHER),
+        "student/student": start(folders / "student", STUDENT, *NESTED, "criterion.kd_alpha=0.25"),
+        "without-a-file/checkpoints": start(folders / "without-a-file", WITHOUT_A_FILE, *FLAT),
     }
-    for name, process in running.items():
+    settings = {}
+    for checkpoints, process in running.items():
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output[-4000:]
-        state = torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)
+        state = torch.load(folders / checkpoints / "checkpoint_last.pt", weights_only=True)
         assert state["optimizer_history"][-1]["num_updates"] == 2
-        running[name] = state["cfg"]
-    assert running["teacher"]["task"]["_name"] == "cmlm"
-    assert running["student"]["criterion"]["_name"] == "soft_target_kd"
-    assert running["student"]["criterion"]["kd_alpha"] == 0.25
+        settings[checkpoints] = state["cfg"]
+    assert settings["teacher/teacher"]["task"]["_name"] == "cmlm"
+    for checkpoints, alpha in (("student/student", 0.25), ("without-a-file/checkpoints", 0.5)):
+        assert settings[checkpoints]["criterion"]["_name"] == "soft_target_kd"
+        assert settings[checkpoints]["criterion"]["kd_alpha"] == alpha
