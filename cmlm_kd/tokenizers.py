@@ -124,6 +124,20 @@ class PieceTokenizer:
             for split in splits
         ]
 
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Return, for each text, its teacher ids and where each begins and ends in the text.
+
+        A piece that counts the space before its word begins at that space.
+        """
+        added = 1 if self.kind == "bytelevel" else 0  # the space before the first word, as above
+        encodings = self._backend.encode_batch(
+            [" " * added + text for text in texts], add_special_tokens=False
+        )
+        return [
+            (encoding.ids, [(max(0, start - added), end - added) for start, end in encoding.offsets])
+            for encoding in encodings
+        ]
+
     def _pieces(self, text: str, encoding: Any) -> Pieces:
         ids: list[int] = encoding.ids
         spelling = self._symbols

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.pretrained import check_encoder_type
+from cmlm_kd.teachers.pretrained import check_encoder_type, has_head, without_reports
 from cmlm_kd.tokenizers import PieceTokenizer
 
 
@@ -52,8 +53,12 @@ class MaskedLM(nn.Module):
         self.model = model
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str) -> MaskedLM:
+    def from_pretrained(cls, name_or_path: str, *, with_head: bool = False) -> MaskedLM:
         """Load a Hugging Face directory or hub name, weights in float32.
+
+        Args:
+            name_or_path: what to load.
+            with_head: refuse an encoder without a masked-LM head, instead of giving it a random one.
 
         Raises:
             UserError: if no masked language model can be loaded from it.
@@ -62,7 +67,10 @@ class MaskedLM(nn.Module):
 
         try:
             check_encoder_type(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
-            return cls(AutoModelForMaskedLM.from_pretrained(name_or_path, dtype=torch.float32))
+            with without_reports() if with_head else contextlib.nullcontext():
+                model, report = AutoModelForMaskedLM.from_pretrained(
+                    name_or_path, dtype=torch.float32, output_loading_info=True
+                )
         except UserError:
             raise
         except Exception as error:  # damaged files raise many types
@@ -71,6 +79,12 @@ class MaskedLM(nn.Module):
                 f"cannot load a masked language model from {name_or_path!r}: {reason}; "
                 "give a directory written by save_pretrained, or a hub name that can be reached"
             ) from error
+        if with_head and not has_head(model, report["missing_keys"]):
+            raise UserError(
+                f"{name_or_path!r} has no masked-LM head, so that what it predicts means nothing; give a "
+                "masked language model, or train a head with --task masked_lm_kd --criterion bert_mlm"
+            )
+        return cls(model)
 
     @classmethod
     def from_sizes(cls, sizes: BertSizes, tokenizer: PieceTokenizer) -> MaskedLM:
@@ -122,13 +136,20 @@ class MaskedLM(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = probability
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, masked_index: Tensor) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        masked_index: Tensor,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
         """Return logits ``(M, V)`` at the masked positions.
 
         Args:
             input_ids: ``(B, S)`` ids with hidden pieces.
             attention_mask: ``(B, S)``, 0 on padding.
             masked_index: ``(M,)`` positions to predict, counted over the batch: ``row * S + column``.
+            token_type_ids: ``(B, S)``, for models that tell sentences apart; 0 everywhere without it.
         """
 
         def keep_masked(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -141,7 +162,8 @@ class MaskedLM(nn.Module):
         # Between encoder and head, whatever their names: the head then costs M positions, not B * S.
         handle = self.model.base_model.register_forward_hook(keep_masked)
         try:
-            output = self.model(input_ids=input_ids, attention_mask=attention_mask)
+            types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            output = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
         finally:
             handle.remove()
         return output.logits.squeeze(0)  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -51,8 +51,7 @@ def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
             f"{name_or_path!r} has no weights for {len(lost)} tensors of its encoder, such as {lost[0]}: its "
             "config.json and its weights do not belong together; save the model again with save_pretrained"
         )
-    has_head = any(name not in missing for name in _head_parameters(model))
-    return split_masked_lm(model, has_head=has_head)
+    return split_masked_lm(model, has_head=has_head(model, missing))
 
 
 def check_encoder_type(config: Any, name: str) -> None:
@@ -115,15 +114,20 @@ def _transform(model: Any) -> nn.Module:
     )
 
 
-def _head_parameters(model: Any) -> list[str]:
-    """Return the names of the matrices between encoder and output layer."""
+def has_head(model: Any, missing: Collection[str]) -> bool:
+    """Return whether the checkpoint had a matrix between encoder and output layer.
+
+    Args:
+        model: a Hugging Face ``...ForMaskedLM``.
+        missing: names of the parameters that the checkpoint did not have.
+    """
     output = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
     prefix = model.base_model_prefix + "."
-    return [
-        name
+    return any(
+        name not in missing
         for name, parameter in model.named_parameters()
         if not name.startswith(prefix) and id(parameter) not in output and parameter.dim() > 1
-    ]
+    )
 
 
 @contextlib.contextmanager
