@@ -33,7 +33,9 @@ class WordVectors:
     found: int
 
 
-def word_vectors(path: Path, vocabulary: WordVocabulary, *, seed: int = 1) -> WordVectors:
+def word_vectors(
+    path: Path, vocabulary: WordVocabulary, generator: torch.Generator | None = None
+) -> WordVectors:
     """Read vectors for the words of a vocabulary, and draw those of unknown words.
 
     A word is looked up as it is spelled, then in lower case; where a file has a word twice the first counts.
@@ -42,7 +44,7 @@ def word_vectors(path: Path, vocabulary: WordVocabulary, *, seed: int = 1) -> Wo
         path: GloVe's or word2vec's text format (``.gz`` too), or a ``.npy`` matrix with its words beside it,
             see :func:`iterate_vectors`.
         vocabulary: the words.
-        seed: of the vectors that are drawn.
+        generator: of the vectors that are drawn; default: torch's own.
 
     Raises:
         UserError: if the file is damaged (with its line), or has none of the words.
@@ -61,16 +63,18 @@ def word_vectors(path: Path, vocabulary: WordVocabulary, *, seed: int = 1) -> Wo
             f"{path} has a vector for none of the {len(vocabulary) - 2} words of the training text, such as "
             f"{', '.join(vocabulary.words[2:5])}; give vectors of the text's language"
         )
-    return _with_unknown(known, len(vocabulary), width, seed)
+    return _with_unknown(known, len(vocabulary), width, generator)
 
 
-def teacher_word_vectors(teacher: str, vocabulary: WordVocabulary, *, seed: int = 1) -> WordVectors:
+def teacher_word_vectors(
+    teacher: str, vocabulary: WordVocabulary, generator: torch.Generator | None = None
+) -> WordVectors:
     """Take a teacher's own word embeddings: a word's vector is the mean of those of its pieces.
 
     Args:
         teacher: Hugging Face directory or hub name.
         vocabulary: the words.
-        seed: of the vectors of words that the teacher's tokenizer does not know.
+        generator: of the vectors of words that the teacher's tokenizer does not know; default: torch's own.
 
     Raises:
         UserError: if the teacher cannot be loaded, or its tokenizer knows none of the words.
@@ -89,7 +93,7 @@ def teacher_word_vectors(teacher: str, vocabulary: WordVocabulary, *, seed: int 
             f"the tokenizer of {teacher!r} knows none of the words of the training text; give a teacher of "
             "the text's language"
         )
-    return _with_unknown(known, len(vocabulary), table.size(1), seed)
+    return _with_unknown(known, len(vocabulary), table.size(1), generator)
 
 
 def iterate_vectors(path: Path) -> Iterator[tuple[str, Callable[[], NDArray[np.float32]]]]:
@@ -188,8 +192,9 @@ def _wanted(vocabulary: WordVocabulary) -> set[str]:
     return set(words) | {word.lower() for word in words}
 
 
-def _with_unknown(rows: dict[int, NDArray[np.float32]], size: int, width: int, seed: int) -> WordVectors:
-    generator = torch.Generator().manual_seed(seed)
+def _with_unknown(
+    rows: dict[int, NDArray[np.float32]], size: int, width: int, generator: torch.Generator | None
+) -> WordVectors:
     matrix = torch.empty(size, width).uniform_(-UNKNOWN_RANGE, UNKNOWN_RANGE, generator=generator)  # (V, e)
     matrix[WordVocabulary.padding_idx] = 0.0
     index = torch.tensor(list(rows))  # (found,)

@@ -180,7 +180,7 @@ def from_checkpoint(state: Mapping[str, Any]) -> BiLSTMClassifier:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"the checkpoint's weights do not fit its word list: {error}") from error
-    return model.eval()
+    return model.float().eval()
 
 
 def split_pair(

@@ -35,7 +35,6 @@ class BiLSTMOptions:
         hidden_size: see :class:`cmlm_kd.students.bilstm.BiLSTMConfig`, as the two that follow.
         fc_size: default 200.
         dropout: default 0.1.
-        seed: of random vectors.
     """
 
     word_vectors: str = ""
@@ -47,7 +46,6 @@ class BiLSTMOptions:
     hidden_size: int = BiLSTMConfig.hidden_size
     fc_size: int = BiLSTMConfig.fc_size
     dropout: float = BiLSTMConfig.dropout
-    seed: int = 1
 
 
 def build_bilstm(
@@ -113,9 +111,9 @@ def _vectors(
     if not options.word_vectors:
         return None
     if options.word_vectors == TEACHER:
-        vectors = teacher_word_vectors(teachers[0], vocabulary, seed=options.seed)
+        vectors = teacher_word_vectors(teachers[0], vocabulary)
     else:
-        vectors = word_vectors(Path(options.word_vectors), vocabulary, seed=options.seed)
+        vectors = word_vectors(Path(options.word_vectors), vocabulary)
     logger.info("word vectors: %d of %d words have one", vectors.found, len(vocabulary) - 2)
     return vectors
 
