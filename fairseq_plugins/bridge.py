@@ -63,6 +63,11 @@ def fairseq_dataclass(config: type, owner: str, extra: dict[str, tuple[type, obj
     return dataclasses.make_dataclass(config.__name__, fields, bases=(FairseqDataclass,))
 
 
+def choices(literal: object) -> type:
+    """Return a ``Literal`` of strings as the type of a flag with choices, for configs of tasks and models."""
+    return ChoiceEnum(list(typing.get_args(literal)))
+
+
 def plain_config(config: type, values: object):
     """Return the plain dataclass ``config`` filled from fairseq's config object.
 

@@ -17,8 +17,13 @@ from cmlm_kd.needs import ModelDescription
 class Classifier(Protocol):
     """What every student and teacher over sentences is: a module with its inputs and classes."""
 
-    labels: tuple[str, ...]
-    inputs: SentenceInputs
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of its classes in the order of its logits; empty for a score."""
+
+    @property
+    def inputs(self) -> SentenceInputs:
+        """What turns sentences into its ids."""
 
     @property
     def description(self) -> ModelDescription:

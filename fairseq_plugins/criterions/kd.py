@@ -130,6 +130,7 @@ class KDFairseqCriterion(FairseqCriterion):
         if self.criterion.level == "sentences" and not model.training:
             # What GLUE measures is no sum over batches.
             logged["predictions"], logged["targets"] = student.sentence_logits().detach(), target
+            logged["hard_labels"] = int(not target.is_floating_point())
         return output.loss, sample_size, logged
 
     def _student_output(self, model, sample) -> StudentOutput:
@@ -162,7 +163,8 @@ class KDFairseqCriterion(FairseqCriterion):
         """Log the loss and every term, log-likelihoods in base 2, and perplexity."""
         total = _Totals(logging_outputs)
         size = total["sample_size"]
-        bits = cls.entry.cls.terms_in_nats
+        # Students of any criterion over sentences are compared by the same loss, in the same unit.
+        bits = {"loss", "hard_loss"} if total["hard_labels"] else cls.entry.cls.terms_in_nats
         base = math.log(2) if "loss" in bits else 1.0
         metrics.log_scalar("loss", total["loss"] / size / base, size, round=3)
         for name in total.names("term:"):

@@ -1,0 +1,80 @@
+"""Sentences and pairs with their classes or scores, as a fairseq dataset."""
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+
+LENGTH_STEP = 8
+"""Examples whose lengths differ by less than this share batches in random order."""
+
+
+class SentenceDataset(FairseqDataset):
+    """Examples in batches of like lengths.
+
+    Args:
+        examples: :class:`cmlm_kd.classification.examples.Examples` with targets.
+        encoded: the same in the student's ids (:class:`cmlm_kd.classification.inputs.EncodedExamples`).
+        others: the same in the ids of teachers with another tokenizer, by position among the teachers.
+        shuffle: whether every epoch has other batches.
+    """
+
+    def __init__(self, examples, encoded, others, *, shuffle):
+        self.examples, self.encoded, self.others, self.shuffle = examples, encoded, others, shuffle
+        self.sizes = encoded.sizes  # (N,)
+
+    def __getitem__(self, index):
+        return int(index)
+
+    def __len__(self):
+        return len(self.examples)
+
+    def collater(self, rows):
+        """Pad the examples ``rows``; ``{}`` for an empty batch."""
+        if not rows:
+            return {}
+        batch = self.encoded.collate(rows)
+        sample = {
+            "id": torch.tensor(rows),
+            "nsentences": len(rows),
+            "ntokens": int(batch["attention_mask"].sum()),
+            "net_input": batch,
+            "target": torch.from_numpy(self.examples.target[rows]),  # (B,)
+        }
+        if self.others:
+            sample["teacher_input"] = {
+                position: encoded.collate(rows) for position, encoded in self.others.items()
+            }
+        return sample
+
+    def num_tokens(self, index):
+        """Return the ids of an example."""
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices):
+        """Return the ids of several examples."""
+        return self.sizes[indices]
+
+    def size(self, index):
+        """Return what ``--max-positions`` compares."""
+        return int(self.sizes[index])
+
+    def ordered_indices(self):
+        """Order by length, about equal ones at random, so that batches hold little padding and stay mixed."""
+        if not self.shuffle:
+            return np.argsort(self.sizes, kind="stable")
+        order = np.random.permutation(len(self))
+        return order[np.argsort(self.sizes[order] // LENGTH_STEP, kind="stable")]
+
+    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+        """Make batches of all examples: fairseq's multiple of 8 would leave out the last ones."""
+        return super().batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self):
+        """Every epoch of training mixes anew."""
+        return not self.shuffle
+
+    @property
+    def supports_prefetch(self):
+        """Everything is in memory."""
+        return False

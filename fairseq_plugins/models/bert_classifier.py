@@ -1,0 +1,95 @@
+"""``--arch bert_classifier``: any Hugging Face encoder, or its first layers, under a classification head."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Optional
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.needs import NOTHING_ELSE
+from cmlm_kd.students.loading import BERT_CONFIG
+from cmlm_kd.teachers.classifier import (
+    REQUIRED_TOKENS,
+    classifier_of_config,
+    describe_config,
+    start_classifier,
+)
+from cmlm_kd.tokenizer_loading import load_tokenizer
+
+
+@dataclass
+class BertClassifierConfig(FairseqDataclass):
+    """Flags of ``--arch bert_classifier``."""
+
+    bert: str = field(
+        default="",
+        metadata={
+            "help": "Hugging Face directory or hub name to start from: a pre-trained encoder, or the teacher"
+        },
+    )
+    layers: int = field(default=0, metadata={"help": "keep the first so many layers; 0: all"})
+    dropout: Optional[float] = field(
+        default=None, metadata={"help": "dropout everywhere, in [0, 1); default: as the model has it"}
+    )
+    keep_head: bool = field(
+        default=False,
+        metadata={"help": "start from the directory's own classification head instead of a new one"},
+    )
+
+
+@register_model("bert_classifier", dataclass=BertClassifierConfig)
+class BertClassifier(BaseFairseqModel):
+    """Adapter of :class:`cmlm_kd.teachers.classifier.SequenceClassifier`."""
+
+    def __init__(self, classifier):
+        super().__init__()
+        self.classifier = classifier
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        """Start from an encoder, or make the architecture that a checkpoint describes."""
+        if not cfg.bert:
+            raise UserError(
+                "bert_classifier: --bert is missing; give the directory or hub name of an encoder to start "
+                "from"
+            )
+        if cfg.dropout is not None and not 0 <= cfg.dropout < 1:
+            raise UserError(f"bert_classifier: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        described = task.from_checkpoint(BERT_CONFIG)
+        if described is not None:
+            tokenizer = load_tokenizer(cfg.bert, REQUIRED_TOKENS)
+            return cls(
+                classifier_of_config(
+                    json.loads(described), tokenizer, "student bert_classifier", task.max_length
+                )
+            )
+        classifier = start_classifier(
+            cfg.bert,
+            task.labels,
+            layers=cfg.layers,
+            dropout=cfg.dropout,
+            max_length=task.max_length,
+            keep_head=cfg.keep_head,
+        )
+        task.state.merge_state_dict({BERT_CONFIG: describe_config(classifier.config)})
+        return cls(classifier)
+
+    @property
+    def description(self):
+        """What it can give."""
+        return self.classifier.description
+
+    @property
+    def inputs(self):
+        """What turns sentences into its ids."""
+        return self.classifier.inputs
+
+    def forward(self, input_ids, attention_mask, token_type_ids, request=NOTHING_ELSE):
+        """Return logits ``(B, C)`` and what is asked for."""
+        return self.classifier(input_ids, attention_mask, token_type_ids, request)
+
+    def max_positions(self):
+        """Return the longest input."""
+        return self.inputs.max_length
