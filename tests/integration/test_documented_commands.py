@@ -25,7 +25,7 @@ ELSEWHERE = {
     "bash examples/translation/iwslt14.sh": "test_iwslt14.py",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_iwslt14.py, through iwslt14.sh",
-    "python benchmarks/": "test_benchmarks.py and test_soft_target_kd.py",
+    "python benchmarks/": "test_benchmarks.py",
     "fairseq-hydra-train": "test_hydra.py",
     "fairseq-train DATA1:DATA2": "test_stores_of_several_training_sets, below",
     "pip install --no-deps ve-fairseq==0.12.3": "scripts/setup.sh",

@@ -2,10 +2,7 @@
 
 import dataclasses
 import inspect
-import os
 import re
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -312,23 +309,6 @@ def test_unused_parameters_with_the_fused_loss_are_refused(monkeypatch):
     with pytest.raises(UserError, match="--find-unused-parameters with --ddp-backend pytorch_ddp"):
         cls(settings(), task)
     cls(settings(kd_implementation="dense"), task)
-
-
-@pytest.mark.parametrize("precision", [(), ("--bf16",)])
-def test_the_benchmark_runs(precision):
-    """On next to nothing; its figures are not looked at."""
-    script = Path(__file__).parents[2] / "benchmarks/kd_step.py"
-    tiny = ("--vocabulary", "60", "--sentences", "2", "--repeats", "1", "--cpu-time")
-    done = subprocess.run(
-        [sys.executable, script, *tiny, *precision],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    for figure in ("step", "gather", "scatter", "memory"):
-        assert re.search(rf"\b{figure} \d+\.\d\d", done.stdout), done.stdout
 
 
 def test_the_command_in_the_documentation(tmp_path):

@@ -1,0 +1,41 @@
+"""The benchmarks run, on next to nothing, and print what they are there for; figures are not looked at."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from documentation import REPOSITORY, commands
+
+STEP = ("--vocabulary", 60, "--sentences", 2, "--repeats", 1, "--cpu-time")
+DUMP = ("--layers", 1, "--hidden-size", 32, "--pairs", 8, "--original-pairs", 8, "--rounds", 1)
+STORE = ("--vocabularies", 200, "--rounds", 1)
+FIGURES = {
+    "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
+    "dump.py": [r"at least 4\): \d", r"at most 1\.15\): \d", r"at least 0\.9\): \d"],
+    "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [("kd_step.py", STEP), ("kd_step.py", (*STEP, "--bf16")), ("dump.py", DUMP), ("store.py", STORE)],
+)
+def test_a_benchmark_prints_its_figures(script, flags):
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "benchmarks" / script, *map(str, flags)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for figure in FIGURES[script]:
+        assert re.search(figure, done.stdout), done.stdout
+
+
+def test_no_benchmark_is_forgotten():
+    assert {path.name for path in (REPOSITORY / "benchmarks").glob("*.py")} >= set(FIGURES)
+    printed = {words[1].removeprefix("benchmarks/") for words in commands("docs/benchmarks.md")}
+    assert printed >= set(FIGURES)
