@@ -1,8 +1,10 @@
-"""A training corpus, augmented by :mod:`cmlm_kd.augmentation.rules`."""
+"""A training corpus, augmented by rules or by a masked language model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +15,9 @@ from cmlm_kd.augmentation.sampling import PAIR_ITERATIONS, SENTENCE_ITERATIONS, 
 from cmlm_kd.classification import Examples
 from cmlm_kd.errors import UserError
 
+if TYPE_CHECKING:
+    from cmlm_kd.augmentation.mlm_replacement import MlmReplacement
+
 
 @dataclass(frozen=True)
 class AugmentedCorpus:
@@ -20,9 +25,9 @@ class AugmentedCorpus:
 
     Attributes:
         examples: the corpus, and after it the new examples. A new example carries the target of the one it
-            was made from, which the rules may well have made wrong: let the teacher judge.
+            was made from, which may well be wrong now: let the teacher judge.
         original: how many examples the corpus had.
-        tried: how many times the rules were applied.
+        tried: how many were made, equal ones included.
     """
 
     examples: Examples
@@ -58,15 +63,19 @@ def augment_corpus(
     first = _tagged(examples.first, tag, "parts of speech")
     second = None if examples.second is None else _tagged(examples.second, tag, "of the second sentences")
     augmentation = Augmentation(first, second, rules, iterations, seed)
-    sources: list[int] = []
-    texts: list[tuple[str, ...]] = []
-    with tqdm(total=len(examples), desc="new examples", unit="example", disable=None) as bar:
-        for source, new in augmentation:
-            bar.update(source - bar.n)
-            sources.append(source)
-            texts.append(new)
-        bar.update(len(examples) - bar.n)
-    return AugmentedCorpus(_together(examples, sources, texts), len(examples), augmentation.tried)
+    together = _together(examples, augmentation)
+    return AugmentedCorpus(together, len(examples), augmentation.tried)
+
+
+def replace_words(examples: Examples, replacement: MlmReplacement) -> AugmentedCorpus:
+    """Add what TinyBERT's augmentation makes of every example.
+
+    Args:
+        examples: with targets.
+        replacement: see there.
+    """
+    together = _together(examples, replacement.augmented(examples.first, examples.second))
+    return AugmentedCorpus(together, len(examples), replacement.tried)
 
 
 def _tagged(sentences: list[str], tag: Tagger, description: str) -> list[TaggedSentence]:
@@ -74,7 +83,16 @@ def _tagged(sentences: list[str], tag: Tagger, description: str) -> list[TaggedS
     return [tag_sentence(sentence, tag) for sentence in bar]
 
 
-def _together(examples: Examples, sources: list[int], texts: list[tuple[str, ...]]) -> Examples:
+def _together(examples: Examples, made: Iterable[tuple[int, tuple[str, ...]]]) -> Examples:
+    """Return the examples, and after them the new ones: the example each was made from, and its texts."""
+    sources: list[int] = []
+    texts: list[tuple[str, ...]] = []
+    with tqdm(total=len(examples), desc="new examples", unit="example", disable=None) as bar:
+        for source, new in made:
+            bar.update(source - bar.n)
+            sources.append(source)
+            texts.append(new)
+        bar.update(len(examples) - bar.n)
     second = examples.second
     rows = np.concatenate((np.arange(len(examples)), np.array(sources, np.int64)))  # (all,)
     return replace(

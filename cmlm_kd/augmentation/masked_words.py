@@ -78,7 +78,9 @@ class MaskedWords:
         self.tokenizer, self.device = tokenizer, device
         self.bf16_autocast, self.max_tokens = bf16_autocast, max_tokens
         self.count, self.see_original = count, see_original
-        self.words = piece_words(tokenizer)
+        rows = self.model.model.get_input_embeddings().num_embeddings
+        # Some models have more rows than pieces, to make their number even.
+        self.words = [*piece_words(tokenizer), *[None] * (rows - len(tokenizer))]
         self.has_token_types = getattr(model.config, "type_vocab_size", 0) > 1
         self._positions = usable_positions(model.config)
         frame = 2 + (tokenizer.separators + 1) * see_original  # special tokens of a row

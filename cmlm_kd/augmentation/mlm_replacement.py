@@ -6,7 +6,7 @@ vectors. Then N variants are drawn: each such word is replaced, with probability
 
 What ``cmlm-kd augment --method mlm`` needs::
 
-    options = ReplacementOptions(variants=20, probability=0.4, candidates=15, mode="original", seed=1)
+    options = ReplacementOptions(iterations=20, replace=0.4, candidates=15, mode="original", seed=1)
     replacement = MlmReplacement.from_pretrained(MODEL, options, vectors=PATH or None, device=DEVICE)
     for row, texts in replacement.augmented(first, second or None):
         ...  # row: the example it was made from, from 0; texts: (sentence,) or (first, second)
@@ -45,8 +45,8 @@ class ReplacementOptions:
     """How sentences are changed.
 
     Attributes:
-        variants: how many are drawn of each sentence (N); equal ones count once. The paper's is 20.
-        probability: that a word is replaced (p), in [0, 1]; the paper's is 0.4.
+        iterations: how many variants are drawn of each sentence (N), equal ones kept once; the paper's is 20.
+        replace: probability that a word is replaced (p), in [0, 1]; the paper's is 0.4.
         candidates: how many are asked for a word (K); the paper's is 15.
         mode: ``original`` shows the model the whole sentence beside the masked one, as the released code
             does; ``paper`` shows it the masked one alone. The default is what the published numbers come
@@ -59,8 +59,8 @@ class ReplacementOptions:
         UserError: for a value outside its range.
     """
 
-    variants: int = 20
-    probability: float = 0.4
+    iterations: int = 20
+    replace: float = 0.4
     candidates: int = 15
     mode: Literal["original", "paper"] = "original"
     seed: int = 1
@@ -68,12 +68,12 @@ class ReplacementOptions:
     bf16_autocast: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("variants", "candidates", "max_tokens"):
+        for name in ("iterations", "candidates", "max_tokens"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}, it must be at least 1")
-        if not 0.0 <= self.probability <= 1.0:
-            raise UserError(f"--probability is {self.probability}, it must be in [0, 1]")
+        if not 0.0 <= self.replace <= 1.0:
+            raise UserError(f"--replace is {self.replace}, a probability is in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,9 @@ class MlmReplacement:
         neighbours: of the words of several pieces.
         options: see there.
         stop_words: lower-case words that stay.
+
+    Attributes:
+        tried: how many variants were drawn so far.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class MlmReplacement:
     ) -> None:
         self.masked_words, self.neighbours = masked_words, neighbours
         self.options, self.stop_words = options, stop_words
+        self.tried = 0
 
     @classmethod
     def from_pretrained(
@@ -178,10 +182,12 @@ class MlmReplacement:
         options = self.options
         places = [i for i, candidates in enumerate(sentence.candidates) if candidates]
         seen = dict.fromkeys([sentence.text(sentence.words)])
-        for _ in range(options.variants if places else 0):
+        iterations = options.iterations if places else 0
+        self.tried += iterations
+        for _ in range(iterations):
             words = sentence.words.copy()
             for i in places:
-                if draw() < options.probability:
+                if draw() < options.replace:
                     candidates = sentence.candidates[i]
                     words[i] = candidates[int(draw() * len(candidates))]
             seen.setdefault(sentence.text(words))

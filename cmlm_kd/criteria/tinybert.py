@@ -95,6 +95,17 @@ class TinyBertConfig:
                 f"tinybert_kd: {', '.join(weights)} are all 0, so that nothing would be learned; raise one"
             )
 
+    def signature(self) -> str:
+        """Return the criterion's part of a KD signature."""
+        parts = [f"kd:tinybert|stage:{self.kd_stage}|mode:{self.kd_mode}"]
+        if self.kd_stage == "prediction":
+            parts.append(f"T:{self.kd_temperature:g}")
+        else:
+            weights = (self.kd_embedding_weight, self.kd_hidden_weight, self.kd_attention_weight)
+            parts.append(f"layers:{self.kd_layer_map}|projection:{self.projection}")
+            parts.append("weights:" + ",".join(f"{weight:g}" for weight in weights))
+        return "|".join([*parts, f"dropout:{self.kd_teacher_dropout}"])
+
     @property
     def projection(self) -> ProjectionKind | None:
         """The kind of projection that ``kd_projection`` means, None for none."""

@@ -11,6 +11,7 @@ from tiny_tokenizers import training_lines, write_byte_level, write_sentencepiec
 from cmlm_kd.augmentation.masked_words import MaskedWord, MaskedWords, piece_words
 from cmlm_kd.augmentation.mlm_replacement import MlmReplacement, ReplacementOptions
 from cmlm_kd.augmentation.neighbours import PieceNeighbours, VectorNeighbours
+from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.teachers.masked_lm import MaskedLM
 from cmlm_kd.tokenizers import PieceTokenizer
@@ -117,7 +118,7 @@ def test_which_words_are_replaced_and_by_whom(models, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_variants_are_new_distinct_and_the_same_for_a_seed(models, kind):
     def run(seed):
-        return list(load(models / kind, seed=seed, variants=6).augmented(SENTENCES))
+        return list(load(models / kind, seed=seed, iterations=6).augmented(SENTENCES))
 
     first = run(1)
     assert first == run(1) != run(2)
@@ -130,15 +131,15 @@ def test_variants_are_new_distinct_and_the_same_for_a_seed(models, kind):
 
 def test_of_a_pair_one_side_changes(models):
     second = ["Two women are walking.", "they like music", "young men", "the street"]
-    found = list(load(models / "wordpiece", variants=4).augmented(SENTENCES, second))
+    found = list(load(models / "wordpiece", iterations=4).augmented(SENTENCES, second))
     assert {row for row, (a, _) in found if a != SENTENCES[row]} == {0, 1, 2}
     assert {row for row, (_, b) in found if b != second[row]} == {0, 1, 2, 3}
     assert all((a == SENTENCES[row]) != (b == second[row]) for row, (a, b) in found)
 
 
 def test_probabilities_at_their_ends(models):
-    assert list(load(models / "wordpiece", probability=0.0).augmented(SENTENCES)) == []
-    replacement = load(models / "wordpiece", probability=1.0, variants=3)
+    assert list(load(models / "wordpiece", replace=0.0).augmented(SENTENCES)) == []
+    replacement = load(models / "wordpiece", replace=1.0, iterations=3)
     possible = replacement.replaceable(SENTENCES[:1])[0]
     for _, (text,) in replacement.augmented(SENTENCES[:1]):
         words = text.replace(",", " ,").rstrip(".").split()
@@ -227,10 +228,10 @@ def test_refusals(models, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"variants": 0}, "--variants is 0"),
+        ({"iterations": 0}, "--iterations is 0"),
         ({"candidates": 0}, "--candidates is 0"),
         ({"max_tokens": 0}, "--max-tokens is 0"),
-        ({"probability": 1.5}, r"--probability is 1.5, it must be in \[0, 1\]"),
+        ({"replace": 1.5}, r"--replace is 1.5, a probability is in \[0, 1\]"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -267,3 +268,29 @@ def test_a_real_model_finds_words_that_fit(shared_dir):
         False,
     ]
     assert "city" in found.candidates[1] + found.candidates[7]
+
+
+def test_the_command(models, tmp_path, capsys):
+    (tmp_path / "train.tsv").write_text("Two young men listen to music\tgood\nnobody asks the time\tbad\n")
+    glove = tmp_path / "glove.txt"
+    glove.write_text("young 1 0\nold 1 0.1\nmen 0 1\n")
+
+    def run(output, *flags):
+        arguments = ["augment", str(tmp_path), "--corpus", "text", "--method", "mlm", "--iterations", "3"]
+        model = ["--model", str(models / "wordpiece"), "--vectors", str(glove), "--device", "cpu"]
+        return main([*arguments, "--output", str(output), *model, *flags])
+
+    assert run(tmp_path / "a.tsv") == 0
+    lines = (tmp_path / "a.tsv").read_text().splitlines()
+    texts = [line.split("\t")[0] for line in lines]
+    assert texts[:2] == ["Two young men listen to music", "nobody asks the time"]
+    assert 3 <= len(texts) <= 8 and len(set(texts)) == len(texts)
+    assert all(line.endswith("\tgood" if " to " in line else "\tbad") for line in lines)
+    assert f"and {len(texts) - 2} new ones" in capsys.readouterr().out
+    assert run(tmp_path / "b.tsv", "--seed", "1") == 0
+    assert (tmp_path / "b.tsv").read_text() == (tmp_path / "a.tsv").read_text()
+    assert run(tmp_path / "c.tsv", "--replace", "2") == 2
+    assert "--replace is 2.0, a probability is in [0, 1]" in capsys.readouterr().err
+    assert run(tmp_path / "c.tsv", "--model", "") == 2
+    assert "--model is missing" in capsys.readouterr().err
+    assert not (tmp_path / "c.tsv").exists()

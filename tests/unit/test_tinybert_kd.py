@@ -57,6 +57,14 @@ def test_it_is_registered():
     assert kd_criteria.get("tinybert_kd").cls is TinyBertKD
 
 
+def test_signature():
+    assert TinyBertConfig(kd_attention_weight=0.5).signature() == (
+        "kd:tinybert|stage:intermediate|mode:paper|layers:uniform|projection:separate|weights:1,1,0.5|dropout:False"
+    )
+    prediction = TinyBertConfig(kd_stage="prediction", kd_mode="original", kd_teacher_dropout=True)
+    assert prediction.signature() == "kd:tinybert|stage:prediction|mode:original|T:1|dropout:True"
+
+
 def test_needs_follow_the_layer_map_and_the_weights():
     _, needs = build()
     assert needs == Needs(Request((0, 1, 2), False, (1, 2)), Request((0, 2, 4), False, (2, 4)))
