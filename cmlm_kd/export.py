@@ -32,8 +32,9 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     if description is None or not any(name.startswith(WEIGHTS_PREFIX) for name in state["model"]):
         name = model_settings(state).get("_name") or "another architecture"
         raise UserError(
-            f"the checkpoint is one of {name}; only those of bert_masked_lm have a Hugging Face form "
-            "(a C-MLM teacher is exported with --to teacher)"
+            f"the checkpoint is one of {name}; only those of bert_masked_lm and bert_classifier have a "
+            "Hugging Face "
+            "form (a C-MLM teacher is exported with --to teacher, a BiLSTM with --to bilstm)"
         )
     model = MaskedLM.from_config(json.loads(description))
     weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
@@ -44,33 +45,74 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     return model
 
 
-def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | None = None) -> None:
-    """Write the model of a ``bert_masked_lm`` checkpoint, with its tokenizer, in Hugging Face form.
+def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | None = None) -> str:
+    """Write the model of a checkpoint, with its tokenizer, in Hugging Face form.
+
+    The directory appears only when complete. What a criterion trained beside a student is not part of it.
 
     Args:
-        checkpoint: file that fairseq-train wrote.
-        directory: what to write; ``AutoModelForMaskedLM.from_pretrained`` loads it.
+        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm`` or ``bert_classifier``.
+        directory: what to write.
         tokenizer: Hugging Face directory or hub name; default: the one the model was trained with.
 
+    Returns:
+        the class whose ``from_pretrained`` loads the directory.
+
     Raises:
-        UserError: if the checkpoint is none of ``bert_masked_lm``, the tokenizer cannot be loaded or does not
+        UserError: if the checkpoint is of another architecture, the tokenizer cannot be loaded or does not
             fit, or the directory holds a model already.
     """
-    from cmlm_kd.checkpoints import read_checkpoint
-    from cmlm_kd.teachers.positions import usable_positions
+    from cmlm_kd.checkpoints import model_settings, read_checkpoint
+    from cmlm_kd.output import directory_written_aside
     from cmlm_kd.teachers.pretrained import without_reports
+
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        holds = "already holds a model" if (directory / "config.json").exists() else "is not empty"
+        raise UserError(f"{directory} {holds}; remove it or give another --output")
+    state = read_checkpoint(checkpoint)
+    if model_settings(state).get("_name") == "bert_classifier":
+        model, pieces = _classifier_and_tokenizer(state, tokenizer)
+        loader = "AutoModelForSequenceClassification"
+    else:
+        model, pieces = _masked_lm_and_tokenizer(state, tokenizer)
+        loader = "AutoModelForMaskedLM"
+    with without_reports(), directory_written_aside(directory) as partial:
+        model.save_pretrained(partial)
+        pieces.save_pretrained(partial)
+    return loader
+
+
+def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:
+    from cmlm_kd.teachers.positions import usable_positions
     from cmlm_kd.tokenizers import PieceTokenizer
 
-    if (directory / "config.json").exists():
-        raise UserError(f"{directory} already holds a model; remove it or give another --output")
-    state = read_checkpoint(checkpoint)
     model = masked_lm_of_checkpoint(state)
     pieces = PieceTokenizer.from_pretrained(tokenizer or _tokenizer_of(state))
     model.check_tokenizer(pieces)
     pieces.tokenizer.model_max_length = usable_positions(model.config)
-    with without_reports():
-        model.model.save_pretrained(directory)
-    pieces.tokenizer.save_pretrained(directory)
+    return model.model, pieces.tokenizer
+
+
+def _classifier_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:
+    from cmlm_kd.students.loading import bert_of_checkpoint
+
+    classifier = bert_of_checkpoint(state, tokenizer)
+    pieces = classifier.inputs.tokenizer
+    pieces.model_max_length = classifier.inputs.max_length
+    return classifier.model, pieces
+
+
+def export_bilstm(checkpoint: Path, directory: Path) -> None:
+    """Write the BiLSTM of a checkpoint as a directory of its own, for ``cmlm-kd evaluate``.
+
+    Raises:
+        UserError: if the checkpoint is of another architecture, or the directory is not empty.
+    """
+    from cmlm_kd.checkpoints import read_checkpoint
+    from cmlm_kd.students.bilstm import from_checkpoint
+    from cmlm_kd.students.bilstm_directory import save_bilstm
+
+    save_bilstm(directory, from_checkpoint(read_checkpoint(checkpoint)))
 
 
 def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:

@@ -16,13 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         type=Path,
         metavar="CHECKPOINT",
-        help="file that fairseq-train wrote (--arch bert_masked_lm or bert_cmlm)",
+        help="file that fairseq-train wrote "
+        "(--arch bert_masked_lm, bert_classifier, bilstm_classifier or bert_cmlm)",
     )
     parser.add_argument(
         "--to",
-        choices=["huggingface", "teacher"],
+        choices=["huggingface", "teacher", "bilstm"],
         default="huggingface",
-        help="form: a directory for from_pretrained, or a C-MLM teacher's directory for 'cmlm-kd dump'",
+        help="form: a directory for from_pretrained, a C-MLM teacher's directory for 'cmlm-kd dump', "
+        "or a BiLSTM's for 'cmlm-kd evaluate'",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
     parser.add_argument(
@@ -36,18 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the directory."""
-    from cmlm_kd.export import export_teacher, export_to_huggingface
+    from cmlm_kd.export import export_bilstm, export_teacher, export_to_huggingface
 
+    checkpoint, output = arguments.checkpoint, arguments.output
+    if arguments.to != "huggingface" and arguments.tokenizer is not None:
+        raise UserError(
+            f"--tokenizer goes with --to huggingface; --to {arguments.to} has its own: leave it out"
+        )
+    if arguments.to != "teacher" and arguments.data is not None:
+        raise UserError("--data goes with --to teacher; leave it out")
     if arguments.to == "huggingface":
-        if arguments.data is not None:
-            raise UserError("--data goes with --to teacher; leave it out")
-        export_to_huggingface(arguments.checkpoint, arguments.output, arguments.tokenizer)
-        print(f"{arguments.output}: written, for AutoModelForMaskedLM.from_pretrained")
+        loader = export_to_huggingface(checkpoint, output, arguments.tokenizer)
+        print(f"{output}: written, for {loader}.from_pretrained")
+    elif arguments.to == "bilstm":
+        export_bilstm(checkpoint, output)
+        print(f"{output}: written, for 'cmlm-kd evaluate'")
     else:
-        if arguments.data is None or arguments.tokenizer is not None:
-            raise UserError(
-                "--to teacher needs --data DATA_BIN, whose tokenizer and dictionary it takes; "
-                "it has no --tokenizer"
-            )
-        export_teacher(arguments.checkpoint, arguments.data, arguments.output)
-        print(f"{arguments.output}: written, for 'cmlm-kd dump --teacher'")
+        if arguments.data is None:
+            raise UserError("--to teacher needs --data DATA_BIN, whose tokenizer and dictionary it takes")
+        export_teacher(checkpoint, arguments.data, output)
+        print(f"{output}: written, for 'cmlm-kd dump --teacher'")

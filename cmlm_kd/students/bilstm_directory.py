@@ -33,6 +33,11 @@ def save_bilstm(directory: Path, model: BiLSTMClassifier) -> None:
         save_file(weights, aside / "model.safetensors", metadata={"format": "pt"})
 
 
+def is_bilstm(directory: Path) -> bool:
+    """Return whether :func:`save_bilstm` wrote the directory."""
+    return (directory / "vocabulary.json").is_file()
+
+
 def load_bilstm(directory: Path) -> BiLSTMClassifier:
     """Read a student, in evaluation mode.
 

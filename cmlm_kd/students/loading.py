@@ -10,6 +10,8 @@ from typing import Any
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.classification.prediction import Classifier
 from cmlm_kd.errors import UserError
+from cmlm_kd.students import bilstm
+from cmlm_kd.students.bilstm_directory import is_bilstm, load_bilstm
 from cmlm_kd.teachers.classifier import (
     REQUIRED_TOKENS,
     SequenceClassifier,
@@ -29,20 +31,21 @@ def load_student(path: Path, tokenizer: str | None = None) -> Classifier:
     """Load a student in evaluation mode.
 
     Args:
-        path: a checkpoint of ``fairseq-train --task classification_kd``, or a Hugging Face directory.
+        path: a checkpoint of ``fairseq-train --task classification_kd``, or what 'cmlm-kd export' wrote of
+            one, or a Hugging Face directory.
         tokenizer: of a BERT student, where that of its ``--bert`` is gone.
 
     Raises:
         UserError: if it is none of these, or its weights do not fit its configuration.
     """
     if path.is_dir():
+        if is_bilstm(path):
+            return load_bilstm(path)
         return load_classifier(str(path), role="model")
     state = read_checkpoint(path)
     name = model_settings(state).get("_name") or model_settings(state).get("arch")
-    if name == "bilstm_classifier":
-        from cmlm_kd.students.bilstm import from_checkpoint
-
-        return from_checkpoint(state)
+    if name == bilstm.ARCHITECTURE:
+        return bilstm.from_checkpoint(state)
     if name == "bert_classifier":
         return bert_of_checkpoint(state, tokenizer)
     raise UserError(

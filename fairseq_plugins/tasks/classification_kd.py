@@ -224,10 +224,10 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
             }
         encoded = EncodedExamples(examples, self._student.inputs)
         self.datasets[split] = SentenceDataset(examples, encoded, others, shuffle=training)
-        cut = int((encoded.sizes >= self._student.inputs.max_length).sum())
+        limit = self._student.inputs.max_length or encoded.sizes.max() + 1  # 0: none
         logger.info(
-            "%s: %d examples, up to %d pieces, %d at the limit of %d",
-            *(split, len(examples), encoded.sizes.max(), cut, self._student.inputs.max_length),
+            "%s: %d examples, up to %d pieces, %d cut at --max-length or near it",
+            *(split, len(examples), encoded.sizes.max(), (encoded.sizes >= limit).sum()),
         )
         if training and self._reads_teacher() and self.cfg.teacher_cache:
             self._cache = self._cached_outputs(examples)
