@@ -348,20 +348,11 @@ def test_sides_of_different_lengths_are_refused(road, tmp_path, capsys):
     assert main(["prepare", *map(str, arguments), "--destdir", str(short / "data")]) == 0
     for suffix in ("bin", "idx"):
         shutil.copy(short / "data" / f"train.de-en.de.{suffix}", tmp_path / "data")
-    assert (
-        main(
-            [
-                "dump",
-                str(tmp_path / "data"),
-                "--teacher",
-                str(road / "teacher1"),
-                "--output",
-                str(tmp_path / "s"),
-            ]
-        )
-        == 2
-    )
-    assert f"{ROWS - 1} sources but {ROWS} targets" in capsys.readouterr().err
+    arguments = [tmp_path / "data", "--teacher", road / "teacher1", "--output", tmp_path / "store"]
+    assert main(["dump", *map(str, arguments)]) == 2
+    error = capsys.readouterr().err
+    assert f"{ROWS - 1} sources but {ROWS} targets; write the data again with 'cmlm-kd prepare'" in error
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_teacher_that_has_diverged_is_refused(road, tmp_path, capsys):
@@ -369,7 +360,9 @@ def test_a_teacher_that_has_diverged_is_refused(road, tmp_path, capsys):
     nn.init.constant_(teacher.projection.bias, float("nan"))
     save_teacher(teacher, road / "data", tmp_path / "teacher")
     assert dump(road, tmp_path / "store", teacher=tmp_path / "teacher") == 2
-    assert "diverged" in capsys.readouterr().err
+    assert "diverged; take an earlier checkpoint, or train again with a lower --lr" in capsys.readouterr().err
+    with pytest.raises(UserError, match="unfinished"):
+        SoftTargetStore.open(tmp_path / "store")
 
 
 # A real teacher
