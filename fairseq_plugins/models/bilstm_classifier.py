@@ -1,0 +1,94 @@
+"""``--arch bilstm_classifier``: a BiLSTM that reads words, for ``--task classification_kd``."""
+
+from dataclasses import dataclass, field, fields
+from typing import Literal, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+
+from cmlm_kd.needs import NOTHING_ELSE
+from cmlm_kd.students.bilstm import ARCHITECTURE, BiLSTMClassifier
+from cmlm_kd.students.bilstm_building import BiLSTMOptions, build_bilstm
+from fairseq_plugins.bridge import choices
+
+NO_LIMIT = 1_000_000
+"""What fairseq is told of inputs that may be of any length, in words."""
+
+
+@dataclass
+class BiLSTMClassifierConfig(FairseqDataclass):
+    """Flags of ``--arch bilstm_classifier``; sizes default to those of the released code for SST-2."""
+
+    word_vectors: str = field(
+        default="",
+        metadata={
+            "help": "file of word vectors (GloVe's text format, or NAME.npy with its words in NAME.txt), or "
+            "'teacher' for the teacher's own word embeddings; default: random vectors"
+        },
+    )
+    embeddings: choices(Literal["auto", "static", "non-static", "multichannel"]) = field(
+        default="auto",
+        metadata={
+            "help": "word vectors that stay as they are, are trained, or one of each side by side; auto: "
+            "multichannel, non-static if they are random"
+        },
+    )
+    embedding_dim: Optional[int] = field(
+        default=None, metadata={"help": "width of random word vectors; default: 300"}
+    )
+    extra_words: int = field(
+        default=0, metadata={"help": "know so many words besides the training set's: the vector file's first"}
+    )
+    min_count: int = field(
+        default=1, metadata={"help": "words that come less often in the training set are unknown"}
+    )
+    cased: bool = field(default=False, metadata={"help": "keep capital letters"})
+    hidden_size: int = field(
+        default=BiLSTMOptions.hidden_size, metadata={"help": "width of each direction of the LSTM"}
+    )
+    fc_size: int = field(
+        default=BiLSTMOptions.fc_size, metadata={"help": "width between the LSTM and the outputs"}
+    )
+    dropout: float = field(default=BiLSTMOptions.dropout, metadata={"help": "before the outputs, in [0, 1)"})
+
+
+@register_model(ARCHITECTURE, dataclass=BiLSTMClassifierConfig)
+class BiLSTMClassifierModel(BaseFairseqModel):
+    """Adapter of :class:`cmlm_kd.students.bilstm.BiLSTMClassifier`."""
+
+    def __init__(self, classifier):
+        super().__init__()
+        self.classifier = classifier
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        """Make a student for the words of the training set, or the one that a checkpoint describes."""
+        described = task.from_checkpoint(ARCHITECTURE)
+        if described is not None:
+            return cls(BiLSTMClassifier.from_state(described))
+        settings = {
+            option.name: getattr(cfg, option.name) for option in fields(BiLSTMOptions) if option.name in cfg
+        }
+        embeddings = str(settings.pop("embeddings"))
+        options = BiLSTMOptions(**settings, embeddings=None if embeddings == "auto" else embeddings)
+        classifier = build_bilstm(options, task.training_examples(), task.teacher_names, task.max_length)
+        task.state.merge_state_dict({ARCHITECTURE: classifier.state_of_architecture()})
+        return cls(classifier)
+
+    @property
+    def description(self):
+        """What it can give."""
+        return self.classifier.description
+
+    @property
+    def inputs(self):
+        """What turns sentences into its ids."""
+        return self.classifier.inputs
+
+    def forward(self, input_ids, attention_mask, token_type_ids, request=NOTHING_ELSE):
+        """Return logits ``(B, C)``."""
+        return self.classifier(input_ids, attention_mask, token_type_ids, request)
+
+    def max_positions(self):
+        """Return the longest input; longer ones are cut before."""
+        return self.inputs.max_length or NO_LIMIT
