@@ -97,6 +97,6 @@ def classification(data, save_dir, *flags, bert, corpus="SST-2", criterion="sent
     return (
         *(data, "--task", "classification_kd", "--corpus", corpus, "--arch", "bert_classifier"),
         *("--bert", bert, "--criterion", criterion, "--optimizer", "bert_adamw", "--cpu"),
-        *("--batch-size", 8, "--save-dir", save_dir, "--seed", 1, "--max-update", 2, "--num-workers", 0),
+        *("--batch-size", 8, "--save-dir", save_dir, "--seed", 1, "--max-update", 2),
         *("--no-epoch-checkpoints", "--no-progress-bar", *flags),
     )
