@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from documentation import blocks, commands
 from fairseq_runs import run_train
 from tiny_classification import write_bert, write_pairs, write_sst2
 
@@ -110,6 +111,23 @@ def test_a_student_comes_near_its_teacher_on_augmented_data(tmp_path):
     # Less than half of what is left to one who knows the teacher's mean.
     error = ((predict_logits(student_of(checkpoint), examples) - wanted) ** 2).mean()
     assert error < 0.5 * wanted.var(0).mean()
+
+
+@pytest.mark.parametrize("page", ["docs/augmentation.md", "docs/criteria/bilstm_kd.md"])
+def test_the_pages_commands(tmp_path, monkeypatch, vectors, page, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_sst2(tmp_path / "glue" / "SST-2")
+    write_bert(tmp_path / "teacher")
+    vectors.rename("glove.txt")
+    for words in commands(page):
+        if words[0] == "fairseq-train":
+            run_train(*words[1:], "--max-update", 2, "--cpu", "--no-progress-bar", "--num-workers", 0)
+        else:
+            assert main(words[1:]) == 0
+    for program in blocks(page, "python"):
+        capsys.readouterr()
+        exec(program, {})
+        assert capsys.readouterr().out.startswith("('negative', 'positive') tensor([")
 
 
 def test_what_does_not_go_together(tmp_path):

@@ -20,6 +20,10 @@ from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
 
 ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md")
+CLASSIFICATION = {  # pages about classifiers, and which test follows them
+    "docs/augmentation.md": "test_bilstm_kd.py",
+    "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
+}
 ELSEWHERE = {
     "bash examples/translation/run.sh": "test_run_script.py",
     "bash examples/translation/iwslt14.sh": "test_iwslt14.py",
@@ -51,7 +55,7 @@ def runs_elsewhere(words):
 
 @pytest.mark.parametrize("page", pages())
 def test_every_command_is_run_by_a_test(page):
-    followed = page in (ROAD, *BRANCHES)
+    followed = page in (ROAD, *BRANCHES, *CLASSIFICATION)
     missing = [" ".join(words) for words in commands(page) if not (followed or runs_elsewhere(words))]
     assert not missing, f"no test runs what {page} prints: follow it here, or name what does in ELSEWHERE"
 
