@@ -8,11 +8,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cmlm_kd.errors import UserError
+
 MASK_PROBABILITY = 0.15
 """Chen et al. (2020), section 3.1, as in BERT."""
 
 COVER_STRIDE = 7
 """Chen et al. (2020), appendix A: 1 / 7 of the positions a pass, close to 15 %."""
+
+
+def check_mask_probability(owner: str, probability: float) -> None:
+    """Raise UserError, in the name of ``owner``, unless a ``--mask-probability`` is in (0, 1]."""
+    if not 0 < probability <= 1:
+        raise UserError(
+            f"{owner}: --mask-probability is {probability}, it must be in (0, 1]; {MASK_PROBABILITY} is usual"
+        )
 
 
 def random_mask(

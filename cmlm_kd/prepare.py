@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.output import directory_written_aside
 from cmlm_kd.prepare_manifest import (
     MANIFEST,
@@ -74,9 +74,8 @@ def _load_config(teacher: str) -> Any:
     try:
         return AutoConfig.from_pretrained(teacher)
     except Exception as error:  # of many types, none of which helps the user
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"cannot load the configuration of teacher {teacher!r}: {reason.rstrip('.')}; give a directory "
+            f"cannot load the configuration of teacher {teacher!r}: {first_line(error)}; give a directory "
             "with a config.json, as save_pretrained writes it, or a hub name that can be reached"
         ) from error
 

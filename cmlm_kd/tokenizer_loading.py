@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.sentencepiece_models import load_sentencepiece, only_sentencepiece_model
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def _lower_cases_against_its_vocabulary(tokenizer: Any, directory: Path) -> bool
 
 
 def _cannot_load(name: str, error: Exception) -> UserError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return UserError(
-        f"cannot load a tokenizer from {name!r}: {reason.rstrip('.:')}; "
+        f"cannot load a tokenizer from {name!r}: {first_line(error)}; "
         "give a directory written by save_pretrained, or a hub name that can be reached"
     )

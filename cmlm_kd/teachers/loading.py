@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.databin import dictionary_hash
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.output import directory_written_aside
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
@@ -129,7 +129,7 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} was fine-tuned from {name!r}, whose config.json can't be read "
-            f"({str(error).splitlines()[0]}); put that directory back"
+            f"({first_line(error)}); put that directory back"
         ) from error
 
 
@@ -153,8 +153,7 @@ def _from_directory(path: Path, data: Path) -> ConditionalMaskedLM:
         config = AutoConfig.from_pretrained(path)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{path} is damaged ({str(error).splitlines()[0]}); "
-            "write it again with 'cmlm-kd export --to teacher'"
+            f"{path} is damaged ({first_line(error)}); write it again with 'cmlm-kd export --to teacher'"
         ) from error
     weights = {f"encoder.{name}": value for name, value in encoder.items() if not name.startswith("pooler.")}
     return _fill(path, config, {**weights, **head}, description["transform"])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.teachers.pretrained import check_encoder_type, has_head, without_reports
 from cmlm_kd.tokenizers import PieceTokenizer
 
@@ -74,9 +74,8 @@ class MaskedLM(nn.Module):
         except UserError:
             raise
         except Exception as error:  # damaged files raise many types
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"cannot load a masked language model from {name_or_path!r}: {reason}; "
+                f"cannot load a masked language model from {name_or_path!r}: {first_line(error)}; "
                 "give a directory written by save_pretrained, or a hub name that can be reached"
             ) from error
         if with_head and not has_head(model, report["missing_keys"]):

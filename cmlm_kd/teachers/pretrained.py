@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 
 
 def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
@@ -37,9 +37,8 @@ def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
     except UserError:
         raise
     except Exception as error:  # damaged files raise many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"cannot load an encoder from {name_or_path!r}: {reason}; "
+            f"cannot load an encoder from {name_or_path!r}: {first_line(error)}; "
             "give a directory written by save_pretrained, or a hub name that can be reached"
         ) from error
     missing = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 
 from cmlm_kd.databin import Databin
 from cmlm_kd.errors import UserError
-from cmlm_kd.masking import random_mask, sentence_generator
+from cmlm_kd.masking import random_mask
 from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
+from fairseq_plugins.data.sized import MaskedDataset
 
 logger = logging.getLogger(__name__)
 
 
-class MaskedPairDataset(FairseqDataset):
+class MaskedPairDataset(MaskedDataset):
     """Pairs whose target positions are masked anew each epoch, or once and for all (validation).
 
     A draw depends on seed, epoch and row only: neither batches nor workers nor a resume change it. Pairs
@@ -43,9 +43,8 @@ class MaskedPairDataset(FairseqDataset):
         mask_probability: float,
         fixed_masks: bool,
     ) -> None:
-        self.parts, self.pair_format = parts, pair_format
-        self.seed, self.mask_probability, self.fixed_masks = seed, mask_probability, fixed_masks
-        self.epoch = 1
+        super().__init__(seed, fixed_masks)
+        self.parts, self.pair_format, self.mask_probability = parts, pair_format, mask_probability
         self.starts = np.cumsum([0, *(len(target) for _, target in parts)])  # (parts + 1,)
         self.sizes = np.concatenate(
             [pair_format.lengths(source.sizes, target.sizes) for source, target in parts]
@@ -61,14 +60,9 @@ class MaskedPairDataset(FairseqDataset):
 
     def __getitem__(self, index):
         row = int(index)
-        mask_epoch = 0 if self.fixed_masks else self.epoch
-        generator = sentence_generator(self.seed, mask_epoch, row)
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         source, target = (side[row - self.starts[part]] for side in self.parts[part])
-        return row, source, target, random_mask(len(target), generator, self.mask_probability)
-
-    def __len__(self):
-        return len(self.sizes)
+        return row, source, target, random_mask(len(target), self.generator(row), self.mask_probability)
 
     def collater(self, samples):
         """Frame the pairs of a batch; ``{}`` for an empty one."""
@@ -89,28 +83,7 @@ class MaskedPairDataset(FairseqDataset):
             "target": batch.labels,
         }
 
-    def num_tokens(self, index):
-        """Return the teacher's positions for a pair."""
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices):
-        """Return the teacher's positions for several pairs."""
-        return self.sizes[indices]
-
-    def size(self, index):
-        """Return what ``--max-positions`` compares."""
-        return int(self.sizes[index])
-
     def ordered_indices(self):
         """Order by length, so that batches hold little padding; in training ties are in random order."""
         order = self.kept if self.fixed_masks else np.random.permutation(self.kept)
         return order[np.argsort(self.sizes[order], kind="mergesort")]
-
-    def set_epoch(self, epoch):
-        """Draw other masks from now on."""
-        self.epoch = epoch
-
-    @property
-    def supports_prefetch(self):
-        """Rows are memory-mapped: there is nothing to fetch ahead."""
-        return False

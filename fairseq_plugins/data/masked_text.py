@@ -2,15 +2,14 @@
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 
-from cmlm_kd.masking import sentence_generator
 from cmlm_kd.mlm_masking import MaskingScheme, hide_pieces
 from cmlm_kd.tokenized_text import TokenizedText
 from cmlm_kd.tokenizers import SpecialIds
+from fairseq_plugins.data.sized import MaskedDataset
 
 
-class MaskedTextDataset(FairseqDataset):
+class MaskedTextDataset(MaskedDataset):
     """Lines whose pieces are hidden anew each epoch, or once and for all (validation).
 
     A draw depends on seed, epoch and row only: neither batches nor workers nor a resume change it.
@@ -19,19 +18,14 @@ class MaskedTextDataset(FairseqDataset):
     def __init__(
         self, text: TokenizedText, special: SpecialIds, scheme: MaskingScheme, *, seed: int, fixed_masks: bool
     ) -> None:
+        super().__init__(seed, fixed_masks)
         self.text, self.special, self.scheme = text, special, scheme
-        self.seed, self.fixed_masks = seed, fixed_masks
-        self.epoch = 1
         self.sizes = text.sizes + 2  # (rows,), with [CLS] and [SEP]
 
     def __getitem__(self, index):
         row = int(index)
-        generator = sentence_generator(self.seed, 0 if self.fixed_masks else self.epoch, row)
         pieces = self.text[row]
-        return row, pieces, *hide_pieces(pieces, self.scheme, generator)
-
-    def __len__(self):
-        return len(self.text)
+        return row, pieces, *hide_pieces(pieces, self.scheme, self.generator(row))
 
     def collater(self, samples):
         """Frame and pad the lines of a batch; ``{}`` for an empty one."""
@@ -60,28 +54,7 @@ class MaskedTextDataset(FairseqDataset):
             "target": torch.from_numpy(labels.reshape(-1)[masked]),  # (M,)
         }
 
-    def num_tokens(self, index):
-        """Return the positions of a line."""
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices):
-        """Return the positions of several lines."""
-        return self.sizes[indices]
-
-    def size(self, index):
-        """Return what ``--max-positions`` compares."""
-        return int(self.sizes[index])
-
     def ordered_indices(self):
         """Order by length, ties at random, so that batches hold little padding."""
         order = np.random.permutation(len(self))
         return order[np.argsort(self.sizes[order], kind="mergesort")]
-
-    def set_epoch(self, epoch):
-        """Hide other pieces from now on."""
-        self.epoch = epoch
-
-    @property
-    def supports_prefetch(self):
-        """Everything is in memory."""
-        return False

@@ -2,13 +2,14 @@
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
+
+from fairseq_plugins.data.sized import SizedDataset
 
 LENGTH_STEP = 8
 """Examples whose lengths differ by less than this share batches in random order."""
 
 
-class SentenceDataset(FairseqDataset):
+class SentenceDataset(SizedDataset):
     """Examples in batches of like lengths.
 
     Args:
@@ -24,9 +25,6 @@ class SentenceDataset(FairseqDataset):
 
     def __getitem__(self, index):
         return int(index)
-
-    def __len__(self):
-        return len(self.examples)
 
     def collater(self, rows):
         """Pad the examples ``rows``; ``{}`` for an empty batch."""
@@ -46,18 +44,6 @@ class SentenceDataset(FairseqDataset):
             }
         return sample
 
-    def num_tokens(self, index):
-        """Return the ids of an example."""
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices):
-        """Return the ids of several examples."""
-        return self.sizes[indices]
-
-    def size(self, index):
-        """Return what ``--max-positions`` compares."""
-        return int(self.sizes[index])
-
     def ordered_indices(self):
         """Order by length, about equal ones at random, so that batches hold little padding and stay mixed."""
         if not self.shuffle:
@@ -73,8 +59,3 @@ class SentenceDataset(FairseqDataset):
     def can_reuse_epoch_itr_across_epochs(self):
         """Every epoch of training mixes anew."""
         return not self.shuffle
-
-    @property
-    def supports_prefetch(self):
-        """Everything is in memory."""
-        return False

@@ -10,8 +10,7 @@ from omegaconf import II, MISSING
 from transformers import AutoConfig
 
 from cmlm_kd.databin import dictionary_hash
-from cmlm_kd.errors import UserError
-from cmlm_kd.masking import MASK_PROBABILITY
+from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
 from cmlm_kd.teachers.loading import BERT_CONFIG, DICTIONARY_HASH
 from cmlm_kd.teachers.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
@@ -48,11 +47,7 @@ class CMLMTask(AutocastMixin, FairseqTask):
 
     def __init__(self, cfg, prepared, target_dictionary):
         super().__init__(cfg)
-        if not 0 < cfg.mask_probability <= 1:
-            raise UserError(
-                f"cmlm: --mask-probability is {cfg.mask_probability}, it must be in (0, 1]; "
-                "the paper has 0.15"
-            )
+        check_mask_probability("cmlm", cfg.mask_probability)
         self.prepared = prepared
         self.target_dict = target_dictionary
         # Until the model is built: those of the teacher that the data were prepared with.

@@ -9,7 +9,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.masking import MASK_PROBABILITY
+from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
 from cmlm_kd.mlm_masking import MaskingScheme
 from cmlm_kd.teachers.positions import usable_positions
 from cmlm_kd.tokenized_text import TokenizedText
@@ -63,11 +63,7 @@ class MaskedLMKDTask(AutocastMixin, FairseqTask):
 
     def __init__(self, cfg, tokenizer):
         super().__init__(cfg)
-        if not 0 < cfg.mask_probability <= 1:
-            raise UserError(
-                f"masked_lm_kd: --mask-probability is {cfg.mask_probability}, it must be in (0, 1]; "
-                "BERT has 0.15"
-            )
+        check_mask_probability("masked_lm_kd", cfg.mask_probability)
         self.tokenizer = tokenizer
         self.positions = 0  # known once the model is built
 

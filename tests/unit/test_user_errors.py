@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.multiprocessing import ProcessRaisedException, start_processes
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from fairseq_plugins.user_errors import print_user_errors, user_message
 
 MESSAGE = "soft_target_kd: --kd-alpha must be in [0, 1], got 2.0"
@@ -75,3 +75,16 @@ def test_the_hook_prints_one_line_and_hands_everything_else_on(monkeypatch, caps
     bug = KeyError("k")
     sys.excepthook(KeyError, bug, None)
     assert handed_on == [(KeyError, bug, None)] and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("bad.\nand why:\n"), "bad"),
+        (OSError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
+        (RuntimeError("\n  deep inside:\n"), "deep inside"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_the_first_line_of_an_exception(error, line):
+    assert first_line(error) == line
