@@ -223,7 +223,7 @@ def test_settings_out_of_range(settings, message):
 
 
 def test_a_batch_without_teacher_is_refused():
-    with pytest.raises(UserError, match="carries no teacher.*--teacher DIR"):
+    with pytest.raises(UserError, match=r"carries no teacher.*--teacher DIR"):
         build().training_loss(output_of(inputs()[0]), TARGET, None)
 
 

@@ -1,0 +1,304 @@
+"""Corpora as they are published, and what is wrong with a file, by file and line."""
+
+import numpy as np
+import pytest
+from tiny_classification import write_pairs, write_sst2
+
+from cmlm_kd.classification import ReadingOptions, hold_out, read_examples, write_examples
+from cmlm_kd.classification.examples import Examples, check_every_class_occurs
+from cmlm_kd.errors import UserError
+
+
+def write(path, *lines, end="\n"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((end.join(lines) + end).encode())
+    return path.parent
+
+
+def read(folder, corpus, split="train", file="", **options):
+    return read_examples(folder, split, ReadingOptions(corpus, **options), file)
+
+
+def test_cola_has_no_header(tmp_path):
+    folder = write(tmp_path / "train.tsv", "gj04\t1\t\tThey sang.", "gj04\t0\t*\tSang they the.")
+    examples = read(folder, "CoLA")
+    assert examples.first == ["They sang.", "Sang they the."] and examples.second is None
+    assert examples.labels == ("unacceptable", "acceptable") and examples.target.tolist() == [1, 0]
+
+
+def test_colas_test_set_has_a_header_and_no_labels(tmp_path):
+    folder = write(tmp_path / "test.tsv", "index\tsentence", "0\tThey sang.")
+    assert read(folder, "CoLA", "test", label_optional=True).target is None
+    with pytest.raises(
+        UserError, match="line 1: there is no column 'label'; the header has 'index', 'sentence'"
+    ):
+        read(folder, "CoLA", "test")
+
+
+def test_mrpc_has_a_byte_order_mark_and_stray_quotes(tmp_path):
+    """A quote that opens a field must not swallow the lines up to the next one."""
+    folder = write(
+        tmp_path / "train.tsv",
+        "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String",
+        '1\t12\t13\t" He said so .\tHe said " so " .',
+        '0\t14\t15\tShe left .\tHe said it " .',
+        end="\r\n",
+    )
+    examples = read(folder, "MRPC")
+    assert examples.first == ['" He said so .', "She left ."]
+    assert examples.second == ['He said " so " .', 'He said it " .'] and examples.target.tolist() == [1, 0]
+
+
+def test_sts_b_has_scores(tmp_path):
+    examples = read(write_pairs(tmp_path, "STS-B"), "STS-B")
+    assert examples.labels == () and examples.target.dtype == np.float32
+    assert examples.target.min() >= 0 and examples.target.max() <= 5 and len(examples.second) == len(examples)
+
+
+def test_mnlis_splits_have_different_columns(tmp_path):
+    columns = ["index", "pairID", "sentence1", "sentence2", "label1"]
+    write(tmp_path / "train.tsv", "\t".join([*columns, "gold_label"]), "0\ta\tx\ty\tneutral\tneutral")
+    write(
+        tmp_path / "dev_matched.tsv",
+        "\t".join([*columns, "label2", "gold_label"]),
+        "0\ta\tx\ty\tneutral\tneutral\tcontradiction",
+    )
+    assert read(tmp_path, "MNLI").target.tolist() == [1]
+    assert read(tmp_path, "MNLI", "valid").target.tolist() == [2]
+    with pytest.raises(UserError, match=r"dev_mismatched.tsv does not exist"):
+        read(tmp_path, "MNLI", "dev_mismatched")
+
+
+def test_sick_in_both_readings(tmp_path):
+    """The test file has an empty last column and carriage returns."""
+    header = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\t"
+    folder = write(tmp_path / "SICK_test_annotated.txt", header, "6\ta b\tc d\t3.3\tNEUTRAL\t", end="\r\n")
+    assert read(folder, "SICK-E", "test").target.tolist() == [1]
+    assert read(folder, "SICK-R", "test").target.tolist() == [pytest.approx(3.3)]
+
+
+def test_plain_text_of_sentences_and_pairs(tmp_path):
+    folder = write(tmp_path / "train.tsv", "so good\tpos", "so bad\tneg", "fine\tpos", "")
+    examples = read(folder, "text")
+    assert examples.labels == ("neg", "pos") and examples.target.tolist() == [1, 0, 1]
+    assert read(folder, "text", labels=("pos", "neg")).target.tolist() == [0, 1, 0]
+    write(tmp_path / "pairs.tsv", "a\tb\t1.5", "c\td\t-2")
+    pairs = read(tmp_path, "text", file="pairs.tsv", regression=True)
+    assert pairs.second == ["b", "d"] and pairs.target.tolist() == [1.5, -2.0]
+
+
+def test_line_separators_inside_a_sentence_are_text(tmp_path):
+    folder = write(tmp_path / "train.tsv", "a\u2028b\x0cc\tx", "d\ty")
+    assert read(folder, "text").first == ["a\u2028b\x0cc", "d"]
+
+
+def test_a_saved_dataset(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "premise": datasets.Value("string"),
+            "hypothesis": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["yes", "no"]),
+            "idx": datasets.Value("int32"),
+        }
+    )
+    rows = {"premise": ["a", "b"], "hypothesis": ["c", "d"], "label": [1, 0], "idx": [0, 1]}
+    train = datasets.Dataset.from_dict(rows, features=features)
+    unlabelled = datasets.Dataset.from_dict({**rows, "label": [-1, -1]}, features=features)
+    datasets.DatasetDict({"train": train, "validation": train, "test": unlabelled}).save_to_disk(
+        tmp_path / "d"
+    )
+    examples = read(tmp_path / "d", "huggingface", "valid")
+    assert examples.second == ["c", "d"] and examples.labels == ("yes", "no")
+    assert examples.target.tolist() == [1, 0]
+    assert read(tmp_path / "d", "huggingface", text_columns=("premise",)).second is None
+    assert read(tmp_path / "d", "huggingface", "test", label_optional=True).target is None
+    with pytest.raises(UserError, match=r"\(test\), row 0: label None is none of 'yes', 'no'"):
+        read(tmp_path / "d", "huggingface", "test")
+    with pytest.raises(UserError, match="has no split 'other'; it has 'train', 'validation', 'test'"):
+        read(tmp_path / "d", "huggingface", "other")
+    with pytest.raises(UserError, match="columns of strings are 'premise', 'hypothesis'; name one or two"):
+        read(tmp_path / "d", "huggingface", text_columns=("title",))
+    with pytest.raises(UserError, match="is no dataset saved on disk"):
+        read(tmp_path, "huggingface")
+
+
+def test_saved_scores_and_labels_of_strings(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    scores = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.5, 2.0]})
+    scores.save_to_disk(tmp_path / "scores")
+    assert read(tmp_path / "scores", "huggingface").target.tolist() == [0.5, 2.0]
+    with pytest.raises(UserError, match=r"one dataset without splits.*--hold-out"):
+        read(tmp_path / "scores", "huggingface", "valid")
+    datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "w"]}).save_to_disk(tmp_path / "named")
+    assert read(tmp_path / "named", "huggingface").labels == ("w", "x")
+    datasets.Dataset.from_dict({"text": ["a"], "class": ["x"]}).save_to_disk(tmp_path / "other")
+    with pytest.raises(UserError, match="there is no column 'label'; it has 'text', 'class'"):
+        read(tmp_path / "other", "huggingface")
+
+
+# -- bad input: file and line -------------------------------------------------------------------------
+
+
+def test_an_unknown_label(tmp_path):
+    folder = write_sst2(tmp_path)
+    lines = (folder / "dev.tsv").read_text().splitlines()
+    write(folder / "dev.tsv", *lines[:3], "very fine\tmaybe", *lines[3:])
+    with pytest.raises(
+        UserError, match=r"dev.tsv, line 4: label 'maybe' is none of '0', '1'; correct the line"
+    ):
+        read(folder, "SST-2", "valid")
+
+
+def test_an_unknown_label_of_plain_text(tmp_path):
+    folder = write(tmp_path / "dev.tsv", "a\tx", "b\tz")
+    with pytest.raises(UserError, match=r"dev.tsv, line 2: label 'z' is none of 'x', 'y'.*--labels"):
+        read(folder, "text", "valid", labels=("x", "y"))
+
+
+def test_a_row_with_missing_columns(tmp_path):
+    folder = write(
+        tmp_path / "train.tsv", "index\tsentence1\tsentence2\tlabel", "0\ta\tb\tentailment", "1\tc"
+    )
+    with pytest.raises(
+        UserError, match=r"train.tsv, line 3: 2 columns instead of 4 .*: '1\\\\tc'; .*--skip-malformed-rows"
+    ):
+        read(folder, "RTE")
+    assert len(read(folder, "RTE", skip_malformed=True)) == 1
+
+
+def test_a_stray_quote_that_was_meant_to_protect_a_tab(tmp_path):
+    folder = write(tmp_path / "train.tsv", "sentence\tlabel", '"a good\tfilm"\t1', "bad\t0")
+    with pytest.raises(UserError, match=r"line 2: 3 columns instead of 2 .*quotes are text here"):
+        read(folder, "SST-2")
+
+
+def test_a_quote_that_was_meant_to_protect_a_line_end(tmp_path):
+    folder = write(tmp_path / "train.tsv", "sentence\tlabel", '"a good', 'film"\t1', "bad\t0")
+    with pytest.raises(UserError, match=r"line 2: 1 columns instead of 2 .*quotes are text here"):
+        read(folder, "SST-2")
+
+
+@pytest.mark.parametrize("score", ["six", "nan", "5.5", "-0.1", ""])
+def test_a_score_that_is_none(tmp_path, score):
+    folder = write(tmp_path / "train.tsv", "sentence1\tsentence2\tscore", "a\tb\t1.0", f"c\td\t{score}")
+    with pytest.raises(UserError, match=rf"train.tsv, line 3: score '{score}' is not a number from 0 to 5"):
+        read(folder, "STS-B")
+
+
+def test_the_file_of_another_corpus(tmp_path):
+    folder = write_sst2(tmp_path)
+    with pytest.raises(
+        UserError, match="line 1: there is no column 'sentence1'; the header has 'sentence', 'label'"
+    ):
+        read(folder, "RTE")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([""], "train.tsv is empty"),
+        (["sentence\tlabel"], "train.tsv has no example"),
+    ],
+)
+def test_files_without_examples(tmp_path, lines, message):
+    with pytest.raises(UserError, match=message):
+        read(write(tmp_path / "train.tsv", *lines), "SST-2")
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "train.tsv").write_bytes(b"sentence\tlabel\ngood\t1\nb\xff\t0\n")
+    with pytest.raises(UserError, match=r"line 3: byte 2 \(0xff\) is not UTF-8"):
+        read(tmp_path, "SST-2")
+
+
+def test_unknown_corpora_answer_with_close_ones(tmp_path):
+    with pytest.raises(UserError, match=r"--corpus is 'sst2'; did you mean SST-2.*known are CoLA, SST-2"):
+        read(tmp_path, "sst2")
+
+
+def test_plain_text_of_one_column(tmp_path):
+    with pytest.raises(UserError, match="line 1: 1 columns; a line is text<TAB>label"):
+        read(write(tmp_path / "train.tsv", "just text"), "text")
+
+
+def test_labels_that_are_no_classes_of_the_corpus(tmp_path):
+    with pytest.raises(
+        UserError, match=r"--labels negative,great: 'great' is no class.*'negative', 'positive'"
+    ):
+        read(write_sst2(tmp_path), "SST-2", labels=("negative", "great"))
+    swapped = read(tmp_path, "SST-2", labels=("positive", "negative"))
+    assert (swapped.target == 1 - read(tmp_path, "SST-2").target).all()
+
+
+def test_an_empty_class():
+    examples = Examples(["a", "b"], None, np.array([0, 0]), ("x", "y", "z"), "some.tsv")
+    with pytest.raises(
+        UserError, match=r"some.tsv: no example of class 'y', 'z' .there are 2 of 'x', 0 of 'y'"
+    ):
+        check_every_class_occurs(examples)
+    with pytest.raises(UserError, match="all examples have the label 'x'"):
+        check_every_class_occurs(Examples(["a"], None, np.array([0]), ("x",), "some.tsv"))
+
+
+# -- the rest -----------------------------------------------------------------------------------------
+
+
+def test_the_held_out_share_depends_on_the_seed_alone():
+    examples = Examples([str(i) for i in range(50)], None, np.arange(50) % 2, ("x", "y"), "s")
+    train, held = hold_out(examples, 0.1, seed=1)
+    assert len(held) == 5 and sorted([*map(int, train.first), *map(int, held.first)]) == list(range(50))
+    assert [int(text) % 2 for text in train.first] == train.target.tolist()
+    assert hold_out(examples, 0.1, seed=1)[1].first == held.first != hold_out(examples, 0.1, seed=2)[1].first
+    for share in (0.0, 1.0, -0.1, 0.001, float("nan")):
+        with pytest.raises(UserError, match="--hold-out is"):
+            hold_out(examples, share, seed=1)
+
+
+@pytest.mark.parametrize("corpus", ["SST-2", "RTE", "STS-B", "CoLA", "MRPC", "text"])
+def test_what_is_written_is_read_again(tmp_path, corpus):
+    pair = corpus in ("RTE", "STS-B", "MRPC")
+    labels = {"RTE": ("entailment", "not_entailment"), "MRPC": ("not_equivalent", "equivalent")}.get(
+        corpus,
+        {"CoLA": ("unacceptable", "acceptable"), "SST-2": ("negative", "positive")}.get(corpus, ("x", "y")),
+    )
+    scores = corpus == "STS-B"
+    examples = Examples(
+        ['a "b\tc', "d  e"],
+        ["f", "g\nh"] if pair else None,
+        np.array([1.5, 4.25], np.float32) if scores else np.array([1, 0]),
+        () if scores else labels,
+        "made",
+    )
+    write_examples(tmp_path / "aug.tsv", corpus, examples)
+    again = read(tmp_path, corpus, file="aug.tsv")
+    assert again.first == ['a "b c', "d e"] and again.second == (["f", "g h"] if pair else None)
+    assert again.target.tolist() == examples.target.tolist() and again.labels == examples.labels
+
+
+def test_the_text_hash_knows_where_sentences_end():
+    def hashed(first, second=None):
+        return Examples(first, second, None, (), "s").text_hash()
+
+    different = [hashed(["ab", "c"]), hashed(["a", "bc"]), hashed(["ab"], ["c"]), hashed(["c", "ab"])]
+    assert len(set(different)) == 4 and hashed(["ab", "c"]) == different[0]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("corpus", "folder", "train", "valid"),
+    [
+        ("CoLA", "glue/CoLA", 8551, 1043),
+        ("SST-2", "glue/SST-2", 67349, 872),
+        ("MRPC", "glue/MRPC", 3667, 408),
+        ("RTE", "glue/RTE", 2490, 277),
+        ("STS-B", "glue/STS-B", 5749, 1500),
+        ("SICK-E", "sick", 4500, 500),
+        ("SICK-R", "sick", 4500, 500),
+    ],
+)
+def test_real_corpora_are_read_whole(shared_dir, corpus, folder, train, valid):
+    examples = read(shared_dir / "data" / folder, corpus)
+    check_every_class_occurs(examples)
+    assert len(examples) == train
+    assert len(read(shared_dir / "data" / folder, corpus, "valid")) == valid
