@@ -13,9 +13,9 @@ from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.scores import Evaluation, Score
 
 METRICS = ("bleu", "chrf", "ter", "rouge")
-SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,80 +58,6 @@ class ScoreSettings:
             )
 
 
-@dataclass(frozen=True)
-class Score:
-    """One metric of one system.
-
-    Attributes:
-        value: the corpus score, 0 to 100 (TER may exceed 100).
-        p_value: probability of a difference from the baseline this large by chance; None without a test.
-        confidence: half the width of the bootstrap's 95 % interval; None without a test.
-    """
-
-    value: float
-    p_value: float | None = None
-    confidence: float | None = None
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether a test was made and found the difference from the baseline significant at 0.05."""
-        return self.p_value is not None and self.p_value < SIGNIFICANCE_LEVEL
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of all systems.
-
-    Attributes:
-        systems: system name -> metric name -> score, baseline first when there is one.
-        signatures: metric name -> what its number depends on.
-        baseline: the system that the others were tested against, if any.
-        sentences: lines of each system.
-    """
-
-    systems: Mapping[str, Mapping[str, Score]]
-    signatures: Mapping[str, str]
-    baseline: str | None
-    sentences: int
-
-    def to_document(self) -> dict[str, Any]:
-        """Return what ``--format json`` prints."""
-        return {
-            "baseline": self.baseline,
-            "sentences": self.sentences,
-            "signatures": dict(self.signatures),
-            "systems": [
-                {
-                    "name": system,
-                    "scores": {
-                        metric: {
-                            "score": score.value,
-                            "p_value": score.p_value,
-                            "confidence": score.confidence,
-                        }
-                        for metric, score in scores.items()
-                    },
-                }
-                for system, scores in self.systems.items()
-            ],
-        }
-
-    def to_text(self) -> str:
-        """Return a table of all systems with the signatures under it."""
-        metrics = list(self.signatures)
-        rows = [["system", *metrics]]
-        for system, scores in self.systems.items():
-            rows.append([system, *(_cell(scores[metric]) for metric in metrics)])
-        lines = [table(rows), ""]
-        lines += [f"{metric}|{signature}" for metric, signature in self.signatures.items()]
-        if self.baseline is not None:
-            lines.append(
-                "± half of the 95 % bootstrap interval; "
-                f"p of the paired bootstrap against {self.baseline!r}, * where below {SIGNIFICANCE_LEVEL}"
-            )
-        return "\n".join(lines) + "\n"
-
-
 def evaluate(
     systems: Mapping[str, Sequence[str]],
     references: Sequence[Sequence[str]],
@@ -166,27 +92,6 @@ def evaluate(
     }
     signatures = {label: str(metric.get_signature()) for label, metric in metrics.items()}
     return Evaluation(scores, signatures, None, len(references[0]))
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return aligned columns that Markdown shows as a table; the first row is the heading."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = cells
-        return "| " + " | ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]) + " |"
-
-    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
-    return "\n".join([line(rows[0]), rule, *(line(row) for row in rows[1:])])
-
-
-def _cell(score: Score) -> str:
-    text = f"{score.value:.2f}"
-    if score.confidence is not None:
-        text += f" ± {score.confidence:.2f}"
-    if score.p_value is not None:
-        text += f" (p = {score.p_value:.4f}){'*' if score.is_significant else ''}"
-    return text
 
 
 def _check(

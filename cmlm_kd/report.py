@@ -7,8 +7,9 @@ from typing import Any
 
 from cmlm_kd.checkpoints import count_parameters, number_of_updates, read_checkpoint
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation import SIGNIFICANCE_LEVEL, Evaluation, Score, ScoreSettings, evaluate, table
+from cmlm_kd.evaluation import ScoreSettings, evaluate
 from cmlm_kd.generation import DecodingSpeed, read_hypotheses, read_speed
+from cmlm_kd.scores import SIGNIFICANCE_LEVEL, Evaluation, Score, table
 from cmlm_kd.signature import signature_of_checkpoint
 from cmlm_kd.text import read_lines
 

@@ -18,9 +18,9 @@ from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.classification.prediction import Classifier, predict_logits
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation import table
 from cmlm_kd.glue_metrics import measure
 from cmlm_kd.output import written_aside
+from cmlm_kd.scores import table
 from cmlm_kd.signals import Ensembling, TeacherSignal
 from cmlm_kd.teachers.class_order import class_order
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import logging
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-import pyarrow as pa
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.store.checksums import file_sha256
+from cmlm_kd.store.files import TEMPORARY_SUFFIX, explained_os_errors, lock_directory, write_whole
 from cmlm_kd.store.format import ShardRows, encode_shard
 from cmlm_kd.store.manifest import (
     MANIFEST_NAME,
@@ -28,9 +24,6 @@ from cmlm_kd.store.manifest import (
 )
 
 logger = logging.getLogger(__name__)
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_TEMPORARY = ".tmp"
 
 
 class StoreWriter:
@@ -47,7 +40,7 @@ class StoreWriter:
         self._done: dict[int, ShardRecord] = {}
         self._environments: tuple[Mapping[str, Setting], ...] = (header.environment,)
         self._finished: Manifest | None = None
-        self._unlock = weakref.finalize(self, os.close, _lock(path))
+        self._unlock = weakref.finalize(self, os.close, lock_directory(path))
 
     @classmethod
     def create_or_resume(cls, path: Path | str, header: StoreHeader) -> StoreWriter:
@@ -61,7 +54,7 @@ class StoreWriter:
                 differs is named with both values), another process is writing it, or it can't be written.
         """
         path = Path(path)
-        with _explain_os_errors(path, "a new store"):
+        with explained_os_errors(path, "a new store"):
             path.mkdir(parents=True, exist_ok=True)
             writer = cls(path, header)
             try:
@@ -100,8 +93,8 @@ class StoreWriter:
             data.size,
             hashlib.sha256(data).hexdigest(),
         )
-        with _explain_os_errors(self.path, self._space_needed(data.size)):
-            _write_whole(self.path / plan.file, data)
+        with explained_os_errors(self.path, self._space_needed(data.size)):
+            write_whole(self.path / plan.file, data)
             self._done[plan.index] = record
             self._write_manifest(PARTIAL_NAME)
         return record
@@ -115,7 +108,7 @@ class StoreWriter:
         if self._finished is None:
             if pending := self.pending_shards():
                 raise ValueError(f"{len(pending)} shards are still pending")
-            with _explain_os_errors(self.path, "the manifest"):
+            with explained_os_errors(self.path, "the manifest"):
                 self._finished = self._write_manifest(MANIFEST_NAME)
                 (self.path / PARTIAL_NAME).unlink()
         self.close()
@@ -136,7 +129,7 @@ class StoreWriter:
         for name in (MANIFEST_NAME, PARTIAL_NAME):
             if (self.path / name).exists():
                 return self._resume(Manifest.read(self.path / name), finished=name == MANIFEST_NAME)
-        if any(file.suffix != _TEMPORARY for file in self.path.iterdir()):
+        if any(file.suffix != TEMPORARY_SUFFIX for file in self.path.iterdir()):
             raise UserError(
                 f"store: {self.path} isn't empty and holds no store; give a new or empty directory"
             )
@@ -146,7 +139,7 @@ class StoreWriter:
     def _resume(self, found: Manifest, finished: bool) -> None:
         """Take over the complete shards of ``found``; those whose bytes have changed are written again."""
         _check_same(self.path, found.header, self.header)
-        for stale in self.path.glob(f"*{_TEMPORARY}"):
+        for stale in self.path.glob(f"*{TEMPORARY_SUFFIX}"):
             stale.unlink()
         if finished:
             self._finished = found
@@ -167,7 +160,7 @@ class StoreWriter:
     def _write_manifest(self, name: str) -> Manifest:
         shards = tuple(self._done[index] for index in sorted(self._done))
         manifest = Manifest(self.header, shards, self._environments)
-        _write_whole(self.path / name, manifest.to_json().encode())
+        write_whole(self.path / name, manifest.to_json().encode())
         return manifest
 
     def _space_needed(self, size: int) -> str:
@@ -175,56 +168,6 @@ class StoreWriter:
         known = [record.size for record in self._done.values()] + [size]
         needed = sum(known) / len(known) * len(self.pending_shards())
         return f"about {needed / 1e6:,.1f} MB"
-
-
-def _lock(path: Path) -> int:
-    """Return a descriptor that holds the directory's lock until it is closed."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise UserError(
-            f"store: another process is writing {path}; wait for it or give another directory"
-        ) from error
-    except OSError:
-        logger.warning("store: %s is on a file system without locks; start no second dump into it", path)
-    return descriptor
-
-
-def _write_whole(path: Path, data: bytes | pa.Buffer) -> None:
-    """Make a file appear complete or not at all, also across a power cut."""
-    temporary = path.with_name(path.name + _TEMPORARY)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-@contextlib.contextmanager
-def _explain_os_errors(path: Path, needed: str) -> Iterator[None]:
-    """Turn what the file system refuses into a message that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise UserError(
-                f"store: no space left for {path}: {needed} more needed ({error.strerror}). The complete "
-                "shards are intact: free space and run the same command again, it goes on from there"
-            ) from error
-        raise UserError(
-            f"store: can't write {path}: {error.strerror}; check the path and its permissions"
-        ) from error
 
 
 def _check_same(path: Path, found: StoreHeader, wanted: StoreHeader) -> None:

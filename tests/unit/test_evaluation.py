@@ -9,7 +9,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation import Score, ScoreSettings, evaluate, table
+from cmlm_kd.evaluation import ScoreSettings, evaluate
+from cmlm_kd.scores import Score, table
 
 REFERENCE = [f"The train number {n} leaves at {n % 12} o'clock on Monday, March {n}." for n in range(1, 41)]
 GOOD = [line.replace("leaves", "departs") if n % 4 == 0 else line for n, line in enumerate(REFERENCE)]

@@ -12,9 +12,9 @@ from tiny_corpus import write_split, write_store
 from cmlm_kd.cli import main
 from cmlm_kd.curves import shared_measures, write_csv, write_png
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation import Score
 from cmlm_kd.generation import DecodingSpeed
 from cmlm_kd.report import Report, Row
+from cmlm_kd.scores import Score
 from cmlm_kd.signature import kd_signature, signature_of_checkpoint
 from cmlm_kd.store.manifest import Manifest
 from cmlm_kd.training_log import ValidationPoint, read_validations
