@@ -1,0 +1,116 @@
+"""``mtdnn_kd``: soft labels of an ensemble for one task or many (Liu et al., 2019, "Improving Multi-Task Deep
+Neural Networks via Knowledge Distillation for Natural Language Understanding", section 3).
+
+For student logits s, the class y and an ensemble of K teachers with logits t_1 .. t_K::
+
+    Q    = 1/K sum_k softmax(t_k)       P = softmax(s)
+    hard = - log P[y]
+    kd   = - sum_c Q[c] log P[c]        paper
+    kd   = KL(Q | P)                    original (``mt_dnn/model.py`` of v0.1)
+    loss = (hard + kd) / 2              paper
+    loss = hard + kd                    original
+    loss = hard                         a task without a teacher
+
+all summed over sentences. For scores, of which the paper has none with a teacher, hard and kd are the squared
+errors of the label and of the teachers' mean score, as in the released code's later ``MseCriterion``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cmlm_kd.criteria.bilstm import logits_mse
+from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.losses import entropy
+from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs
+from cmlm_kd.registry import kd_criteria
+from cmlm_kd.signals import TeacherSignal
+
+Mode = Literal["paper", "original"]
+
+
+@dataclass(frozen=True)
+class MTDNNKDConfig:
+    """Settings of :class:`MTDNNKD`; the default is the paper's, since no command of the released code gets
+    to its soft labels."""
+
+    kd_mode: Literal["paper", "original"] = field(
+        default="paper",
+        metadata={
+            "help": "paper: mean of the two cross entropies, of hard and of soft labels; original: hard "
+            "labels plus divergence, as the released code (twice the paper's gradient)"
+        },
+    )
+
+    def signature(self) -> str:
+        """Return the criterion's part of a KD signature."""
+        return f"kd:mtdnn|mode:{self.kd_mode}"
+
+
+def soft_label_loss(logits: Tensor, probs: Tensor, mode: Mode) -> Tensor:
+    """Return the soft term of each sentence in nats, ``(B,)``; both modes have the same gradient.
+
+    Args:
+        logits: ``(B, C)`` of the student.
+        probs: ``(B, C)``, the ensemble's distribution.
+        mode: ``paper`` for the cross entropy, ``original`` for the divergence.
+    """
+    cross_entropy = -(probs * F.log_softmax(logits, -1)).sum(-1)  # (B,)
+    return cross_entropy if mode == "paper" else cross_entropy - entropy(probs)
+
+
+def weight_of_terms(mode: Mode) -> float:
+    """Return the weight of hard and of soft labels: 1/2 each, or 1 each as released."""
+    return 0.5 if mode == "paper" else 1.0
+
+
+@kd_criteria.register("mtdnn_kd", config=MTDNNKDConfig)
+class MTDNNKD(SentenceCriterion):
+    """Hard labels and an ensemble's soft labels, with equal weights; equations in the module docstring.
+
+    Reads ``sample["target"]`` ``(B,)`` and of ``sample["teacher"]`` probabilities ``(B, C)``, or scores
+    ``(B, 1)``. A batch without a teacher, as ``--task multitask_kd`` has them, trains on hard labels alone.
+
+    Terms: ``hard_loss`` and ``kd_loss`` a sentence.
+
+    Relation: ``pkd`` with beta 0 has a temperature and free weights.
+
+    Smallest command::
+
+        fairseq-train glue --user-dir fairseq_plugins --task multitask_kd --corpora SST-2,RTE \\
+            --teacher SST-2=A:B,RTE=C:D --arch multitask_bert --bert DIR --criterion mtdnn_kd \\
+            --optimizer bert_adamw --batch-size 32
+    """
+
+    config: MTDNNKDConfig
+    terms_in_nats = frozenset({"loss", "hard_loss", "kd_loss"})
+
+    def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
+        """Ask for distributions over classes, or for scores; see :class:`KDCriterion`."""
+        return Needs(
+            teacher=NOTHING_ELSE, teacher_values="logits" if student.is_regression else "probabilities"
+        )
+
+    def training_loss(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+    ) -> CriterionOutput:
+        """Return the loss summed over sentences."""
+        logits, count = student.sentence_logits(), torch.tensor(len(target))  # (B, C)
+        terms = {"hard_loss": Term(hard_label_loss(logits, target).sum(), count)}
+        weight = weight_of_terms(self.config.kd_mode)
+        if teacher is None:
+            # Workers add up what they log, so all of them log the same terms.
+            terms["kd_loss"] = Term(logits.new_zeros(()), torch.tensor(0))
+            return CriterionOutput.weighted({"hard_loss": 1.0}, terms, len(target))
+        if target.is_floating_point():
+            soft = logits_mse(logits, teacher.logits)  # (B,)
+        else:
+            probs = teacher.probabilities().to(logits.dtype)  # (B, C)
+            soft = soft_label_loss(logits, probs, self.config.kd_mode)  # (B,)
+        terms["kd_loss"] = Term(soft.sum(), count)
+        return CriterionOutput.weighted({"hard_loss": weight, "kd_loss": weight}, terms, len(target))
