@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import pkgutil
 import sys
@@ -12,6 +13,9 @@ from types import ModuleType
 import cmlm_kd.commands
 from cmlm_kd.errors import UserError
 from cmlm_kd.version import __version__
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PERMISSION = {errno.EACCES, errno.EROFS}
 
 
 def command_modules() -> dict[str, ModuleType]:
@@ -44,7 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; a :class:`UserError` becomes one line on standard error and exit status 2."""
+    """Run one command.
+
+    A :class:`UserError` becomes one line on standard error and exit status 2, and so does a disk that is full
+    or must not be written.
+    """
     arguments = build_parser().parse_args(argv)
     try:
         arguments.run(arguments)
@@ -54,6 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
         return 141
+    except OSError as error:
+        if error.errno not in _NO_ROOM | _NO_PERMISSION:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "make room" if error.errno in _NO_ROOM else "change its permissions"
+        print(
+            f"cmlm-kd {arguments.command}: {place}{error.strerror}; {remedy} or choose another place",
+            file=sys.stderr,
+        )
+        return 2
     return 0
 
 
