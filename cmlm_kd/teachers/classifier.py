@@ -148,7 +148,7 @@ def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher
     """
     from transformers import AutoModelForSequenceClassification
 
-    model, missing = _load(AutoModelForSequenceClassification, name_or_path)
+    model, missing = load_pretrained(AutoModelForSequenceClassification, name_or_path)
     base = model.base_model_prefix + "."
     lost = sorted(name for name in missing if not name.startswith(base) or "pooler" not in name)
     if lost:
@@ -187,7 +187,7 @@ def start_classifier(
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     kind = AutoModelForSequenceClassification if keep_head else AutoModel
-    source, missing = _load(kind, name_or_path)
+    source, missing = load_pretrained(kind, name_or_path)
     lost = sorted(name for name in missing if "pooler" not in name or keep_head)
     if lost:
         raise UserError(
@@ -201,10 +201,10 @@ def start_classifier(
             f"{class_names(source.config)} and the data "
             f"{tuple(labels)}; leave out --keep-head for a new head"
         )
-    config = _student_config(source.config, name_or_path, labels, layers, dropout)
+    config = student_config(source.config, name_or_path, labels, layers, dropout)
     with without_reports():
         model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
-    _take_over(model if keep_head else model.base_model, source)
+    take_over(model if keep_head else model.base_model, source)
     tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
     return SequenceClassifier(model, tokenizer, "student bert_classifier", max_length)
 
@@ -226,7 +226,7 @@ def describe_config(config: Any) -> str:
     return json.dumps(config.to_dict(), default=str)
 
 
-def _load(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
+def load_pretrained(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
     """Load a model in float32; return it with the names of weights that the directory lacks."""
     try:
         with without_reports():
@@ -242,8 +242,14 @@ def _load(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 
 
-def _student_config(source: Any, name: str, labels: Sequence[str], layers: int, dropout: float | None) -> Any:
-    """Return the configuration of the encoder's first layers, with these classes."""
+def student_config(
+    source: Any, name: str, labels: Sequence[str], layers: int = 0, dropout: float | None = None
+) -> Any:
+    """Return the configuration of an encoder's first layers (0: all), with these classes.
+
+    Raises:
+        UserError: if the encoder ``name`` has fewer layers.
+    """
     config = copy.deepcopy(source)
     if not 0 <= layers <= config.num_hidden_layers:
         raise UserError(
@@ -265,7 +271,7 @@ def _student_config(source: Any, name: str, labels: Sequence[str], layers: int, 
     return config
 
 
-def _take_over(student: nn.Module, source: nn.Module) -> None:
+def take_over(student: nn.Module, source: nn.Module) -> None:
     """Copy the weights of the layers that both have; what only the student has stays random."""
     found = source.state_dict()
     kept = {name: value for name, value in found.items() if name in student.state_dict()}

@@ -1,0 +1,206 @@
+"""A corpus with its teachers: ``classification_kd`` trains on one of them, ``multitask_kd`` on several."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+
+from cmlm_kd.classification import CORPORA, ReadingOptions, hold_out, read_examples
+from cmlm_kd.classification.examples import check_every_class_occurs
+from cmlm_kd.classification.inputs import EncodedExamples
+from cmlm_kd.signals import Ensembling
+from cmlm_kd.teachers.cache import MANIFEST_NAME, CacheIdentity, open_cache, write_cache
+from cmlm_kd.teachers.ensemble import TeacherEnsemble
+from fairseq_plugins.bridge import choices
+from fairseq_plugins.data.sentences import SentenceDataset
+from fairseq_plugins.tasks.autocast import PrecisionConfig, bfloat16_autocast
+
+logger = logging.getLogger(__name__)
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What students and teachers read of a batch."""
+
+
+@dataclass
+class TaughtCorpusConfig(PrecisionConfig):
+    """Flags that mean the same for one corpus and for several."""
+
+    hold_out: float = field(
+        default=0.0,
+        metadata={"help": "validate on this share of the training set, in [0, 1), instead of the dev set"},
+    )
+    hold_out_seed: int = field(default=1, metadata={"help": "which examples --hold-out takes, 0 or more"})
+    skip_malformed_rows: bool = field(
+        default=False,
+        metadata={"help": "leave out lines with a wrong number of columns instead of refusing the file"},
+    )
+    max_length: int = field(
+        default=0, metadata={"help": "cut inputs to so many pieces, 3 or more; 0: what the model takes"}
+    )
+    ensemble: choices(Ensembling) = field(
+        default="probabilities", metadata={"help": "what of several teachers is averaged"}
+    )
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """Where a corpus is, how it is read, and who teaches it.
+
+    Attributes:
+        folder: of the corpus.
+        reading: how it is read; ``labels`` are the user's choice.
+        train_file: of the training set, where it is not the published one.
+        valid_file: of the dev set, likewise.
+        hold_out: share of the training set to validate on, 0 for the dev set.
+        hold_out_seed: which examples.
+        teachers: Hugging Face directories.
+        teacher_labels: names of the teachers' classes, where their own say nothing.
+        ensemble: what of several teachers is averaged.
+        teacher_cache: directory of their outputs for the training set; empty: they are asked online.
+        teaches_scores: whether teachers give one number, though the corpus has classes (ranking).
+    """
+
+    folder: Path
+    reading: ReadingOptions
+    train_file: str = ""
+    valid_file: str = ""
+    hold_out: float = 0.0
+    hold_out_seed: int = 1
+    teachers: tuple = ()
+    teacher_labels: tuple = ()
+    ensemble: str = "probabilities"
+    teacher_cache: str = ""
+    teaches_scores: bool = False
+
+
+class TaughtCorpus:
+    """The examples of a corpus, read once, and what its teachers say about them.
+
+    Args:
+        settings: see :class:`CorpusSettings`.
+
+    Attributes:
+        settings: the same.
+        teachers: :class:`TeacherEnsemble`, None before :meth:`load_teachers` and without.
+        known_labels: classes of the training set once it is read, or of a checkpoint; None before.
+    """
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.teachers = None
+        self.known_labels = None
+        self._read = {}
+        self._cache = None
+
+    # -- examples --------------------------------------------------------------------------------------
+
+    @property
+    def labels(self):
+        """Classes in the order of the logits; empty for scores."""
+        if self.known_labels is None:
+            self.known_labels = self.examples("train").labels
+        return self.known_labels
+
+    def examples(self, split):
+        """Read a split once; with ``hold_out``, ``train`` and ``valid`` are parts of the training set."""
+        if split in self._read:
+            return self._read[split]
+        own, held = self.settings, self.settings.hold_out
+        if split == "train" or (split == "valid" and held):
+            examples = read_examples(own.folder, "train", own.reading, own.train_file)
+            check_every_class_occurs(examples)
+            if held:
+                parts = hold_out(examples, held, own.hold_out_seed)
+                self._read.update(zip(("train", "valid"), parts, strict=True))
+            else:
+                self._read["train"] = examples
+        else:
+            file = own.valid_file if split == "valid" else ""
+            chosen = {**vars(own.reading), "labels": own.reading.labels or self.labels}
+            self._read[split] = read_examples(own.folder, split, ReadingOptions(**chosen), file)
+        return self._read[split]
+
+    def dataset(self, split, inputs, *, online):
+        """Encode a split for the student, and for teachers with another tokenizer if they are asked online.
+
+        Args:
+            split: which.
+            inputs: the student's.
+            online: whether teachers will read the training set's batches.
+        """
+        examples = self.examples(split)
+        others = {}
+        if split == "train" and online and not self.settings.teacher_cache:
+            foreign = self.teachers.with_other_tokenizers(inputs.hash)
+            others = {
+                position: EncodedExamples(examples, model.inputs) for position, model in foreign.items()
+            }
+        encoded = EncodedExamples(examples, inputs)
+        limit = inputs.max_length or encoded.sizes.max() + 1  # 0: none
+        logger.info(
+            "%s, %s: %d examples, up to %d pieces, %d cut at --max-length or near it",
+            *(examples.source, split, len(examples), encoded.sizes.max(), (encoded.sizes >= limit).sum()),
+        )
+        return SentenceDataset(examples, encoded, others, shuffle=split == "train")
+
+    # -- teachers --------------------------------------------------------------------------------------
+
+    def load_teachers(self, inputs, max_length):
+        """Load the teachers, if there are any, and look whether they fit the data and the student's inputs.
+
+        Args:
+            inputs: the student's.
+            max_length: the user's, 0 for none.
+        """
+        own = self.settings
+        if not own.teachers or self.teachers is not None:
+            return
+        self.teachers = TeacherEnsemble.load(
+            own.teachers,
+            () if own.teaches_scores else self.labels,
+            ensembling=str(own.ensemble),
+            max_length=max_length or inputs.max_length,
+            values=CORPORA[own.reading.corpus].classes if own.reading.corpus in CORPORA else None,
+            teacher_labels=own.teacher_labels,
+        )
+        self.teachers.check_lengths(inputs.hash, inputs.max_length)
+
+    def open_cache(self, needs, *, bfloat16, cpu):
+        """Open the cache of the training set, if there is to be one; the first worker writes it if need be.
+
+        Args:
+            needs: what the criterion reads.
+            bfloat16: whether teachers compute in bfloat16.
+            cpu: whether the user wants no GPU.
+        """
+        if not self.settings.teacher_cache:
+            return
+        path, examples = Path(self.settings.teacher_cache), self.examples("train")
+        identity = CacheIdentity.of(self.teachers, examples, needs, "bfloat16" if bfloat16 else "float32")
+        several = distributed_utils.get_data_parallel_world_size() > 1
+        first = not several or distributed_utils.get_data_parallel_rank() == 0
+        if first and not (path / MANIFEST_NAME).exists():
+            device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
+            logger.info("asking the teachers about %d examples, for %s", len(examples), path)
+            write_cache(path, self.teachers, examples, needs, identity, device)
+        if several:
+            torch.distributed.barrier()
+        self._cache = open_cache(path, identity, self.teachers.ensembling)
+
+    def signal(self, sample, needs, *, bfloat16):
+        """Return what the teachers say about a batch of the training set, from the cache or online."""
+        rows, device = sample["id"].tolist(), sample["id"].device
+        if self._cache is not None:
+            return self._cache.signal(rows, device)
+        own = sample.get("teacher_input", {})
+        shared = {name: sample["net_input"][name] for name in INPUTS}
+        batches = [own.get(position, shared) for position in range(len(self.teachers.members))]
+        with bfloat16_autocast(bfloat16, device.type):
+            return self.teachers.signal(batches, needs, check=rows)
+
+
+def listed(text):
+    """Return the names in a comma-separated flag."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
