@@ -4,7 +4,13 @@ import random
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
 
 GOOD = ["good", "great", "lovely", "fine", "superb"]
 BAD = ["bad", "awful", "poor", "dull", "weak"]
@@ -84,11 +90,18 @@ def write_bert(folder, *, labels=LABELS, layers=4, width=16, heads=2, seed=0, ex
     torch.manual_seed(seed)
     model = BertModel(config) if labels is None else BertForSequenceClassification(config)
     with torch.no_grad():  # far enough from zero for classes to differ
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
-                parameter.normal_(0, 0.2)
+                parameter.normal_(0, 3.0 if name.startswith("classifier") else 0.2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_masked_lm(folder):
+    """Write a random masked language model with the same tokenizer."""
+    write_bert(folder, labels=None, layers=1)
+    BertForMaskedLM(BertConfig.from_pretrained(folder)).save_pretrained(folder)
     return folder
 
 
