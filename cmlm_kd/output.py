@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cmlm_kd.errors import UserError
+
+
+def check_new_directory(path: Path) -> None:
+    """Raise UserError if ``path`` is a file or a directory that holds anything."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} is not empty; give a new directory")
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.output import check_new_directory, directory_written_aside
 from cmlm_kd.sentencepiece_models import sentencepiece_backend
 from cmlm_kd.text import read_lines
 
@@ -74,21 +75,15 @@ def train_tokenizer(lines: Sequence[str], options: TokenizerOptions) -> PreTrain
     )
 
 
-def check_output(directory: Path) -> None:
-    """Raise UserError if ``directory`` holds a tokenizer already."""
-    if (directory / "tokenizer.json").exists():
-        raise UserError(f"{directory} already holds a tokenizer; remove it or give another directory")
-
-
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
-    """Write a directory that ``AutoTokenizer.from_pretrained`` loads.
+    """Write a directory that ``AutoTokenizer.from_pretrained`` loads; it appears only when complete.
 
     Raises:
-        UserError: if the directory holds a tokenizer already.
+        UserError: if the directory holds something already.
     """
-    check_output(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(directory)
+    check_new_directory(directory)
+    with directory_written_aside(directory) as partial:
+        tokenizer.save_pretrained(partial)
 
 
 def _check(options: TokenizerOptions) -> None:

@@ -38,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train and write the tokenizer."""
     from cmlm_kd import tokenizer_training as training
+    from cmlm_kd.output import check_new_directory
 
-    training.check_output(arguments.output)
+    check_new_directory(arguments.output)
     lines = training.read_training_text(arguments.input)
     options = training.TokenizerOptions(
         arguments.vocab_size, arguments.character_coverage, arguments.split_digits

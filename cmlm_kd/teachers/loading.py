@@ -18,7 +18,7 @@ from torch import Tensor
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.databin import dictionary_hash
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.output import directory_written_aside
+from cmlm_kd.output import check_new_directory, directory_written_aside
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
 from cmlm_kd.teachers.fingerprint import model_hash
@@ -67,8 +67,7 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
     """
     from safetensors.torch import save_file
 
-    if output.exists() and any(output.iterdir()):
-        raise UserError(f"{output} is not empty; give a new directory")
+    check_new_directory(output)
     with directory_written_aside(output) as partial:
         shutil.copytree(data / "teacher", partial, dirs_exist_ok=True)
         teacher.encoder.save_pretrained(partial)  # type: ignore[operator]

@@ -99,4 +99,4 @@ def test_the_command_writes_a_directory_and_names_what_is_wrong(tmp_path, senten
     assert main([*flags, str(text)]) == 0
     assert "200 pieces" in capsys.readouterr().out
     assert main([*flags, str(text)]) == 2
-    assert "already holds a tokenizer; remove it" in capsys.readouterr().err
+    assert "tokenizer is not empty; give a new directory" in capsys.readouterr().err
