@@ -23,6 +23,9 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """What students and teachers read of a batch."""
 
 
+PROBED_EXAMPLES = 4
+
+
 @dataclass
 class TaughtCorpusConfig(PrecisionConfig):
     """Flags that mean the same for one corpus and for several."""
@@ -188,6 +191,15 @@ class TaughtCorpus:
         if several:
             torch.distributed.barrier()
         self._cache = open_cache(path, identity, self.teachers.ensembling)
+
+    def probe(self, dataset, needs, *, bfloat16):
+        """Ask teachers that will be asked online about the longest examples, before the first update.
+
+        fairseq would leave a ``crash.pt`` of a run in which a teacher's numbers turn out to overflow.
+        """
+        if self._cache is None:
+            longest = dataset.sizes.argsort(kind="stable")[-PROBED_EXAMPLES:]
+            self.signal(dataset.collater(longest.tolist()), needs, bfloat16=bfloat16)
 
     def signal(self, sample, needs, *, bfloat16):
         """Return what the teachers say about a batch of the training set, from the cache or online."""

@@ -23,9 +23,6 @@ LABELS = "labels"
 """Key of a checkpoint's task state: the classes in the order of the logits."""
 
 
-PROBED_EXAMPLES = 4
-
-
 @dataclass
 class ClassificationKDConfig(TaughtCorpusConfig):
     """Flags of ``--task classification_kd``."""
@@ -150,7 +147,9 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
         taught = self._reads_teacher()
         self.datasets[split] = self._corpus.dataset(split, self._student.inputs, online=taught)
         if split == "train" and taught:
-            self._corpus.open_cache(self._criterion.needs, bfloat16=self.cfg.bf16_autocast, cpu=self.cfg.cpu)
+            needs, narrow = self._criterion.needs, self.cfg.bf16_autocast
+            self._corpus.open_cache(needs, bfloat16=narrow, cpu=self.cfg.cpu)
+            self._corpus.probe(self.datasets[split], needs, bfloat16=narrow)
 
     def _reads_teacher(self):
         reads = getattr(self._criterion, "needs", Needs()).teacher is not None
