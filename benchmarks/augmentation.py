@@ -1,11 +1,17 @@
-"""How many training examples a second augmentation makes, on one core.
+"""How many training examples a second augmentation makes, and what a masked language model costs it.
 
     python benchmarks/augmentation.py [--data FOLDER --corpus SST-2] [--sentences 2000] [--rounds 5]
+        [--model DIRECTORY] [--mlm-sentences 64] [--released-sentences 8]
 
 rules     sentences, and pairs, a second of CPU time by masking, parts of speech and n-grams with the BiLSTM
           paper's probabilities, duplicates left out of the count
 tagging   sentences a second by the part-of-speech tagger, counted apart: it reads every sentence once,
           however many are made of it
+mlm       words a second whose candidates a masked language model gives, ours (many words of many sentences a
+          batch, the vocabulary layer at masked positions alone) against the way of TinyBERT's released code
+          (data_augmentation.py: a word at a time, batch 1, float32, the vocabulary layer at every position);
+          the bound is 4 times as many. Without a model, a BERT with random weights (6 layers, d = 384, 30,522
+          pieces) stands in.
 
 Without a corpus, sentences of the embedded corpus about numbers stand in. Medians of the rounds, with the
 smallest and the largest.
@@ -17,13 +23,26 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+from cmlm_kd.augmentation.masked_words import MaskedWords
+from cmlm_kd.augmentation.mlm_replacement import MlmReplacement, ReplacementOptions
 from cmlm_kd.augmentation.parts_of_speech import load_tagger, tag_sentence
 from cmlm_kd.augmentation.rules import Rules
 from cmlm_kd.augmentation.sampling import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation
+from cmlm_kd.augmentation.stop_words import ENGLISH
 from cmlm_kd.classification import ReadingOptions, read_examples
 from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
+from cmlm_kd.teachers.masked_lm import MaskedLM
+from cmlm_kd.tokenizers import PieceTokenizer
+
+PIECES = 30_522  # BERT's
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def read_sentences(data: Path | None, corpus: str, count: int) -> list[str]:
@@ -55,6 +74,130 @@ def measure_rules(sentences: list[str], rounds: int) -> None:
     print("tagging  sentences", rates(lambda: len([tag_sentence(text, tagger) for text in sentences]), 1))
 
 
+class Released:
+    """TinyBERT's way to the candidates of words of one piece; remembers how many there were."""
+
+    def __init__(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.words = 0
+
+    def augment(self, sentence: str) -> None:
+        pieces = self.tokenizer.tokenize(sentence)
+        for position, piece in enumerate(pieces):
+            whole = position + 1 == len(pieces) or not pieces[position + 1].startswith("##")
+            if whole and piece.isalpha() and piece not in ENGLISH:
+                self.candidates(sentence, position)
+                self.words += 1
+
+    @torch.no_grad()
+    def candidates(self, sentence: str, position: int) -> list[str]:
+        pieces = self.tokenizer.tokenize(sentence)  # anew for every word
+        hidden = [*pieces[:position], "[MASK]", *pieces[position + 1 :]]
+        row = self.tokenizer.convert_tokens_to_ids(["[CLS]", *hidden, "[SEP]", *pieces, "[SEP]"])
+        types = [0] * (len(pieces) + 2) + [1] * (len(pieces) + 1)
+        logits = self.model(torch.tensor([row]), token_type_ids=torch.tensor([types])).logits  # (1, S, V)
+        best = logits[0, 1 + position].argsort(descending=True)[:15].tolist()
+        return [token for token in self.tokenizer.convert_ids_to_tokens(best) if not token.startswith("##")]
+
+
+class NoNeighbours:
+    """Leaves words of several pieces alone: they do not go through the model."""
+
+    def nearest(self, words: list[str], count: int) -> list[list[str]]:
+        return [[] for _ in words]
+
+
+def random_model(sentences: list[str], layers: int, hidden_size: int) -> tuple[MaskedLM, PieceTokenizer]:
+    """Return a BERT with random weights and a tokenizer that knows the words of the sentences."""
+    splitter = pre_tokenizers.BertPreTokenizer()
+    pieces = {word for text in sentences for word, _ in splitter.pre_tokenize_str(text.lower())}
+    words = [*SPECIAL, *sorted(pieces)]
+    words += [f"word{i}" for i in range(PIECES - len(words))]
+    backend = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), splitter
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    names = zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, **{f"{name}_token": token for name, token in names}
+    )
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden_size // 32,
+        intermediate_size=4 * hidden_size,
+    )
+    return MaskedLM(BertForMaskedLM(config)), PieceTokenizer(tokenizer)
+
+
+def measure_mlm(
+    model: MaskedLM, tokenizer: PieceTokenizer, sentences: list[str], released_sentences: int, rounds: int
+) -> None:
+    released = Released(model.model, tokenizer.tokenizer)
+    ours = {}
+    for name, bf16 in (("float32", False), ("bfloat16", True)):
+        options = ReplacementOptions(bf16_autocast=bf16)
+        masked_words = MaskedWords(
+            model,
+            tokenizer,
+            count=options.candidates,
+            see_original=True,
+            max_tokens=options.max_tokens,
+            bf16_autocast=bf16,
+            device=torch.device("cpu"),
+        )
+        ours[name] = MlmReplacement(masked_words, NoNeighbours(), options)
+    config = model.config
+    print(
+        f"mlm      {config.num_hidden_layers} layers, d = {config.hidden_size}, {config.vocab_size:,} "
+        f"pieces; {len(sentences)} sentences, the released way {released_sentences}; "
+        f"{torch.get_num_threads()} threads"
+    )
+
+    def by_released() -> int:
+        released.words = 0
+        for sentence in sentences[:released_sentences]:
+            released.augment(sentence)
+        return released.words
+
+    def by(replacement: MlmReplacement) -> int:
+        found = replacement.replaceable(sentences)
+        return sum(bool(candidates) for sentence in found for candidates in sentence.candidates)
+
+    parts = {"released": Part(by_released)}
+    parts |= {name: Part(partial(by, replacement)) for name, replacement in ours.items()}
+    for _ in range(rounds + 1):  # the first to warm up
+        for part in parts.values():
+            part.run()
+    for name, part in parts.items():
+        print(f"mlm      {name:8} words {spread([1 / seconds for seconds in part.wall[1:]])} a second")
+    for name in ours:
+        wall, cpu = (
+            [a / b for a, b in zip(getattr(parts["released"], kind), getattr(parts[name], kind), strict=True)]
+            for kind in ("wall", "cpu")
+        )
+        print(f"mlm      {name} to released (at least 4): {spread(wall[1:])}, by CPU time {spread(cpu[1:])}")
+
+
+class Part:
+    """Something to measure, and its seconds a word, round by round; CPU time counts all threads."""
+
+    def __init__(self, action: Callable[[], int]) -> None:
+        self.action = action
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+
+    def run(self) -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        words = self.action()
+        self.wall.append((time.perf_counter() - wall) / words)
+        self.cpu.append((time.process_time() - cpu) / words)
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):,.1f} [{min(values):,.1f} to {max(values):,.1f}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -63,8 +206,21 @@ def main() -> None:
     parser.add_argument("--corpus", default="SST-2", help="its name")
     parser.add_argument("--sentences", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", help="masked language model: Hugging Face directory or hub name")
+    parser.add_argument("--layers", type=int, default=6, help="without --model")
+    parser.add_argument("--hidden-size", type=int, default=384, help="without --model")
+    parser.add_argument("--mlm-sentences", type=int, default=64, help="of them, for the model")
+    parser.add_argument("--released-sentences", type=int, default=8, help="of these, for the released way")
     args = parser.parse_args()
-    measure_rules(read_sentences(args.data, args.corpus, args.sentences), args.rounds)
+    torch.manual_seed(0)
+    sentences = read_sentences(args.data, args.corpus, args.sentences)
+    measure_rules(sentences, args.rounds)
+    if args.model is None:
+        model, tokenizer = random_model(sentences, args.layers, args.hidden_size)
+    else:
+        model = MaskedLM.from_pretrained(args.model, with_head=True)
+        tokenizer = PieceTokenizer.from_pretrained(args.model)
+    measure_mlm(model, tokenizer, sentences[: args.mlm_sentences], args.released_sentences, args.rounds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What a masked language model would put in a word's place, for many words of many sentences at once.
 
 One row of a batch is one sentence with one word masked. The vocabulary layer, most of the work of a small
-model, runs at the masked positions alone; batches hold rows of like length.
+model, runs at the masked positions alone, and so do the queries and the feed-forward block of the last layer;
+batches hold rows of like length.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.spelling import WORD_START
+from cmlm_kd.teachers.inference import replace_last_layer
 from cmlm_kd.teachers.masked_lm import MaskedLM
 from cmlm_kd.teachers.positions import usable_positions
 from cmlm_kd.tokenizers import PieceTokenizer
@@ -71,6 +73,7 @@ class MaskedWords:
         model.check_tokenizer(tokenizer)
         self.model = copy.deepcopy(model).eval().to(device)
         self.model.model.set_attn_implementation("sdpa")
+        self._last_layer = replace_last_layer(self.model.model.base_model)
         if bf16_autocast:
             for module in self.model.modules():
                 if isinstance(module, nn.Linear):
@@ -147,11 +150,18 @@ class MaskedWords:
         if self.has_token_types:
             inputs["token_type_ids"] = types
         with self._precision():
-            logits: Tensor = self.model(
+            logits = self._logits(
                 **{name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
             )  # (B, V)
         best: list[list[int]] = logits.topk(min(self.count, logits.size(-1))).indices.tolist()
         return best
+
+    def _logits(self, masked_index: Tensor, **inputs: Tensor) -> Tensor:
+        """Return the logits at the masked positions, ``(B, V)``."""
+        if self._last_layer is None:
+            return self.model(masked_index=masked_index, **inputs)  # type: ignore[no-any-return]
+        self._last_layer.masked_index = masked_index
+        return self.model.model(**inputs).logits.squeeze(0)  # type: ignore[no-any-return]
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self.bf16_autocast:

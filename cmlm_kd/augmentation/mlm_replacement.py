@@ -11,9 +11,9 @@ What ``cmlm-kd augment --method mlm`` needs::
     for row, texts in replacement.augmented(first, second or None):
         ...  # row: the example it was made from, from 0; texts: (sentence,) or (first, second)
 
-Only new texts are yielded, in the order of the corpus; what stands between the replaced words stays as it is,
-white space aside. Of a pair one side is changed at a time (the released code pairs its variants of the second
-sentence with the last variant of the first, because it changes its row in place).
+Only what is new is yielded, and once, in the order of the corpus; what stands between the replaced words
+stays as it is, white space aside. Of a pair one side is changed at a time (the released code pairs its
+variants of the second sentence with the last variant of the first, because it changes its row in place).
 """
 
 from __future__ import annotations
@@ -165,9 +165,10 @@ class MlmReplacement:
         self, first: Sequence[str], second: Sequence[str] | None = None
     ) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield the example each new one comes from, counted from 0, and its one or two texts."""
+        sides = [first] if second is None else [first, second]
+        seen = set(zip(*sides, strict=True))
         rows = iter(range(len(first)))
         while chunk := list(islice(rows, _CHUNK)):
-            sides = [first] if second is None else [first, second]
             texts = list(dict.fromkeys(side[row] for side in sides for row in chunk))
             replaceable = dict(zip(texts, self.replaceable(texts), strict=True))
             for row in chunk:
@@ -175,7 +176,10 @@ class MlmReplacement:
                 original = tuple(side[row] for side in sides)
                 for i, text in enumerate(original):
                     for variant in self._variants(replaceable[text], draw):
-                        yield row, (*original[:i], variant, *original[i + 1 :])
+                        new = (*original[:i], variant, *original[i + 1 :])
+                        if new not in seen:
+                            seen.add(new)
+                            yield row, new
 
     def _variants(self, sentence: Replaceable, draw: Callable[[], float]) -> list[str]:
         """Return the distinct variants of a sentence, without itself."""

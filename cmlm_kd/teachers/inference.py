@@ -36,7 +36,7 @@ class MaskedPredictor:
         self.device = device
         self.bf16_autocast = bf16_autocast
         self.teacher = copy.deepcopy(teacher).eval().to(device)
-        self.last_layer = _replace_last_layer(self.teacher.encoder)
+        self.last_layer = replace_last_layer(self.teacher.encoder)
         if bf16_autocast:
             for module in self.teacher.modules():
                 if isinstance(module, nn.Linear):
@@ -101,8 +101,15 @@ class _LastLayer(nn.Module):
         return self.layer.output(self.layer.intermediate(states), states).unsqueeze(0)  # type: ignore[no-any-return]
 
 
-def _replace_last_layer(encoder: Any) -> _LastLayer | None:
-    """Let the encoder's last layer run at the masked positions only, where it is one we understand."""
+def replace_last_layer(encoder: Any) -> _LastLayer | None:
+    """Let the encoder's last layer run at the masked positions only, where it is one we understand.
+
+    Args:
+        encoder: a Hugging Face encoder, which is changed.
+
+    Returns:
+        the layer, whose ``masked_index`` is to be set before each batch; None where nothing was changed.
+    """
     config = encoder.config
     if config.model_type not in _BERT_LAYERS or config._attn_implementation != "sdpa" or config.is_decoder:
         return None

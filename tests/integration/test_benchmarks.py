@@ -10,17 +10,29 @@ from documentation import REPOSITORY, commands
 
 STEP = ("--vocabulary", 60, "--sentences", 2, "--repeats", 1, "--cpu-time")
 DUMP = ("--layers", 1, "--hidden-size", 32, "--pairs", 8, "--original-pairs", 8, "--rounds", 1)
+MLM = ("--layers", 1, "--hidden-size", 32, "--mlm-sentences", 4, "--released-sentences", 1)
+AUGMENTATION = ("--sentences", 20, "--rounds", 1, *MLM)
 STORE = ("--vocabularies", 200, "--rounds", 1)
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
     "dump.py": [r"at least 4\): \d", r"at most 1\.15\): \d", r"at least 0\.9\): \d"],
+    "augmentation.py": [
+        *(rf"{rule} +[\d,]+ a second" for rule in ("rules +sentences", "pairs", "tagging +sentences")),
+        *(rf"{type_} to released \(at least 4\): \d" for type_ in ("float32", "bfloat16")),
+    ],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
 
 @pytest.mark.parametrize(
     ("script", "flags"),
-    [("kd_step.py", STEP), ("kd_step.py", (*STEP, "--bf16")), ("dump.py", DUMP), ("store.py", STORE)],
+    [
+        ("kd_step.py", STEP),
+        ("kd_step.py", (*STEP, "--bf16")),
+        ("dump.py", DUMP),
+        ("store.py", STORE),
+        ("augmentation.py", AUGMENTATION),
+    ],
 )
 def test_a_benchmark_prints_its_figures(script, flags):
     done = subprocess.run(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from documentation import blocks, commands
 from fairseq_runs import run_train
-from tiny_classification import write_bert, write_pairs, write_sst2
+from tiny_classification import write_bert, write_masked_lm, write_pairs, write_sst2
 
 from cmlm_kd.checkpoints import read_checkpoint
 from cmlm_kd.classification import ReadingOptions, read_examples
@@ -118,6 +118,7 @@ def test_the_pages_commands(tmp_path, monkeypatch, vectors, page, capsys):
     monkeypatch.chdir(tmp_path)
     write_sst2(tmp_path / "glue" / "SST-2")
     write_bert(tmp_path / "teacher")
+    write_masked_lm(tmp_path / "bert-base-uncased")
     vectors.rename("glove.txt")
     for words in commands(page):
         if words[0] == "fairseq-train":

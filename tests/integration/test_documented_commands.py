@@ -23,6 +23,7 @@ BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md")
 CLASSIFICATION = {  # pages about classifiers, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
+    "docs/criteria/tinybert_kd.md": "test_tinybert_kd.py",
 }
 ELSEWHERE = {
     "bash examples/translation/run.sh": "test_run_script.py",

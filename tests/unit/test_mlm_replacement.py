@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_encoders import write_encoder
 from tiny_tokenizers import training_lines, write_byte_level, write_sentencepiece, write_wordpiece
+from transformers import AutoModelForMaskedLM
 
 from cmlm_kd.augmentation.masked_words import MaskedWord, MaskedWords, piece_words
 from cmlm_kd.augmentation.mlm_replacement import MlmReplacement, ReplacementOptions
@@ -45,9 +46,9 @@ def load(folder, **options):
     return MlmReplacement.from_pretrained(str(folder), ReplacementOptions(**options), device=CPU)
 
 
-def one_at_a_time(replacement, masked):
+def one_at_a_time(replacement, hugging_face, masked):
     """Ask the Hugging Face model itself: one row, all positions, float32."""
-    tokenizer, hugging_face = replacement.masked_words.tokenizer, replacement.masked_words.model.model
+    tokenizer = replacement.masked_words.tokenizer
     special, pieces = tokenizer.special, masked.pieces.tolist()
     hidden = [special.mask if i == masked.position else piece for i, piece in enumerate(pieces)]
     row, types = [special.cls, *hidden, special.sep], [0] * (len(pieces) + 2)
@@ -74,7 +75,8 @@ def test_batches_predict_what_the_model_predicts_one_word_at_a_time(models, kind
         MaskedWord(generator.integers(5, size, n), int(generator.integers(n))) for n in (3, 20, 1, 9, 9)
     ]
     found = replacement.masked_words.candidates(masked)
-    assert found == [one_at_a_time(replacement, word) for word in masked]
+    itself = AutoModelForMaskedLM.from_pretrained(models / kind, dtype=torch.float32).eval()
+    assert found == [one_at_a_time(replacement, itself, word) for word in masked]
     assert any(found)
 
 
@@ -122,6 +124,8 @@ def test_variants_are_new_distinct_and_the_same_for_a_seed(models, kind):
 
     first = run(1)
     assert first == run(1) != run(2)
+    twice = list(load(models / kind, seed=1, iterations=6).augmented([*SENTENCES, SENTENCES[0]]))
+    assert len({texts for _, texts in twice}) == len(twice)
     texts = [text for _, (text,) in first]
     assert len(set(texts)) == len(texts) and not set(texts) & set(SENTENCES)
     rows = [row for row, _ in first]
