@@ -32,9 +32,9 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     if description is None or not any(name.startswith(WEIGHTS_PREFIX) for name in state["model"]):
         name = model_settings(state).get("_name") or "another architecture"
         raise UserError(
-            f"the checkpoint is one of {name}; only those of bert_masked_lm and bert_classifier have a "
-            "Hugging Face "
-            "form (a C-MLM teacher is exported with --to teacher, a BiLSTM with --to bilstm)"
+            f"the checkpoint is one of {name}; only those of bert_masked_lm, bert_classifier and "
+            "multitask_bert have a Hugging Face form (a C-MLM teacher is exported with --to teacher, a "
+            "BiLSTM with --to bilstm)"
         )
     model = MaskedLM.from_config(json.loads(description))
     weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
@@ -45,15 +45,19 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     return model
 
 
-def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | None = None) -> str:
+def export_to_huggingface(
+    checkpoint: Path, directory: Path, tokenizer: str | None = None, task: str | None = None
+) -> str:
     """Write the model of a checkpoint, with its tokenizer, in Hugging Face form.
 
     The directory appears only when complete. What a criterion trained beside a student is not part of it.
 
     Args:
-        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm`` or ``bert_classifier``.
+        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``bert_classifier`` or
+            ``multitask_bert``.
         directory: what to write.
         tokenizer: Hugging Face directory or hub name; default: the one the model was trained with.
+        task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
 
     Returns:
         the class whose ``from_pretrained`` loads the directory.
@@ -64,14 +68,20 @@ def export_to_huggingface(checkpoint: Path, directory: Path, tokenizer: str | No
     """
     from cmlm_kd.checkpoints import model_settings, read_checkpoint
     from cmlm_kd.output import directory_written_aside
+    from cmlm_kd.students.multitask import ARCHITECTURE
     from cmlm_kd.teachers.pretrained import without_reports
 
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         holds = "already holds a model" if (directory / "config.json").exists() else "is not empty"
         raise UserError(f"{directory} {holds}; remove it or give another --output")
     state = read_checkpoint(checkpoint)
-    if model_settings(state).get("_name") == "bert_classifier":
-        model, pieces = _classifier_and_tokenizer(state, tokenizer)
+    name = model_settings(state).get("_name")
+    if task is not None and name != ARCHITECTURE:
+        raise UserError(
+            f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
+        )
+    if name in ("bert_classifier", ARCHITECTURE):
+        model, pieces = _classifier_and_tokenizer(state, tokenizer, task)
         loader = "AutoModelForSequenceClassification"
     else:
         model, pieces = _masked_lm_and_tokenizer(state, tokenizer)
@@ -93,10 +103,18 @@ def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) ->
     return model.model, pieces.tokenizer
 
 
-def _classifier_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:
-    from cmlm_kd.students.loading import bert_of_checkpoint
+def _classifier_and_tokenizer(
+    state: Mapping[str, Any], tokenizer: str | None, task: str | None
+) -> tuple[Any, Any]:
+    from cmlm_kd.checkpoints import model_settings
+    from cmlm_kd.students.loading import bert_of_checkpoint, multitask_of_checkpoint
+    from cmlm_kd.students.multitask import ARCHITECTURE
 
-    classifier = bert_of_checkpoint(state, tokenizer)
+    if model_settings(state).get("_name") == ARCHITECTURE:
+        whole = multitask_of_checkpoint(state, tokenizer)
+        classifier = whole.for_task(task).to_sequence_classifier()
+    else:
+        classifier = bert_of_checkpoint(state, tokenizer)
     pieces = classifier.inputs.tokenizer
     pieces.model_max_length = classifier.inputs.max_length
     return classifier.model, pieces

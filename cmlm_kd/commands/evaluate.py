@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="[NAME=]PATH",
-        help="checkpoint of 'fairseq-train --task classification_kd' or Hugging Face directory; "
+        help="checkpoint of 'fairseq-train --task classification_kd' or 'multitask_kd', or Hugging Face "
+        "directory; "
         "PATH:PATH is an ensemble",
     )
     parser.add_argument(
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model-labels",
         default="",
         help="classes of the models' logits, by commas, where they have no names",
+    )
+    parser.add_argument(
+        "--task", metavar="NAME", help="of multitask_bert checkpoints; default: the name of --corpus"
     )
     parser.add_argument("--tokenizer", help="of BERT checkpoints whose --bert directory is gone")
     parser.add_argument(
@@ -110,7 +114,7 @@ def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
     check_names([name for name, _ in named])
 
     def load(path: str) -> Any:
-        model: Any = load_student(Path(path), arguments.tokenizer)
+        model: Any = load_student(Path(path), arguments.tokenizer, arguments.task or arguments.corpus)
         return model.to(device)
 
     return [Candidate(name, [load(path) for path in paths.split(":")]) for name, paths in named]

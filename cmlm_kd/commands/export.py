@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="CHECKPOINT",
         help="file that fairseq-train wrote "
-        "(--arch bert_masked_lm, bert_classifier, bilstm_classifier or bert_cmlm)",
+        "(--arch bert_masked_lm, bert_classifier, multitask_bert, bilstm_classifier or bert_cmlm)",
     )
     parser.add_argument(
         "--to",
@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer",
         help="with --to huggingface: directory or hub name; default: the one the model was trained with",
+    )
+    parser.add_argument(
+        "--task",
+        metavar="NAME",
+        help="with --to huggingface: which of the tasks of a multitask_bert checkpoint",
     )
     parser.add_argument(
         "--data", type=Path, metavar="DATA_BIN", help="with --to teacher: the data-bin it was trained on"
@@ -45,10 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--tokenizer goes with --to huggingface; --to {arguments.to} has its own: leave it out"
         )
+    if arguments.to != "huggingface" and arguments.task is not None:
+        raise UserError(f"--task goes with --to huggingface, not with --to {arguments.to}; leave it out")
     if arguments.to != "teacher" and arguments.data is not None:
         raise UserError("--data goes with --to teacher; leave it out")
     if arguments.to == "huggingface":
-        loader = export_to_huggingface(checkpoint, output, arguments.tokenizer)
+        loader = export_to_huggingface(checkpoint, output, arguments.tokenizer, arguments.task)
         print(f"{output}: written, for {loader}.from_pretrained")
     elif arguments.to == "bilstm":
         export_bilstm(checkpoint, output)

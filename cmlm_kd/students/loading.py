@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import nn
 
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.classification.prediction import Classifier
 from cmlm_kd.errors import UserError
-from cmlm_kd.students import bilstm
+from cmlm_kd.students import bilstm, multitask
 from cmlm_kd.students.bilstm_directory import is_bilstm, load_bilstm
 from cmlm_kd.teachers.classifier import (
     REQUIRED_TOKENS,
@@ -23,17 +25,20 @@ from cmlm_kd.tokenizer_loading import load_tokenizer
 BERT_CONFIG = "bert_config"
 """Key of a checkpoint's task state: the Hugging Face configuration as JSON."""
 
+Model = TypeVar("Model", bound=nn.Module)
+
 WEIGHTS_PREFIX = "classifier."
 """What the plug-in's students over sentences put before the weights' names."""
 
 
-def load_student(path: Path, tokenizer: str | None = None) -> Classifier:
+def load_student(path: Path, tokenizer: str | None = None, task: str | None = None) -> Classifier:
     """Load a student in evaluation mode.
 
     Args:
-        path: a checkpoint of ``fairseq-train --task classification_kd``, or what 'cmlm-kd export' wrote of
-            one, or a Hugging Face directory.
+        path: a checkpoint of ``fairseq-train --task classification_kd`` or ``multitask_kd``, or what
+            'cmlm-kd export' wrote of one, or a Hugging Face directory.
         tokenizer: of a BERT student, where that of its ``--bert`` is gone.
+        task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
 
     Raises:
         UserError: if it is none of these, or its weights do not fit its configuration.
@@ -48,10 +53,12 @@ def load_student(path: Path, tokenizer: str | None = None) -> Classifier:
         return bilstm.from_checkpoint(state)
     if name == "bert_classifier":
         return bert_of_checkpoint(state, tokenizer)
+    if name == multitask.ARCHITECTURE:
+        return multitask_of_checkpoint(state, tokenizer).for_task(task)
     raise UserError(
         f"{path} is a checkpoint of {name or 'another architecture'}, no classifier; give one of "
         "'fairseq-train "
-        "--task classification_kd'"
+        "--task classification_kd' or 'multitask_kd'"
     )
 
 
@@ -66,15 +73,35 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
         UserError: if the checkpoint does not describe its model, the tokenizer cannot be loaded, or the
             weights do not fit.
     """
-    described = (state.get("task_state") or {}).get(BERT_CONFIG)
+    described, pieces, max_length = _described(state, BERT_CONFIG, tokenizer)
+    model = classifier_of_config(json.loads(described), pieces, "student bert_classifier", max_length)
+    return _with_weights(model, state)
+
+
+def multitask_of_checkpoint(
+    state: Mapping[str, Any], tokenizer: str | None = None
+) -> multitask.MultitaskClassifier:
+    """Rebuild the student of a ``multitask_bert`` checkpoint, in evaluation mode; see
+    :func:`bert_of_checkpoint`."""
+    described, pieces, max_length = _described(state, multitask.ARCHITECTURE, tokenizer)
+    return _with_weights(multitask.MultitaskClassifier.from_state(described, pieces, max_length), state)
+
+
+def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tuple[str, Any, int]:
+    """Return what a checkpoint says of its model, the tokenizer, and the longest input (0: any)."""
+    described = (state.get("task_state") or {}).get(key)
     if described is None:
         raise UserError(
-            "the checkpoint does not describe its model; was it written by --task classification_kd?"
+            "the checkpoint does not describe its model; was it written by --task classification_kd or "
+            "multitask_kd?"
         )
     name = tokenizer or str(model_settings(state).get("bert") or "")
     max_length = int(((state.get("cfg") or {}).get("task") or {}).get("max_length") or 0)
-    pieces = load_tokenizer(name, REQUIRED_TOKENS)
-    model = classifier_of_config(json.loads(described), pieces, "student bert_classifier", max_length)
+    return str(described), load_tokenizer(name, REQUIRED_TOKENS), max_length
+
+
+def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:
+    """Return the model with a checkpoint's weights, in float32 and evaluation mode."""
     weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
     try:
         model.load_state_dict(weights)

@@ -127,10 +127,10 @@ class KDFairseqCriterion(FairseqCriterion):
             logged[f"term:{name}"], logged[f"count:{name}"] = term.total, term.count
         for name, count in output.counts.items():
             logged[f"sum:{name}"] = count
-        if self.criterion.level == "sentences" and not model.training:
-            # What GLUE measures is no sum over batches.
-            logged["predictions"], logged["targets"] = student.sentence_logits().detach(), target
-            logged["hard_labels"] = int(not target.is_floating_point())
+        if self.criterion.level == "sentences":
+            logged["scores"] = int(target.is_floating_point())
+            if not model.training:  # what GLUE measures is no sum over batches
+                logged["predictions"], logged["targets"] = student.sentence_logits().detach(), target
         return output.loss, sample_size, logged
 
     def _student_output(self, model, sample) -> StudentOutput:
@@ -163,8 +163,12 @@ class KDFairseqCriterion(FairseqCriterion):
         """Log the loss and every term, log-likelihoods in base 2, and perplexity."""
         total = _Totals(logging_outputs)
         size = total["sample_size"]
-        # Students of any criterion over sentences are compared by the same loss, in the same unit.
-        bits = {"loss", "hard_loss"} if total["hard_labels"] else cls.entry.cls.terms_in_nats
+        bits = cls.entry.cls.terms_in_nats
+        if total["scores"]:
+            bits = frozenset()  # squared errors have no unit of information
+        elif any("predictions" in output for output in logging_outputs):
+            # Students of any criterion over sentences are compared by the same loss, in the same unit.
+            bits = {"loss", "hard_loss"}
         base = math.log(2) if "loss" in bits else 1.0
         metrics.log_scalar("loss", total["loss"] / size / base, size, round=3)
         for name in total.names("term:"):

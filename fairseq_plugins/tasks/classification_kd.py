@@ -11,11 +11,12 @@ from omegaconf import II, MISSING
 
 from cmlm_kd.classification import CORPORA, ReadingOptions
 from cmlm_kd.errors import UserError
-from cmlm_kd.glue_metrics import measure, usual_metrics
+from cmlm_kd.glue_metrics import usual_metrics
 from cmlm_kd.needs import Needs
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig, listed
 from fairseq_plugins.tasks.autocast import AutocastMixin
+from fairseq_plugins.tasks.task_metrics import measured
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
         for name in ("predictions", "targets"):
             metrics.log_concat_tensor(f"_{name}", torch.cat([output[name].cpu() for output in predicted]))
         for name in usual_metrics(len(self.labels)):
-            metrics.log_derived(name, lambda meters, name=name: _measured(meters, name))
+            metrics.log_derived(name, lambda meters, name=name: measured(meters, name))
 
     @staticmethod
     def logging_outputs_can_be_summed(criterion):
@@ -193,13 +194,6 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
     def target_dictionary(self):
         """There is none: targets are classes or scores."""
         return None
-
-
-def _measured(meters, name):
-    logits, target = (meters[f"_{part}"].tensor.float().numpy() for part in ("predictions", "targets"))
-    if logits.shape[1] > 1:
-        target = target.astype("int64")
-    return round(measure(logits, target, [name])[name], 4)
 
 
 def _settings(cfg, teachers):

@@ -1,0 +1,294 @@
+"""``--task multitask_kd``: several corpora at once, with or without teachers, and one student for all."""
+
+import logging
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING
+
+from cmlm_kd.classification import CORPORA
+from cmlm_kd.classification.ranking import by_query, group_by_query, reciprocal_ranks
+from cmlm_kd.classification.tasks import TaskFlags, main_metric, right_class, task_settings
+from cmlm_kd.errors import UserError
+from cmlm_kd.needs import check_needs
+from cmlm_kd.students.multitask import TaskHead
+from cmlm_kd.teachers.cache import check_cacheable
+from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
+from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
+from fairseq_plugins.tasks.autocast import AutocastMixin
+from fairseq_plugins.tasks.task_metrics import log_each_task, log_main_metrics, under_its_name
+
+logger = logging.getLogger(__name__)
+
+HEADS = "heads"
+"""Key of a checkpoint's task state: the tasks, see :class:`TaskHead`."""
+
+
+@dataclass
+class MultitaskKDConfig(TaughtCorpusConfig):
+    """Flags of ``--task multitask_kd``; those of single tasks are lists such as ``SST-2=value,RTE=value``."""
+
+    data: str = field(default=MISSING, metadata={"help": "folder with a folder for each corpus"})
+    corpora: str = field(
+        default="",
+        metadata={
+            "help": f"the tasks, separated by commas: {', '.join(CORPORA)}, as published, or names of your "
+            "own with --corpus-format"
+        },
+    )
+    corpus_format: str = field(
+        default="",
+        metadata={"help": "NAME=text, NAME=huggingface or NAME=CORPUS, where NAME is no published corpus"},
+    )
+    corpus_folder: str = field(
+        default="", metadata={"help": "NAME=FOLDER below the data; default: the folder has the task's name"}
+    )
+    ranking: str = field(
+        default="",
+        metadata={
+            "help": "NAME or NAME=CLASS: tell the right one of a query's candidates, pairs with the same "
+            "first sentence; CLASS is that of right candidates, default: entailment"
+        },
+    )
+    regression: str = field(default="", metadata={"help": "NAMEs with scores (text and huggingface)"})
+    labels: str = field(
+        default="",
+        metadata={"help": "NAME=A:B, classes in the order of the logits; default: the corpus's own"},
+    )
+    text_columns: str = field(
+        default="", metadata={"help": "NAME=A or NAME=A:B, columns of the sentences (huggingface)"}
+    )
+    train_file: str = field(default="", metadata={"help": "NAME=FILE of the corpus's folder to train on"})
+    valid_file: str = field(default="", metadata={"help": "NAME=FILE of the corpus's folder to validate on"})
+    teacher: str = field(
+        default="",
+        metadata={"help": "NAME=DIR or NAME=DIR:DIR, teachers; tasks without one have hard labels alone"},
+    )
+    teacher_labels: str = field(
+        default="", metadata={"help": "NAME=A:B, classes of the teachers' logits where they have no names"}
+    )
+    teacher_cache: str = field(
+        default="",
+        metadata={
+            "help": "directory, with one for each task in it, of the teachers' outputs for the training "
+            "sets; written once, then read and checked"
+        },
+    )
+    cpu: bool = II("common.cpu")
+
+
+@register_task("multitask_kd", dataclass=MultitaskKDConfig)
+class MultitaskKDTask(AutocastMixin, FairseqTask):
+    """Classification, similarity and ranking tasks together (MT-DNN); a batch is of one task.
+
+    Attributes:
+        kd_level: what its criteria sum over.
+    """
+
+    kd_level = "sentences"
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        flags = TaskFlags(**{flag.name: getattr(cfg, flag.name) for flag in fields(TaskFlags)})
+        self._settings = task_settings(Path(cfg.data), flags, skip_malformed=cfg.skip_malformed_rows)
+        if cfg.teacher_cache and not flags.teacher:
+            raise UserError("multitask_kd: --teacher-cache is of no use without --teacher NAME=DIR")
+        self.max_length = cfg.max_length
+        self._corpora = {own.name: TaughtCorpus(_corpus_settings(cfg, own)) for own in self._settings}
+        self._heads = None
+        self._student = None
+        self._needs = {}  # of tasks whose teachers are read
+
+    # -- what models ask for ---------------------------------------------------------------------------
+
+    @property
+    def heads(self):
+        """The tasks, each a :class:`TaskHead`, from a checkpoint or from what the training sets hold."""
+        if self._heads is None:
+            kept = self.from_checkpoint(HEADS)
+            if kept is not None:
+                self._heads = [TaskHead.from_document(head) for head in kept]
+                self._take_labels(self._heads)
+            else:
+                self._heads = [self._head(own) for own in self._settings]
+        return self._heads
+
+    def _take_labels(self, heads):
+        """Know the classes of a checkpoint's tasks, so that no training data need be there."""
+        found = [head.name for head in heads]
+        if sorted(found) != sorted(self._corpora):
+            raise UserError(
+                f"multitask_kd: the checkpoint has the tasks {', '.join(found)}, --corpora names "
+                f"{', '.join(self._corpora)}; give the same"
+            )
+        for head in heads:
+            if not head.is_ranking:
+                self._corpora[head.name].known_labels = head.labels
+
+    def _head(self, own):
+        examples = self._corpora[own.name].examples("train")
+        is_pair = examples.second is not None
+        if own.ranks is None:
+            return TaskHead(own.name, examples.labels, is_pair)
+        if not is_pair:
+            raise UserError(f"--ranking {own.name}: ranking is for pairs, {examples.source} has none")
+        right_class(own.name, own.ranks, examples.labels)
+        return TaskHead(own.name, (), is_pair, is_ranking=True)
+
+    def from_checkpoint(self, key):
+        """Return what a checkpoint's task state says, None outside of loading one."""
+        return self.state.state_dict.get(key)
+
+    # -- building --------------------------------------------------------------------------------------
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the student and load the teachers of each task."""
+        heads = self.heads
+        model = super().build_model(cfg, from_checkpoint)
+        if not hasattr(model, "describe"):
+            raise UserError(
+                f"multitask_kd: --arch {cfg._name} has one head; pass --arch multitask_bert, or "
+                "--task classification_kd"
+            )
+        documents = [{**vars(head), "labels": list(head.labels)} for head in heads]
+        self.state.merge_state_dict({HEADS: documents})
+        self._student = model
+        for corpus in self._corpora.values():
+            corpus.load_teachers(model.inputs, self.max_length)
+        return model
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        """Build the criterion, and see for each task whether it, student and teachers go together."""
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        taught = {name: corpus for name, corpus in self._corpora.items() if corpus.settings.teachers}
+        needs = {
+            name: criterion.criterion.needs(self._student.describe(name), corpus.teachers.description)
+            for name, corpus in taught.items()
+        }
+        self._needs = {name: found for name, found in needs.items() if found.teacher is not None}
+        for name, found in self._needs.items():
+            check_needs(cfg._name, found, self._student.describe(name), taught[name].teachers.description)
+            if self.cfg.teacher_cache:
+                check_cacheable(cfg._name, found)
+        self._say_who_is_taught(criterion, cfg._name, taught)
+        return criterion
+
+    def _say_who_is_taught(self, criterion, name, taught):
+        """Log which tasks have hard labels alone; refuse a criterion for teachers where there is none."""
+        if len(self._needs) < len(taught):
+            logger.warning("%s reads no teacher: --teacher is not used", name)
+        if taught:
+            others = [task for task in self._corpora if task not in taught]
+            logger.info("hard labels alone, without a teacher: %s", ", ".join(others) or "no task")
+            return
+        first = self._student.describe(next(iter(self._corpora)))
+        if criterion.criterion.needs(first, None).teacher is not None:
+            raise UserError(
+                f"{name}: no task has a teacher; name some with --teacher NAME=DIR, or train without them "
+                "with --criterion sentence_classification"
+            )
+
+    # -- data ------------------------------------------------------------------------------------------
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """Read and encode a split of every task, and what teachers say about it where that is cached."""
+        training, parts = split == "train", {}
+        for own in self._settings:
+            corpus = self._corpora[own.name]
+            part = corpus.dataset(split, self._student.inputs, online=own.name in self._needs)
+            parts[own.name] = part if own.ranks is None else self._queries(own, part)
+            if training and own.name in self._needs:
+                corpus.open_cache(self._needs[own.name], bfloat16=self.cfg.bf16_autocast, cpu=self.cfg.cpu)
+        if training and self._needs:
+            untaught = sum(len(part) for name, part in parts.items() if name not in self._needs)
+            total = sum(map(len, parts.values()))
+            logger.info("%d of %d training examples have hard labels alone", untaught, total)
+        self.datasets[split] = MultitaskDataset(parts, shuffle=training)
+
+    def _queries(self, own, sentences):
+        examples = sentences.examples
+        queries = group_by_query(examples, right_class(own.name, own.ranks, examples.labels))
+        logger.info(
+            "%s: %d queries; %d examples are left out, whose query has no other candidate, or not one "
+            "right one",
+            *(examples.source, len(queries), queries.left_out),
+        )
+        return RankingDataset(sentences, queries)
+
+    # -- steps -----------------------------------------------------------------------------------------
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        """Ask the task's teachers, if it has some, then train."""
+        name = sample["net_input"]["task"]
+        if name in self._needs:
+            sample["teacher"] = self._ask_teachers(name, sample).to_batch()
+        loss, size, logged = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        return loss, size, under_its_name(name, logged, list(self._corpora))
+
+    def _ask_teachers(self, name, sample):
+        signal = self._corpora[name].signal(sample, self._needs[name], bfloat16=self.cfg.bf16_autocast)
+        candidates = sample["net_input"].get("candidates")
+        if candidates is not None:
+            signal.members = tuple(by_query(member.float(), candidates) for member in signal.members)
+            signal.ensembling = str(self.cfg.ensemble)
+        return signal
+
+    def valid_step(self, sample, model, criterion):
+        """Evaluate a batch of one task."""
+        loss, size, logged = super().valid_step(sample, model, criterion)
+        if "candidates" in sample["net_input"]:
+            scores, right = logged.pop("predictions"), logged.pop("targets")
+            logged["reciprocal_ranks"] = reciprocal_ranks(scores, right)  # (G,)
+        return loss, size, under_its_name(sample["net_input"]["task"], logged)
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        """Log the loss of all tasks, and of each its terms and, in validation, what it is measured by."""
+        super().reduce_metrics(logging_outputs, criterion)
+        sizes = log_each_task(logging_outputs, criterion, {head.name: head for head in self.heads})
+        if criterion.training and self._needs:
+            untaught = sum(size for name, size in sizes.items() if name not in self._needs)
+            metrics.log_scalar_sum("hard_labels_alone", untaught)
+        if not criterion.training:
+            log_main_metrics({own.name: self._main_metric(own) for own in self._settings})
+
+    def _main_metric(self, own):
+        labels = next(head.labels for head in self.heads if head.name == own.name)
+        return main_metric(own.reading.corpus, labels, own.ranks is not None)
+
+    @staticmethod
+    def logging_outputs_can_be_summed(criterion):
+        """Sums are enough in training; metrics need every worker's predictions."""
+        return criterion.training
+
+    def max_positions(self):
+        """Return the student's longest input; longer ones were cut."""
+        return self._student.max_positions() if self._student is not None else None
+
+    @property
+    def source_dictionary(self):
+        """There is none: students bring what turns sentences into ids."""
+        return None
+
+    @property
+    def target_dictionary(self):
+        """There is none: targets are classes or scores."""
+        return None
+
+
+def _corpus_settings(cfg, own):
+    cache = str(Path(cfg.teacher_cache) / own.name) if cfg.teacher_cache and own.teachers else ""
+    return CorpusSettings(
+        own.folder,
+        own.reading,
+        train_file=own.train_file,
+        valid_file=own.valid_file,
+        hold_out=cfg.hold_out,
+        hold_out_seed=cfg.hold_out_seed,
+        teachers=own.teachers,
+        teacher_labels=own.teacher_labels,
+        ensemble=cfg.ensemble,
+        teacher_cache=cache,
+        teaches_scores=own.ranks is not None,
+    )

@@ -1,0 +1,106 @@
+"""What several tasks log: each its own terms and metrics under its name, and their mean."""
+
+import torch
+from fairseq.logging import metrics
+from fairseq.logging.meters import AverageMeter
+
+from cmlm_kd.glue_metrics import measure, usual_metrics
+
+TOTALS = ("loss", "ntokens", "nsentences", "sample_size")
+"""What fairseq and its trainer read of a logging output."""
+
+RANKS = "reciprocal_ranks"
+SCORE = "score"
+
+
+def under_its_name(name, logged, names=()):
+    """Return a batch's logging output with its entries under its task's name, and the totals as they are.
+
+    Args:
+        name: the batch's task.
+        logged: what the criterion logs.
+        names: all tasks, where outputs are added up over workers, which therefore need the same entries.
+    """
+    found = {key: logged[key] for key in TOTALS}
+    for task in names or (name,):
+        for key, value in logged.items():
+            zero = torch.zeros_like(value) if torch.is_tensor(value) else 0
+            found[f"{task}/{key}"] = value if task == name else zero
+    return found
+
+
+def log_each_task(logging_outputs, criterion, heads):
+    """Log the terms of each task as ``NAME_term``, and what it is measured by as ``NAME_metric``.
+
+    Args:
+        logging_outputs: of :func:`under_its_name`.
+        criterion: whose adapter knows the units.
+        heads: name -> :class:`cmlm_kd.students.multitask.TaskHead`.
+
+    Returns:
+        name -> sentences, or queries.
+    """
+    sizes = {}
+    for name, head in heads.items():
+        own = [found for output in logging_outputs if (found := _own(output, name))]
+        sizes[name] = sum(output["sample_size"] for output in own)
+        if not sizes[name]:
+            continue
+        with metrics.aggregate(new_root=True) as terms:
+            criterion.__class__.reduce_metrics(own)
+        for term, meter in terms.items():
+            if isinstance(meter, AverageMeter) and term != "loss":
+                metrics.log_scalar(f"{name}_{term}", meter.avg, meter.count, round=3)
+        _log_metrics(name, head, own)
+    return sizes
+
+
+def log_main_metrics(main):
+    """Log the mean of the tasks' main metrics, as GLUE averages them; ``--best-checkpoint-metric score``.
+
+    Args:
+        main: name -> metric.
+    """
+
+    def mean(meters):
+        values = [
+            meters.get_smoothed_value(f"{name}_{metric}")
+            for name, metric in main.items()
+            if f"{name}_{metric}" in meters
+        ]
+        return round(sum(values) / len(values), 4)
+
+    metrics.log_derived(SCORE, mean)
+
+
+def measured(meters, metric, prefix=""):
+    """Return a metric, times 100, of the predictions that were logged under ``prefix``."""
+    logits, target = (
+        meters[f"_{prefix}{part}"].tensor.float().numpy() for part in ("predictions", "targets")
+    )
+    if logits.shape[1] > 1:
+        target = target.astype("int64")
+    return round(measure(logits, target, [metric])[metric], 4)
+
+
+def _own(output, name):
+    """Return a task's entries of a logging output."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in output.items() if key.startswith(prefix)}
+
+
+def _log_metrics(name, head, own):
+    """Log the predictions of a task, if there are some, and what is derived from them."""
+    if RANKS in own[0]:
+        ranks = torch.cat([output[RANKS].cpu() for output in own])  # (G,)
+        metrics.log_scalar(f"{name}_top1", 100 * (ranks == 1).float().mean().item(), len(ranks), round=4)
+        metrics.log_scalar(f"{name}_mrr", 100 * ranks.mean().item(), len(ranks), round=4)
+    if "predictions" not in own[0]:
+        return
+    for part in ("predictions", "targets"):
+        together = torch.cat([output[part].cpu() for output in own])
+        metrics.log_concat_tensor(f"_{name}_{part}", together)
+    for metric in usual_metrics(len(head.labels)):
+        metrics.log_derived(
+            f"{name}_{metric}", lambda meters, metric=metric: measured(meters, metric, f"{name}_")
+        )
