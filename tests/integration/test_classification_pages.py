@@ -1,0 +1,55 @@
+"""The pages about classification, command by command, on tiny models; and the script of PKD's grid."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documentation import REPOSITORY, commands
+from fairseq_runs import run_train
+from tiny_classification import write_bert, write_pairs, write_sst2
+
+from cmlm_kd.cli import main
+
+TINY = ("--max-update", 2, "--cpu", "--no-progress-bar")
+
+
+@pytest.mark.parametrize(
+    "page", ["docs/classification.md", "docs/criteria/pkd.md", "docs/criteria/sentence_classification.md"]
+)
+def test_the_pages_commands(tmp_path, monkeypatch, page, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_sst2(tmp_path / "glue" / "SST-2")
+    write_pairs(tmp_path / "glue" / "RTE")
+    write_bert(tmp_path / "teacher", layers=12, positions=128)
+    write_bert(tmp_path / "bert-base-uncased", labels=None, layers=12, positions=128)
+    for words in commands(page):
+        if words[0] == "fairseq-train":
+            run_train(*words[1:], *TINY)
+        else:
+            assert main(words[1:]) == 0
+    if page != "docs/criteria/sentence_classification.md":
+        assert "examples/s, batch 32" in capsys.readouterr().out
+
+
+def test_the_grid_of_the_paper(tmp_path):
+    """One value of most settings, so that the choice between two rests on the log."""
+    data, teacher = write_sst2(tmp_path / "data"), write_bert(tmp_path / "teacher")
+    small = {"TEMPERATURES": "5", "ALPHAS": "0.5", "RATES": "5e-5", "BETAS": "10", "STATES": "unnormalized"}
+    environment = {
+        **os.environ,
+        **small,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OUTPUT": str(tmp_path / "grid"),
+    }
+    script = REPOSITORY / "examples" / "classification" / "pkd_grid.sh"
+    flags = (data, "SST-2", teacher, teacher, 2, "--cpu", "--max-update", 2, "--num-workers", 0)
+    done = subprocess.run(
+        ["bash", script, *map(str, flags)], env=environment, capture_output=True, text=True, check=False
+    )
+    logs = {log.name: log.read_text()[-600:] for log in (tmp_path / "grid").glob("*.log")}
+    assert done.returncode == 0, (done.stderr, logs)
+    best = "best: --kd-temperature 5 --kd-alpha 0.5 --lr 5e-5 --kd-beta 10 --kd-unnormalized"
+    assert best in done.stdout and "| student |" in done.stdout
+    assert set(logs) == {"plain_5_0.5_5e-5.log", "patient_10_unnormalized.log", "final.log"}
