@@ -12,6 +12,7 @@ STEP = ("--vocabulary", 60, "--sentences", 2, "--repeats", 1, "--cpu-time")
 DUMP = ("--layers", 1, "--hidden-size", 32, "--pairs", 8, "--original-pairs", 8, "--rounds", 1)
 MLM = ("--layers", 1, "--hidden-size", 32, "--mlm-sentences", 4, "--released-sentences", 1)
 AUGMENTATION = ("--sentences", 20, "--rounds", 1, *MLM)
+CLASSIFICATION = ("--layers", 2, "--teacher-layers", 2, "--width", 32, "--words", 20, "--rounds", 1)
 STORE = ("--vocabularies", 200, "--rounds", 1)
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
@@ -20,6 +21,7 @@ FIGURES = {
         *(rf"{rule} +[\d,]+ a second" for rule in ("rules +sentences", "pairs", "tagging +sentences")),
         *(rf"{type_} to released \(at least 4\): \d" for type_ in ("float32", "bfloat16")),
     ],
+    "classification_step.py": [r"at most 1\.05\): \d\.\d", r"teacher forward\) \(at most 1\): \d\.\d"],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -31,6 +33,7 @@ FIGURES = {
         ("kd_step.py", (*STEP, "--bf16")),
         ("dump.py", DUMP),
         ("store.py", STORE),
+        ("classification_step.py", CLASSIFICATION),
         ("augmentation.py", AUGMENTATION),
     ],
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq_runs import TINY_STUDENT, run_train
+from tiny_classification import classification, write_sst2
+from tiny_classification import write_bert as write_classifier
 from tiny_corpus import write_split, write_store
 from tiny_teacher import write_bert
 
@@ -55,7 +57,26 @@ def runs(tmp_path_factory):
         *(root / "prepared", "--task", "cmlm", "--criterion", "cmlm", "--arch", "bert_cmlm", *common),
         *("--optimizer", "bert_adamw", "--lr", 1e-3, "--max-tokens", 200, "--cpu"),
     )
-    return {"student": student, "teacher": teacher}
+    return {"student": student, "teacher": teacher, **classifiers(root)}
+
+
+def classifiers(root):
+    """One with a cache, which the first process writes, and one whose criterion has weights of its own."""
+    data = write_sst2(root / "sst2", dev=21)  # an odd number of batches: one process validates on a dummy
+    best = ("--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric")
+    taught = (*NO_DROPOUT, "--teacher", write_classifier(root / "classifier"), "--max-update", 5, *best)
+    students = {
+        "pkd": ("--layers", 2, "--teacher-cache", root / "cache"),
+        "tinybert_kd": ("--layers", 2, "--kd-projection", "shared", "--kd-mode", "original"),
+    }
+    runs = {}
+    for criterion, flags in students.items():
+        everything = classification(
+            data, root, *taught, *flags, bert=root / "classifier", criterion=criterion
+        )
+        place = everything.index("--save-dir")
+        runs[criterion] = (*everything[:place], *everything[place + 2 :])
+    return runs
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +120,11 @@ def read(path):
     state = torch.load(path / "checkpoint_last.pt", weights_only=True)
     meters = {name: value for _, name, _, value in state["extra_state"]["metrics"]["train"]}
     logged = {name: float(meters[name]["sum"]) for name in LOGGED if name in meters}
-    return state["model"], {**logged, "val_loss": float(state["extra_state"]["val_loss"])}
+    weights = {**state["model"], **(state["criterion"] or {})}
+    return weights, {**logged, "val_loss": float(state["extra_state"]["val_loss"])}
 
 
-@pytest.mark.parametrize("name", ["student", "teacher"])
+@pytest.mark.parametrize("name", ["student", "teacher", "pkd", "tinybert_kd"])
 def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     run_train(*runs[name], "--update-freq", WORLD_SIZE, "--save-dir", tmp_path)
     weights, logged = read(tmp_path)
@@ -111,7 +133,7 @@ def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     parallel_weights, parallel_logged = read(root / name)
 
     assert parallel_logged == pytest.approx(logged, rel=1e-4)
-    assert len(logged) == {"student": 8, "teacher": 4}[name]
+    assert len(logged) == {"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 3}[name]
     assert weights.keys() == parallel_weights.keys()
     for key, value in weights.items():
         torch.testing.assert_close(parallel_weights[key], value, rtol=1e-4, atol=1e-6)

@@ -22,8 +22,12 @@ ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md")
 CLASSIFICATION = {  # pages about classifiers, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
+    "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
+    "docs/criteria/pkd.md": "test_classification_pages.py",
+    "docs/criteria/sentence_classification.md": "test_classification_pages.py",
     "docs/criteria/tinybert_kd.md": "test_tinybert_kd.py",
+    "examples/new_criterion/README.md": "test_new_criterion.py",
 }
 ELSEWHERE = {
     "bash examples/translation/run.sh": "test_run_script.py",
