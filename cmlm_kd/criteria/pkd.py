@@ -10,15 +10,12 @@ layers j = 1 .. M-1 (the last learns from the logits) and the teacher layers I(j
     pt   = the squared distance between h_s[j] / |h_s[j]| and h_t[I(j)] / |h_t[I(j)]|
     loss = (1 - alpha) hard + alpha kd + beta pt
 
-==========  ====================================================
-=============================================
-            ``original`` (``src/KD_loss.py``)                     ``paper``
-==========  ====================================================
-============================================= kd          KL(q | p), mean over classes (1/C of the sum)
- cross entropy of p under q, sum over classes pt          mean over layers and their d dimensions
-  sum over layers and dimensions
-==========  ====================================================
-=============================================
+====  ==============================================  ==================================================
+..    ``original`` (``src/KD_loss.py``)               ``paper``
+====  ==============================================  ==================================================
+kd    KL(q | p), mean over classes: 1/C of the sum    cross entropy of p under q, sum over classes
+pt    mean over layers and their d dimensions         sum over layers and dimensions
+====  ==============================================  ==================================================
 
 Both are means over sentences. The released code also rounds the value of pt to float16, which is left out.
 The paper does not mention T^2; it stays in both, so that alpha means the same at every temperature (Hinton et
@@ -148,10 +145,9 @@ class PKD(SentenceCriterion):
 
     Smallest command::
 
-        fairseq-train SST-2 --user-dir fairseq_plugins --task classification_kd --corpus SST-2 --teacher
-        TEACHER \\
-            --arch bert_classifier --bert TEACHER --layers 3 --criterion pkd --optimizer bert_adamw
-            --batch-size 32
+        fairseq-train SST-2 --user-dir fairseq_plugins --task classification_kd --corpus SST-2 \\
+            --teacher TEACHER --arch bert_classifier --bert TEACHER --layers 3 --criterion pkd \\
+            --optimizer bert_adamw --batch-size 32
     """
 
     config: PKDConfig
