@@ -113,12 +113,13 @@ class SequenceClassifier(nn.Module):
         batch = {"input_ids": input_ids, "attention_mask": attention_mask}
         if getattr(self.config, "type_vocab_size", 0) > 1:
             batch["token_type_ids"] = token_type_ids
+        # A list keeps the layers it names and no others.
         if not request.attention_scores:
-            output = self.model(**batch, output_hidden_states=bool(request.hidden_states))
+            output = self.model(**batch, output_hidden_states=list(request.hidden_states))
             scores: Mapping[int, Tensor] = {}
         else:
             with attention_scores(self.model.base_model, request.attention_scores, attention_mask) as scores:
-                output = self.model(**batch, output_hidden_states=bool(request.hidden_states))
+                output = self.model(**batch, output_hidden_states=list(request.hidden_states))
         hidden = {layer: output.hidden_states[layer] for layer in request.hidden_states}
         if request.first_position:
             hidden = {layer: states[:, 0] for layer, states in hidden.items()}  # (B, d)
