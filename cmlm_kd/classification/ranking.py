@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.examples import Examples, hold_out
 from cmlm_kd.errors import UserError
 
 ABSENT = -1e30
@@ -65,6 +65,22 @@ def group_by_query(examples: Examples, right: str) -> Queries:
         )
     relevant = np.array([is_right[found].argmax() for found in kept], np.int64)  # (G,)
     return Queries(kept, relevant, len(examples) - sum(map(len, kept)))
+
+
+def hold_out_queries(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
+    """Split pairs at random as :func:`cmlm_kd.classification.hold_out` does, but never a query's candidates.
+
+    Raises:
+        UserError: if the share of the queries is outside (0, 1), or leaves one of the parts empty.
+    """
+    first_rows = {query: row for row, query in reversed(list(enumerate(examples.first)))}
+    queries = examples.select(sorted(first_rows.values()))
+    _, held = hold_out(queries, share, seed)
+    wanted = set(held.first)
+    sides: tuple[list[int], list[int]] = ([], [])
+    for row, query in enumerate(examples.first):
+        sides[query in wanted].append(row)
+    return examples.select(sides[0]), examples.select(sides[1])
 
 
 def by_query(scores: Tensor, sizes: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from fairseq.distributed import utils as distributed_utils
 from cmlm_kd.classification import CORPORA, ReadingOptions, hold_out, read_examples
 from cmlm_kd.classification.examples import check_every_class_occurs
 from cmlm_kd.classification.inputs import EncodedExamples
+from cmlm_kd.classification.ranking import hold_out_queries
 from cmlm_kd.signals import Ensembling
 from cmlm_kd.teachers.cache import MANIFEST_NAME, CacheIdentity, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
@@ -62,7 +63,7 @@ class CorpusSettings:
         teacher_labels: names of the teachers' classes, where their own say nothing.
         ensemble: what of several teachers is averaged.
         teacher_cache: directory of their outputs for the training set; empty: they are asked online.
-        teaches_scores: whether teachers give one number, though the corpus has classes (ranking).
+        ranks: whether pairs are a query's candidates, of which teachers tell the relevance, not the class.
     """
 
     folder: Path
@@ -75,7 +76,7 @@ class CorpusSettings:
     teacher_labels: tuple = ()
     ensemble: str = "probabilities"
     teacher_cache: str = ""
-    teaches_scores: bool = False
+    ranks: bool = False
 
 
 class TaughtCorpus:
@@ -115,7 +116,7 @@ class TaughtCorpus:
             examples = read_examples(own.folder, "train", own.reading, own.train_file)
             check_every_class_occurs(examples)
             if held:
-                parts = hold_out(examples, held, own.hold_out_seed)
+                parts = (hold_out_queries if own.ranks else hold_out)(examples, held, own.hold_out_seed)
                 self._read.update(zip(("train", "valid"), parts, strict=True))
             else:
                 self._read["train"] = examples
@@ -162,7 +163,7 @@ class TaughtCorpus:
             return
         self.teachers = TeacherEnsemble.load(
             own.teachers,
-            () if own.teaches_scores else self.labels,
+            () if own.ranks else self.labels,
             ensembling=str(own.ensemble),
             max_length=max_length or inputs.max_length,
             values=CORPORA[own.reading.corpus].classes if own.reading.corpus in CORPORA else None,

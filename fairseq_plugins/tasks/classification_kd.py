@@ -13,6 +13,7 @@ from cmlm_kd.classification import CORPORA, ReadingOptions
 from cmlm_kd.errors import UserError
 from cmlm_kd.glue_metrics import usual_metrics
 from cmlm_kd.needs import Needs
+from cmlm_kd.signature import TEACHERS
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig, listed
 from fairseq_plugins.tasks.autocast import AutocastMixin
@@ -95,6 +96,11 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
         self._student = None
         self._criterion = None
 
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        """Build the task; that a checkpoint is being loaded is seen from its state."""
+        return cls(cfg)
+
     # -- what models ask for ---------------------------------------------------------------------------
 
     @property
@@ -128,7 +134,11 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
         self._student, self.student_description = model, model.description
         self._corpus.load_teachers(model.inputs, self.max_length)
         if self.teacher_names:
-            self.teacher_description = self._corpus.teachers.description
+            teachers = self._corpus.teachers
+            self.teacher_description = teachers.description
+            self.state.merge_state_dict(
+                {TEACHERS: [str(member.identity()["model"]) for member in teachers.members]}
+            )
         return model
 
     def build_criterion(self, cfg, from_checkpoint=False):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from fairseq.logging import metrics
+from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
@@ -101,6 +102,11 @@ class MultitaskKDTask(AutocastMixin, FairseqTask):
         self._student = None
         self._needs = {}  # of tasks whose teachers are read
 
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        """Build the task; that a checkpoint is being loaded is seen from its state."""
+        return cls(cfg)
+
     # -- what models ask for ---------------------------------------------------------------------------
 
     @property
@@ -145,14 +151,13 @@ class MultitaskKDTask(AutocastMixin, FairseqTask):
 
     def build_model(self, cfg, from_checkpoint=False):
         """Build the student and load the teachers of each task."""
-        heads = self.heads
-        model = super().build_model(cfg, from_checkpoint)
-        if not hasattr(model, "describe"):
+        if not hasattr(ARCH_MODEL_REGISTRY.get(cfg._name), "describe"):
             raise UserError(
                 f"multitask_kd: --arch {cfg._name} has one head; pass --arch multitask_bert, or "
                 "--task classification_kd"
             )
-        documents = [{**vars(head), "labels": list(head.labels)} for head in heads]
+        model = super().build_model(cfg, from_checkpoint)
+        documents = [{**vars(head), "labels": list(head.labels)} for head in self.heads]
         self.state.merge_state_dict({HEADS: documents})
         self._student = model
         for corpus in self._corpora.values():
@@ -290,5 +295,5 @@ def _corpus_settings(cfg, own):
         teacher_labels=own.teacher_labels,
         ensemble=cfg.ensemble,
         teacher_cache=cache,
-        teaches_scores=own.ranks is not None,
+        ranks=own.ranks is not None,
     )

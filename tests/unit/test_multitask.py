@@ -10,7 +10,7 @@ from tiny_classification import make_tokenizer, write_bert
 
 from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import pad_batch
-from cmlm_kd.classification.ranking import by_query, group_by_query, reciprocal_ranks
+from cmlm_kd.classification.ranking import by_query, group_by_query, hold_out_queries, reciprocal_ranks
 from cmlm_kd.classification.tasks import TaskFlags, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
 from cmlm_kd.students.multitask import MultitaskClassifier, TaskHead, start_multitask
@@ -163,6 +163,15 @@ def test_candidates_of_a_query():
     assert queries.relevant.tolist() == [1, 0] and queries.left_out == 4
     with pytest.raises(UserError, match=r"here.tsv: no first sentence comes with several second ones"):
         group_by_query(questions(["a", "b"], ["right", "wrong"]), "right")
+
+
+def test_a_query_is_held_out_with_all_its_candidates():
+    examples = questions(list("abcabcdd"), ["right", "wrong"] * 4)
+    kept, held = hold_out_queries(examples, 0.5, seed=3)
+    assert len(set(held.first)) == len(set(kept.first)) == 2 and not set(held.first) & set(kept.first)
+    assert sorted(kept.second + held.second) == sorted(examples.second)
+    again = hold_out_queries(examples, 0.5, seed=3)[1]
+    assert again.second == held.second and again.target.tolist() == held.target.tolist()
 
 
 def test_scores_by_query():
