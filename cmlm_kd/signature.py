@@ -1,14 +1,20 @@
 """KD signatures: one line that says what produced a number, in the manner of sacreBLEU's."""
 
+import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import cmlm_kd.criteria
 from cmlm_kd.errors import UserError
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.store.manifest import MANIFEST_NAME, Manifest
 from cmlm_kd.version import __version__
+
+TEACHERS = "teachers"
+"""Key of a classifier's task state: the hash of each of its teachers."""
 
 UNKNOWN = "unknown"
 _DIGITS = 6
@@ -40,18 +46,10 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
     Returns:
         The signature, with "unknown" for a store that is gone; None for a student that had no teacher.
     """
-    import cmlm_kd.criteria.soft_target  # noqa: F401  registers what is looked up below
-
-    criterion = dict(settings.get("criterion") or {})
-    name = str(criterion.get("_name"))
-    if name not in kd_criteria:
-        return None
-    config = kd_criteria.get(name).config
     paths = _stores_of(settings.get("task") or {})
-    if not hasattr(config, "signature") or not paths:
+    part = _criterion_part(settings.get("criterion") or {}) if paths else None
+    if part is None:
         return None
-    known = {field.name for field in fields(config)}
-    part = config(**{key: value for key, value in criterion.items() if key in known}).signature()
     teachers, stores = [], []
     for path in paths:
         try:
@@ -61,6 +59,39 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
         teachers.append(manifest.header.teacher_hash)
         stores.append(manifest.signature)
     return kd_signature(part, teachers, stores)
+
+
+def signature_of_classifier(state: Mapping[str, Any]) -> str | None:
+    """Return the KD signature of a student over sentences, such as ``kd:pkd|...|teacher:3fa9c1|v:0.1.0``.
+
+    Args:
+        state: the checkpoint, as :func:`cmlm_kd.checkpoints.read_checkpoint` returns it.
+
+    Returns:
+        The signature; None for a student that had no teacher.
+    """
+    settings = state.get("cfg") or {}
+    teachers = (state.get("task_state") or {}).get(TEACHERS) or []
+    part = _criterion_part(settings.get("criterion") or {})
+    if part is None or not teachers:
+        return None
+    named = "+".join(teacher[:_DIGITS] for teacher in teachers)
+    ensemble = f"|ensemble:{(settings.get('task') or {}).get('ensemble')}" if len(teachers) > 1 else ""
+    return f"{part}|teacher:{named}{ensemble}|v:{__version__}"
+
+
+def _criterion_part(criterion: Mapping[str, Any]) -> str | None:
+    """Return what a criterion says of its settings; None for one that is not ours or learns from no
+    teacher."""
+    for module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
+        importlib.import_module(f"{cmlm_kd.criteria.__name__}.{module.name}")  # registers what is looked up
+    name = str(criterion.get("_name"))
+    if name not in kd_criteria or not hasattr(kd_criteria.get(name).config, "signature"):
+        return None
+    config = kd_criteria.get(name).config
+    known = {field.name for field in fields(config)}
+    part: str = config(**{key: value for key, value in criterion.items() if key in known}).signature()
+    return part
 
 
 def _stores_of(task: Mapping[str, Any]) -> list[str]:

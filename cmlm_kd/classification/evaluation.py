@@ -38,10 +38,12 @@ class Candidate:
     Attributes:
         name: what the table calls it.
         models: one or more, all moved to the device already.
+        signature: KD signature of a checkpoint, None for one without teacher and for directories.
     """
 
     name: str
     models: Sequence[Any]
+    signature: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -60,6 +62,7 @@ class Result:
         metrics: name -> value times 100; empty for unlabelled data.
         parameters: numbers learnt.
         speed: batch size -> examples a second, empty where it was not measured.
+        signature: of the candidate.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Result:
     metrics: Mapping[str, float]
     parameters: int
     speed: Mapping[int, float]
+    signature: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return what ``--format json`` prints."""
@@ -74,6 +78,7 @@ class Result:
             "name": self.name,
             "metrics": dict(self.metrics),
             "parameters": self.parameters,
+            "kd_signature": self.signature,
             "examples_per_second": {str(batch): value for batch, value in self.speed.items()},
         }
 
@@ -126,7 +131,7 @@ def evaluate_classifier(candidate: Candidate, examples: Examples, settings: Eval
         }
     together = _together(members, settings.ensembling if examples.labels else "logits")
     metrics = {} if examples.target is None else measure(together, examples.target, settings.metrics)
-    return Result(candidate.name, together, metrics, candidate.parameters, speed)
+    return Result(candidate.name, together, metrics, candidate.parameters, speed, candidate.signature)
 
 
 def _together(members: Sequence[torch.Tensor], ensembling: Ensembling) -> NDArray[np.float32]:
@@ -172,7 +177,7 @@ def _one_round(
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """Return one line a candidate."""
+    """Return one line a candidate, and the signatures of those that were distilled."""
     metrics, batches = list(results[0].metrics), list(results[0].speed)
     speeds = [f"examples/s, batch {batch}" for batch in batches]
     rows = [["model", *metrics, "parameters", *speeds]]
@@ -184,7 +189,8 @@ def results_table(results: Sequence[Result]) -> str:
                 *(f"{result.speed[batch]:,.1f}" for batch in batches),
             ]
         )
-    return table(rows) + "\n"
+    signatures = [f"{result.name}: {result.signature}" for result in results if result.signature is not None]
+    return "\n".join([table(rows), *signatures]) + "\n"
 
 
 def write_predictions(path: Path, result: Result, examples: Examples) -> None:

@@ -117,7 +117,17 @@ def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
         model: Any = load_student(Path(path), arguments.tokenizer, arguments.task or arguments.corpus)
         return model.to(device)
 
-    return [Candidate(name, [load(path) for path in paths.split(":")]) for name, paths in named]
+    return [
+        Candidate(name, [load(path) for path in paths.split(":")], _signature(Path(paths)))
+        for name, paths in named
+    ]
+
+
+def _signature(path: Path) -> str | None:
+    from cmlm_kd.checkpoints import read_checkpoint
+    from cmlm_kd.signature import signature_of_classifier
+
+    return signature_of_classifier(read_checkpoint(path)) if path.is_file() else None
 
 
 def _examples(arguments: argparse.Namespace, model_labels: tuple[str, ...]) -> Examples:

@@ -15,6 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
+from cmlm_kd.teachers.classifier import load_classifier
+from cmlm_kd.teachers.fingerprint import model_hash
 from cmlm_kd.training_log import read_validations
 
 PROGRESS = logging.getLogger("fairseq.logging.progress_bar")  # it renames itself, but stays the same object
@@ -301,6 +303,27 @@ def test_evaluate_measures_and_writes_predictions(root, fine_tuned, tmp_path, ca
     right = sum(row[1] == row[2] for row in rows[1:])
     assert found["teacher"]["metrics"]["accuracy"] == pytest.approx(100 * right / 16)
     assert all(float(row[3]) + float(row[4]) == pytest.approx(1, abs=2e-4) for row in rows[1:])
+
+
+def test_evaluate_says_what_a_student_learnt_from(root, tmp_path, capsys):
+    run_train(*distilling(root, tmp_path / "s", "--kd-beta", 0, teacher="teacher:swapped"))
+    first, second = (
+        model_hash(load_classifier(str(root / name)).config, load_classifier(str(root / name)))[:6]
+        for name in ("teacher", "swapped")
+    )
+    _, out, _ = evaluate(
+        capsys,
+        root / "data",
+        "--corpus",
+        "SST-2",
+        "--no-speed",
+        "--model",
+        tmp_path / "s" / "checkpoint_last.pt",
+    )
+    assert (
+        f"kd:pkd|mode:original|T:10|alpha:0.7|beta:0|teacher:{first}+{second}|ensemble:probabilities|v:"
+        in out
+    )
 
 
 def test_evaluate_prints_a_table_and_takes_unlabelled_text(root, fine_tuned, tmp_path, capsys):
