@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from fairseq.dataclass import FairseqDataclass
-from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.models import BaseFairseqModel, register_model
 
 from cmlm_kd.classification.ranking import by_query
@@ -104,8 +103,9 @@ class MultitaskBert(BaseFairseqModel):
         logits = output.sentence_logits()
         if candidates is not None:
             logits = by_query(logits, candidates)  # (G, K)
-        if self.training and get_data_parallel_world_size() > 1:
-            # Workers are at different tasks, and all of them wait for the gradients of all heads.
+        if self.training:
+            # Workers are at different tasks, and all of them wait for the gradients of all heads. With one
+            # worker it is the same, so that their number changes nothing.
             logits = logits + 0.0 * sum(parameter.sum() for parameter in self._unused(task))
         return replace(output, logits=logits)
 

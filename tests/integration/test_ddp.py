@@ -14,6 +14,7 @@ from fairseq_runs import TINY_STUDENT, run_train
 from tiny_classification import classification, write_sst2
 from tiny_classification import write_bert as write_classifier
 from tiny_corpus import write_split, write_store
+from tiny_multitask import multitask, write_tasks, write_teachers
 from tiny_teacher import write_bert
 
 from cmlm_kd.cli import main
@@ -76,7 +77,19 @@ def classifiers(root):
         )
         place = everything.index("--save-dir")
         runs[criterion] = (*everything[:place], *everything[place + 2 :])
-    return runs
+    return {**runs, "mtdnn_kd": several_tasks(root)}
+
+
+def several_tasks(root):
+    """The processes are at different tasks at a time, some of which have teachers."""
+    write_tasks(root / "glue")
+    write_teachers(root)
+    write_classifier(root / "encoder", labels=None, layers=2)
+    taught = ("--teacher", f"SST-2={root / 'sst-a'}:{root / 'sst-b'},QNLI={root / 'answers'}")
+    best = ("--best-checkpoint-metric", "score", "--maximize-best-checkpoint-metric")
+    everything = multitask(root, root, *NO_DROPOUT, *taught, "--max-update", 5, *best)
+    place = everything.index("--save-dir")
+    return (*everything[:place], *everything[place + 2 :])
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +125,10 @@ def parallel(runs, tmp_path_factory):
     return root, [json.loads(printed) for printed, _ in outputs]
 
 
-LOGGED = ("loss", "nll_loss", "hard_loss", "kd_loss", "kd_tokens", "without_teacher", "accuracy", "gnorm")
+LOGGED = (
+    *("loss", "nll_loss", "hard_loss", "kd_loss", "kd_tokens", "without_teacher", "accuracy", "gnorm"),
+    *("hard_labels_alone", "SST-2_kd_loss", "RTE_hard_loss", "STS-B_hard_loss"),
+)
 
 
 def read(path):
@@ -124,7 +140,7 @@ def read(path):
     return weights, {**logged, "val_loss": float(state["extra_state"]["val_loss"])}
 
 
-@pytest.mark.parametrize("name", ["student", "teacher", "pkd", "tinybert_kd"])
+@pytest.mark.parametrize("name", ["student", "teacher", "pkd", "tinybert_kd", "mtdnn_kd"])
 def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     run_train(*runs[name], "--update-freq", WORLD_SIZE, "--save-dir", tmp_path)
     weights, logged = read(tmp_path)
@@ -133,7 +149,8 @@ def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     parallel_weights, parallel_logged = read(root / name)
 
     assert parallel_logged == pytest.approx(logged, rel=1e-4)
-    assert len(logged) == {"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 3}[name]
+    counts = {"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 3, "mtdnn_kd": 6}
+    assert len(logged) == counts[name]
     assert weights.keys() == parallel_weights.keys()
     for key, value in weights.items():
         torch.testing.assert_close(parallel_weights[key], value, rtol=1e-4, atol=1e-6)
