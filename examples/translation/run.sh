@@ -67,6 +67,26 @@ step() {
     printf '%s\n' "$*" >"$stamp"
 }
 
+# side_by_side FUNCTION FIRST SECOND: call it with both names; on a CPU at the same time with half of the threads each,
+# since models as small as these use one thread much better than two. Progress is shown of the first.
+beside=
+trap '[ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true' EXIT
+side_by_side() {
+    local threads=$(($(nproc) / 2))
+    if [ -z "$cpu" ] || [ "$threads" -lt 1 ]; then
+        "$1" "$2"
+        "$1" "$3"
+        return
+    fi
+    set -m # a process group of its own, so that an interruption can end all of it
+    OMP_NUM_THREADS=$threads "$1" "$3" 2> >(sed -u "s/^/$3: /" >&2) > >(sed -u "s/^/$3: /") &
+    beside=$!
+    set +m
+    OMP_NUM_THREADS=$threads "$1" "$2"
+    wait "$beside" || die "'$1 $3' failed; its messages are above"
+    beside=
+}
+
 # quietly: leave out what fairseq says of a model's every layer; errors and progress bars go to standard error.
 quietly() { grep --line-buffered -e train_inner -e 'valid on' -e 'soft targets for' || true; }
 
@@ -93,25 +113,29 @@ if [ "$data" = numbers ]; then
     step "Pre-train a small BERT on English alone" "$run/bert/checkpoint_last.pt" train "$run/bert" 800 "$text" \
         --task masked_lm_kd --criterion bert_mlm --arch bert_masked_lm --bert-tokenizer "$run/tokenizer" \
         --train-text mono.en --valid-text valid.en --layers 4 --hidden-size 192 --heads 4 --ffn-size 768 --positions 128 \
-        --optimizer bert_adamw --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 100 --total-num-update 800 \
-        --clip-norm 1 --max-tokens 2048 --no-epoch-checkpoints --bf16-autocast
+        --mask-probability 0.3 --dropout 0 --optimizer bert_adamw --lr 1e-3 --lr-scheduler polynomial_decay \
+        --warmup-updates 100 --total-num-update 800 --clip-norm 1 --max-tokens 1024 --no-epoch-checkpoints --bf16-autocast
     step "Export it" "$run/bert-huggingface" cmlm-kd export "$run/bert/checkpoint_last.pt" --to huggingface \
         --output "$run/bert-huggingface"
     teacher=$run/bert-huggingface
-    teacher_updates=600 teacher_flags=(--lr 1e-3 --warmup-updates 100 --max-tokens 2048)
+    # A small model with little time learns more from many small batches, half of the words hidden, and no dropout.
+    teacher_updates=1100
+    teacher_flags=(--lr 2e-3 --warmup-updates 100 --max-tokens 1024 --mask-probability 0.5 --dropout 0)
     dump_flags=(--max-tokens 4096)
-    temperature=5 student_updates=400
-    student_flags=(--max-tokens 3000 --dropout 0.2) # float32: matrices as small as these gain nothing from bfloat16
-    transformer=(--encoder-layers 3 --decoder-layers 3 --lr 3e-3 --warmup-updates 200)
+    alpha=0.5 temperature=1 student_updates=600
+    student_flags=(--max-tokens 1500 --dropout 0.2) # float32: matrices as small as these gain nothing from bfloat16
+    student_flags+=(--lr-scheduler inverse_sqrt)
+    transformer=(--encoder-layers 3 --decoder-layers 3 --lr 2e-3 --warmup-updates 200)
 else
     source_language=de target_language=en
     text=$run/corpus prefixes=(train val test_2016_flickr)
     step "Get the captions" "$run/corpus" cmlm-kd fetch-multi30k "$run/corpus" ${data_dir:+--from "$data_dir"}
     teacher_updates=1656 teacher_flags=(--lr 3e-4 --warmup-updates 100 --max-tokens 2600)
     dump_flags=(--max-tokens 4096)
-    temperature=5 student_updates=6000
-    student_flags=(--max-tokens 4096 --dropout 0.3 --bf16-autocast)
-    transformer=(--encoder-layers 4 --decoder-layers 4 --lr 5e-3 --warmup-updates 2000)
+    alpha=0.5 temperature=2 student_updates=2000
+    student_flags=(--max-tokens 4096 --dropout 0.3)
+    student_flags+=(--lr-scheduler polynomial_decay --total-num-update "$student_updates")
+    transformer=(--encoder-layers 4 --decoder-layers 4 --lr 3e-3 --warmup-updates 500)
 fi
 if [ "$student" = transformer ]; then
     # Narrow and deep is what the literature on Multi30k finds best for so little text (Wu et al., ACL 2021).
@@ -135,13 +159,19 @@ step "Write the soft targets" "$run/soft-targets" cmlm-kd dump "$run/data-bin" -
     --output "$run/soft-targets" --bf16-autocast "${dump_flags[@]}"
 
 # Two students, alike but for the teacher; both choose their checkpoint by validation NLL.
-student_flags+=(--optimizer adam --adam-betas "(0.9, 0.98)" --lr-scheduler inverse_sqrt --clip-norm 1 --label-smoothing 0.1
+student_flags+=(--optimizer adam --adam-betas "(0.9, 0.98)" --clip-norm 1 --label-smoothing 0.1
     --no-epoch-checkpoints --best-checkpoint-metric nll_loss)
-step "Train the student alone" "$run/alone/checkpoint_last.pt" train "$run/alone" "$student_updates" "$run/data-bin" \
-    --task translation_kd --soft-targets none --criterion soft_target_kd --kd-alpha 0 "${student_flags[@]}"
-step "Train the student with the teacher" "$run/distilled/checkpoint_last.pt" train "$run/distilled" "$student_updates" \
-    "$run/data-bin" --task translation_kd --soft-targets "$run/soft-targets" --criterion soft_target_kd \
-    --kd-alpha 0.5 --kd-temperature "$temperature" --kd-topk 8 "${student_flags[@]}"
+train_student() {
+    if [ "$1" = alone ]; then
+        step "Train the student alone" "$run/alone/checkpoint_last.pt" train "$run/alone" "$student_updates" "$run/data-bin" \
+            --task translation_kd --soft-targets none --criterion soft_target_kd --kd-alpha 0 "${student_flags[@]}"
+    else
+        step "Train the student with the teacher" "$run/distilled/checkpoint_last.pt" train "$run/distilled" "$student_updates" \
+            "$run/data-bin" --task translation_kd --soft-targets "$run/soft-targets" --criterion soft_target_kd \
+            --kd-alpha "$alpha" --kd-temperature "$temperature" --kd-topk 8 "${student_flags[@]}"
+    fi
+}
+side_by_side train_student alone distilled
 
 # Translate and compare.
 translate() {
@@ -151,7 +181,7 @@ translate() {
     mv "$run/generated/$1.txt.partial" "$run/generated/$1.txt"
 }
 mkdir -p "$run/generated"
-for name in alone distilled; do
+for name in alone distilled; do # in turn, so that neither disturbs the other's speed
     step "Translate with the student: $name" "$run/generated/$name.txt" translate "$name"
 done
 say "The result"
