@@ -44,6 +44,20 @@ def read_validations(path: Path) -> list[ValidationPoint]:
     return [points[updates] for updates in sorted(points)]
 
 
+def best_value(path: Path, metric: str, *, minimize: bool = False) -> float:
+    """Return the best value that a metric reached on validation in a log.
+
+    Raises:
+        UserError: the file is missing, or no validation has the metric, naming those there are.
+    """
+    points = read_validations(path)
+    values = [point.measures[metric] for point in points if metric in point.measures]
+    if not values:
+        known = ", ".join(sorted(set().union(*(point.measures for point in points))))
+        raise UserError(f"{path}: no validation has {metric!r}; there are {known}")
+    return min(values) if minimize else max(values)
+
+
 def _parse(lines: Iterable[str]) -> Iterable[ValidationPoint]:
     for line in lines:
         measures = _json_measures(line) or _simple_measures(line)

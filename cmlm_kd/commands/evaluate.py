@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
     parser.add_argument("--no-speed", action="store_true", help="do not measure examples a second")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_predictions,
     )
     from cmlm_kd.glue_metrics import usual_metrics
+    from cmlm_kd.output import written_aside
 
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size is {arguments.batch_size}; it must be at least 1")
@@ -98,9 +100,14 @@ def run(arguments: argparse.Namespace) -> None:
             write_predictions(arguments.predictions / f"{result.name}.tsv", result, examples)
     if arguments.format == "json":
         document = {"examples": len(examples), "models": [result.to_document() for result in results]}
-        print(json.dumps(document, indent=2))
+        text = json.dumps(document, indent=2) + "\n"
     else:
-        print(f"{len(examples):,} examples of {examples.source}\n\n{results_table(results)}", end="")
+        text = f"{len(examples):,} examples of {examples.source}\n\n{results_table(results)}"
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        with written_aside(arguments.output) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
