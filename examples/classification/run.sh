@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# A student with a teacher beside the same student without, from a pre-trained encoder to a table:
+#   bash examples/classification/run.sh --method pkd --corpus SST-2,RTE --data glue --bert bert-base-uncased
+# Options:
+#   --method pkd|tinybert|bilstm|mtdnn|all
+#   --corpus NAME[,NAME...]  as in docs/classification.md; mtdnn trains on all of them together
+#   --data DIR               has a folder for each corpus, or is the folder of the one corpus
+#   --bert DIR_OR_HUB_NAME   the teacher is this encoder, fine-tuned; students are its first layers, or a BiLSTM
+#   --layers N               of the student, 3
+#   --seeds 1,2,3            each of both students is trained with; settings are chosen with the first
+#   --word-vectors FILE      of the BiLSTM, for example GloVe; default: the teacher's own word embeddings
+#   --output DIR             runs/classification; trainings that are there already are not repeated
+#   --updates N              of every training; default: by corpus. 2 tries the road
+# A tenth of the training set is held out: settings and checkpoints are chosen there, with and without a teacher among
+# as many settings. The dev set (SICK: the test set) is only for the table.
+# A step whose output is there is skipped; an interrupted training goes on from its last checkpoint.
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+here=examples/classification
+. "$here/steps.sh"
+
+method= corpus= data= bert= layers=3 seeds=1,2,3 word_vectors= output= updates=
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --method | --corpus | --data | --bert | --layers | --seeds | --word-vectors | --output | --updates)
+            [ $# -gt 1 ] || die "$1 needs a value"
+            name=${1#--}
+            printf -v "${name//-/_}" '%s' "$2"
+            shift 2
+            ;;
+        -h | --help)
+            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$here/run.sh"
+            exit 0
+            ;;
+        *) die "unknown option $1; see --help" ;;
+    esac
+done
+case "$method" in
+    pkd | tinybert | bilstm | mtdnn) methods=("$method") ;;
+    all) methods=(pkd tinybert bilstm mtdnn) ;;
+    *) die "--method is '$method'; it must be pkd, tinybert, bilstm, mtdnn or all" ;;
+esac
+for needed in corpus data bert; do [ -n "${!needed}" ] || die "--$needed is missing; see --help"; done
+case "$layers" in *[!0-9]* | '' | 0) die "--layers is '$layers'; it must be a whole number above 0" ;; esac
+case "$updates" in *[!0-9]* | 0 | 1) die "--updates is '$updates'; it must be a whole number above 1" ;; esac
+case "$seeds" in *[!0-9,]* | '' | ,* | *, | *,,*) die "--seeds is '$seeds'; give whole numbers, such as 1,2,3" ;; esac
+IFS=, read -ra seeds <<<"$seeds"
+IFS=, read -ra corpora <<<"$corpus"
+# Paths are the caller's; we work in the repository's root.
+absolute() { if [ -e "$caller/$1" ] && [ "${1#/}" = "$1" ]; then printf '%s/%s' "$caller" "$1"; else printf '%s' "$1"; fi; }
+data=$(absolute "$data") bert=$(absolute "$bert")
+[ -z "$word_vectors" ] || word_vectors=$(absolute "$word_vectors")
+run=${output:-runs/classification${updates:+-$updates}}
+[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
+
+bash scripts/setup.sh
+export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
+# glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
+mkdir -p "$run"
+cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
+
+# What depends on the corpus.
+data_of() { if [ -d "$data/$1" ]; then printf '%s' "$data/$1"; else printf '%s' "$data"; fi; }
+reported_split() { case "$1" in SICK-*) printf test ;; *) printf valid ;; esac; }
+metric_of() {
+    case "$1" in
+        CoLA) printf matthews ;;
+        MRPC | QQP) printf f1 ;;
+        STS-B | SICK-R) printf pearson ;;
+        *) printf accuracy ;;
+    esac
+}
+updates_of() { # with 32 examples each
+    if [ -n "$updates" ]; then
+        printf '%d' "$updates"
+        return
+    fi
+    case "$1" in
+        RTE) printf 700 ;;
+        MRPC | SICK-*) printf 900 ;;
+        STS-B | CoLA) printf 1200 ;;
+        *) printf 3000 ;;
+    esac
+}
+
+# What all BERTs are trained with.
+bert_flags=(--optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast)
+chosen_by() { printf -- '--best-checkpoint-metric %s --maximize-best-checkpoint-metric' "$1"; }
+bert_student=(--arch bert_classifier --bert "$bert" --layers "$layers" "${bert_flags[@]}")
+
+# The teacher of one corpus: of two learning rates the better one.
+teacher_rates=(5e-5 1e-4)
+train_teacher() {
+    step "Teacher of $corpus, learning rate $1" "$run/$corpus/teacher/$1/train.log" train "$run/$corpus/teacher/$1" \
+        "$total" "$split" --task classification_kd --corpus "$corpus" --arch bert_classifier --bert "$bert" \
+        --criterion sentence_classification "${bert_flags[@]}" --lr "$1" --seed 1 $(schedule "$total") $(chosen_by "$metric")
+}
+make_teacher() {
+    teacher=$run/$corpus/teacher/huggingface
+    [ ! -e "$teacher" ] || return 0
+    side_by_side train_teacher "${teacher_rates[@]}"
+    local rate logs=()
+    for rate in "${teacher_rates[@]}"; do logs+=("$rate=$run/$corpus/teacher/$rate/train.log"); done
+    rate=$(cmlm-kd choose --metric "$metric" "${logs[@]}" 2>"$run/$corpus/teacher/validation.txt")
+    cmlm-kd export "$run/$corpus/teacher/$rate/checkpoint_best.pt" --output "$teacher"
+    rm -f "$run/$corpus/teacher/"*/checkpoint*.pt
+}
+
+# A BERT student without teacher: the same for pkd and tinybert.
+train_bert_alone() { # FOLDER SEED SETTINGS
+    step "Student of $corpus alone, $3, seed $2" "$1/train.log" train "$1" "$total" "$split" --task classification_kd \
+        --corpus "$corpus" --criterion sentence_classification "${bert_student[@]}" $3 --seed "$2" \
+        $(schedule "$total") $(chosen_by "$metric")
+}
+
+for corpus in "${corpora[@]}"; do
+    step "Hold out a tenth of $corpus" "$run/split/$corpus" cmlm-kd split "$(data_of "$corpus")" --corpus "$corpus" \
+        --hold-out 0.1 --hold-out-seed 1 --output "$run/split/$corpus"
+done
+for method in "${methods[@]}"; do
+    alone_settings=("--lr 5e-5" "--lr 1e-4" "--lr 2e-4" "--lr 4e-4")
+    if [ "$method" = mtdnn ]; then # it trains on all corpora at once
+        . "$here/methods/mtdnn.sh"
+        continue
+    fi
+    for corpus in "${corpora[@]}"; do
+        split=$run/split/$corpus metric=$(metric_of "$corpus") total=$(updates_of "$corpus")
+        make_teacher
+        alone_folder=$run/$corpus/alone distilled_folder=$run/$corpus/$method/distilled
+        . "$here/methods/$method.sh"
+        side_by_side lane alone distilled
+        report "$run/$corpus/$method" "$corpus" "$teacher"
+    done
+done

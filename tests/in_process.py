@@ -1,0 +1,105 @@
+"""Shell scripts whose calls of fairseq-train and cmlm-kd are answered by the test's own process.
+
+Starting either takes seconds, because they import torch; a script that calls them fifty times would take
+minutes. What they do is not changed: the same functions run, one call after the other.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+
+from fairseq_runs import run_train
+
+from cmlm_kd.cli import main
+
+# Sends its arguments, then passes on what comes back.
+CLIENT = """
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(os.environ["TEST_SOCKET"])
+    connection.sendall(json.dumps(sys.argv[1:]).encode() + b"\\n")
+    status, out, err = json.loads(connection.makefile().read())
+sys.stdout.write(out); sys.stderr.write(err); sys.exit(status)
+"""
+LOGGERS = ("fairseq_cli.train", "fairseq.logging.progress_bar")
+
+
+def _train(arguments, extra):
+    try:
+        run_train(*arguments, *extra)
+    finally:
+        for name in LOGGERS:  # --log-file adds a handler for ever
+            for handler in logging.getLogger(name).handlers[:]:
+                logging.getLogger(name).removeHandler(handler)
+                handler.close()
+
+
+def _answer(words, extra):
+    """Run one command; returns its status and what it printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = (_train(words[1:], extra) or 0) if words[0] == "fairseq-train" else main(words[1:])
+        except SystemExit as ending:
+            status = int(ending.code or 0)
+        except Exception:
+            traceback.print_exc(file=err)
+            status = 1
+    return status, out.getvalue(), err.getvalue()
+
+
+def run_script(script, *arguments, folder, extra=()):
+    """Run a script of bash; returns the finished process and the commands that it gave, each as its words.
+
+    Args:
+        script: its path.
+        arguments: its arguments.
+        folder: a short path for the socket.
+        extra: flags added to every training.
+    """
+    address, given = str(folder / "socket"), []
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(address)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(address)
+    server.listen(8)
+
+    def serve():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:  # closed below
+                return
+            with connection:
+                words = json.loads(connection.makefile().readline())
+                given.append(words)
+                connection.sendall(json.dumps(_answer(words, extra)).encode())
+
+    threading.Thread(target=serve, daemon=True).start()
+    (folder / "client.py").write_text(CLIENT)
+    # Functions come before programs, wherever the script looks for those.
+    functions = {
+        f"BASH_FUNC_{name}%%": f'() {{ {sys.executable} -I -S {folder}/client.py {name} "$@"; }}'
+        for name in ("fairseq-train", "cmlm-kd")
+    }
+    environment = {**os.environ, **functions, "TEST_SOCKET": address}
+    try:
+        done = subprocess.run(
+            ["bash", script, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            timeout=900,
+        )
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+    return done, given

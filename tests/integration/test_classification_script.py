@@ -1,0 +1,136 @@
+"""examples/classification/run.sh, every method from the encoder to the table, with two updates a training."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from documentation import REPOSITORY
+from in_process import run_script
+from tiny_classification import write_bert, write_pairs, write_sst2
+
+SCRIPT = REPOSITORY / "examples" / "classification" / "run.sh"
+ENVIRONMENT = REPOSITORY / ".venv"
+
+pytestmark = pytest.mark.skipif(
+    os.path.realpath(sys.prefix) != os.path.realpath(ENVIRONMENT),
+    reason=f"run.sh works in {ENVIRONMENT}; 'bash scripts/test.sh' makes it and runs the tests in it",
+)
+
+
+@pytest.fixture
+def here(tmp_path):
+    write_sst2(tmp_path / "glue" / "SST-2")
+    write_pairs(tmp_path / "glue" / "RTE")
+    write_bert(tmp_path / "encoder", labels=None, layers=3, positions=128)
+    return tmp_path
+
+
+def follow(here, method, corpus, *flags):
+    """Run the script; returns what it printed and the trainings that it started."""
+    done, given = run_script(
+        SCRIPT,
+        *("--method", method, "--corpus", corpus, "--data", here / "glue", "--bert", here / "encoder"),
+        *("--output", here / "run", "--updates", 2, "--layers", 2, *flags),
+        folder=here,
+        extra=("--cpu", "--no-progress-bar"),
+    )
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
+    return done.stdout, [words for words in given if words[0] == "fairseq-train"]
+
+
+def flag(words, name):
+    return words[words.index(name) + 1]
+
+
+def check_report(folder, seeds, metric):
+    """Look whether the table is that of the measured models."""
+    text = (folder / "report.txt").read_text()
+    models = {model["name"]: model for model in json.loads((folder / "results.json").read_text())["models"]}
+    names = [f"{system}@{seed}" for system in ("alone", "distilled") for seed in seeds]
+    assert list(models) == ["teacher", *names]
+    assert (
+        models["teacher"]["parameters"]
+        > models["alone@1"]["parameters"]
+        == models["distilled@1"]["parameters"]
+    )
+    values = [models[f"distilled@{seed}"]["metrics"][metric] for seed in seeds]
+    assert f"{sum(values) / len(values):.2f}" in re.search(r"\| distilled .*", text)[0]
+    return text
+
+
+def test_pkd_with_two_seeds_and_again(here):
+    printed, trainings = follow(here, "pkd", "RTE", "--seeds", "1,2")
+    assert len(trainings) == 2 + 2 * (4 + 1)
+    folder = here / "run" / "RTE" / "pkd"
+    text = check_report(folder / "seeds-1-2", (1, 2), "accuracy")
+    assert text in printed and "standard error" in text and "\nalone: --lr " in text
+    # Both students: the same number of settings, of seeds, of updates, and the same data.
+    distilled = [words for words in trainings if flag(words, "--criterion") == "pkd"]
+    alone = [words for words in trainings if "--layers" in words and words not in distilled]
+    assert [len({flag(words, "--seed") for words in part}) for part in (alone, distilled)] == [2, 2]
+    assert {flag(words, "--max-update") for words in alone + distilled} == {"2"}
+    assert {words[1] for words in trainings} == {str(here / "run" / "split" / "RTE")}
+    # What is there is not made again; another seed is one more training of each.
+    again, none = follow(here, "pkd", "RTE", "--seeds", "1,2")
+    assert not none and again[again.index("== pkd, RTE\n") :] == printed[printed.index("== pkd, RTE\n") :]
+    _, more = follow(here, "pkd", "RTE", "--seeds", "1,2,5")
+    assert [flag(words, "--seed") for words in more] == ["5", "5"]
+    check_report(folder / "seeds-1-2-5", (1, 2, 5), "accuracy")
+
+
+def test_tinybert_trains_layers_then_predictions(here):
+    _, trainings = follow(here, "tinybert", "RTE", "--seeds", "1")
+    layers = [words for words in trainings if "--disable-validation" in words]
+    predictions = [words for words in trainings if "--kd-stage" in words]
+    assert [len(layers), len(predictions), len(trainings)] == [2, 4, 2 + 4 + 2 + 4]
+    assert all(flag(words, "--max-update") == "1" for words in layers + predictions)
+    text = check_report(here / "run" / "RTE" / "tinybert" / "seeds-1", (1,), "accuracy")
+    assert "distilled: not tested against alone" in text
+
+
+def test_bilstm_learns_from_sentences_that_were_made(here):
+    _, trainings = follow(here, "bilstm", "SST-2", "--seeds", "1")
+    text = check_report(here / "run" / "SST-2" / "bilstm" / "seeds-1", (1,), "accuracy")
+    assert "\ndistilled: --lr " in text and "--kd-alpha" in text
+    assert sum("augmented.tsv" in words for words in trainings) == 4
+    split = here / "run" / "split" / "SST-2"
+    held = {line.split("\t")[0] for line in (split / "dev.tsv").read_text().splitlines()[1:]}
+    published = (here / "glue" / "SST-2" / "train.tsv").read_text().splitlines()[1:]
+    kept = (split / "train.tsv").read_text().splitlines()[1:]
+    assert len(kept) + len((split / "dev.tsv").read_text().splitlines()[1:]) == len(published)
+    made = (split / "augmented.tsv").read_text().splitlines()[1:]
+    assert made[: len(kept)] == kept and len(made) > 2 * len(kept) and held
+
+
+def test_mtdnn_teaches_all_tasks_at_once(here):
+    printed, trainings = follow(here, "mtdnn", "SST-2,RTE", "--seeds", "1")
+    assert len(trainings) == 4 + 2 * 2 + 4 + 4
+    distilled = [words for words in trainings if flag(words, "--criterion") == "mtdnn_kd"]
+    teachers = flag(distilled[0], "--teacher").split(",")
+    assert [part.split("=")[0] for part in teachers] == ["SST-2", "RTE"]
+    assert all(len(part.split(":")) == 2 for part in teachers)
+    for corpus in ("SST-2", "RTE"):
+        assert f"== mtdnn, {corpus}\n" in printed
+        check_report(here / "run" / "mtdnn" / "SST-2+RTE" / corpus / "seeds-1", (1,), "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "bert"], "--method is 'bert'; it must be pkd, tinybert, bilstm, mtdnn or all"),
+        (["--method", "pkd", "--data", "x", "--bert", "y"], "--corpus is missing"),
+        (["--updates", "1"], "--updates is '1'; it must be a whole number above 1"),
+        (["--layers", "0"], "--layers is '0'; it must be a whole number above 0"),
+        (["--seeds", "1,,2"], "--seeds is '1,,2'; give whole numbers"),
+        (["--seeds"], "--seeds needs a value"),
+        (["--epochs", "3"], "unknown option --epochs"),
+    ],
+)
+def test_arguments(arguments, message):
+    given = ["--method", "pkd", "--corpus", "RTE", "--data", "x", "--bert", "y"]
+    arguments = arguments if "--method" in arguments else [*given, *arguments]
+    done = subprocess.run(["bash", SCRIPT, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and message in done.stderr and not done.stdout
