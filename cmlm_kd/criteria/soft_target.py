@@ -20,22 +20,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from cmlm_kd.criteria.soft_target_dense import TokenTerms, soft_target_terms
 from cmlm_kd.criteria.soft_target_fused import SoftTargetBlocks
 from cmlm_kd.criteria.teacher_distribution import TeacherDistribution, tail_index, teacher_distribution
 from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
 from cmlm_kd.errors import UserError
-from cmlm_kd.losses import (
-    SmoothingMode,
-    label_smoothed_nll,
-    log_mass_outside,
-    negative_log_likelihood,
-    smoothing_weights,
-    sparse_cross_entropy,
-    widen,
-)
+from cmlm_kd.losses import smoothing_weights
 from cmlm_kd.projection import projected_loss
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
@@ -111,56 +103,6 @@ class SoftTargetConfig:
 def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
     if not fits:
         raise UserError(f"soft_target_kd: {flag} must be {allowed}, got {value}")
-
-
-@dataclass(frozen=True)
-class TokenTerms:
-    """The parts of the loss a token, each ``(N,)`` in nats: NLL, label-smoothed NLL, KD (times T^2 if so
-    defined)."""
-
-    nll: Tensor
-    hard: Tensor
-    soft: Tensor
-
-    def select(self, rows: Tensor) -> TokenTerms:
-        """Return the terms of the tokens ``rows``."""
-        return TokenTerms(self.nll[rows], self.hard[rows], self.soft[rows])
-
-    def detach(self) -> TokenTerms:
-        """Return the terms without their history."""
-        return TokenTerms(self.nll.detach(), self.hard.detach(), self.soft.detach())
-
-
-def soft_target_terms(
-    logits: Tensor,
-    target: Tensor,
-    teacher: TeacherDistribution | None,
-    *,
-    epsilon: float,
-    mode: SmoothingMode,
-    temperature: float = 1.0,
-) -> TokenTerms:
-    """Return the terms of the loss, computed the plain way (the module docstring has the equation).
-
-    Args:
-        logits: ``(N, V)`` of the student, any float type; log-probabilities do as well.
-        target: ``(N,)`` gold entries.
-        teacher: the teacher's distribution at its own temperature, or None for hard labels alone.
-        epsilon: label smoothing.
-        mode: of label smoothing, see :func:`cmlm_kd.losses.smoothing_weights`.
-        temperature: of the student in the KD term, which is then multiplied by its square.
-    """
-    wide = widen(logits)  # (N, V)
-    log_probs = F.log_softmax(wide, -1)  # (N, V)
-    nll = negative_log_likelihood(log_probs, target)  # (N,)
-    hard = label_smoothed_nll(log_probs, target, epsilon, mode)  # (N,)
-    if teacher is None:
-        return TokenTerms(nll, hard, torch.zeros_like(nll))
-    tempered = log_probs if temperature == 1.0 else F.log_softmax(wide / temperature, -1)  # (N, V)
-    soft = sparse_cross_entropy(tempered, teacher.ids, teacher.probs)  # (N,)
-    if teacher.outside is not None:
-        soft = soft - teacher.outside * log_mass_outside(tempered, teacher.ids)
-    return TokenTerms(nll, hard, temperature**2 * soft)
 
 
 @kd_criteria.register("soft_target_kd", config=SoftTargetConfig)

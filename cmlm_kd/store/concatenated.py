@@ -104,17 +104,10 @@ class ConcatenatedStores:
         left_pad: bool = False,
         k: int | None = None,
     ) -> SoftTargets:
-        """Return the soft targets of a batch, as :meth:`SoftTargetStore.collate` does.
+        """Return the soft targets of a batch; all is as in :meth:`SoftTargetStore.collate`.
 
-        Args:
-            indices: ``(B,)`` sentences of the training set, in the order of the batch.
-            target_lengths: ``(B,)`` tokens of each target sentence, end of sentence included.
-            pad_to: T, the width of the batch's target.
-            left_pad: the batch's target is padded on the left.
-            k: entries a token, at most the stores'; None: all.
-
-        Raises:
-            UserError: a sentence is not as long as its row.
+        ``indices`` are sentences of the training set, repeats counted. A ``k`` above the stores' takes what
+        there is: the criterion has looked at that before training.
         """
         k = self.k if k is None else min(k, self.k)
         located = self.locate(indices)

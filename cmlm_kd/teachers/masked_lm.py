@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.teachers.pretrained import check_encoder_type, has_head, without_reports
+from cmlm_kd.errors import UserError
+from cmlm_kd.teachers.pretrained import has_head, load_masked_lm, without_reports
 from cmlm_kd.tokenizers import PieceTokenizer
 
 
@@ -63,21 +63,8 @@ class MaskedLM(nn.Module):
         Raises:
             UserError: if no masked language model can be loaded from it.
         """
-        from transformers import AutoConfig, AutoModelForMaskedLM
-
-        try:
-            check_encoder_type(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
-            with without_reports() if with_head else contextlib.nullcontext():
-                model, report = AutoModelForMaskedLM.from_pretrained(
-                    name_or_path, dtype=torch.float32, output_loading_info=True
-                )
-        except UserError:
-            raise
-        except Exception as error:  # damaged files raise many types
-            raise UserError(
-                f"cannot load a masked language model from {name_or_path!r}: {first_line(error)}; "
-                "give a directory written by save_pretrained, or a hub name that can be reached"
-            ) from error
+        with without_reports() if with_head else contextlib.nullcontext():
+            model, report = load_masked_lm(name_or_path)
         if with_head and not has_head(model, report["missing_keys"]):
             raise UserError(
                 f"{name_or_path!r} has no masked-LM head, so that what it predicts means nothing; give a "

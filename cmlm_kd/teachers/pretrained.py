@@ -25,22 +25,8 @@ def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
         UserError: if nothing can be loaded, it is no encoder, weights of the encoder are missing, or its
             masked-LM head is of an unknown form.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    try:
-        with without_reports():
-            config = AutoConfig.from_pretrained(name_or_path)
-            check_encoder_type(config, repr(name_or_path))
-            model, report = AutoModelForMaskedLM.from_pretrained(
-                name_or_path, dtype=torch.float32, output_loading_info=True
-            )
-    except UserError:
-        raise
-    except Exception as error:  # damaged files raise many types
-        raise UserError(
-            f"cannot load an encoder from {name_or_path!r}: {first_line(error)}; "
-            "give a directory written by save_pretrained, or a hub name that can be reached"
-        ) from error
+    with without_reports():
+        model, report = load_masked_lm(name_or_path)
     missing = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
     lost = sorted(
         key for key in missing if key.startswith(model.base_model_prefix + ".") and "pooler" not in key
@@ -51,6 +37,34 @@ def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
             "config.json and its weights do not belong together; save the model again with save_pretrained"
         )
     return split_masked_lm(model, has_head=has_head(model, missing))
+
+
+def load_masked_lm(name_or_path: str) -> tuple[Any, dict[str, Any]]:
+    """Load a Hugging Face masked language model, weights in float32, and what was missing of it.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name.
+
+    Returns:
+        the model, and transformers' loading report (``missing_keys``, ``mismatched_keys``, ...).
+
+    Raises:
+        UserError: if nothing can be loaded, or it is no bidirectional encoder.
+    """
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    try:
+        check_encoder_type(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
+        return AutoModelForMaskedLM.from_pretrained(  # type: ignore[no-any-return]
+            name_or_path, dtype=torch.float32, output_loading_info=True
+        )
+    except UserError:
+        raise
+    except Exception as error:  # damaged files raise many types
+        raise UserError(
+            f"cannot load a masked language model from {name_or_path!r}: {first_line(error)}; "
+            "give a directory written by save_pretrained, or a hub name that can be reached"
+        ) from error
 
 
 def check_encoder_type(config: Any, name: str) -> None:

@@ -167,14 +167,14 @@ def test_weights_that_do_not_belong_to_the_configuration(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
     assert "no weights for 16 tensors of its encoder, such as bert.encoder.layer.2" in refusal(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
-    assert "cannot load an encoder" in refusal(tmp_path)
+    assert "cannot load a masked language model" in refusal(tmp_path)
 
 
 def test_files_that_are_missing_or_damaged(tmp_path):
-    assert "cannot load an encoder from" in refusal(tmp_path)
+    assert "cannot load a masked language model from" in refusal(tmp_path)
     write_encoder(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 100)
-    assert "cannot load an encoder from" in refusal(tmp_path)
+    assert "cannot load a masked language model from" in refusal(tmp_path)
 
 
 def test_data_that_use_more_pieces_than_the_teacher_has(tmp_path):
