@@ -14,7 +14,7 @@ from cmlm_kd.store.manifest import MANIFEST_NAME, Manifest
 from cmlm_kd.version import __version__
 
 TEACHERS = "teachers"
-"""Key of a classifier's task state: the hash of each of its teachers."""
+"""Key of a classifier's task state: the hash of each of its teachers, of several tasks by task."""
 
 UNKNOWN = "unknown"
 _DIGITS = 6
@@ -61,17 +61,21 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
     return kd_signature(part, teachers, stores)
 
 
-def signature_of_classifier(state: Mapping[str, Any]) -> str | None:
+def signature_of_classifier(state: Mapping[str, Any], task: str | None = None) -> str | None:
     """Return the KD signature of a student over sentences, such as ``kd:pkd|...|teacher:3fa9c1|v:0.1.0``.
 
     Args:
         state: the checkpoint, as :func:`cmlm_kd.checkpoints.read_checkpoint` returns it.
+        task: which task of a student of several; None where it has but one.
 
     Returns:
-        The signature; None for a student that had no teacher.
+        The signature; None for a student that had no teacher, or none for this task.
     """
     settings = state.get("cfg") or {}
     teachers = (state.get("task_state") or {}).get(TEACHERS) or []
+    if isinstance(teachers, Mapping):
+        only = next(iter(teachers)) if len(teachers) == 1 else None
+        teachers = teachers.get(task or only) or []
     part = _criterion_part(settings.get("criterion") or {})
     if part is None or not teachers:
         return None

@@ -120,21 +120,23 @@ def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
         named.append((name, paths) if equals else (Path(value.split(":")[0]).name, value))
     check_names([name for name, _ in named])
 
+    task = arguments.task or arguments.corpus
+
     def load(path: str) -> Any:
-        model: Any = load_student(Path(path), arguments.tokenizer, arguments.task or arguments.corpus)
+        model: Any = load_student(Path(path), arguments.tokenizer, task)
         return model.to(device)
 
     return [
-        Candidate(name, [load(path) for path in paths.split(":")], _signature(Path(paths)))
+        Candidate(name, [load(path) for path in paths.split(":")], _signature(Path(paths), task))
         for name, paths in named
     ]
 
 
-def _signature(path: Path) -> str | None:
+def _signature(path: Path, task: str) -> str | None:
     from cmlm_kd.checkpoints import read_checkpoint
     from cmlm_kd.signature import signature_of_classifier
 
-    return signature_of_classifier(read_checkpoint(path)) if path.is_file() else None
+    return signature_of_classifier(read_checkpoint(path), task) if path.is_file() else None
 
 
 def _examples(arguments: argparse.Namespace, model_labels: tuple[str, ...]) -> Examples:

@@ -85,6 +85,11 @@ class TeacherEnsemble:
         return cls(members, ensembling, labels)
 
     @property
+    def hashes(self) -> list[str]:
+        """Of each member: of its configuration and weights."""
+        return [str(member.identity()["model"]) for member in self.members]
+
+    @property
     def description(self) -> ModelDescription:
         """What it can give: one teacher everything, several their logits or probabilities."""
         if len(self.members) == 1:

@@ -34,25 +34,10 @@ train_all_tasks() { # name of the run, criterion, then flags
         --bert "$encoder" --criterion "$criterion" --best-checkpoint-metric score --maximize-best-checkpoint-metric "$@"
 }
 
-best() { # the multi-task models with the best mean of all tasks' metrics
-    python - "$output" "$ensemble" <<'PYTHON'
-import sys
-from pathlib import Path
-
-from cmlm_kd.training_log import read_validations
-
-folder, count = Path(sys.argv[1]), int(sys.argv[2])
-scores = {
-    log.stem: max(point.measures["score"] for point in read_validations(log)) for log in folder.glob("multitask-*.log")
-}
-print(*sorted(scores, key=scores.get, reverse=True)[:count])
-PYTHON
-}
-
 for run in $runs; do
     train_all_tasks "multitask-${run%:*}" sentence_classification --seed "${run%:*}" --dropout "${run#*:}" "$@"
 done
-kept=$(best)
+kept=$(cmlm-kd choose "$output"/multitask-*.log --metric score --best "$ensemble")
 echo "kept: $kept"
 
 teachers=""

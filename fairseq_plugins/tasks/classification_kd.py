@@ -134,11 +134,8 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
         self._student, self.student_description = model, model.description
         self._corpus.load_teachers(model.inputs, self.max_length)
         if self.teacher_names:
-            teachers = self._corpus.teachers
-            self.teacher_description = teachers.description
-            self.state.merge_state_dict(
-                {TEACHERS: [str(member.identity()["model"]) for member in teachers.members]}
-            )
+            self.teacher_description = self._corpus.teachers.description
+            self.state.merge_state_dict({TEACHERS: self._corpus.teachers.hashes})
         return model
 
     def build_criterion(self, cfg, from_checkpoint=False):

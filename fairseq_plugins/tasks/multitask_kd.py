@@ -14,6 +14,7 @@ from cmlm_kd.classification.ranking import by_query, group_by_query, reciprocal_
 from cmlm_kd.classification.tasks import TaskFlags, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import check_needs
+from cmlm_kd.signature import TEACHERS
 from cmlm_kd.students.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
@@ -162,6 +163,9 @@ class MultitaskKDTask(AutocastMixin, FairseqTask):
         self._student = model
         for corpus in self._corpora.values():
             corpus.load_teachers(model.inputs, self.max_length)
+        taught = {name: corpus.teachers.hashes for name, corpus in self._corpora.items() if corpus.teachers}
+        if taught:
+            self.state.merge_state_dict({TEACHERS: taught})
         return model
 
     def build_criterion(self, cfg, from_checkpoint=False):

@@ -22,8 +22,12 @@ printf '%s\\0' fairseq-train "$@" end >> "$RECORD"
 while [ $# -gt 0 ]; do [ "$1" = --seed ] && seed=$2; shift; done
 echo "INFO | epoch 001 | valid on 'valid' subset | loss 1 | score ${seed:-0}0 | num_updates 2"
 """
-KIT = """#!/usr/bin/env bash
-if [ "$1" = user-dir ]; then echo fairseq_plugins; else printf '%s\\0' cmlm-kd "$@" end >> "$RECORD"; fi
+KIT = f"""#!/usr/bin/env bash
+case $1 in
+    user-dir) echo fairseq_plugins ;;
+    choose) exec {sys.executable} -m cmlm_kd "$@" ;;
+    *) printf '%s\\0' cmlm-kd "$@" end >> "$RECORD" ;;
+esac
 """
 
 
@@ -43,10 +47,12 @@ def follow(words, *more):
         assert main(words[1:]) == 0
 
 
-def test_the_pages_commands(here, capsys):
+def test_the_pages_commands(here, capsys, caplog):
+    caplog.set_level("INFO")  # what is logged is read by 'cmlm-kd choose'
     for words in commands("docs/criteria/mtdnn_kd.md"):
         follow(words)
-    assert "| ensemble " in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "| ensemble " in printed.out and "score " in printed.err
     assert (here / "student-rte" / "model.safetensors").exists()
     assert (here / "teacher-outputs" / "RTE" / "manifest.json").exists()
 

@@ -234,6 +234,9 @@ def test_validation_of_a_checkpoint_is_what_evaluate_says(root, trained, capsys)
         == 0
     )
     (found,) = json.loads(capsys.readouterr().out)["models"]
+    assert re.fullmatch(
+        r"kd:mtdnn\|mode:paper\|teacher:\w{6}\+\w{6}\|ensemble:probabilities\|v:.*", found["kd_signature"]
+    )
     examples = read_examples(root / "glue" / "SST-2", "valid", ReadingOptions("SST-2"))
     logits = predict_logits(load_student(trained, task="SST-2"), examples)
     assert found["metrics"]["accuracy"] == pytest.approx(100 * (logits.argmax(1) == examples.target).mean())
