@@ -6,7 +6,8 @@ logits into the loss's own gradient, multiply that back into hidden states, weig
 Three matrix products in all, the least any exact loss can do, and the gradient is ready when the loss is.
 
 The loss is a parameter, :class:`BlockLoss`: it sees a block of rows of logits at a time and knows nothing of
-projecting.
+projecting the student. One that compares with a dense teacher projects the teacher's hidden states of the
+same chunk (:mod:`cmlm_kd.criteria.dense_teacher_fused`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ class BlockLoss(Protocol):
             A part of the gradient that is the same for all entries of a row, ``(N,)``, or None. Blocks leave
             it out; here it costs a vector where there it would cost a pass over the logits.
         """
+        ...
+
+    def start_chunk(self, rows: slice) -> None:
+        """Get ready for the blocks of some tokens, which are next to be projected: for losses that project a
+        teacher's hidden states beside the student's."""
         ...
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
@@ -93,7 +99,7 @@ class _ProjectedLoss(torch.autograd.Function):
         chunk: int | None,
         wanted: tuple[bool, bool, bool],
     ) -> Tensor:
-        compute = _compute_type(features)
+        compute = compute_type(features)
         with torch.autocast(features.device.type, enabled=False):
             total, gradients = _pass_over_chunks(
                 features.to(compute), weight.to(compute), bias, loss, chunk, wanted
@@ -112,7 +118,8 @@ class _ProjectedLoss(torch.autograd.Function):
         return (*(_scaled(gradient, scale) for gradient in ctx.saved_tensors), None, None, None)
 
 
-def _compute_type(features: Tensor) -> torch.dtype:
+def compute_type(features: Tensor) -> torch.dtype:
+    """Return the type of matrix products here: autocast's where it is on, else that of ``features``."""
     device_type = features.device.type
     if torch.is_autocast_enabled(device_type) and features.dtype != torch.float64:
         return torch.get_autocast_dtype(device_type)
@@ -150,6 +157,7 @@ def _pass_over_chunks(
         hidden = features[rows]  # (n, d)
         logits = buffer[: hidden.size(0)]  # (n, V)
         torch.mm(hidden, weight.t(), out=logits)
+        loss.start_chunk(rows)
         _run_blocks(logits, bias, loss, rows.start, any(wanted), for_bias)
         if for_features is not None:
             torch.mm(logits, weight, out=for_features[rows])

@@ -136,6 +136,10 @@ class SoftTargetBlocks:
         self._sums = sums
         return -self._uniform * self._hard_weight if self._uniform else None
 
+    def start_chunk(self, rows: slice) -> None:
+        """Do nothing: soft targets are at hand for all tokens."""
+        return
+
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note the log-probabilities of a block; turn its logits ``(n, V)`` into the gradient if wanted."""
         tempered = None if self._tempered is None else logits / self._temperature  # (n, V)

@@ -12,12 +12,15 @@ class SquaredLogits:
     """sum(coefficient * (z^2 + 3 z)) over tokens and entries: an obvious gradient, no softmax."""
 
     def __init__(self, coefficients):
-        self.coefficients, self.seen, self.sums = coefficients, [], []
+        self.coefficients, self.seen, self.sums, self.chunks = coefficients, [], [], []
         self.dtypes, self.gradients = set(), set()
 
     def start(self, sums):
         self.sums.append(3 * (self.coefficients.to(sums.dtype) * sums).sum())
         return 3 * self.coefficients.to(sums.dtype)
+
+    def start_chunk(self, rows):
+        self.chunks.append((rows.start, rows.stop))
 
     def __call__(self, logits, rows, gradient):
         self.seen.extend(range(rows.start, rows.stop))
@@ -67,8 +70,10 @@ def test_value_and_gradients(chunk, with_bias):
 def test_blocks_smaller_than_a_chunk(monkeypatch):
     monkeypatch.setattr("cmlm_kd.projection.CPU_BLOCK_BYTES", 3 * VOCABULARY * 8)
     features, weight, bias = tensors()
-    value = projected_loss(features, weight, bias, SquaredLogits(coefficients()), chunk=10)
+    loss = SquaredLogits(coefficients())
+    value = projected_loss(features, weight, bias, loss, chunk=10)
     value.backward()
+    assert loss.chunks == [(0, 8), (8, 16), (16, 23)]
     expected = torch.autograd.grad(dense(features, weight, bias), (features, weight, bias))
     for actual, wanted in zip((features.grad, weight.grad, bias.grad), expected, strict=True):
         torch.testing.assert_close(actual, wanted)
@@ -170,6 +175,9 @@ def test_gradient_of_the_weight_is_added_up_in_float32():
     class Ones:
         def start(self, sums):
             return None
+
+        def start_chunk(self, rows):
+            return
 
         def __call__(self, logits, rows, gradient):
             logits.fill_(1.0)
