@@ -5,6 +5,8 @@ Positions count the target's pieces and its EOS: a target of ``L`` positions has
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +58,11 @@ def random_mask(
 def sentence_generator(seed: int, epoch: int, row: int) -> np.random.Generator:
     """Return a generator of nothing but its arguments, so batches and workers do not change a draw."""
     return np.random.default_rng((seed, epoch, row))
+
+
+def batch_generator(seed: int, epoch: int, rows: Sequence[int]) -> np.random.Generator:
+    """Return a generator of nothing but its arguments, for draws that the rows of a batch share."""
+    return np.random.default_rng((seed, epoch, *rows))
 
 
 def cover_passes(length: int, stride: int = COVER_STRIDE) -> int:

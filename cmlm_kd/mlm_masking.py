@@ -43,10 +43,28 @@ def hide_pieces(
         80 % show ``[MASK]``, 10 % a random piece, 10 % the piece itself.
     """
     chosen = random_mask(len(pieces), generator, scheme.probability)  # (L,)
+    return hide_chosen(pieces, chosen, scheme, generator), chosen
+
+
+def hide_chosen(
+    pieces: NDArray[np.int32],
+    chosen: NDArray[np.bool_],
+    scheme: MaskingScheme,
+    generator: np.random.Generator,
+) -> NDArray[np.int32]:
+    """Return what the model reads where the pieces to predict are chosen already, ``(L,)``.
+
+    Args:
+        pieces: ``(L,)`` ids.
+        chosen: ``(L,)``, True where the model has to say what stood there; each meets its fate alone, also
+            inside a word that is chosen as a whole.
+        scheme: what hides a piece.
+        generator: source of randomness.
+    """
     fate = generator.random(len(pieces))  # (L,)
     replaced = chosen & (fate < REPLACED)  # (L,)
     masked = chosen & (fate >= REPLACED + KEPT)  # (L,)
     shown = pieces.copy()  # (L,)
     shown[replaced] = generator.choice(scheme.ordinary_ids, int(replaced.sum()))
     shown[masked] = scheme.mask_id
-    return shown, chosen
+    return shown
