@@ -1,0 +1,305 @@
+"""An encoder with a classifier on each of its layers (FastBERT, Liu et al., 2020).
+
+The classifier on the last layer is the teacher, those on the others are branches; all have the released
+code's form (``run_fastbert.py``): a narrow layer, self-attention over it, the first position, a layer of its
+own, the outputs. Training has two stages: ``teacher`` trains the encoder and the teacher classifier on
+labels; ``branches`` freezes both and trains the branches on what the teacher classifier says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from cmlm_kd.classification.inputs import SentenceInputs
+from cmlm_kd.criteria.fastbert_terms import check_classes
+from cmlm_kd.criterion import StudentOutput
+from cmlm_kd.errors import UserError
+from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Request
+from cmlm_kd.students.layerwise import additive_mask, check_layerwise, embed, encoder_layers, run_layer
+from cmlm_kd.teachers.classifier import (
+    REQUIRED_TOKENS,
+    SequenceClassifier,
+    class_names,
+    describe_config,
+    load_pretrained,
+    student_config,
+    take_over,
+)
+from cmlm_kd.teachers.pretrained import without_reports
+from cmlm_kd.tokenizer_loading import load_tokenizer
+
+ARCHITECTURE = "fastbert"
+
+Stage = Literal["teacher", "branches"]
+Mode = Literal["paper", "original"]
+
+
+@dataclass(frozen=True)
+class BranchSettings:
+    """The form of a classifier, the same on every layer; defaults are the paper's.
+
+    Attributes:
+        size: width of its self-attention, at least 1.
+        heads: of its self-attention; a divisor of the width.
+        dropout: of its attention weights, in [0, 1).
+
+    Raises:
+        UserError: for a value outside its range.
+    """
+
+    size: int = 128
+    heads: int = 2
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.heads < 1 or self.size % self.heads:
+            raise UserError(
+                f"fastbert: branches of width {self.size} with {self.heads} attention heads; the width must "
+                "be a multiple of the heads, both at least 1"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"fastbert: the branches' dropout is {self.dropout}, it must be in [0, 1)")
+
+
+class Branch(nn.Module):
+    """A classifier of one layer's hidden states.
+
+    Only the first position is read in the end, so that only its query is made: the released code's other
+    queries change nothing.
+
+    Args:
+        hidden_size: width of the encoder's states.
+        classes: how many.
+        settings: see there.
+    """
+
+    def __init__(self, hidden_size: int, classes: int, settings: BranchSettings) -> None:
+        super().__init__()
+        size = settings.size
+        self.heads = settings.heads
+        self.narrow = nn.Linear(hidden_size, size)
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size)
+        self.value = nn.Linear(size, size)
+        self.attended = nn.Linear(size, size)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.dense = nn.Linear(size, size)
+        self.output = nn.Linear(size, classes)
+
+    def forward(self, states: Tensor, padding: Tensor) -> Tensor:
+        """Return logits, ``(B, C)``.
+
+        Args:
+            states: ``(B, S, d)`` of the encoder's layer.
+            padding: ``(B, 1, 1, S)`` added to the attention scores.
+        """
+        narrow = torch.tanh(self.narrow(states))  # (B, S, k)
+        query = self._heads(self.query(narrow[:, :1]))  # (B, h, 1, k / h)
+        key, value = self._heads(self.key(narrow)), self._heads(self.value(narrow))  # (B, h, S, k / h)
+        scores = query @ key.transpose(2, 3) * query.size(-1) ** -0.5 + padding  # (B, h, 1, S)
+        first = self.dropout(scores.softmax(-1)) @ value  # (B, h, 1, k / h)
+        pooled = self.attended(first.transpose(1, 2).flatten(1))  # (B, k)
+        return self.output(torch.tanh(self.dense(pooled)))  # type: ignore[no-any-return]
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        """Split ``(B, S, k)`` into heads, ``(B, h, S, k / h)``."""
+        return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class FastBERTClassifier(nn.Module):
+    """An encoder that can be left after every layer; without being told to, it is its teacher classifier.
+
+    Args:
+        config: Hugging Face configuration of the encoder, with the names of the classes.
+        tokenizer: of the encoder.
+        settings: form of the classifiers.
+        max_length: longest input in pieces; 0: what the encoder takes.
+
+    Attributes:
+        encoder: the Hugging Face encoder, without pooler.
+        classifiers: one :class:`Branch` a layer; the last is the teacher classifier.
+        inputs: what turns sentences into the encoder's ids.
+        labels: names of the classes in the order of the logits.
+        stage: ``branches`` once the branches are, or were, trained.
+        speed: the threshold that was calibrated for the model, in [0, 1], or None.
+
+    Raises:
+        UserError: for an encoder that cannot be run layer by layer, has one layer, or fewer than two classes.
+    """
+
+    inputs: SentenceInputs
+
+    def __init__(
+        self, config: Any, tokenizer: Any, settings: BranchSettings | None = None, max_length: int = 0
+    ) -> None:
+        super().__init__()
+        from transformers import AutoModelForSequenceClassification
+
+        check_layerwise(config, "fastbert: the encoder")
+        check_classes(config.num_labels)
+        if config.num_hidden_layers < 2:
+            raise UserError("fastbert: an encoder of one layer has nothing to leave out; take two or more")
+        with without_reports():
+            model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+        whole = SequenceClassifier(model, tokenizer, "student fastbert", max_length)
+        self.settings = settings or BranchSettings()
+        self.inputs, self.labels = whole.inputs, class_names(config)
+        self.encoder: Any = whole.model.base_model
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None
+        self.classifiers = nn.ModuleList(
+            Branch(config.hidden_size, len(self.labels), self.settings) for _ in self.layers
+        )
+        self.speed: float | None = None
+        self.begin_stage("teacher")
+
+    @property
+    def config(self) -> Any:
+        """The Hugging Face configuration of the encoder."""
+        return self.encoder.config
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The encoder's layers, first to last."""
+        return encoder_layers(self.encoder)
+
+    @property
+    def teacher(self) -> nn.Module:
+        """The teacher classifier."""
+        return self.classifiers[-1]
+
+    @property
+    def description(self) -> ModelDescription:
+        """What it can give, as any other classifier."""
+        return ModelDescription(
+            name=f"student {ARCHITECTURE}", labels=self.labels, tokenizer=self.inputs.hash
+        )
+
+    def begin_stage(self, stage: Stage, mode: Mode = "paper") -> None:
+        """Say what is trained from here on; the rest is frozen.
+
+        Args:
+            stage: ``teacher`` for the encoder and its last classifier, ``branches`` for the others.
+            mode: while branches are trained, ``paper`` runs the frozen part without dropout; ``original``
+                with it, as the released code does.
+
+        Raises:
+            UserError: for another stage or mode.
+        """
+        for name, value, allowed in (("stage", stage, get_args(Stage)), ("mode", mode, get_args(Mode))):
+            if value not in allowed:
+                raise UserError(f"fastbert: {name} is {value!r}; allowed are {', '.join(allowed)}")
+        self.stage, self.mode = stage, mode
+        self.requires_grad_(stage == "branches")
+        for part in (self.encoder, self.teacher):
+            part.requires_grad_(stage == "teacher")
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> FastBERTClassifier:
+        """Switch dropout on or off; what is frozen in mode ``paper`` stays without."""
+        super().train(mode)
+        if self.stage == "branches" and self.mode == "paper":
+            for part in (self.encoder, self.teacher):
+                part.eval()
+        return self
+
+    def embed(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the first layer reads: states ``(B, S, d)`` and the additive mask ``(B, 1, 1, S)``."""
+        states = embed(self.encoder, input_ids, token_type_ids)  # (B, S, d)
+        return states, additive_mask(attention_mask, states.dtype)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        request: Request = NOTHING_ELSE,
+    ) -> StudentOutput:
+        """Return the teacher classifier's logits, ``(B, C)``; no branch is run.
+
+        Args:
+            input_ids: ``(B, S)``, right-padded.
+            attention_mask: ``(B, S)``, 0 on padding.
+            token_type_ids: ``(B, S)``; ignored by encoders without such embeddings.
+            request: nothing else can be asked for.
+        """
+        states, padding = self.embed(input_ids, attention_mask, token_type_ids)
+        for layer in self.layers:
+            states = run_layer(layer, states, padding)
+        return StudentOutput(logits=self.teacher(states, padding))
+
+    def all_logits(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Return the logits of each layer's classifier, ``(L, B, C)``; the last are the teacher's."""
+        states, padding = self.embed(input_ids, attention_mask, token_type_ids)
+        logits = []
+        for layer, classifier in zip(self.layers, self.classifiers, strict=True):
+            states = run_layer(layer, states, padding)
+            logits.append(classifier(states, padding))
+        return torch.stack(logits)
+
+    def state_of_architecture(self) -> str:
+        """Return, as JSON, what :meth:`from_state` rebuilds it from."""
+        own = {"branches": asdict(self.settings), "stage": self.stage, "speed": self.speed}
+        own["max_length"] = self.inputs.max_length
+        return json.dumps({**json.loads(describe_config(self.config)), ARCHITECTURE: own})
+
+    @classmethod
+    def from_state(cls, described: str, tokenizer: Any) -> FastBERTClassifier:
+        """Return the model that :meth:`state_of_architecture` described, with random weights."""
+        from transformers import AutoConfig
+
+        document = json.loads(described)
+        own, kind = document.pop(ARCHITECTURE), document.pop("model_type")
+        config = AutoConfig.for_model(kind, **document)
+        model = cls(config, tokenizer, BranchSettings(**own["branches"]), own["max_length"])
+        model.begin_stage(own["stage"])
+        model.speed = own["speed"]
+        return model
+
+
+def start_fastbert(
+    name_or_path: str,
+    labels: Sequence[str],
+    *,
+    layers: int = 0,
+    branches: BranchSettings | None = None,
+    dropout: float | None = None,
+    max_length: int = 0,
+) -> FastBERTClassifier:
+    """Make a model for the first stage: a pre-trained encoder under new classifiers.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name of the encoder.
+        labels: names of the classes, two or more.
+        layers: how many of its layers to keep, the first ones; 0: all.
+        branches: form of the classifiers.
+        dropout: every dropout of the encoder, in [0, 1); None: as the encoder has it.
+        max_length: longest input in pieces; 0: what the encoder takes.
+
+    Raises:
+        UserError: if nothing can be loaded, or the encoder or the classes do not suit.
+    """
+    from transformers import AutoModel
+
+    check_classes(len(labels) or 1)
+    source, missing = load_pretrained(AutoModel, name_or_path)
+    check_layerwise(source.config, f"fastbert: {name_or_path!r}")
+    lost = sorted(name for name in missing if "pooler" not in name)
+    if lost:
+        raise UserError(
+            f"fastbert: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; give a "
+            "directory that save_pretrained wrote"
+        )
+    config = student_config(source.config, name_or_path, labels, layers, dropout)
+    tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
+    model = FastBERTClassifier(config, tokenizer, branches, max_length)
+    take_over(model.encoder, source)
+    return model
