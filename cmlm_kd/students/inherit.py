@@ -132,7 +132,8 @@ def distilbert_from_bert(
     student.to(dtype=teacher.dtype, device=teacher.device)  # type: ignore[call-arg]
     if freeze_positions:
         student.distilbert.embeddings.position_embeddings.weight.requires_grad_(False)
-    return student.eval()
+    student.eval()  # type: ignore[no-untyped-call]
+    return student
 
 
 def _renamed(weights: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
@@ -199,7 +200,8 @@ def shallower(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
     student = type(teacher)(config)
     student.load_state_dict(_with_layers(weights, lists[0], layers))
     student.to(dtype=teacher.dtype, device=teacher.device)  # type: ignore[call-arg]
-    return student.eval()
+    student.eval()  # type: ignore[no-untyped-call]
+    return student
 
 
 def _with_layers(weights: Mapping[str, Tensor], prefix: str, layers: Sequence[int]) -> dict[str, Tensor]:
