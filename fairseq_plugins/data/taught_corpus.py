@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from fairseq.distributed import utils as distributed_utils
+from omegaconf import II
 
 from cmlm_kd.classification import CORPORA, ReadingOptions, hold_out, read_examples
 from cmlm_kd.classification.examples import check_every_class_occurs
@@ -46,6 +47,7 @@ class TaughtCorpusConfig(PrecisionConfig):
     ensemble: choices(Ensembling) = field(
         default="probabilities", metadata={"help": "what of several teachers is averaged"}
     )
+    all_gather_list_size: int = II("common.all_gather_list_size")
 
 
 @dataclass(frozen=True)

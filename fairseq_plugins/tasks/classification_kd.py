@@ -17,7 +17,7 @@ from cmlm_kd.signature import TEACHERS
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig, listed
 from fairseq_plugins.tasks.autocast import AutocastMixin
-from fairseq_plugins.tasks.task_metrics import measured
+from fairseq_plugins.tasks.task_metrics import gather_without_gpu, measured
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +152,7 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):
         """Read and encode a split; of the training set also the teachers' outputs, where they are cached."""
+        gather_without_gpu(self.cfg.all_gather_list_size)
         taught = self._reads_teacher()
         self.datasets[split] = self._corpus.dataset(split, self._student.inputs, online=taught)
         if split == "train" and taught:

@@ -20,7 +20,12 @@ from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
 from fairseq_plugins.tasks.autocast import AutocastMixin
-from fairseq_plugins.tasks.task_metrics import log_each_task, log_main_metrics, under_its_name
+from fairseq_plugins.tasks.task_metrics import (
+    gather_without_gpu,
+    log_each_task,
+    log_main_metrics,
+    under_its_name,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -203,6 +208,7 @@ class MultitaskKDTask(AutocastMixin, FairseqTask):
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):
         """Read and encode a split of every task, and what teachers say about it where that is cached."""
+        gather_without_gpu(self.cfg.all_gather_list_size)
         training, parts = split == "train", {}
         for own in self._settings:
             corpus = self._corpora[own.name]

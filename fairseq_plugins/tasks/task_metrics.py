@@ -1,6 +1,7 @@
 """What several tasks log: each its own terms and metrics under its name, and their mean."""
 
 import torch
+from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import AverageMeter
 
@@ -81,6 +82,18 @@ def measured(meters, metric, prefix=""):
     if logits.shape[1] > 1:
         target = target.astype("int64")
     return round(measure(logits, target, [metric])[metric], 4)
+
+
+def gather_without_gpu(size):
+    """Give fairseq the buffers in which workers exchange predictions; by itself it makes them on a GPU.
+
+    Args:
+        size: bytes of each worker (``--all-gather-list-size``).
+    """
+    workers = distributed_utils.get_data_parallel_world_size()
+    if workers > 1 and not torch.cuda.is_available():
+        distributed_utils.all_gather_list._buffer = torch.zeros(size * workers, dtype=torch.uint8)
+        distributed_utils.all_gather_list._cpu_buffer = torch.zeros(size, dtype=torch.uint8)
 
 
 def _own(output, name):
