@@ -32,12 +32,16 @@ LOGGERS = ("fairseq_cli.train", "fairseq.logging.progress_bar")
 
 
 def _train(arguments, extra):
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)  # as in a process of its own, so that --log-file gets something
     try:
         run_train(*arguments, *extra)
     finally:
-        for name in LOGGERS:  # --log-file adds a handler for ever
-            for handler in logging.getLogger(name).handlers[:]:
-                logging.getLogger(name).removeHandler(handler)
+        for logger in loggers:
+            logger.setLevel(logging.NOTSET)
+            for handler in logger.handlers[:]:  # --log-file adds one for ever
+                logger.removeHandler(handler)
                 handler.close()
 
 

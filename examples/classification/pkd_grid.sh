@@ -24,17 +24,7 @@ run() { # name of the run, then its flags; prints nothing, logs to OUTPUT/name.l
 }
 
 best() { # the run of a family with the best validation
-    python - "$output" "$1" "$metric" <<'PYTHON'
-import sys
-from pathlib import Path
-
-from cmlm_kd.training_log import read_validations
-
-folder, family, metric = sys.argv[1:]
-logs = sorted(Path(folder).glob(f"{family}_*.log"))
-scores = {log.stem: max(point.measures[metric] for point in read_validations(log)) for log in logs}
-print(max(scores, key=scores.get).removeprefix(f"{family}_"))
-PYTHON
+    cmlm-kd choose --metric "$metric" "$output/$1"_*.log 2> /dev/null | sed "s/^$1_//"
 }
 
 choosing=(--hold-out 0.1 --hold-out-seed 1)

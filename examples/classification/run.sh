@@ -103,7 +103,7 @@ make_teacher() {
     side_by_side train_teacher "${teacher_rates[@]}"
     local rate logs=()
     for rate in "${teacher_rates[@]}"; do logs+=("$rate=$run/$corpus/teacher/$rate/train.log"); done
-    rate=$(cmlm-kd choose --metric "$metric" "${logs[@]}" 2>"$run/$corpus/teacher/validation.txt")
+    rate=$(cmlm-kd choose --metric "$metric" "${logs[@]}" 2> >(tee "$run/$corpus/teacher/validation.txt" >&2))
     cmlm-kd export "$run/$corpus/teacher/$rate/checkpoint_best.pt" --output "$teacher"
     rm -f "$run/$corpus/teacher/"*/checkpoint*.pt
 }

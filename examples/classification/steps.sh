@@ -78,7 +78,7 @@ lane() {
         "train_$kind" "$folder/$position@${seeds[0]}" "${seeds[0]}" "${all[position]}"
         logs+=("$position=$folder/$position@${seeds[0]}/train.log")
     done
-    chosen=$(cmlm-kd choose --metric "$metric" "${logs[@]}" 2>"$folder/validation.txt")
+    chosen=$(cmlm-kd choose --metric "$metric" "${logs[@]}" 2> >(tee "$folder/validation.txt" >&2))
     settings=${all[chosen]}
     printf '%s\n' "$settings" >"$folder/chosen.txt"
     for seed in "${seeds[@]:1}"; do "train_$kind" "$folder/$chosen@$seed" "$seed" "$settings"; done

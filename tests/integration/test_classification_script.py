@@ -3,13 +3,17 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
-from documentation import REPOSITORY
+from documentation import REPOSITORY, commands
+from fairseq_runs import run_train
 from in_process import run_script
-from tiny_classification import write_bert, write_pairs, write_sst2
+from tiny_classification import classification, write_bert, write_pairs, write_sst2
+
+from cmlm_kd.cli import main
 
 SCRIPT = REPOSITORY / "examples" / "classification" / "run.sh"
 ENVIRONMENT = REPOSITORY / ".venv"
@@ -115,6 +119,23 @@ def test_mtdnn_teaches_all_tasks_at_once(here):
     for corpus in ("SST-2", "RTE"):
         assert f"== mtdnn, {corpus}\n" in printed
         check_report(here / "run" / "mtdnn" / "SST-2+RTE" / corpus / "seeds-1", (1,), "accuracy")
+
+
+def test_the_pages_other_commands(here, monkeypatch, capsys):
+    """Measuring and comparing checkpoints without the script."""
+    monkeypatch.chdir(here)
+    write_bert(here / "teacher", labels=("entailment", "not_entailment"))
+    script, *others = commands("examples/classification/README.md")
+    assert script[:2] == ["bash", "examples/classification/run.sh"] and len(others) == 2
+    for seed in (1, 2):
+        flags = classification(here / "glue" / "RTE", here / "trained", bert=here / "encoder", corpus="RTE")
+        run_train(*flags, "--seed", seed, "--layers", seed)
+        for name in ("alone", "distilled"):
+            shutil.copy(here / "trained" / "checkpoint_best.pt", here / f"{name}-{seed}.pt")
+        shutil.rmtree(here / "trained")
+    for words in others:
+        assert main(words[1:]) == 0
+    assert "distilled: +0.00 accuracy against alone" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ CLASSIFICATION = {  # pages about classifiers, and which test follows them
     "docs/criteria/pkd.md": "test_classification_pages.py",
     "docs/criteria/sentence_classification.md": "test_classification_pages.py",
     "docs/criteria/tinybert_kd.md": "test_tinybert_kd.py",
+    "examples/classification/README.md": "test_classification_script.py",
     "examples/new_criterion/README.md": "test_new_criterion.py",
 }
 ELSEWHERE = {
