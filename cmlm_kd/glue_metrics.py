@@ -93,8 +93,7 @@ def measure(logits: NDArray[np.floating[Any]], target: Numbers, metrics: Sequenc
     if len(broken):
         raise UserError(
             f"the model gives {logits[broken[0]].tolist()} for example {broken[0]} (counted from 0); "
-            "training has "
-            "diverged: pass a smaller --lr, or a --clip-norm"
+            "training has diverged: pass a smaller --lr, or a --clip-norm"
         )
     predicted = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)  # (N,)
     return {name: 100 * METRICS[name](predicted, target) for name in metrics}

@@ -114,8 +114,7 @@ def check_needs(
     if teacher is None:
         raise UserError(
             f"{criterion}: {student.name} has no teacher to learn from; name one with --teacher DIR, or "
-            "train "
-            "without a teacher with --criterion sentence_classification"
+            "train without a teacher with --criterion sentence_classification"
         )
     if needs.teacher_values not in teacher.gives:
         raise UserError(
@@ -127,9 +126,8 @@ def check_needs(
     if positions and student.tokenizer != teacher.tokenizer:
         raise UserError(
             f"{criterion}: compares {student.name} and {teacher.name} position by position, but their "
-            "tokenizers "
-            "differ; give the student the teacher's tokenizer, or take a criterion that reads logits alone "
-            "(docs/criteria)"
+            "tokenizers differ; give the student the teacher's tokenizer, or take a criterion that reads "
+            "logits alone (docs/criteria)"
         )
 
 
@@ -143,8 +141,7 @@ def _check_request(criterion: str, request: Request, model: ModelDescription, pa
         if what not in model.gives:
             raise UserError(
                 f"{criterion}: reads {what}, which {model.name} does not give {pair}; take another model, or "
-                "a "
-                "criterion that reads logits alone (docs/criteria)"
+                "a criterion that reads logits alone (docs/criteria)"
             )
         outside = sorted(layer for layer in layers if not first <= layer <= model.layers)
         if outside:

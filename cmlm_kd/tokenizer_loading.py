@@ -51,9 +51,8 @@ def load_tokenizer(name_or_path: str, required: Sequence[str] = FRAMING_TOKENS) 
         if getattr(tokenizer, f"{token}_token_id", None) is None:
             purpose = "conditional masked language model" if "mask" in required else "classifier"
             raise UserError(
-                f"the tokenizer of {name_or_path!r} has no {token} token, which a {purpose} "
-                f"needs; take a BERT- or RoBERTa-like model, or name the {token}_token in "
-                "tokenizer_config.json"
+                f"the tokenizer of {name_or_path!r} has no {token} token, which a {purpose} needs; take a "
+                f"BERT- or RoBERTa-like model, or name the {token}_token in tokenizer_config.json"
             )
     return tokenizer
 

@@ -119,8 +119,7 @@ def _train_sentencepiece(lines: Sequence[str], options: TokenizerOptions) -> byt
         explanation = str(error).splitlines()[0].split("] ", 1)[-1]
         raise UserError(
             f"cannot make {options.vocab_size} pieces from {len(lines):,} lines: "
-            f"{explanation.rstrip('.') or error}; "
-            "choose another --vocab-size or give more text"
+            f"{explanation.rstrip('.') or error}; choose another --vocab-size or give more text"
         ) from None
     return model.getvalue()
 

@@ -13,8 +13,7 @@ _CLASSES = {
     "conjunctions": "and or but if than because as while until unless although though since whether so yet",
     "prepositions": "about above across after against along among around at before behind below beneath "
     "beside besides between beyond by down during except for from in into inside near of off on onto out "
-    "outside over per through throughout to toward towards under underneath up upon via with within "
-    "without",
+    "outside over per through throughout to toward towards under underneath up upon via with within without",
     "adverbs": "again also already always ever here there then now just only once too very",
     "what is left of contractions": "s t d ll m o re ve don didn doesn isn aren wasn weren hasn haven hadn "
     "won wouldn couldn shouldn mustn needn mightn shan ain",

@@ -82,8 +82,7 @@ def check_every_class_occurs(examples: Examples) -> None:
     if len(examples.labels) == 1:
         raise UserError(
             f"{examples.source}: all examples have the label {examples.labels[0]!r}; there is nothing to "
-            "learn, so "
-            "look whether the label is in the last column"
+            "learn, so look whether the label is in the last column"
         )
     counts = np.bincount(examples.target.astype(np.int64), minlength=len(examples.labels))  # (C,)
     missing = [label for label, count in zip(examples.labels, counts, strict=True) if not count]
@@ -107,8 +106,7 @@ def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Exa
     if not 0 < held < len(examples):
         raise UserError(
             f"--hold-out is {share:g}; it must be in (0, 1) and leave at least one of the {len(examples)} "
-            "examples of "
-            f"{examples.source} on each side"
+            f"examples of {examples.source} on each side"
         )
     order = np.random.default_rng(seed).permutation(len(examples))  # (N,)
     return examples.select(np.sort(order[held:])), examples.select(np.sort(order[:held]))

@@ -97,8 +97,7 @@ def _label_names(classes: Mapping[str, str], chosen: tuple[str, ...]) -> tuple[s
     if chosen and set(chosen) - set(names):
         raise UserError(
             f"--labels {','.join(chosen)}: {', '.join(map(repr, sorted(set(chosen) - set(names))))} is no "
-            "class of "
-            f"this corpus, which has {', '.join(map(repr, names))}"
+            f"class of this corpus, which has {', '.join(map(repr, names))}"
         )
     return chosen or names
 
@@ -140,8 +139,7 @@ def _class(table: Table, row: Row, column: int, index: Mapping[str, int]) -> int
     if value not in index:
         raise UserError(
             f"{table.path}, line {row.line}: label {value!r} is none of {_listed(list(index))}; correct the "
-            "line, or "
-            "name all classes with --labels"
+            "line, or name all classes with --labels"
         )
     return index[value]
 

@@ -70,8 +70,7 @@ def _text_columns(dataset: Any, options: ReadingOptions, place: str) -> tuple[st
     if missing or len(chosen) not in (1, 2):
         raise UserError(
             f"{place}: cannot tell the sentences: columns of strings are "
-            f"{', '.join(map(repr, strings)) or 'none'}; "
-            "name one or two with --text-columns"
+            f"{', '.join(map(repr, strings)) or 'none'}; name one or two with --text-columns"
         )
     return chosen
 
@@ -104,8 +103,7 @@ def _targets(
         if name not in index:
             raise UserError(
                 f"{place}, row {row}: label {name!r} is none of {', '.join(map(repr, labels))}; correct the "
-                "row, or "
-                "name all classes with --labels"
+                "row, or name all classes with --labels"
             )
     return labels, np.array([index[str(name)] for name in names], np.int64)  # (N,)
 

@@ -77,8 +77,7 @@ class Table:
         return UserError(
             f"{self.path}, line {row.line}: {len(row.fields)} columns instead of {len(self.columns)} "
             f"({', '.join(self.columns)}){hint}: {_shortened(row.fields)}; correct the line, or leave such "
-            "lines out with "
-            "--skip-malformed-rows"
+            "lines out with --skip-malformed-rows"
         )
 
 

@@ -27,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="[NAME=]PATH",
         help="checkpoint of 'fairseq-train --task classification_kd' or 'multitask_kd', or Hugging Face "
-        "directory; "
-        "PATH:PATH is an ensemble",
+        "directory; PATH:PATH is an ensemble",
     )
     parser.add_argument(
         "--split", default="valid", help="train, valid, test, or the name of another file or split"

@@ -160,8 +160,7 @@ class PKD(SentenceCriterion):
         if student.is_regression:
             raise UserError(
                 f"pkd: its soft labels are distributions over classes, and {pair} predict scores; take "
-                "tinybert_kd or "
-                "bilstm_kd"
+                "tinybert_kd or bilstm_kd"
             )
         if teacher is None or not self.config.kd_beta:
             return Needs(teacher=NOTHING_ELSE)

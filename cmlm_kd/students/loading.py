@@ -57,8 +57,7 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
         return multitask_of_checkpoint(state, tokenizer).for_task(task)
     raise UserError(
         f"{path} is a checkpoint of {name or 'another architecture'}, no classifier; give one of "
-        "'fairseq-train "
-        "--task classification_kd' or 'multitask_kd'"
+        "'fairseq-train --task classification_kd' or 'multitask_kd'"
     )
 
 

@@ -106,8 +106,7 @@ def check_cacheable(criterion: str, needs: Needs) -> None:
     if request.compares_positions:
         raise UserError(
             f"{criterion}: --teacher-cache holds logits and first positions; {criterion} reads the teacher "
-            "at every "
-            "position, so leave out --teacher-cache: the teacher then runs beside the student"
+            "at every position, so leave out --teacher-cache: the teacher then runs beside the student"
         )
     if needs.teacher_dropout:
         raise UserError(
@@ -133,8 +132,7 @@ def open_cache(path: Path, identity: CacheIdentity, ensembling: Ensembling) -> T
         if file_sha256(path / name) != record["sha256"]:
             raise UserError(
                 f"teacher cache {path}: {name} is not what the manifest says (checksum "
-                f"{record['sha256'][:12]}); "
-                "remove the directory, and it will be computed again"
+                f"{record['sha256'][:12]}); remove the directory, and it will be computed again"
             )
     logits = [np.load(path / f"logits-{index}.npy", mmap_mode="r") for index in range(len(identity.teachers))]
     hidden = {layer: np.load(path / f"hidden-{layer}.npy", mmap_mode="r") for layer in identity.hidden_states}
@@ -233,8 +231,7 @@ def _check_identity(path: Path, found: dict[str, Any], wanted: CacheIdentity) ->
         elif have != value:
             raise UserError(
                 f"teacher cache {path} is of another {_SINGULAR.get(name, name)}: it has {_short(have)}, "
-                "this run "
-                f"{_short(value)}; {remedy}"
+                f"this run {_short(value)}; {remedy}"
             )
 
 

@@ -35,8 +35,7 @@ def class_order(
     if len(teacher) != len(data):
         raise UserError(
             f"{name} predicts {_counted(teacher)}, the data have {_counted(data)}; give a teacher that was "
-            "fine-tuned on "
-            "these classes"
+            "fine-tuned on these classes"
         )
     if not data:
         return [0]
@@ -50,9 +49,8 @@ def class_order(
     if sorted(names) != sorted(wanted):
         raise UserError(
             f"{name} has the classes {_listed(teacher)}, the data {_listed(data)}: they cannot be matched by "
-            "name; say "
-            f"what the teacher's mean, in the order of its logits, with --teacher-labels {','.join(data)} "
-            "(or another order)"
+            "name; say what the teacher's mean, in the order of its logits, with --teacher-labels "
+            f"{','.join(data)} (or another order)"
         )
     return [names.index(label) for label in wanted]
 

@@ -68,8 +68,7 @@ class SequenceClassifier(nn.Module):
         if len(tokenizer) > rows:
             raise UserError(
                 f"{name}: the tokenizer has {len(tokenizer)} pieces, the model embeds {rows}; give the "
-                "model's own "
-                "tokenizer"
+                "model's own tokenizer"
             )
         self.labels = class_names(model.config)
 
@@ -199,8 +198,7 @@ def start_classifier(
     if keep_head and class_names(source.config) != tuple(labels):
         raise UserError(
             f"bert_classifier: --keep-head, but {name_or_path!r} has the classes "
-            f"{class_names(source.config)} and the data "
-            f"{tuple(labels)}; leave out --keep-head for a new head"
+            f"{class_names(source.config)} and the data {tuple(labels)}; leave out --keep-head for a new head"
         )
     config = student_config(source.config, name_or_path, labels, layers, dropout)
     with without_reports():
@@ -237,8 +235,7 @@ def load_pretrained(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
         place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
         raise UserError(
             f"cannot load a model from {name_or_path!r}{place}: {reason}; give a directory written by "
-            "save_pretrained, "
-            "or a hub name that can be reached"
+            "save_pretrained, or a hub name that can be reached"
         ) from error
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 

@@ -141,8 +141,7 @@ class TeacherEnsemble:
             if inputs.hash == tokenizer and inputs.max_length < longest:
                 raise UserError(
                     f"{member.model.name} takes {inputs.max_length} pieces, the student up to {longest}; "
-                    "pass "
-                    f"--max-length {inputs.max_length}"
+                    f"pass --max-length {inputs.max_length}"
                 )
 
     def with_other_tokenizers(self, tokenizer: str) -> dict[int, SequenceClassifier]:
@@ -161,6 +160,5 @@ def _check_finite(logits: Tensor, name: str, rows: Sequence[int]) -> None:
         row = f"example {rows[first]} (counted from 0)" if len(rows) else f"row {first} of the batch"
         raise UserError(
             f"{name} gives {logits[first].tolist()} for {row}: its weights or its arithmetic overflow; check "
-            "it with "
-            "'cmlm-kd evaluate', or run it without --bf16-autocast"
+            "it with 'cmlm-kd evaluate', or run it without --bf16-autocast"
         )

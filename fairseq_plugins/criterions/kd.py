@@ -70,8 +70,7 @@ class KDFairseqCriterion(FairseqCriterion):
         if self.criterion.level != level:
             raise UserError(
                 f"{name}: is a loss over {self.criterion.level}, but --task {task.cfg._name} trains on "
-                f"{level}; "
-                f"take a criterion over {level} (docs/criteria) or another task"
+                f"{level}; take a criterion over {level} (docs/criteria) or another task"
             )
         student, teacher = (getattr(task, f"{role}_description", None) for role in ("student", "teacher"))
         if student is None:
