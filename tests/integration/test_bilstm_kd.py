@@ -104,8 +104,9 @@ def test_a_student_comes_near_its_teacher_on_augmented_data(tmp_path):
     data, teacher = write_sst2(tmp_path / "data"), write_bert(tmp_path / "teacher")
     flags = ("--corpus", "SST-2", "--replace", "0", "--iterations", "4")
     assert main(["augment", str(data), *flags, "--output", str(data / "more.tsv")]) == 0
-    train_flags = ("--train-file", "more.tsv", "--optimizer", "adam", "--lr", 0.01, "--batch-size", 16)
-    checkpoint = train(tmp_path, data, "SST-2", teacher, *train_flags, "--max-update", 90)
+    learning = ("--optimizer", "adam", "--lr", 0.02, "--batch-size", 16, "--max-update", 240)
+    size = ("--hidden-size", 32, "--fc-size", 32, "--dropout", 0)
+    checkpoint = train(tmp_path, data, "SST-2", teacher, "--train-file", "more.tsv", *learning, *size)
     examples = read(data, "SST-2")
     wanted = predict_logits(load_classifier(str(teacher)), examples)
     # Less than half of what is left to one who knows the teacher's mean.
