@@ -42,7 +42,7 @@ setup(
         "scikit-learn",
     ],
     extras_require={
-        "dev": ["pytest>=8", "setuptools>=77", "ruff==0.17.6", "mypy==2.4.1"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "setuptools>=77", "ruff==0.17.6", "mypy==2.4.1"],
         "tensorboard": ["tensorboardX"],
     },
     entry_points={"console_scripts": ["cmlm-kd=cmlm_kd.cli:entry_point"]},

@@ -9,4 +9,5 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 "$bin/ruff" format --check .
 "$bin/ruff" check .
 "$bin/mypy"
-"$bin/python" -m pytest "$@"
+# A file's tests share what is dear to make, so they stay with one worker.
+"$bin/python" -m pytest -n "$(env -u OMP_NUM_THREADS nproc)" --dist loadfile "$@"
