@@ -132,7 +132,7 @@ else
     step "Get the captions" "$run/corpus" cmlm-kd fetch-multi30k "$run/corpus" ${data_dir:+--from "$data_dir"}
     teacher_updates=1656 teacher_flags=(--lr 3e-4 --warmup-updates 100 --max-tokens 2600)
     dump_flags=(--max-tokens 4096)
-    alpha=0.5 temperature=2 student_updates=2000
+    alpha=0.5 temperature=1 student_updates=2000
     student_flags=(--max-tokens 4096 --dropout 0.3)
     student_flags+=(--lr-scheduler polynomial_decay --total-num-update "$student_updates")
     transformer=(--encoder-layers 4 --decoder-layers 4 --lr 3e-3 --warmup-updates 500)
