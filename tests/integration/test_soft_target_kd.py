@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -266,7 +267,8 @@ def test_every_setting_is_used():
 
 
 @pytest.fixture
-def process_group(tmp_path):
+def process_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # torch puts one of its own there and leaves it
     torch.distributed.init_process_group("gloo", f"file://{tmp_path}/group", rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
