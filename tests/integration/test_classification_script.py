@@ -55,11 +55,8 @@ def check_report(folder, seeds, metric):
     models = {model["name"]: model for model in json.loads((folder / "results.json").read_text())["models"]}
     names = [f"{system}@{seed}" for system in ("alone", "distilled") for seed in seeds]
     assert list(models) == ["teacher", *names]
-    assert (
-        models["teacher"]["parameters"]
-        > models["alone@1"]["parameters"]
-        == models["distilled@1"]["parameters"]
-    )
+    sizes = [models[name]["parameters"] for name in names]
+    assert max(sizes) < 1.001 * min(sizes)  # augmentation has a word of its own, [MASK]
     values = [models[f"distilled@{seed}"]["metrics"][metric] for seed in seeds]
     assert f"{sum(values) / len(values):.2f}" in re.search(r"\| distilled .*", text)[0]
     return text
