@@ -5,10 +5,11 @@ from typing import List
 
 import torch
 from fairseq.dataclass import FairseqDataclass
-from fairseq.optim import FairseqOptimizer, register_optimizer
-from omegaconf import II, OmegaConf
+from fairseq.optim import register_optimizer
+from omegaconf import II
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.group_rates import parameter_groups
+from fairseq_plugins.optim.grouped import GroupedOptimizer, refuse_negative, two_rates
 
 LEARNING_RATE = 5e-5
 CLIP_NORM = 1.0
@@ -31,25 +32,18 @@ class BertAdamWConfig(FairseqDataclass):
 
 
 @register_optimizer("bert_adamw", dataclass=BertAdamWConfig)
-class BertAdamW(FairseqOptimizer):
+class BertAdamW(GroupedOptimizer):
     """One kernel a step instead of a dozen passes over the weights, and no decay on biases and LayerNorm."""
 
     def __init__(self, cfg, params):
         super().__init__(cfg)
-        betas = _two_rates(cfg.adam_betas)
-        for name in ("adam_eps", "weight_decay"):
-            if getattr(cfg, name) < 0:
-                flag = name.replace("_", "-")
-                raise UserError(f"bert_adamw: --{flag} is {getattr(cfg, name)}, it can't be negative")
-        parameters = list(params)
-        groups = [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": cfg.weight_decay},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        rates = OmegaConf.to_container(cfg.lr) if OmegaConf.is_config(cfg.lr) else cfg.lr
-        rate = rates[0] if isinstance(rates, list) else rates
+        refuse_negative(cfg, "bert_adamw", "adam_eps", "weight_decay")
         self._optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=rate, betas=betas, eps=cfg.adam_eps, fused=True
+            parameter_groups(params, cfg.weight_decay),
+            lr=self.get_lr(),
+            betas=two_rates(cfg.adam_betas, "bert_adamw", "--adam-betas"),
+            eps=cfg.adam_eps,
+            fused=True,
         )
 
     @classmethod
@@ -57,21 +51,3 @@ class BertAdamW(FairseqOptimizer):
         """Add the flags; --lr and --clip-norm, fairseq's own, get the defaults that suit BERT."""
         super().add_args(parser)
         parser.set_defaults(lr=str(LEARNING_RATE), clip_norm=CLIP_NORM)
-
-    @property
-    def optimizer_config(self):
-        """What a checkpoint may override on resume."""
-        return {"lr": self.get_lr()}
-
-
-def _two_rates(text):
-    """Parse ``--adam-betas``."""
-    try:
-        betas = tuple(float(value) for value in str(text).strip("()[] ").split(","))
-    except ValueError:
-        betas = ()
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise UserError(
-            f"bert_adamw: --adam-betas is {text!r}, give two numbers in [0, 1), such as (0.9, 0.999)"
-        )
-    return betas

@@ -1,0 +1,108 @@
+"""LAMB: Adam whose step, tensor by tensor, is as long as the learning rate's share of the tensor itself.
+
+You et al., 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", algorithm 2, for a
+tensor x with gradient g::
+
+    m = b1 m + (1 - b1) g            v = b2 v + (1 - b2) g^2
+    r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+    u = r + weight_decay x
+    x = x - lr ||x|| / ||u|| u       (x - lr u where either norm is 0)
+
+MobileBERT's released ``lamb_optimizer.py`` leaves out the divisions by 1 - b^t. Like BERT's, it gives biases and
+normalisations neither weight decay nor the ratio of norms: a group with ``adapts`` False has no ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class Lamb(Optimizer):
+    """See the module docstring.
+
+    Args:
+        params: tensors, or groups of them as for every torch optimiser.
+        lr: learning rate, 0 or more.
+        betas: decay rates of the two moments, each in [0, 1).
+        eps: added to the root of the second moment, above 0.
+        weight_decay: 0 or more.
+        bias_correction: divide the moments by 1 - b^t.
+        adapts: take steps of the ratio of norms.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1.5e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        bias_correction: bool = True,
+        adapts: bool = True,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "bias_correction": bias_correction, "adapts": adapts})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Change every tensor that has a gradient.
+
+        Args:
+            closure: computes the loss again, where the caller wants it.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            tensors = [tensor for tensor in group["params"] if tensor.grad is not None]
+            if tensors:
+                self._change(group, tensors)
+        return loss
+
+    def _change(self, group: dict[str, Any], tensors: list[Tensor]) -> None:
+        updates = self._adam(group, tensors)
+        if group["weight_decay"]:
+            torch._foreach_add_(updates, tensors, alpha=group["weight_decay"])
+        if group["adapts"]:
+            torch._foreach_mul_(updates, _ratios(tensors, updates))
+        torch._foreach_add_(tensors, updates, alpha=-group["lr"])
+
+    def _adam(self, group: dict[str, Any], tensors: list[Tensor]) -> list[Tensor]:
+        """Bring the moments up to date and return Adam's direction, r."""
+        beta1, beta2 = group["betas"]
+        states = [self._state(tensor) for tensor in tensors]
+        first, second = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
+        gradients = [tensor.grad for tensor in tensors]
+        torch._foreach_lerp_(first, gradients, 1.0 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, 1.0 - beta2)
+        below = torch._foreach_sqrt(second)
+        if group["bias_correction"]:
+            torch._foreach_div_(below, [(1.0 - beta2 ** state["step"]) ** 0.5 for state in states])
+        torch._foreach_add_(below, group["eps"])
+        updates = torch._foreach_div(first, below)
+        if group["bias_correction"]:
+            torch._foreach_div_(updates, [1.0 - beta1 ** state["step"] for state in states])
+        return list(updates)
+
+    def _state(self, tensor: Tensor) -> dict[str, Any]:
+        """Return a tensor's state, its update counted."""
+        state = self.state[tensor]
+        if not state:
+            state["step"] = 0
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = torch.zeros_like(tensor, memory_format=torch.preserve_format)
+        state["step"] += 1
+        return state
+
+
+def _ratios(tensors: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
+    """Return ``||x|| / ||u||`` of each pair, 1 where that means nothing; ``()`` each, on the tensors' device."""
+    norms = zip(torch._foreach_norm(tensors), torch._foreach_norm(updates), strict=True)
+    return [torch.where((x > 0) & (u > 0), x / u, 1.0) for x, u in norms]

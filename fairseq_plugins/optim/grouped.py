@@ -1,0 +1,70 @@
+"""What optimisers of BERTs have in common here: groups of parameters with rates of their own."""
+
+from fairseq.optim import FairseqOptimizer
+from omegaconf import OmegaConf
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.group_rates import apply_rate, let_rest, set_factors
+
+
+class GroupedOptimizer(FairseqOptimizer):
+    """An optimiser whose groups have rates in proportion; a schedule of fairseq's sets the common one.
+
+    Subclasses make ``self._optimizer`` of :func:`cmlm_kd.group_rates.parameter_groups`.
+    """
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        rates = OmegaConf.to_container(cfg.lr) if OmegaConf.is_config(cfg.lr) else cfg.lr
+        self._rate = rates[0] if isinstance(rates, list) else rates
+
+    @property
+    def optimizer_config(self):
+        """What a checkpoint may override on resume."""
+        return {"lr": self.get_lr()}
+
+    def get_lr(self):
+        """Return the common rate."""
+        return self._rate
+
+    def set_lr(self, lr):
+        """Set the common rate; each group gets its part of it."""
+        self._rate = lr
+        apply_rate(self.optimizer, lr)
+
+    def set_factors(self, factors):
+        """Set what the common rate is multiplied by, for each group that is named."""
+        set_factors(self.optimizer, factors)
+        apply_rate(self.optimizer, self._rate)
+
+    def step(self, closure=None, scale=1.0, groups=None):
+        """Change the groups that do not rest."""
+        let_rest(self.optimizer)
+        super().step(closure, scale, groups)
+
+
+def two_rates(text, owner, flag):
+    """Parse the two decay rates of a flag such as ``--adam-betas``.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    try:
+        betas = tuple(float(value) for value in str(text).strip("()[] ").split(","))
+    except ValueError:
+        betas = ()
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise UserError(f"{owner}: {flag} is {text!r}, give two numbers in [0, 1), such as (0.9, 0.999)")
+    return betas
+
+
+def refuse_negative(cfg, owner, *names):
+    """Refuse settings below 0.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for name in names:
+        if not getattr(cfg, name) >= 0:
+            flag = name.replace("_", "-")
+            raise UserError(f"{owner}: --{flag} is {getattr(cfg, name)}, it can't be negative")
