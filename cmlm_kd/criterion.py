@@ -30,6 +30,7 @@ class StudentOutput:
             was asked for; only layers that the criterion needs.
         attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
         attention_mask: ``(B, S)``, 1 on real positions, 0 on padding; None where nothing is kept by position.
+        exits: ``(L, B, C)``, logits of each layer's classifier, first to last; None where not asked for.
     """
 
     logits: Tensor | None = None
@@ -39,6 +40,7 @@ class StudentOutput:
     hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
     attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
     attention_mask: Tensor | None = None
+    exits: Tensor | None = None
 
     def sentence_logits(self) -> Tensor:
         """Return the logits, ``(B, C)``, in float32 at least.
@@ -49,6 +51,16 @@ class StudentOutput:
         if self.logits is None:
             raise ValueError("StudentOutput: there are no logits")
         return widen(self.logits)
+
+    def exit_logits(self) -> Tensor:
+        """Return the logits of each layer's classifier, ``(L, B, C)``, in float32 at least.
+
+        Raises:
+            ValueError: if the student gave none.
+        """
+        if self.exits is None:
+            raise ValueError("StudentOutput: there are no exits")
+        return widen(self.exits)
 
     @property
     def dtype(self) -> torch.dtype:

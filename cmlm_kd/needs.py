@@ -16,6 +16,7 @@ LOGITS = "logits"
 PROBABILITIES = "probabilities"
 HIDDEN_STATES = "hidden states"
 ATTENTION_SCORES = "attention scores"
+EXITS = "early exits"
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,18 @@ class Request:
         hidden_states: layers whose output is kept: 0 is the embeddings, n the n-th layer.
         first_position: keep hidden states of the first position ([CLS]) alone.
         attention_scores: layers, from 1, whose attention scores before the softmax are kept.
+        exits: keep the logits of every layer's own classifier; in validation too, where each is measured.
     """
 
     hidden_states: tuple[int, ...] = ()
     first_position: bool = False
     attention_scores: tuple[int, ...] = ()
+    exits: bool = False
+
+    @property
+    def in_validation(self) -> Request:
+        """What is kept where nothing is trained: predictions, and no more."""
+        return Request(exits=self.exits)
 
     @property
     def compares_positions(self) -> bool:
@@ -52,12 +60,14 @@ class Needs:
         teacher_values: ``logits`` if the criterion compares raw logits (or scores), ``probabilities`` if it
             reads distributions alone, as an ensemble that averages probabilities gives them.
         teacher_dropout: whether the teacher runs in training mode, with dropout, as some released code does.
+        labels: whether training reads the classes or scores of the data.
     """
 
     student: Request = NOTHING_ELSE
     teacher: Request | None = None
     teacher_values: Literal["logits", "probabilities"] = "probabilities"
     teacher_dropout: bool = False
+    labels: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class ModelDescription:
 
     Attributes:
         name: what messages call it, such as ``student bert_classifier`` or ``teacher models/sst2``.
-        gives: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores``.
+        gives: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores``, ``early exits``.
         labels: names of its classes in the order of its logits; none for regression.
         layers: number of layers, 0 where layers mean nothing.
         hidden_size: width of its hidden states.
@@ -132,6 +142,11 @@ def check_needs(
 
 
 def _check_request(criterion: str, request: Request, model: ModelDescription, pair: str) -> None:
+    if request.exits and EXITS not in model.gives:
+        raise UserError(
+            f"{criterion}: reads a classifier's logits on every layer, which {model.name} does not have "
+            f"{pair}; take --arch fastbert, or another criterion (docs/criteria)"
+        )
     for what, layers, first in (
         (HIDDEN_STATES, request.hidden_states, 0),
         (ATTENTION_SCORES, request.attention_scores, 1),

@@ -30,6 +30,7 @@ class ReadingOptions:
         text_columns: datasets: the columns of the one or two sentences; empty: the columns of strings.
         skip_malformed: leave out lines with another number of columns.
         label_optional: whether a file may have no labels, as GLUE's test sets.
+        unlabelled: read the sentences alone; a line of plain text has one or two of them.
     """
 
     corpus: str
@@ -38,6 +39,7 @@ class ReadingOptions:
     text_columns: tuple[str, ...] = ()
     skip_malformed: bool = False
     label_optional: bool = False
+    unlabelled: bool = False
 
 
 def read_examples(data: Path, split: str, options: ReadingOptions, file: str = "") -> Examples:
@@ -67,18 +69,20 @@ def read_examples(data: Path, split: str, options: ReadingOptions, file: str = "
 def _read_table(path: Path, form: CorpusFormat, options: ReadingOptions) -> Examples:
     table = Table(path, form.columns, skip_malformed=options.skip_malformed)
     first, second = (table.position(column) if column else None for column in (form.first, form.second))
-    unlabelled = options.label_optional and form.label not in table.columns
-    label = None if unlabelled else table.position(form.label)
+    missing = options.label_optional and form.label not in table.columns
+    label = None if options.unlabelled or missing else table.position(form.label)
     labels = () if form.is_regression else _label_names(form.classes, options.labels)
     spelled = {value: name for value, name in form.classes.items() if name in labels}
     return _examples(table, (first, second, label), labels, spelled, form.scores)
 
 
 def _read_text(path: Path, options: ReadingOptions) -> Examples:
-    """Read a headerless file of two or three columns."""
+    """Read a headerless file of two or three columns, or without labels of one or two."""
     from cmlm_kd.text import iterate_lines
 
     width = next(iter(iterate_lines(path)), "").count("\t") + 1
+    if options.unlabelled:
+        return _read_unlabelled_text(path, width, options)
     if width not in TEXT_COLUMNS:
         raise UserError(
             f"{path}, line 1: {width} columns; a line is text<TAB>label, or text<TAB>text<TAB>label"
@@ -89,6 +93,17 @@ def _read_text(path: Path, options: ReadingOptions) -> Examples:
         return _examples(table, (0, second, width - 1), (), {}, (-math.inf, math.inf))
     labels = options.labels or tuple(sorted({row.fields[-1].strip() for row in table.rows}))
     return _examples(table, (0, second, width - 1), labels, {name: name for name in labels}, None)
+
+
+def _read_unlabelled_text(path: Path, width: int, options: ReadingOptions) -> Examples:
+    if width > 2:
+        raise UserError(f"{path}, line 1: {width} columns; a line without label is text or text<TAB>text")
+    if not options.labels and not options.regression:
+        raise UserError(
+            f"{path}: without labels nothing says which classes there are; name them with --labels"
+        )
+    table = Table(path, TEXT_COLUMNS[width + 1][:width], skip_malformed=options.skip_malformed)
+    return _examples(table, (0, 1 if width == 2 else None, None), options.labels, {}, None)
 
 
 def _label_names(classes: Mapping[str, str], chosen: tuple[str, ...]) -> tuple[str, ...]:

@@ -81,6 +81,13 @@ def _targets(
     """Return the classes' names and the targets."""
     from datasets import ClassLabel
 
+    if options.unlabelled:
+        named = options.labels or tuple(getattr(dataset.features.get(LABEL_COLUMN), "names", ()))
+        if not named and not options.regression:
+            raise UserError(
+                f"{place}: without labels nothing says which classes there are; name them with --labels"
+            )
+        return named, None
     if LABEL_COLUMN not in dataset.features:
         raise UserError(
             f"{place}: there is no column {LABEL_COLUMN!r}; it has {', '.join(map(repr, dataset.features))}; "

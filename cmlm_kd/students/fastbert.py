@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal, get_args
 
 import torch
@@ -20,96 +20,16 @@ from cmlm_kd.classification.inputs import SentenceInputs
 from cmlm_kd.criteria.fastbert_terms import check_classes
 from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Request
+from cmlm_kd.needs import EXITS, LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs, Request
+from cmlm_kd.students.fastbert_branch import Branch, BranchSettings
 from cmlm_kd.students.layerwise import additive_mask, check_layerwise, embed, encoder_layers, run_layer
-from cmlm_kd.teachers.classifier import (
-    REQUIRED_TOKENS,
-    SequenceClassifier,
-    class_names,
-    describe_config,
-    load_pretrained,
-    student_config,
-    take_over,
-)
+from cmlm_kd.teachers.classifier import SequenceClassifier, class_names, describe_config
 from cmlm_kd.teachers.pretrained import without_reports
-from cmlm_kd.tokenizer_loading import load_tokenizer
 
 ARCHITECTURE = "fastbert"
 
 Stage = Literal["teacher", "branches"]
 Mode = Literal["paper", "original"]
-
-
-@dataclass(frozen=True)
-class BranchSettings:
-    """The form of a classifier, the same on every layer; defaults are the paper's.
-
-    Attributes:
-        size: width of its self-attention, at least 1.
-        heads: of its self-attention; a divisor of the width.
-        dropout: of its attention weights, in [0, 1).
-
-    Raises:
-        UserError: for a value outside its range.
-    """
-
-    size: int = 128
-    heads: int = 2
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.size < 1 or self.heads < 1 or self.size % self.heads:
-            raise UserError(
-                f"fastbert: branches of width {self.size} with {self.heads} attention heads; the width must "
-                "be a multiple of the heads, both at least 1"
-            )
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"fastbert: the branches' dropout is {self.dropout}, it must be in [0, 1)")
-
-
-class Branch(nn.Module):
-    """A classifier of one layer's hidden states.
-
-    Only the first position is read in the end, so that only its query is made: the released code's other
-    queries change nothing.
-
-    Args:
-        hidden_size: width of the encoder's states.
-        classes: how many.
-        settings: see there.
-    """
-
-    def __init__(self, hidden_size: int, classes: int, settings: BranchSettings) -> None:
-        super().__init__()
-        size = settings.size
-        self.heads = settings.heads
-        self.narrow = nn.Linear(hidden_size, size)
-        self.query = nn.Linear(size, size)
-        self.key = nn.Linear(size, size)
-        self.value = nn.Linear(size, size)
-        self.attended = nn.Linear(size, size)
-        self.dropout = nn.Dropout(settings.dropout)
-        self.dense = nn.Linear(size, size)
-        self.output = nn.Linear(size, classes)
-
-    def forward(self, states: Tensor, padding: Tensor) -> Tensor:
-        """Return logits, ``(B, C)``.
-
-        Args:
-            states: ``(B, S, d)`` of the encoder's layer.
-            padding: ``(B, 1, 1, S)`` added to the attention scores.
-        """
-        narrow = torch.tanh(self.narrow(states))  # (B, S, k)
-        query = self._heads(self.query(narrow[:, :1]))  # (B, h, 1, k / h)
-        key, value = self._heads(self.key(narrow)), self._heads(self.value(narrow))  # (B, h, S, k / h)
-        scores = query @ key.transpose(2, 3) * query.size(-1) ** -0.5 + padding  # (B, h, 1, S)
-        first = self.dropout(scores.softmax(-1)) @ value  # (B, h, 1, k / h)
-        pooled = self.attended(first.transpose(1, 2).flatten(1))  # (B, k)
-        return self.output(torch.tanh(self.dense(pooled)))  # type: ignore[no-any-return]
-
-    def _heads(self, projected: Tensor) -> Tensor:
-        """Split ``(B, S, k)`` into heads, ``(B, h, S, k / h)``."""
-        return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class FastBERTClassifier(nn.Module):
@@ -178,7 +98,10 @@ class FastBERTClassifier(nn.Module):
     def description(self) -> ModelDescription:
         """What it can give, as any other classifier."""
         return ModelDescription(
-            name=f"student {ARCHITECTURE}", labels=self.labels, tokenizer=self.inputs.hash
+            name=f"student {ARCHITECTURE}",
+            gives=frozenset({LOGITS, PROBABILITIES, EXITS}),
+            labels=self.labels,
+            tokenizer=self.inputs.hash,
         )
 
     def begin_stage(self, stage: Stage, mode: Mode = "paper") -> None:
@@ -200,6 +123,17 @@ class FastBERTClassifier(nn.Module):
         for part in (self.encoder, self.teacher):
             part.requires_grad_(stage == "teacher")
         self.train(self.training)
+
+    def begin_training(self, needs: Needs) -> None:
+        """Begin the stage that a criterion trains: ``branches`` if it reads them, or else ``teacher``.
+
+        A threshold that was calibrated before is forgotten.
+        """
+        self.speed = None
+        if needs.student.exits:
+            self.begin_stage("branches", "original" if needs.teacher_dropout else "paper")
+        else:
+            self.begin_stage("teacher")
 
     def train(self, mode: bool = True) -> FastBERTClassifier:
         """Switch dropout on or off; what is frozen in mode ``paper`` stays without."""
@@ -223,14 +157,17 @@ class FastBERTClassifier(nn.Module):
         token_type_ids: Tensor,
         request: Request = NOTHING_ELSE,
     ) -> StudentOutput:
-        """Return the teacher classifier's logits, ``(B, C)``; no branch is run.
+        """Return the teacher classifier's logits, ``(B, C)``, and the branches' if they are asked for.
 
         Args:
             input_ids: ``(B, S)``, right-padded.
             attention_mask: ``(B, S)``, 0 on padding.
             token_type_ids: ``(B, S)``; ignored by encoders without such embeddings.
-            request: nothing else can be asked for.
+            request: ``exits`` runs the branches; nothing else can be asked for.
         """
+        if request.exits:
+            exits = self.all_logits(input_ids, attention_mask, token_type_ids)  # (L, B, C)
+            return StudentOutput(logits=exits[-1], exits=exits)
         states, padding = self.embed(input_ids, attention_mask, token_type_ids)
         for layer in self.layers:
             states = run_layer(layer, states, padding)
@@ -263,43 +200,3 @@ class FastBERTClassifier(nn.Module):
         model.begin_stage(own["stage"])
         model.speed = own["speed"]
         return model
-
-
-def start_fastbert(
-    name_or_path: str,
-    labels: Sequence[str],
-    *,
-    layers: int = 0,
-    branches: BranchSettings | None = None,
-    dropout: float | None = None,
-    max_length: int = 0,
-) -> FastBERTClassifier:
-    """Make a model for the first stage: a pre-trained encoder under new classifiers.
-
-    Args:
-        name_or_path: Hugging Face directory or hub name of the encoder.
-        labels: names of the classes, two or more.
-        layers: how many of its layers to keep, the first ones; 0: all.
-        branches: form of the classifiers.
-        dropout: every dropout of the encoder, in [0, 1); None: as the encoder has it.
-        max_length: longest input in pieces; 0: what the encoder takes.
-
-    Raises:
-        UserError: if nothing can be loaded, or the encoder or the classes do not suit.
-    """
-    from transformers import AutoModel
-
-    check_classes(len(labels) or 1)
-    source, missing = load_pretrained(AutoModel, name_or_path)
-    check_layerwise(source.config, f"fastbert: {name_or_path!r}")
-    lost = sorted(name for name in missing if "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"fastbert: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; give a "
-            "directory that save_pretrained wrote"
-        )
-    config = student_config(source.config, name_or_path, labels, layers, dropout)
-    tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
-    model = FastBERTClassifier(config, tokenizer, branches, max_length)
-    take_over(model.encoder, source)
-    return model

@@ -12,8 +12,9 @@ from torch import nn
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.classification.prediction import Classifier
 from cmlm_kd.errors import UserError
-from cmlm_kd.students import bilstm, multitask
+from cmlm_kd.students import bilstm, fastbert, multitask
 from cmlm_kd.students.bilstm_directory import is_bilstm, load_bilstm
+from cmlm_kd.students.fastbert_directory import is_fastbert, load_fastbert
 from cmlm_kd.teachers.classifier import (
     REQUIRED_TOKENS,
     SequenceClassifier,
@@ -37,7 +38,7 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
     Args:
         path: a checkpoint of ``fairseq-train --task classification_kd`` or ``multitask_kd``, or what
             'cmlm-kd export' wrote of one, or a Hugging Face directory.
-        tokenizer: of a BERT student, where that of its ``--bert`` is gone.
+        tokenizer: of a checkpoint's BERT or FastBERT, where that of its ``--bert`` is gone.
         task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
 
     Raises:
@@ -46,6 +47,8 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
     if path.is_dir():
         if is_bilstm(path):
             return load_bilstm(path)
+        if is_fastbert(path):
+            return load_fastbert(path)
         return load_classifier(str(path), role="model")
     state = read_checkpoint(path)
     name = model_settings(state).get("_name") or model_settings(state).get("arch")
@@ -53,6 +56,8 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
         return bilstm.from_checkpoint(state)
     if name == "bert_classifier":
         return bert_of_checkpoint(state, tokenizer)
+    if name == fastbert.ARCHITECTURE:
+        return fastbert_of_checkpoint(state, tokenizer)
     if name == multitask.ARCHITECTURE:
         return multitask_of_checkpoint(state, tokenizer).for_task(task)
     raise UserError(
@@ -75,6 +80,15 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
     described, pieces, max_length = _described(state, BERT_CONFIG, tokenizer)
     model = classifier_of_config(json.loads(described), pieces, "student bert_classifier", max_length)
     return _with_weights(model, state)
+
+
+def fastbert_of_checkpoint(
+    state: Mapping[str, Any], tokenizer: str | None = None
+) -> fastbert.FastBERTClassifier:
+    """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
+    :func:`bert_of_checkpoint`."""
+    described, pieces, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
+    return _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state)
 
 
 def multitask_of_checkpoint(

@@ -19,7 +19,7 @@ from omegaconf import II
 import cmlm_kd.criteria
 from cmlm_kd.criterion import KDCriterion, StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import NOTHING_ELSE, Needs, check_needs
+from cmlm_kd.needs import Needs, check_needs
 from cmlm_kd.registry import Entry, kd_criteria
 from cmlm_kd.signals import TeacherSignal
 from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
@@ -130,13 +130,16 @@ class KDFairseqCriterion(FairseqCriterion):
             logged["scores"] = int(target.is_floating_point())
             if not model.training:  # what GLUE measures is no sum over batches
                 logged["predictions"], logged["targets"] = student.sentence_logits().detach(), target
+                if student.exits is not None:
+                    logged["exits"] = student.exit_logits().detach()  # (L, B, C)
         return output.loss, sample_size, logged
 
     def _student_output(self, model, sample) -> StudentOutput:
         """Run the model once, for hidden states if the criterion wants them and the decoder can."""
         if self.criterion.level == "sentences":
+            wanted = self.needs.student
             return model(
-                **sample["net_input"], request=self.needs.student if model.training else NOTHING_ELSE
+                **sample["net_input"], request=wanted if model.training else wanted.in_validation
             )
         projection = "parameters are sharded over processes" if self.sharded else find_projection(model)
         obstacle = projection if isinstance(projection, str) else None
@@ -167,7 +170,7 @@ class KDFairseqCriterion(FairseqCriterion):
             bits = frozenset()  # squared errors have no unit of information
         elif any("predictions" in output for output in logging_outputs):
             # Students of any criterion over sentences are compared by the same loss, in the same unit.
-            bits = {"loss", "hard_loss"}
+            bits = bits | {"loss", "hard_loss"}
         base = math.log(2) if "loss" in bits else 1.0
         metrics.log_scalar("loss", total["loss"] / size / base, size, round=3)
         for name in total.names("term:"):

@@ -9,11 +9,15 @@ LENGTH_STEP = 8
 """Examples whose lengths differ by less than this share batches in random order."""
 
 
+NO_CLASS = -1
+"""Target of an example without a label; no criterion that reads labels gets to see it."""
+
+
 class SentenceDataset(SizedDataset):
     """Examples in batches of like lengths.
 
     Args:
-        examples: :class:`cmlm_kd.classification.examples.Examples` with targets.
+        examples: :class:`cmlm_kd.classification.examples.Examples`.
         encoded: the same in the student's ids (:class:`cmlm_kd.classification.inputs.EncodedExamples`).
         others: the same in the ids of teachers with another tokenizer, by position among the teachers.
         shuffle: whether every epoch has other batches.
@@ -36,13 +40,19 @@ class SentenceDataset(SizedDataset):
             "nsentences": len(rows),
             "ntokens": int(batch["attention_mask"].sum()),
             "net_input": batch,
-            "target": torch.from_numpy(self.examples.target[rows]),  # (B,)
+            "target": self._target(rows),
         }
         if self.others:
             sample["teacher_input"] = {
                 position: encoded.collate(rows) for position, encoded in self.others.items()
             }
         return sample
+
+    def _target(self, rows):
+        """Return classes or scores, ``(B,)``; of texts without, a class that there is not."""
+        if self.examples.target is None:
+            return torch.full((len(rows),), NO_CLASS)
+        return torch.from_numpy(self.examples.target[rows])
 
     def ordered_indices(self):
         """Order by length, about equal ones at random, so that batches hold little padding and stay mixed."""

@@ -12,6 +12,7 @@ from cmlm_kd.classification import CORPORA, ReadingOptions, hold_out, read_examp
 from cmlm_kd.classification.examples import check_every_class_occurs
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.classification.ranking import hold_out_queries
+from cmlm_kd.errors import UserError
 from cmlm_kd.signals import Ensembling
 from cmlm_kd.teachers.cache import MANIFEST_NAME, CacheIdentity, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
@@ -115,6 +116,11 @@ class TaughtCorpus:
             return self._read[split]
         own, held = self.settings, self.settings.hold_out
         if split == "train" or (split == "valid" and held):
+            if held and own.reading.unlabelled:
+                raise UserError(
+                    "--hold-out validates on a part of the training set, which --unlabelled says has no "
+                    "labels; leave one of them out"
+                )
             examples = read_examples(own.folder, "train", own.reading, own.train_file)
             check_every_class_occurs(examples)
             if held:
@@ -124,7 +130,7 @@ class TaughtCorpus:
                 self._read["train"] = examples
         else:
             file = own.valid_file if split == "valid" else ""
-            chosen = {**vars(own.reading), "labels": own.reading.labels or self.labels}
+            chosen = {**vars(own.reading), "labels": own.reading.labels or self.labels, "unlabelled": False}
             self._read[split] = read_examples(own.folder, split, ReadingOptions(**chosen), file)
         return self._read[split]
 

@@ -16,8 +16,9 @@ from cmlm_kd.needs import Needs
 from cmlm_kd.signature import TEACHERS
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig, listed
+from fairseq_plugins.starting_point import StartingPointConfig, state_of_start
 from fairseq_plugins.tasks.autocast import AutocastMixin
-from fairseq_plugins.tasks.task_metrics import gather_without_gpu, measured
+from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ LABELS = "labels"
 
 
 @dataclass
-class ClassificationKDConfig(TaughtCorpusConfig):
+class ClassificationKDConfig(TaughtCorpusConfig, StartingPointConfig):
     """Flags of ``--task classification_kd``."""
 
     data: str = field(default=MISSING, metadata={"help": "folder of the corpus, or what save_to_disk wrote"})
@@ -41,6 +42,13 @@ class ClassificationKDConfig(TaughtCorpusConfig):
         default="", metadata={"help": "train on this file of the folder, such as an augmented training set"}
     )
     valid_file: str = field(default="", metadata={"help": "validate on this file of the folder"})
+    unlabelled: bool = field(
+        default=False,
+        metadata={
+            "help": "the training set has no labels: lines of text or text<TAB>text, or the corpus's columns "
+            "without that of the label; for criteria that read none"
+        },
+    )
     labels: str = field(
         default="",
         metadata={
@@ -142,6 +150,13 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
         """Build the criterion, which looks at student and teachers."""
         self._criterion = super().build_criterion(cfg, from_checkpoint)
         needs = getattr(self._criterion, "needs", Needs())
+        if needs.labels and self._corpus.settings.reading.unlabelled:
+            raise UserError(
+                f"{cfg._name}: reads the labels of the training set, which --unlabelled says it does not "
+                "have; leave out --unlabelled, or take fastbert_kd"
+            )
+        if hasattr(self._student, "begin_training"):  # trains some of its parts, by stage
+            self.state.merge_state_dict(self._student.begin_training(needs))
         if needs.teacher is None and self.teacher_names:
             logger.warning("%s reads no teacher: --teacher is not used", cfg._name)
         if needs.teacher is not None and self.cfg.teacher_cache:
@@ -183,6 +198,8 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
             metrics.log_concat_tensor(f"_{name}", torch.cat([output[name].cpu() for output in predicted]))
         for name in usual_metrics(len(self.labels)):
             metrics.log_derived(name, lambda meters, name=name: measured(meters, name))
+        if "exits" in predicted[0]:
+            log_each_exit(predicted)
 
     @staticmethod
     def logging_outputs_can_be_summed(criterion):
@@ -204,15 +221,21 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
         return None
 
 
+def _labels_of_start(cfg):
+    """Return the classes of the model that training starts from, where the data says nothing of classes."""
+    return tuple(state_of_start(cfg).get(LABELS, ())) if cfg.unlabelled else ()
+
+
 def _settings(cfg, teachers):
     return CorpusSettings(
         Path(cfg.data),
         ReadingOptions(
             cfg.corpus,
-            labels=listed(cfg.labels),
+            labels=listed(cfg.labels) or _labels_of_start(cfg),
             regression=cfg.regression,
             text_columns=listed(cfg.text_columns),
             skip_malformed=cfg.skip_malformed_rows,
+            unlabelled=cfg.unlabelled,
         ),
         train_file=cfg.train_file,
         valid_file=cfg.valid_file,

@@ -84,6 +84,28 @@ def measured(meters, metric, prefix=""):
     return round(measure(logits, target, [metric])[metric], 4)
 
 
+def log_each_exit(logging_outputs):
+    """Log the accuracy of each layer's classifier but the last as ``exit1_accuracy``, ..., and their mean.
+
+    Args:
+        logging_outputs: of validation, with ``exits`` ``(L, B, C)`` and ``targets`` ``(B,)``.
+    """
+    exits = torch.cat([output["exits"].cpu() for output in logging_outputs], 1)  # (L, N, C)
+    targets = torch.cat([output["targets"].cpu() for output in logging_outputs])  # (N,)
+    names = [f"exit{layer}_" for layer in range(1, len(exits))]
+    for name, logits in zip(names, exits, strict=False):
+        metrics.log_concat_tensor(f"_{name}predictions", logits)
+        metrics.log_concat_tensor(f"_{name}targets", targets)
+        metrics.log_derived(
+            f"{name}accuracy", lambda meters, name=name: measured(meters, "accuracy", prefix=name)
+        )
+
+    def mean(meters):
+        return round(sum(measured(meters, "accuracy", prefix=name) for name in names) / len(names), 4)
+
+    metrics.log_derived("branch_accuracy", mean)
+
+
 def gather_without_gpu(size):
     """Give fairseq the buffers in which workers exchange predictions; by itself it makes them on a GPU.
 

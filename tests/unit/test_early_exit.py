@@ -13,7 +13,8 @@ from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.criteria.fastbert_terms import uncertainty
 from cmlm_kd.early_exit import classify, classify_at_every_layer, exit_early
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.fastbert import BranchSettings, start_fastbert
+from cmlm_kd.students.fastbert_branch import BranchSettings
+from cmlm_kd.students.fastbert_start import start_fastbert
 
 COUNT = 24
 TEXTS = [text for text, _ in sentences(COUNT, seed=5)]

@@ -15,8 +15,10 @@ from transformers import AutoModel
 from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.fastbert import Branch, BranchSettings, FastBERTClassifier, start_fastbert
+from cmlm_kd.students.fastbert import FastBERTClassifier
+from cmlm_kd.students.fastbert_branch import Branch, BranchSettings
 from cmlm_kd.students.fastbert_directory import is_fastbert, load_fastbert, save_fastbert, write_speed
+from cmlm_kd.students.fastbert_start import start_fastbert
 from cmlm_kd.students.layerwise import additive_mask
 
 SETTINGS = BranchSettings(size=8, heads=2, dropout=0.1)

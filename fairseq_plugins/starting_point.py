@@ -1,0 +1,48 @@
+"""The checkpoint that a run of fairseq-train is going to start from, before fairseq reads it.
+
+fairseq builds task and model first and loads weights later, without looking at what the checkpoint says of
+its classes and of the stage it was trained in.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
+
+from cmlm_kd.checkpoints import read_checkpoint
+
+LAST = "checkpoint_last.pt"
+
+
+@dataclass
+class StartingPointConfig(FairseqDataclass):
+    """What fairseq's own flags say of where to start."""
+
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    restore_file: str = II("checkpoint.restore_file")
+    save_dir: str = II("checkpoint.save_dir")
+
+
+def starting_checkpoint(cfg):
+    """Return the path of the checkpoint that fairseq will load first, None for a run that starts without.
+
+    Args:
+        cfg: with the fields of :class:`StartingPointConfig`.
+    """
+    if cfg.restore_file != LAST:
+        candidates = [cfg.restore_file]
+    else:
+        candidates = [str(Path(cfg.save_dir) / LAST), cfg.finetune_from_model]
+    return next((Path(path) for path in candidates if path and Path(path).is_file()), None)
+
+
+def state_of_start(cfg):
+    """Return the task state of the checkpoint that fairseq will load first; empty for a run without.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    path = starting_checkpoint(cfg)
+    return {} if path is None else read_checkpoint(path).get("task_state") or {}
