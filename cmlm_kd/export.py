@@ -32,9 +32,9 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     if description is None or not any(name.startswith(WEIGHTS_PREFIX) for name in state["model"]):
         name = model_settings(state).get("_name") or "another architecture"
         raise UserError(
-            f"the checkpoint is one of {name}; only those of bert_masked_lm, bert_classifier and "
-            "multitask_bert have a Hugging Face form (a C-MLM teacher is exported with --to teacher, a "
-            "BiLSTM with --to bilstm)"
+            f"the checkpoint is one of {name}; only those of bert_masked_lm, bert_classifier, "
+            "multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is exported with --to "
+            "teacher, a BiLSTM with --to bilstm)"
         )
     model = MaskedLM.from_config(json.loads(description))
     weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
@@ -53,14 +53,15 @@ def export_to_huggingface(
     The directory appears only when complete. What a criterion trained beside a student is not part of it.
 
     Args:
-        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``bert_classifier`` or
-            ``multitask_bert``.
+        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``bert_classifier``,
+            ``multitask_bert`` or ``fastbert``.
         directory: what to write.
         tokenizer: Hugging Face directory or hub name; default: the one the model was trained with.
         task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
 
     Returns:
-        the class whose ``from_pretrained`` loads the directory.
+        what loads the directory: ``AutoModelForMaskedLM.from_pretrained`` and its like, and of a FastBERT,
+        whose encoder ``AutoModel.from_pretrained`` loads, 'cmlm-kd classify'.
 
     Raises:
         UserError: if the checkpoint is of another architecture, the tokenizer cannot be loaded or does not
@@ -68,6 +69,9 @@ def export_to_huggingface(
     """
     from cmlm_kd.checkpoints import model_settings, read_checkpoint
     from cmlm_kd.output import directory_written_aside
+    from cmlm_kd.students import fastbert
+    from cmlm_kd.students.fastbert_directory import save_fastbert
+    from cmlm_kd.students.loading import fastbert_of_checkpoint
     from cmlm_kd.students.multitask import ARCHITECTURE
     from cmlm_kd.teachers.pretrained import without_reports
 
@@ -80,6 +84,9 @@ def export_to_huggingface(
         raise UserError(
             f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
         )
+    if name == fastbert.ARCHITECTURE:
+        save_fastbert(directory, fastbert_of_checkpoint(state, tokenizer))
+        return "'cmlm-kd classify'"
     if name in ("bert_classifier", ARCHITECTURE):
         model, pieces = _classifier_and_tokenizer(state, tokenizer, task)
         loader = "AutoModelForSequenceClassification"
@@ -89,7 +96,7 @@ def export_to_huggingface(
     with without_reports(), directory_written_aside(directory) as partial:
         model.save_pretrained(partial)
         pieces.save_pretrained(partial)
-    return loader
+    return f"{loader}.from_pretrained"
 
 
 def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:

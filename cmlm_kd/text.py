@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -31,18 +31,31 @@ def iterate_lines(path: Path) -> Iterator[str]:
         raise UserError(f"{path} {problem}; give a text file, plain or gzipped")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                yield _decode(line.removesuffix(b"\n").removesuffix(b"\r"), path, number)
+            yield from decoded_lines(stream, str(path))
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); copy the file again") from error
 
 
-def _decode(line: bytes, path: Path, number: int) -> str:
+def decoded_lines(stream: Iterable[bytes], place: str) -> Iterator[str]:
+    """Yield the lines of a binary stream, such as standard input; see :func:`iterate_lines`.
+
+    Args:
+        stream: gives a line at a time.
+        place: what messages call it.
+
+    Raises:
+        UserError: if it is not UTF-8.
+    """
+    for number, line in enumerate(stream, 1):
+        yield _decode(line.removesuffix(b"\n").removesuffix(b"\r"), place, number)
+
+
+def _decode(line: bytes, place: str, number: int) -> str:
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; "
+            f"{place}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; "
             "convert the file, for example with 'iconv -t utf-8'"
         ) from None
 

@@ -17,13 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="CHECKPOINT",
         help="file that fairseq-train wrote "
-        "(--arch bert_masked_lm, bert_classifier, multitask_bert, bilstm_classifier or bert_cmlm)",
+        "(--arch bert_masked_lm, bert_classifier, multitask_bert, fastbert, bilstm_classifier or bert_cmlm)",
     )
     parser.add_argument(
         "--to",
         choices=["huggingface", "teacher", "bilstm"],
         default="huggingface",
-        help="form: a directory for from_pretrained, a C-MLM teacher's directory for 'cmlm-kd dump', "
+        help="form: a directory for from_pretrained (of a FastBERT also for 'cmlm-kd classify'), a C-MLM "
+        "teacher's directory for 'cmlm-kd dump', "
         "or a BiLSTM's for 'cmlm-kd evaluate'",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--data goes with --to teacher; leave it out")
     if arguments.to == "huggingface":
         loader = export_to_huggingface(checkpoint, output, arguments.tokenizer, arguments.task)
-        print(f"{output}: written, for {loader}.from_pretrained")
+        print(f"{output}: written, for {loader}")
     elif arguments.to == "bilstm":
         export_bilstm(checkpoint, output)
         print(f"{output}: written, for 'cmlm-kd evaluate'")

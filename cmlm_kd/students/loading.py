@@ -91,6 +91,28 @@ def fastbert_of_checkpoint(
     return _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state)
 
 
+def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastBERTClassifier:
+    """Load a FastBERT in evaluation mode, from the directory that 'cmlm-kd export' wrote or a checkpoint.
+
+    Args:
+        path: of either.
+        tokenizer: of a checkpoint whose ``--bert`` directory is gone.
+
+    Raises:
+        UserError: if it is of another architecture, or cannot be read.
+    """
+    if path.is_dir():
+        return load_fastbert(path)
+    state = read_checkpoint(path)
+    name = model_settings(state).get("_name")
+    if name != fastbert.ARCHITECTURE:
+        raise UserError(
+            f"{path} is a checkpoint of {name or 'another architecture'}, which has no early exits; give one "
+            "of --arch fastbert, or the directory that 'cmlm-kd export' wrote of it"
+        )
+    return fastbert_of_checkpoint(state, tokenizer)
+
+
 def multitask_of_checkpoint(
     state: Mapping[str, Any], tokenizer: str | None = None
 ) -> multitask.MultitaskClassifier:
