@@ -119,7 +119,7 @@ if [ "$data" = numbers ]; then
         --output "$run/bert-huggingface"
     teacher=$run/bert-huggingface
     # A small model with little time learns more from many small batches, half of the words hidden, and no dropout.
-    teacher_updates=1100
+    teacher_updates=1600
     teacher_flags=(--lr 2e-3 --warmup-updates 100 --max-tokens 1024 --mask-probability 0.5 --dropout 0)
     dump_flags=(--max-tokens 4096)
     alpha=0.5 temperature=1 student_updates=600
