@@ -15,21 +15,29 @@ from cmlm_kd.losses import widen
 from cmlm_kd.needs import ModelDescription, Needs
 from cmlm_kd.signals import TeacherSignal
 
+Level = Literal["tokens", "sentences", "text"]
+
+NOT_HIDDEN = -100
+"""Target of a position of running text that shows its piece; what torch's cross entropy leaves out."""
+
 
 @dataclass(frozen=True)
 class StudentOutput:
     """What a student says about a batch: its logits, or what they are projected from, and what was asked for.
 
     Attributes:
-        logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, or None where ``features`` are
-            given. Log-probabilities are logits too.
-        features: ``(B, T, d)``, the hidden states that the output layer would project.
+        logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, ``(N, V)`` for running text, or
+            None where ``features`` are given. Log-probabilities are logits too.
+        features: ``(B, T, d)``, or ``(N, d)`` for running text, the hidden states that the output layer would
+            project.
         weight: ``(V, d)``, the output embedding that goes with ``features``.
         bias: ``(V,)`` or None.
         hidden_states: layer (0: embeddings) -> ``(B, S, d)``, or ``(B, d)`` where the first position alone
             was asked for; only layers that the criterion needs.
         attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
         attention_mask: ``(B, S)``, 1 on real positions, 0 on padding; None where nothing is kept by position.
+        positions: ``(N,)``, where in running text it predicts, rising and counted over the batch (``row * S +
+            column``); None for other levels.
         exits: ``(L, B, C)``, logits of each layer's classifier, first to last; None where not asked for.
     """
 
@@ -40,7 +48,19 @@ class StudentOutput:
     hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
     attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
     attention_mask: Tensor | None = None
+    positions: Tensor | None = None
     exits: Tensor | None = None
+
+    def vocabulary_logits(self, rows: Tensor | None = None) -> Tensor:
+        """Return the logits for running text, or of some of its rows: ``(N, V)``, in float32 at least.
+
+        Raises:
+            ValueError: if the student gave none.
+        """
+        if self.logits is not None:
+            return widen(self.logits if rows is None else self.logits[rows])
+        features, weight = self.projection()
+        return widen(F.linear(features if rows is None else features[rows], weight, self.bias))
 
     def sentence_logits(self) -> Tensor:
         """Return the logits, ``(B, C)``, in float32 at least.
@@ -99,11 +119,14 @@ class CriterionOutput:
         loss: the scalar to differentiate: a sum over target tokens or sentences, not divided.
         terms: the named parts to log, detached.
         counts: further numbers to add up and show as they are.
+        size: what the loss is divided by later, at level ``text``; other levels are divided by target tokens
+            or sentences.
     """
 
     loss: Tensor
     terms: dict[str, Term]
     counts: dict[str, Tensor] = field(default_factory=dict)
+    size: int | Tensor = 0
 
     @classmethod
     def weighted(
@@ -117,7 +140,7 @@ class CriterionOutput:
         Args:
             weights: weight of each term in the loss; terms without one are only logged.
             terms: not detached.
-            size: what the loss is divided by later: the sentences, or target tokens, of the batch.
+            size: what the loss is divided by later: the sentences, target tokens or positions of the batch.
         """
         # A product with 0 keeps every term in the graph, where distributed training looks for it.
         parts = [
@@ -125,7 +148,7 @@ class CriterionOutput:
         ]
         loss = size * torch.stack(parts).sum()
         logged = {name: Term(term.total.detach(), term.count) for name, term in terms.items()}
-        return cls(loss, logged)
+        return cls(loss, logged, size=size)
 
 
 class KDCriterion(ABC):
@@ -135,13 +158,14 @@ class KDCriterion(ABC):
     config. It never learns where the teacher's signal comes from, nor which framework trains the student.
 
     Attributes:
-        level: ``tokens`` for a loss over target tokens (translation, language modelling), ``sentences`` for
-            one over whole inputs (classification, regression).
+        levels: what it is a loss over: ``tokens`` of a target (translation), ``sentences`` (whole inputs:
+            classification, regression), or ``text`` (running text with hidden pieces: masked language
+            modelling). One that knows several is told by its inputs which it is.
         terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
             ``loss`` among them for the loss itself.
     """
 
-    level: ClassVar[Literal["tokens", "sentences"]] = "tokens"
+    levels: ClassVar[tuple[Level, ...]] = ("tokens",)
     terms_in_nats: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: Any, padding_idx: int = -1) -> None:
@@ -205,7 +229,8 @@ class KDCriterion(ABC):
         Args:
             student: its logits, and what :meth:`needs` asked for.
             target: ``(B, T)`` entries, right- or left-padded with ``padding_idx``; at level ``sentences``
-                ``(B,)`` classes (int64), or scores (floating) for regression.
+                ``(B,)`` classes (int64), or scores (floating) for regression; at level ``text`` ``(N,)``, the
+                piece that stood at each of ``student.positions``, :data:`NOT_HIDDEN` where it was not hidden.
             teacher: what the teacher says, None for a batch without.
         """
 
@@ -217,7 +242,7 @@ class KDCriterion(ABC):
 class SentenceCriterion(KDCriterion):
     """Base of the criteria over whole inputs: students are compared by the loss of the hard labels."""
 
-    level = "sentences"
+    levels = ("sentences",)
 
     def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
         """Return the cross entropy of the hard labels, or the squared error of scores, summed over

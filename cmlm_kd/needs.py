@@ -28,12 +28,16 @@ class Request:
         first_position: keep hidden states of the first position ([CLS]) alone.
         attention_scores: layers, from 1, whose attention scores before the softmax are kept.
         exits: keep the logits of every layer's own classifier; in validation too, where each is measured.
+        predictions: at which positions of running text a masked language model predicts: those that were
+            hidden (``masked``), every one but padding (``real``), or ``none``, so that its head does not run.
+            Other models predict what they predict.
     """
 
     hidden_states: tuple[int, ...] = ()
     first_position: bool = False
     attention_scores: tuple[int, ...] = ()
     exits: bool = False
+    predictions: Literal["masked", "real", "none"] = "masked"
 
     @property
     def in_validation(self) -> Request:
@@ -82,6 +86,7 @@ class ModelDescription:
         hidden_size: width of its hidden states.
         heads: attention heads a layer.
         tokenizer: hash of what turns text into its input ids; equal hashes give equal positions.
+        vocabulary: pieces a masked language model chooses from, V; 0 for other models.
     """
 
     name: str
@@ -91,6 +96,7 @@ class ModelDescription:
     hidden_size: int = 0
     heads: int = 0
     tokenizer: str = ""
+    vocabulary: int = 0
 
     @property
     def is_regression(self) -> bool:
@@ -122,15 +128,13 @@ def check_needs(
     if needs.teacher is None:
         return
     if teacher is None:
+        alone = "bert_mlm" if student.vocabulary else "sentence_classification"
         raise UserError(
             f"{criterion}: {student.name} has no teacher to learn from; name one with --teacher DIR, or "
-            "train without a teacher with --criterion sentence_classification"
+            f"train without a teacher with --criterion {alone}"
         )
-    if needs.teacher_values not in teacher.gives:
-        raise UserError(
-            f"{criterion}: reads the {needs.teacher_values} of a teacher, which {teacher.name} does not give "
-            f"{pair}; pass --ensemble logits, or name one teacher"
-        )
+    if needs.teacher.predictions != "none":
+        _check_predictions(criterion, needs, student, teacher, pair)
     _check_request(criterion, needs.teacher, teacher, pair)
     positions = needs.student.compares_positions or needs.teacher.compares_positions
     if positions and student.tokenizer != teacher.tokenizer:
@@ -138,6 +142,26 @@ def check_needs(
             f"{criterion}: compares {student.name} and {teacher.name} position by position, but their "
             "tokenizers differ; give the student the teacher's tokenizer, or take a criterion that reads "
             "logits alone (docs/criteria)"
+        )
+
+
+def _check_predictions(
+    criterion: str, needs: Needs, student: ModelDescription, teacher: ModelDescription, pair: str
+) -> None:
+    if not teacher.gives & {LOGITS, PROBABILITIES}:
+        raise UserError(
+            f"{criterion}: reads what {teacher.name} predicts, which has no masked-LM head {pair}; train one "
+            "with --task masked_lm_kd --criterion bert_mlm, or give a masked language model"
+        )
+    if needs.teacher_values not in teacher.gives:
+        raise UserError(
+            f"{criterion}: reads the {needs.teacher_values} of a teacher, which {teacher.name} does not give "
+            f"{pair}; pass --ensemble logits, or name one teacher"
+        )
+    if needs.student.predictions != "none" and student.vocabulary != teacher.vocabulary:
+        raise UserError(
+            f"{criterion}: {student.name} chooses from {student.vocabulary} pieces and {teacher.name} from "
+            f"{teacher.vocabulary}; give the student the teacher's tokenizer and vocabulary"
         )
 
 

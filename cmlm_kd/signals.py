@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cmlm_kd.losses import widen
@@ -80,6 +81,10 @@ class TeacherSignal:
         hidden_states: layer (0: embeddings) -> ``(B, S, d)``, or ``(B, d)`` where the first position alone
             was asked for.
         attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
+        features: of a masked language model ``(N, d)``, what its output layer would project at the student's
+            N positions; None where ``members`` has logits ``(N, V)`` instead, or nothing was asked for.
+        weight: ``(V, d)``, the output layer that goes with ``features``.
+        bias: ``(V,)`` or None.
     """
 
     members: tuple[Tensor, ...] = ()
@@ -87,6 +92,24 @@ class TeacherSignal:
     soft_targets: SoftTargets | None = None
     hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
     attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
+    features: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether there are logits, or what they are projected from."""
+        return bool(self.members) or self.features is not None
+
+    def vocabulary_logits(self) -> Tensor:
+        """Return a masked language model's logits, ``(N, V)``, in float32 at least.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if self.features is None or self.weight is None:
+            return self.logits
+        return widen(F.linear(self.features, self.weight, self.bias))
 
     @property
     def logits(self) -> Tensor:
@@ -122,6 +145,9 @@ class TeacherSignal:
         for name in ("hidden_states", "attention_scores"):
             if getattr(self, name):
                 batch[name] = dict(getattr(self, name))
+        for name in ("features", "weight", "bias"):
+            if getattr(self, name) is not None:
+                batch[name] = getattr(self, name)
         return batch
 
     @classmethod
@@ -133,4 +159,7 @@ class TeacherSignal:
             soft_targets=SoftTargets.from_batch(dict(batch)) if "ids" in batch else None,
             hidden_states=batch.get("hidden_states", {}),
             attention_scores=batch.get("attention_scores", {}),
+            features=batch.get("features"),
+            weight=batch.get("weight"),
+            bias=batch.get("bias"),
         )

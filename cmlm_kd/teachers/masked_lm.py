@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
+from cmlm_kd.needs import (
+    ATTENTION_SCORES,
+    HIDDEN_STATES,
+    LOGITS,
+    PROBABILITIES,
+    ModelDescription,
+    Request,
+)
+from cmlm_kd.teachers.attention_scores import attention_scores, gives_attention_scores
+from cmlm_kd.teachers.output_features import features_instead_of_logits
 from cmlm_kd.teachers.pretrained import has_head, load_masked_lm, without_reports
 from cmlm_kd.tokenizers import PieceTokenizer
 
@@ -73,8 +85,13 @@ class MaskedLM(nn.Module):
         return cls(model)
 
     @classmethod
-    def from_sizes(cls, sizes: BertSizes, tokenizer: PieceTokenizer) -> MaskedLM:
+    def from_sizes(cls, sizes: BertSizes, tokenizer: PieceTokenizer, vocabulary: int = 0) -> MaskedLM:
         """Make a BERT with random weights for a tokenizer's pieces.
+
+        Args:
+            sizes: its shape.
+            tokenizer: what turns text into its ids.
+            vocabulary: pieces to choose from; 0: as many as the tokenizer has.
 
         Raises:
             UserError: if the sizes make no model.
@@ -83,7 +100,7 @@ class MaskedLM(nn.Module):
 
         sizes.check()
         config = BertConfig(
-            vocab_size=len(tokenizer),
+            vocab_size=vocabulary or len(tokenizer),
             hidden_size=sizes.hidden_size,
             num_hidden_layers=sizes.layers,
             num_attention_heads=sizes.heads,
@@ -138,18 +155,99 @@ class MaskedLM(nn.Module):
             token_type_ids: ``(B, S)``, for models that tell sentences apart; 0 everywhere without it.
         """
 
-        def keep_masked(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            states = output.last_hidden_state  # (B, S, d)
-            output.last_hidden_state = (
-                states.flatten(0, 1).index_select(0, masked_index).unsqueeze(0)
-            )  # (1, M, d)
-            return output
-
-        # Between encoder and head, whatever their names: the head then costs M positions, not B * S.
-        handle = self.model.base_model.register_forward_hook(keep_masked)
-        try:
-            types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        with _head_at(self.model.base_model, masked_index):
             output = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
-        finally:
-            handle.remove()
         return output.logits.squeeze(0)  # type: ignore[no-any-return]
+
+    def observe(
+        self, input_ids: Tensor, attention_mask: Tensor, masked_index: Tensor, request: Request
+    ) -> StudentOutput:
+        """Return what the model predicts, and what else is asked for, in one pass.
+
+        Where the output layer is a matrix applied last (it is in all known families but one form of DeBERTa),
+        predictions come as ``features``, ``weight`` and ``bias``, so that a loss may project them chunk by
+        chunk; else as logits.
+
+        Args:
+            input_ids: ``(B, S)`` ids with hidden pieces.
+            attention_mask: ``(B, S)``, 0 on padding.
+            masked_index: ``(M,)`` positions that were hidden, counted over the batch: ``row * S + column``.
+            request: where to predict, and which hidden states and attention scores to keep.
+        """
+        positions = _positions(request, attention_mask, masked_index)  # (N,)
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
+        kept: dict[str, Any] = {"attention_mask": attention_mask, "positions": positions}
+        with _scores(self.model.base_model, request, attention_mask) as scores:
+            # A list keeps the layers it names and no others.
+            layers = {"output_hidden_states": list(request.hidden_states)}
+            if request.predictions == "none":
+                output = self.model.base_model(**batch, **layers)
+            else:
+                with (
+                    _head_at(self.model.base_model, positions),
+                    features_instead_of_logits(self.model) as layer,
+                ):
+                    output = self.model(**batch, **layers)
+                predicted = output.logits.squeeze(0)  # (N, d) or (N, V)
+                if layer.asked:
+                    kept.update(features=predicted, weight=layer.weight, bias=layer.bias)
+                else:
+                    kept.update(logits=predicted)
+        hidden = {layer: output.hidden_states[layer] for layer in request.hidden_states}
+        return StudentOutput(hidden_states=hidden, attention_scores=scores, **kept)
+
+    def describe(self, name: str, tokenizer: str, *, predicts: bool = True) -> ModelDescription:
+        """Return what the model can give.
+
+        Args:
+            name: what messages call it.
+            tokenizer: hash of its tokenizer's vocabulary.
+            predicts: whether its head is more than random weights.
+        """
+        config = self.config
+        gives = {HIDDEN_STATES} | ({LOGITS, PROBABILITIES} if predicts else set())
+        if gives_attention_scores(self.model.base_model):
+            gives.add(ATTENTION_SCORES)
+        return ModelDescription(
+            name,
+            frozenset(gives),
+            layers=config.num_hidden_layers,
+            hidden_size=config.hidden_size,
+            heads=config.num_attention_heads,
+            tokenizer=tokenizer,
+            vocabulary=config.vocab_size,
+        )
+
+
+def _positions(request: Request, attention_mask: Tensor, masked_index: Tensor) -> Tensor:
+    if request.predictions == "masked":
+        return masked_index
+    if request.predictions == "none":
+        return masked_index[:0]
+    return attention_mask.flatten().nonzero().squeeze(1)  # (N,)
+
+
+@contextlib.contextmanager
+def _head_at(encoder: nn.Module, positions: Tensor) -> Iterator[None]:
+    """Let the head run at some positions of the batch alone, whatever the names of encoder and head."""
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        states = output.last_hidden_state  # (B, S, d)
+        output.last_hidden_state = states.flatten(0, 1).index_select(0, positions).unsqueeze(0)  # (1, N, d)
+        return output
+
+    handle = encoder.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def _scores(encoder: Any, request: Request, mask: Tensor) -> Iterator[Mapping[int, Tensor]]:
+    if not request.attention_scores:
+        yield {}
+        return
+    with attention_scores(encoder, request.attention_scores, mask) as scores:
+        yield scores

@@ -19,6 +19,7 @@ from omegaconf import II
 import cmlm_kd.criteria
 from cmlm_kd.criterion import KDCriterion, StudentOutput
 from cmlm_kd.errors import UserError
+from cmlm_kd.masked_lm_loss import target_at, text_validation, validation_request
 from cmlm_kd.needs import Needs, check_needs
 from cmlm_kd.registry import Entry, kd_criteria
 from cmlm_kd.signals import TeacherSignal
@@ -44,7 +45,7 @@ class KDFairseqCriterion(FairseqCriterion):
     ``--sentence-avg`` and for criteria over sentences. Models in evaluation get the criterion's validation
     loss.
 
-    A task whose students give more than logits has ``kd_level`` (``tokens`` or ``sentences``),
+    A task whose students give more than logits has ``kd_level`` (``tokens``, ``sentences`` or ``text``),
     ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.needs.ModelDescription`; None without
     a teacher); they are known once its model is built. What the criterion trains itself is a submodule here,
     which fairseq optimises, saves and resumes with the model.
@@ -60,17 +61,18 @@ class KDFairseqCriterion(FairseqCriterion):
         self.criterion = self.entry.cls(plain_config(self.entry.config, cfg), self.padding_idx)
         self.sentence_avg = cfg.sentence_avg
         self.sharded = str(cfg.ddp_backend) == "fully_sharded"
+        self.level = getattr(task, "kd_level", "tokens")
         self._announced = False
         self._refuse_unused_parameters(str(cfg.ddp_backend), cfg.find_unused_parameters)
         self.needs, self.trainable = self._meet(task)
 
     def _meet(self, task):
         """Return what the criterion needs of the task's models, and the module it trains."""
-        name, level = self.entry.name, getattr(task, "kd_level", "tokens")
-        if self.criterion.level != level:
+        name, level = self.entry.name, self.level
+        if level not in self.criterion.levels:
             raise UserError(
-                f"{name}: is a loss over {self.criterion.level}, but --task {task.cfg._name} trains on "
-                f"{level}; take a criterion over {level} (docs/criteria) or another task"
+                f"{name}: is a loss over {' or '.join(self.criterion.levels)}, but --task {task.cfg._name} "
+                f"trains on {level}; take a criterion over {level} (docs/criteria) or another task"
             )
         student, teacher = (getattr(task, f"{role}_description", None) for role in ("student", "teacher"))
         if student is None:
@@ -106,6 +108,8 @@ class KDFairseqCriterion(FairseqCriterion):
 
     def forward(self, model, sample, reduce=True):
         """Return the summed loss, the sample size and what is logged."""
+        if self.level == "text":
+            return self._forward_text(model, sample)
         student = self._student_output(model, sample)
         target = sample["target"]  # (B, T)
         if model.training:
@@ -114,19 +118,10 @@ class KDFairseqCriterion(FairseqCriterion):
             output = self.criterion.training_loss(student, target, signal)
         else:
             output = self.criterion.validation_loss(student, target)
-        by_sentence = self.sentence_avg or self.criterion.level == "sentences"
+        by_sentence = self.sentence_avg or self.level == "sentences"
         sample_size = target.size(0) if by_sentence else sample["ntokens"]
-        logged = {
-            "loss": output.loss.detach(),
-            "ntokens": sample["ntokens"],
-            "nsentences": target.size(0),
-            "sample_size": sample_size,
-        }
-        for name, term in output.terms.items():
-            logged[f"term:{name}"], logged[f"count:{name}"] = term.total, term.count
-        for name, count in output.counts.items():
-            logged[f"sum:{name}"] = count
-        if self.criterion.level == "sentences":
+        logged = self._logged(output, sample["ntokens"], target.size(0), sample_size)
+        if self.level == "sentences":
             logged["scores"] = int(target.is_floating_point())
             if not model.training:  # what GLUE measures is no sum over batches
                 logged["predictions"], logged["targets"] = student.sentence_logits().detach(), target
@@ -134,13 +129,44 @@ class KDFairseqCriterion(FairseqCriterion):
                     logged["exits"] = student.exit_logits().detach()  # (L, B, C)
         return output.loss, sample_size, logged
 
+    def _forward_text(self, model, sample):
+        """Running text with hidden pieces; the size that divides the loss is the criterion's to say."""
+        wanted = self.needs.student
+        request = wanted if model.training else validation_request(wanted)
+        student = model(**sample["net_input"], request=request)
+        inputs = sample["net_input"]
+        target = target_at(
+            student.positions, inputs["masked_index"], sample["target"], inputs["input_ids"].numel()
+        )  # (N,)
+        signal = TeacherSignal.from_batch(sample["teacher"]) if "teacher" in sample else None
+        if model.training:
+            output = self.criterion.training_loss(student, target, signal)
+        else:
+            output = text_validation(self.criterion, self.needs, student, target, signal)
+        logged = self._logged(output, sample["ntokens"], sample["nsentences"], output.size)
+        logged["validates_text"] = int(not model.training)
+        return output.loss, output.size, logged
+
+    @staticmethod
+    def _logged(output, tokens, sentences, size):
+        """Return what fairseq and :meth:`reduce_metrics` read of a batch."""
+        logged = {
+            "loss": output.loss.detach(),
+            "ntokens": tokens,
+            "nsentences": sentences,
+            "sample_size": size,
+        }
+        for name, term in output.terms.items():
+            logged[f"term:{name}"], logged[f"count:{name}"] = term.total, term.count
+        for name, count in output.counts.items():
+            logged[f"sum:{name}"] = count
+        return logged
+
     def _student_output(self, model, sample) -> StudentOutput:
         """Run the model once, for hidden states if the criterion wants them and the decoder can."""
-        if self.criterion.level == "sentences":
+        if self.level == "sentences":
             wanted = self.needs.student
-            return model(
-                **sample["net_input"], request=wanted if model.training else wanted.in_validation
-            )
+            return model(**sample["net_input"], request=wanted if model.training else wanted.in_validation)
         projection = "parameters are sharded over processes" if self.sharded else find_projection(model)
         obstacle = projection if isinstance(projection, str) else None
         fused = self.criterion.wants_features(obstacle)
@@ -171,6 +197,8 @@ class KDFairseqCriterion(FairseqCriterion):
         elif any("predictions" in output for output in logging_outputs):
             # Students of any criterion over sentences are compared by the same loss, in the same unit.
             bits = bits | {"loss", "hard_loss"}
+        elif total["validates_text"]:
+            bits = bits | {"loss", "mlm_loss"}
         base = math.log(2) if "loss" in bits else 1.0
         metrics.log_scalar("loss", total["loss"] / size / base, size, round=3)
         for name in total.names("term:"):
@@ -180,8 +208,9 @@ class KDFairseqCriterion(FairseqCriterion):
                 metrics.log_scalar(name, total[f"term:{name}"] / count / base, count, round=3)
         for name in total.names("sum:"):
             metrics.log_scalar_sum(name, utils.item(total[f"sum:{name}"]))
-        if total["count:nll_loss"] > 0:
-            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        for name in ("nll_loss", "mlm_loss"):
+            if total[f"count:{name}"] > 0:
+                metrics.log_derived("ppl", lambda meters, name=name: utils.get_perplexity(meters[name].avg))
 
     @staticmethod
     def logging_outputs_can_be_summed():

@@ -8,6 +8,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.needs import NOTHING_ELSE
 from cmlm_kd.teachers.masked_lm import BertSizes, MaskedLM
 from cmlm_kd.teachers.positions import usable_positions
 
@@ -55,14 +56,27 @@ class BertMaskedLM(BaseFairseqModel):
         if cfg.bert:
             masked_lm = MaskedLM.from_pretrained(cfg.bert)
         else:
-            masked_lm = MaskedLM.from_sizes(BertSizes(**sizes), task.tokenizer)
+            masked_lm = MaskedLM.from_sizes(BertSizes(**sizes), task.tokenizer, task.vocabulary_size)
         masked_lm.check_tokenizer(task.tokenizer)
         masked_lm.set_dropout(cfg.dropout)
         return cls(masked_lm)
 
-    def forward(self, input_ids, attention_mask, masked_index):
-        """Return logits at the masked positions, ``(M, V)``."""
-        return self.masked_lm(input_ids, attention_mask, masked_index)
+    @property
+    def config(self):
+        """The Hugging Face configuration, which checkpoints carry."""
+        return self.masked_lm.config
+
+    def describe(self, tokenizer):
+        """Return what it can give, as :class:`cmlm_kd.needs.ModelDescription`.
+
+        Args:
+            tokenizer: hash of the tokenizer's vocabulary.
+        """
+        return self.masked_lm.describe(f"student {self.config.model_type}", tokenizer)
+
+    def forward(self, input_ids, attention_mask, masked_index, request=NOTHING_ELSE):
+        """Return :class:`cmlm_kd.criterion.StudentOutput` with what is asked for."""
+        return self.masked_lm.observe(input_ids, attention_mask, masked_index, request)
 
     def max_positions(self):
         """Return how long a framed line may be."""

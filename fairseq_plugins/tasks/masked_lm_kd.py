@@ -1,4 +1,4 @@
-"""``--task masked_lm_kd``: masked language modelling on plain text."""
+"""``--task masked_lm_kd``: masked language modelling on running text, with or without a teacher."""
 
 import logging
 from dataclasses import dataclass, field
@@ -11,11 +11,15 @@ from omegaconf import II, MISSING
 from cmlm_kd.errors import UserError
 from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
 from cmlm_kd.mlm_masking import MaskingScheme
-from cmlm_kd.teachers.positions import usable_positions
+from cmlm_kd.needs import Needs
+from cmlm_kd.signature import TEACHERS
+from cmlm_kd.teachers.masked_lm_teacher import load_masked_lm_teacher, vocabulary_hash
 from cmlm_kd.tokenized_text import TokenizedText
 from cmlm_kd.tokenizers import PieceTokenizer
 from fairseq_plugins.data.masked_text import MaskedTextDataset
 from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
+from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
 
 logger = logging.getLogger(__name__)
 
@@ -54,23 +58,43 @@ class MaskedLMKDConfig(PrecisionConfig):
     mask_probability: float = field(
         default=MASK_PROBABILITY, metadata={"help": "share of the pieces to predict, in (0, 1]"}
     )
+    teacher: str = field(
+        default="",
+        metadata={
+            "help": "Hugging Face directory or hub name of a masked language model with the same vocabulary"
+        },
+    )
     seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("masked_lm_kd", dataclass=MaskedLMKDConfig)
-class MaskedLMKDTask(AutocastMixin, FairseqTask):
-    """``[CLS] line [SEP]`` with hidden pieces, labels in the tokenizer's own vocabulary."""
+class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
+    """``[CLS] line [SEP]`` with hidden pieces, labels in the tokenizer's own vocabulary.
+
+    Attributes:
+        kd_level: what its criteria are losses over.
+        tokenizer: :class:`cmlm_kd.tokenizers.PieceTokenizer` of student and teacher.
+        positions: the longest input; known once the model is built, as are the following.
+        student_description: what the student can give.
+        teacher_description: the same of the teacher, None without.
+    """
+
+    kd_level = "text"
+    student_description = None
+    teacher_description = None
 
     def __init__(self, cfg, tokenizer):
         super().__init__(cfg)
         check_mask_probability("masked_lm_kd", cfg.mask_probability)
         self.tokenizer = tokenizer
-        self.positions = 0  # known once the model is built
+        self.positions = 0
+        self._teaching = TextTeaching(None, cfg.bf16_autocast)
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
         """Load the tokenizer."""
-        name = cfg.bert_tokenizer or cfg.bert
+        name = cfg.bert_tokenizer or cfg.bert or cfg.teacher
         if not name:
             raise UserError(
                 "masked_lm_kd: a new BERT needs --bert-tokenizer DIR; "
@@ -80,9 +104,12 @@ class MaskedLMKDTask(AutocastMixin, FairseqTask):
 
     def build_model(self, cfg, from_checkpoint=False):
         """Build the model, learn how many positions it has and note its architecture for checkpoints."""
+        if self.cfg.teacher:
+            self._load_teacher()
         model = super().build_model(cfg, from_checkpoint)
-        config = model.masked_lm.config
-        self.positions = usable_positions(config)
+        config = model.config
+        self.student_description = model.describe(vocabulary_hash(self.tokenizer.tokenizer))
+        self.positions = model.max_positions()
         if self.cfg.max_length:
             if not 3 <= self.cfg.max_length <= self.positions:
                 raise UserError(
@@ -90,8 +117,50 @@ class MaskedLMKDTask(AutocastMixin, FairseqTask):
                     f"[3, {self.positions}], what the model takes"
                 )
             self.positions = self.cfg.max_length
+        if self._teaching.teacher is not None and self._teaching.teacher.max_length < self.positions:
+            raise UserError(
+                f"masked_lm_kd: {self.teacher_description.name} takes {self._teaching.teacher.max_length} "
+                f"positions, the student up to {self.positions}; pass --max-length "
+                f"{self._teaching.teacher.max_length}"
+            )
         self.state.merge_state_dict({"bert_config": config.to_json_string(use_diff=False)})
         return model
+
+    def _load_teacher(self):
+        teacher = load_masked_lm_teacher(self.cfg.teacher)
+        own = vocabulary_hash(self.tokenizer.tokenizer)
+        if teacher.description.tokenizer != own:
+            raise UserError(
+                f"masked_lm_kd: the vocabulary of {teacher.description.name} "
+                f"({teacher.description.tokenizer[:8]}) is not the student's ({own[:8]}, "
+                f"{len(self.tokenizer)} pieces); give the student the teacher's tokenizer: leave out "
+                "--bert-tokenizer, or pass a --bert that has it"
+            )
+        self._teaching = TextTeaching(teacher, self.cfg.bf16_autocast)
+        self.teacher_description = teacher.description
+        self.state.merge_state_dict({TEACHERS: [teacher.hash]})
+
+    @property
+    def vocabulary_size(self):
+        """How many pieces a new student chooses from: as many as its teacher, else as the tokenizer has."""
+        teacher = self.teacher_description
+        return len(self.tokenizer) if teacher is None else teacher.vocabulary
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        """Build the criterion, which looks at student and teacher."""
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        self._teaching.needs = getattr(criterion, "needs", Needs())
+        return criterion
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        """Ask the teacher, then train."""
+        self._teaching.for_training(sample)
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def valid_step(self, sample, model, criterion):
+        """Ask the teacher, then compare."""
+        self._teaching.for_validation(sample)
+        return super().valid_step(sample, model, criterion)
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):
         """Tokenise the files of ``train`` or ``valid``."""

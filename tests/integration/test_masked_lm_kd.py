@@ -129,7 +129,7 @@ def test_only_masked_positions_reach_the_vocabulary_and_nothing_else_changes(tex
     model.eval()
     batch = found[0]["net_input"]
     with torch.no_grad():
-        logits = model(**batch)  # (M, V)
+        logits = model(**batch).vocabulary_logits()  # (M, V)
         everything = model.masked_lm.model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).logits  # (B, S, V)

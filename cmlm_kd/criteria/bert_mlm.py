@@ -1,0 +1,46 @@
+"""``bert_mlm``: masked language modelling without a teacher (Devlin et al., 2019, section 3.1).
+
+For logits z over the vocabulary at a position whose piece y was hidden::
+
+    loss = - log softmax(z)[y]        summed over hidden pieces
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput
+from cmlm_kd.masked_lm_loss import masked_output
+from cmlm_kd.registry import kd_criteria
+from cmlm_kd.signals import TeacherSignal
+
+
+@dataclass(frozen=True)
+class BertMLMConfig:
+    """There is nothing to set."""
+
+
+@kd_criteria.register("bert_mlm", config=BertMLMConfig)
+class BertMLMCriterion(KDCriterion):
+    """Cross entropy of the hidden pieces; a teacher is not read in training.
+
+    It trains teachers, and students without a teacher beside which those with one are judged. With
+    ``--teacher`` validation shows how often the two agree.
+
+    Terms: ``mlm_loss`` and ``accuracy`` a hidden piece. Smallest command: docs/masked_lm.md.
+    """
+
+    levels = ("text",)
+    terms_in_nats = frozenset({"loss", "mlm_loss"})
+
+    def training_loss(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+    ) -> CriterionOutput:
+        """Return the loss summed over hidden pieces."""
+        return masked_output(student, target)
+
+    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+        """Return the same."""
+        return masked_output(student, target)

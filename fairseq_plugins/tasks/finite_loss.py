@@ -1,0 +1,47 @@
+"""A loss that is not finite ends a training, with the batch written down and nothing learnt from it."""
+
+from pathlib import Path
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+
+from cmlm_kd.errors import UserError
+
+
+class FiniteLossMixin:
+    """Looks at every loss of a task before its backward; stands behind mixins that wrap the criterion.
+
+    The task's config has ``save_dir``.
+    """
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        """Train, unless the loss is not finite.
+
+        Raises:
+            UserError: naming the terms that are not finite and the file that has the batch.
+        """
+
+        def watched(*args, **kwargs):
+            loss, size, logged = criterion(*args, **kwargs)
+            if not torch.isfinite(loss):
+                self._stop(loss, logged, sample, update_num + 1)
+            return loss, size, logged
+
+        return super().train_step(sample, model, watched, optimizer, update_num, ignore_grad)
+
+    def _stop(self, loss, logged, sample, update):
+        name = self.cfg._name
+        worker = distributed_utils.get_data_parallel_rank()
+        path = Path(self.cfg.save_dir) / f"nonfinite-update{update}-worker{worker}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        inputs = {key: value.cpu() for key, value in sample["net_input"].items()}
+        terms = {key[5:]: float(value) for key, value in logged.items() if key.startswith("term:")}
+        kept = {"update": update, "id": sample["id"].cpu(), **inputs, "target": sample["target"].cpu()}
+        torch.save({**kept, "terms": terms}, path)
+        wrong = [term for term, value in terms.items() if value - value != 0]
+        raise UserError(
+            f"{name}: the loss of update {update} is {float(loss)} (not finite: "
+            f"{', '.join(wrong) or 'the sum'}); the batch is in {path}, and checkpoints are as they were: go "
+            "on from the last one with a lower --lr, more --warmup-updates, a --clip-norm, or without "
+            "--bf16-autocast"
+        )
