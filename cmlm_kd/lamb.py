@@ -1,15 +1,15 @@
 """LAMB: Adam whose step, tensor by tensor, is as long as the learning rate's share of the tensor itself.
 
-You et al., 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", algorithm 2, for a
-tensor x with gradient g::
+You et al., 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", algorithm 2, for
+a tensor x with gradient g::
 
     m = b1 m + (1 - b1) g            v = b2 v + (1 - b2) g^2
     r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     u = r + weight_decay x
     x = x - lr ||x|| / ||u|| u       (x - lr u where either norm is 0)
 
-MobileBERT's released ``lamb_optimizer.py`` leaves out the divisions by 1 - b^t. Like BERT's, it gives biases and
-normalisations neither weight decay nor the ratio of norms: a group with ``adapts`` False has no ratio.
+MobileBERT's released ``lamb_optimizer.py`` leaves out the divisions by 1 - b^t. There biases and
+normalisations have neither weight decay nor the ratio of norms: a group with ``adapts`` False has no ratio.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Lamb(Optimizer):
         beta1, beta2 = group["betas"]
         states = [self._state(tensor) for tensor in tensors]
         first, second = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
-        gradients = [tensor.grad for tensor in tensors]
+        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]  # of all, see step
         torch._foreach_lerp_(first, gradients, 1.0 - beta1)
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, gradients, gradients, 1.0 - beta2)
@@ -93,7 +93,7 @@ class Lamb(Optimizer):
 
     def _state(self, tensor: Tensor) -> dict[str, Any]:
         """Return a tensor's state, its update counted."""
-        state = self.state[tensor]
+        state: dict[str, Any] = self.state[tensor]
         if not state:
             state["step"] = 0
             for name in ("exp_avg", "exp_avg_sq"):
@@ -103,6 +103,6 @@ class Lamb(Optimizer):
 
 
 def _ratios(tensors: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
-    """Return ``||x|| / ||u||`` of each pair, 1 where that means nothing; ``()`` each, on the tensors' device."""
+    """Return ``||x|| / ||u||`` of each pair, ``()`` each; 1 where either norm is 0."""
     norms = zip(torch._foreach_norm(tensors), torch._foreach_norm(updates), strict=True)
     return [torch.where((x > 0) & (u > 0), x / u, 1.0) for x, u in norms]

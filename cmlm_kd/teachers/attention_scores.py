@@ -28,6 +28,7 @@ _FAMILIES = frozenset(
         "distilbert",
         "electra",
         "ernie",
+        "ib-bert",
         "mobilebert",
         "roberta",
         "xlm-roberta",

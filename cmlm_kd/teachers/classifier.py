@@ -214,6 +214,8 @@ def classifier_of_config(
     """Return the architecture that ``config.to_dict()`` described, with random weights."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
+    import cmlm_kd.teachers.ib_bert  # noqa: F401 - the Auto classes learn about it
+
     settings = {key: value for key, value in description.items() if key != "model_type"}
     config = AutoConfig.for_model(description["model_type"], **settings)
     model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
@@ -227,6 +229,8 @@ def describe_config(config: Any) -> str:
 
 def load_pretrained(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
     """Load a model in float32; return it with the names of weights that the directory lacks."""
+    import cmlm_kd.teachers.ib_bert  # noqa: F401 - the Auto classes learn about it
+
     try:
         with without_reports():
             model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)

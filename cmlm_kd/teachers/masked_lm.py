@@ -115,6 +115,8 @@ class MaskedLM(nn.Module):
         """Make the architecture that ``config.to_dict()`` described, with random weights."""
         from transformers import AutoConfig, AutoModelForMaskedLM
 
+        import cmlm_kd.teachers.ib_bert  # noqa: F401 - the Auto classes learn about it
+
         settings = {key: value for key, value in description.items() if key != "model_type"}
         config = AutoConfig.for_model(description["model_type"], **settings)
         return cls(AutoModelForMaskedLM.from_config(config))  # type: ignore[no-untyped-call]

@@ -53,6 +53,8 @@ def load_masked_lm(name_or_path: str) -> tuple[Any, dict[str, Any]]:
     """
     from transformers import AutoConfig, AutoModelForMaskedLM
 
+    import cmlm_kd.teachers.ib_bert  # noqa: F401 - the Auto classes learn about it
+
     try:
         check_encoder_type(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
         return AutoModelForMaskedLM.from_pretrained(  # type: ignore[no-any-return]
