@@ -197,6 +197,17 @@ class KDCriterion(ABC):
         """Take note of how many updates there were (0 at the start), for losses that change over time."""
         return
 
+    def needs_now(self) -> Needs | None:
+        """Return what is read at this update, a part of what :meth:`needs` returned; None for all of it."""
+        return None
+
+    def rate_factors(self) -> Mapping[str, float] | None:
+        """Return what multiplies the learning rate of each group of parameters at this update.
+
+        Groups are those of :mod:`cmlm_kd.group_rates`; None for a criterion that leaves rates alone.
+        """
+        return None
+
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the criterion takes hidden states and projects them itself.
 

@@ -24,6 +24,7 @@ from cmlm_kd.needs import Needs, check_needs
 from cmlm_kd.registry import Entry, kd_criteria
 from cmlm_kd.signals import TeacherSignal
 from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
+from fairseq_plugins.optim.grouped import set_rate_factors
 from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
 
 for _module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
@@ -51,7 +52,7 @@ class KDFairseqCriterion(FairseqCriterion):
     which fairseq optimises, saves and resumes with the model.
 
     Attributes:
-        needs: what the criterion reads of student and teacher.
+        needs: what the criterion reads of student and teacher, now.
     """
 
     entry: ClassVar[Entry[KDCriterion]]
@@ -81,9 +82,13 @@ class KDFairseqCriterion(FairseqCriterion):
         check_needs(name, needs, student, teacher)
         return needs, self.criterion.build_modules(student, teacher)
 
-    def begin_update(self, update):
-        """Tell the criterion how many updates there were."""
+    def begin_update(self, update, optimizer):
+        """Tell the criterion how many updates there were, and learn what it reads and which rates it wants."""
         self.criterion.begin_update(update)
+        self.needs = self.criterion.needs_now() or self.needs
+        factors = self.criterion.rate_factors()
+        if factors is not None:
+            set_rate_factors(optimizer, factors, self.entry.name)
 
     @classmethod
     def add_args(cls, parser):

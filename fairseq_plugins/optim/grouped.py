@@ -43,6 +43,33 @@ class GroupedOptimizer(FairseqOptimizer):
         super().step(closure, scale, groups)
 
 
+def set_rate_factors(optimizer, factors, owner):
+    """Give the groups of an optimiser, whatever wraps it for half precision, rates of their own.
+
+    Args:
+        optimizer: fairseq's.
+        factors: what multiplies the common rate, by the groups' names.
+        owner: the criterion that wants it, for messages.
+
+    Raises:
+        UserError: if the optimiser has one rate for all, or the student has other groups.
+    """
+    for wrapped in ("fp32_optimizer", "wrapped_optimizer"):
+        optimizer = getattr(optimizer, wrapped, optimizer)
+    if not isinstance(optimizer, GroupedOptimizer):
+        raise UserError(
+            f"{owner}: gives every layer a rate of its own, and {type(optimizer).__name__} has one for all; "
+            "pass --optimizer bert_lamb or bert_adamw, or another --kd-strategy"
+        )
+    try:
+        optimizer.set_factors(factors)
+    except KeyError as error:
+        raise UserError(
+            f"{owner}: gives every layer a rate of its own, but the student's parameters are not grouped by "
+            f"layers (no group {error}); take --arch mobilebert, or another --kd-strategy"
+        ) from None
+
+
 def two_rates(text, owner, flag):
     """Parse the two decay rates of a flag such as ``--adam-betas``.
 

@@ -69,7 +69,7 @@ class AutocastMixin:
                 "give one of the four"
             )
         if hasattr(criterion, "begin_update"):
-            criterion.begin_update(update_num)
+            criterion.begin_update(update_num, optimizer)
         wrapped = self._autocasting(criterion, model)
         return super().train_step(sample, model, wrapped, optimizer, update_num, ignore_grad)
 

@@ -141,6 +141,11 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         self.state.merge_state_dict({TEACHERS: [teacher.hash]})
 
     @property
+    def teacher(self):
+        """The teacher, :class:`cmlm_kd.teachers.masked_lm_teacher.MaskedLMTeacher`, or None."""
+        return self._teaching.teacher
+
+    @property
     def vocabulary_size(self):
         """How many pieces a new student chooses from: as many as its teacher, else as the tokenizer has."""
         teacher = self.teacher_description
@@ -154,6 +159,9 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Ask the teacher, then train."""
+        if hasattr(criterion, "begin_update"):
+            criterion.begin_update(update_num, optimizer)  # what is asked of the teacher may change with time
+        self._teaching.needs = getattr(criterion, "needs", Needs())
         self._teaching.for_training(sample)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
