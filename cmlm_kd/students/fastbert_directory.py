@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cmlm_kd.criteria.fastbert_terms import check_classes
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.output import check_new_directory, directory_written_aside, written_aside
 from cmlm_kd.students.fastbert import ARCHITECTURE, FastBERTClassifier
@@ -66,6 +67,7 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
     version = document[ARCHITECTURE].pop("version", None)
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: FastBERT of format {version!r}; this version reads format {FORMAT_VERSION}")
+    check_classes(len(document.get("id2label", ())))
     tokenizer = load_tokenizer(str(directory), REQUIRED_TOKENS)
     try:
         model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)
@@ -76,7 +78,7 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
             f"{directory}: config.json and model.safetensors do not belong together ({first_line(error)}); "
             "save the model again"
         ) from error
-    return model.float().eval()
+    return model.for_inference()
 
 
 def write_speed(directory: Path, speed: float, calibration: Mapping[str, Any]) -> None:

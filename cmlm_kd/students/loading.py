@@ -88,7 +88,7 @@ def fastbert_of_checkpoint(
     """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, pieces, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
-    return _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state)
+    return _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state).for_inference()
 
 
 def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastBERTClassifier:

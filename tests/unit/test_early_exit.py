@@ -5,7 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tiny_classification import LABELS, sentences, write_bert
+from tiny_classification import LABELS, sentences
+from tiny_fastbert import make_fastbert
 
 from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import EncodedExamples
@@ -13,8 +14,6 @@ from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.criteria.fastbert_terms import uncertainty
 from cmlm_kd.early_exit import classify, classify_at_every_layer, exit_early
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.fastbert_branch import BranchSettings
-from cmlm_kd.students.fastbert_start import start_fastbert
 
 COUNT = 24
 TEXTS = [text for text, _ in sentences(COUNT, seed=5)]
@@ -24,15 +23,7 @@ EXAMPLES = Examples(TEXTS, None, None, (), "t")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """Random branches whose uncertainties are spread out, so that texts leave after different layers."""
-    folder = write_bert(tmp_path_factory.mktemp("early_exit") / "encoder", labels=None)
-    torch.manual_seed(0)
-    model = start_fastbert(str(folder), LABELS, branches=BranchSettings(8, 2))
-    for branch in model.classifiers:
-        for layer in (branch.narrow, branch.value, branch.attended, branch.dense):
-            torch.nn.init.normal_(layer.weight, 0, 0.6)
-        torch.nn.init.normal_(branch.output.weight, 0, 0.5)
-    model.begin_stage("branches")
-    return model.eval()
+    return make_fastbert(tmp_path_factory.mktemp("early_exit") / "encoder")
 
 
 @pytest.fixture(scope="module")

@@ -68,8 +68,9 @@ def test_a_branch_against_a_loop_value_and_gradient():
     torch.testing.assert_close(ours.grad, loops.grad, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_layers_of_every_family_give_what_hugging_face_gives(family):
+def test_layers_of_every_family_give_what_hugging_face_gives(family, attention):
     torch.manual_seed(0)
     config = make_config(family, id2label=dict(enumerate(LABELS)), label2id={})
     model = FastBERTClassifier(config, make_tokenizer(), SETTINGS).eval()
@@ -81,6 +82,9 @@ def test_layers_of_every_family_give_what_hugging_face_gives(family):
         model_inputs["token_type_ids"] = batch["token_type_ids"]
     with torch.no_grad():
         states = model.encoder(**model_inputs).last_hidden_state
+        if attention == "sdpa":
+            model.for_inference()
+            assert model.config._attn_implementation == "sdpa"
         expected = model.teacher(states, additive_mask(batch["attention_mask"], states.dtype))
         torch.testing.assert_close(model(**batch).logits, expected, rtol=0, atol=1e-5)
         every = model.all_logits(**batch)
@@ -145,7 +149,7 @@ def test_a_directory_keeps_everything(model, tmp_path):
     batch = batch_of(model)
     assert is_fastbert(directory) and not again.training
     assert (again.stage, again.speed, again.labels, again.settings) == ("branches", 0.25, LABELS, SETTINGS)
-    assert torch.equal(again.all_logits(**batch), model.eval().all_logits(**batch))
+    torch.testing.assert_close(again.all_logits(**batch), model.eval().all_logits(**batch), rtol=0, atol=1e-5)
     with pytest.raises(UserError, match="not empty"):
         save_fastbert(directory, model)
 

@@ -1,0 +1,120 @@
+"""``cmlm-kd calibrate``: the threshold at which a FastBERT reaches an accuracy, or a speed-up."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cmlm_kd.errors import UserError
+
+if TYPE_CHECKING:
+    from cmlm_kd.classification import Examples
+
+HELP = "choose the threshold of a FastBERT's early exits on held-out data, and note it in the model"
+PLOT = "calibration.png"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="what 'cmlm-kd export' wrote of a FastBERT")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the corpus")
+    parser.add_argument("--corpus", required=True, help="as for --task classification_kd")
+    goal = parser.add_mutually_exclusive_group(required=True)
+    goal.add_argument(
+        "--target-accuracy", type=float, metavar="A", help="the fastest threshold of at least this, in [0, 1]"
+    )
+    goal.add_argument(
+        "--target-speedup",
+        type=float,
+        metavar="X",
+        help="the most accurate threshold that needs at most 1/X of all layers' operations, above 0",
+    )
+    parser.add_argument(
+        "--hold-out",
+        type=float,
+        default=0.1,
+        help="share of the training set to choose on, in (0, 1), as it was held out of training; "
+        "0 with --split",
+    )
+    parser.add_argument("--hold-out-seed", type=int, default=1, help="which examples it takes, 0 or more")
+    parser.add_argument(
+        "--split", default="train", help="choose on this split or file of the corpus, with --hold-out 0"
+    )
+    parser.add_argument("--text-columns", default="", help="columns of the texts, by commas (huggingface)")
+    parser.add_argument("--batch-size", type=int, default=32, help="texts at once, 1 or more")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    parser.add_argument(
+        "--plot", type=Path, metavar="PNG", help=f"picture to write; default: {PLOT} in the model's directory"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Choose, write, and print what was chosen."""
+    import torch
+
+    from cmlm_kd.classification import CORPORA
+    from cmlm_kd.exit_calibration import calibrate_accuracy, calibrate_speedup, exit_curve
+    from cmlm_kd.exit_choices import at_depth, at_threshold, choices_table, measure_exits
+    from cmlm_kd.exit_plot import write_exit_plot
+    from cmlm_kd.students.fastbert_directory import load_fastbert, write_speed
+
+    if not arguments.model.is_dir():
+        raise UserError(
+            f"{arguments.model} is no directory, in which the threshold could be noted; give what 'cmlm-kd "
+            "export' writes of the checkpoint"
+        )
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_fastbert(arguments.model).to(device)
+    examples = _held_out(arguments, model.labels)
+    form = CORPORA.get(arguments.corpus)
+    measured = measure_exits(
+        model,
+        examples,
+        name=str(arguments.model),
+        values=form.classes if form else None,
+        batch_size=arguments.batch_size,
+        device=device,
+    )
+    curve = exit_curve(
+        measured.every.uncertainty, measured.every.predictions, measured.target, measured.flops
+    )
+    if arguments.target_accuracy is not None:
+        goal, chosen = "target_accuracy", calibrate_accuracy(curve, arguments.target_accuracy)
+    else:
+        goal, chosen = "target_speedup", calibrate_speedup(curve, arguments.target_speedup)
+    depths = [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
+    choice = at_threshold(measured, chosen.threshold, "calibrated")
+    write_exit_plot(arguments.plot or arguments.model / PLOT, curve, choice, depths)
+    noted = {
+        goal: getattr(arguments, goal),
+        "accuracy": chosen.accuracy,
+        "speedup": chosen.speedup,
+        "examples": len(examples),
+        "source": examples.source,
+    }
+    write_speed(arguments.model, chosen.threshold, noted)
+    print(f"{len(examples):,} held-out examples of {examples.source}\n")
+    print(choices_table([at_threshold(measured, 0.0, "all layers"), choice]))
+    print(f"\n{arguments.model}: --speed {chosen.threshold:.6g} noted as the model's own")
+
+
+def _held_out(arguments: argparse.Namespace, labels: tuple[str, ...]) -> Examples:
+    from cmlm_kd.classification import TEXT, ReadingOptions, hold_out, read_examples
+
+    if arguments.hold_out_seed < 0:
+        raise UserError(f"--hold-out-seed is {arguments.hold_out_seed}; it must be 0 or more")
+    options = ReadingOptions(
+        arguments.corpus,
+        labels=labels if arguments.corpus == TEXT else (),
+        text_columns=tuple(filter(None, arguments.text_columns.split(","))),
+    )
+    examples = read_examples(arguments.data, arguments.split, options)
+    if arguments.hold_out == 0.0:
+        return examples
+    if arguments.split != "train":
+        raise UserError(
+            f"--hold-out {arguments.hold_out:g} takes a share of the training set, not of --split "
+            f"{arguments.split}; pass --hold-out 0 to choose on all of it"
+        )
+    return hold_out(examples, arguments.hold_out, arguments.hold_out_seed)[1]

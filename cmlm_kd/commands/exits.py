@@ -1,0 +1,107 @@
+"""``cmlm-kd exits``: what a FastBERT's early exits are worth on a labelled set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cmlm_kd.classification import Examples
+
+HELP = "accuracy and speed-up of a FastBERT at thresholds, and beside them of leaving after a fixed layer"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="what 'cmlm-kd export' wrote of a FastBERT, or its checkpoint",
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the corpus")
+    parser.add_argument("--corpus", required=True, help="as for --task classification_kd")
+    parser.add_argument("--split", default="valid", help="train, valid, test, or the name of another file")
+    parser.add_argument(
+        "--speed", type=float, nargs="+", default=[0.1, 0.5, 0.8], help="thresholds, each in [0, 1]"
+    )
+    parser.add_argument(
+        "--plain",
+        type=Path,
+        metavar="PATH",
+        help="the fine-tuned encoder without branches, to compare with: a checkpoint or a directory",
+    )
+    parser.add_argument("--text-columns", default="", help="columns of the texts, by commas (huggingface)")
+    parser.add_argument("--batch-size", type=int, default=32, help="texts at once, 1 or more")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="picture to write")
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure all layers once, print what follows from it."""
+    import json
+
+    import torch
+
+    from cmlm_kd.classification import CORPORA
+    from cmlm_kd.classification.prediction import predict_logits
+    from cmlm_kd.early_exit import DEFAULT_SPEED, check_speed
+    from cmlm_kd.exit_calibration import exit_curve
+    from cmlm_kd.exit_choices import all_layers, at_depth, at_threshold, choices_table, measure_exits
+    from cmlm_kd.exit_plot import write_exit_plot
+    from cmlm_kd.output import written_aside
+    from cmlm_kd.students.loading import load_early_exits, load_student
+
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_early_exits(arguments.model).to(device)
+    for speed in arguments.speed:
+        check_speed(model, speed)
+    examples = _examples(arguments, model.labels)
+    form = CORPORA.get(arguments.corpus)
+    measured = measure_exits(
+        model,
+        examples,
+        name=str(arguments.model),
+        values=form.classes if form else None,
+        batch_size=arguments.batch_size,
+        device=device,
+    )
+    thresholds = [at_threshold(measured, speed) for speed in arguments.speed]
+    if model.speed is not None:
+        thresholds.append(at_threshold(measured, model.speed, "calibrated"))
+    depths = [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
+    choices = [*thresholds, *depths]
+    if arguments.plain is not None:
+        plain: Any = load_student(arguments.plain)
+        logits = predict_logits(plain.to(device), examples, arguments.batch_size, device)
+        choices.insert(0, all_layers(measured, logits, plain.labels, str(arguments.plain)))
+    if arguments.plot is not None:
+        curve = exit_curve(
+            measured.every.uncertainty, measured.every.predictions, measured.target, measured.flops
+        )
+        marked = thresholds[-1] if thresholds else at_threshold(measured, DEFAULT_SPEED)
+        write_exit_plot(arguments.plot, curve, marked, depths)
+    if arguments.format == "json":
+        document = {"examples": len(examples), "choices": [choice.to_document() for choice in choices]}
+        text = json.dumps(document, indent=2) + "\n"
+    else:
+        text = f"{len(examples):,} examples of {examples.source}\n\n{choices_table(choices)}\n"
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        with written_aside(arguments.output) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def _examples(arguments: argparse.Namespace, labels: tuple[str, ...]) -> Examples:
+    from cmlm_kd.classification import TEXT, ReadingOptions, read_examples
+
+    options = ReadingOptions(
+        arguments.corpus,
+        labels=labels if arguments.corpus == TEXT else (),
+        text_columns=tuple(filter(None, arguments.text_columns.split(","))),
+    )
+    return read_examples(arguments.data, arguments.split, options)
