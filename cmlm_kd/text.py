@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedIOBase
 from itertools import zip_longest
 from pathlib import Path
 
@@ -16,8 +17,11 @@ def read_lines(path: Path) -> list[str]:
     return list(iterate_lines(path))
 
 
-def iterate_lines(path: Path) -> Iterator[str]:
+def iterate_lines(path: Path, most_bytes: int = 0) -> Iterator[str]:
     """Yield the lines of a UTF-8 text file, plain or gzipped, without their line ends.
+
+    With ``most_bytes`` a longer line comes in several parts, parted behind a space where there is one, so
+    that no file needs more memory than that.
 
     Only line feeds end a line (carriage returns before them are dropped), so a form feed or a Unicode line
     separator inside a sentence cannot shift the pairing of two files. A byte order mark at the beginning is
@@ -31,9 +35,33 @@ def iterate_lines(path: Path) -> Iterator[str]:
         raise UserError(f"{path} {problem}; give a text file, plain or gzipped")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            yield from decoded_lines(stream, str(path))
+            yield from decoded_lines(_parts(stream, most_bytes) if most_bytes else stream, str(path))
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); copy the file again") from error
+
+
+def _parts(stream: BufferedIOBase, most_bytes: int) -> Iterator[bytes]:
+    """Yield lines, or their parts of about ``most_bytes``."""
+    rest = b""
+    while read := stream.readline(most_bytes):
+        line, rest = rest + read, b""
+        if len(read) == most_bytes and not read.endswith(b"\n"):
+            cut = _last_break(line)
+            line, rest = line[:cut], line[cut:]
+        yield line
+    if rest:
+        yield rest
+
+
+def _last_break(line: bytes) -> int:
+    """Return where to part a line: behind its last space, else before its last character."""
+    cut = max(line.rfind(b" "), line.rfind(b"\t")) + 1
+    if cut:
+        return cut
+    cut = len(line) - 1
+    while cut > 0 and line[cut] & 0xC0 == 0x80:  # inside a character
+        cut -= 1
+    return cut or len(line)
 
 
 def decoded_lines(stream: Iterable[bytes], place: str) -> Iterator[str]:

@@ -124,6 +124,20 @@ class PieceTokenizer:
             for split in splits
         ]
 
+    def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the teacher ids of several sentences: those of :meth:`encode_batch`, in less time."""
+        plain = [" ".join(text.split()) for text in texts]
+        if any(WORD_START in text for text in plain):
+            return [pieces.teacher_ids for pieces in self.encode_batch(texts)]
+        inputs = [" " + text if text else text for text in plain] if self.kind == "bytelevel" else plain
+        encodings = self._backend.encode_batch_fast(inputs, add_special_tokens=False)
+        found: list[list[int]] = [encoding.ids for encoding in encodings]
+        if self.kind != "wordpiece" and self._added_ids:
+            for row, ids in enumerate(found):
+                if not self._added_ids.isdisjoint(ids):  # spelling decides which pieces stay
+                    found[row] = self.encode(plain[row]).teacher_ids
+        return found
+
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """Return, for each text, its teacher ids and where each begins and ends in the text.
 

@@ -1,49 +1,56 @@
-"""Plain text with hidden pieces, as a fairseq dataset."""
+"""Running text with hidden pieces, as a fairseq dataset."""
 
 import numpy as np
 import torch
 
-from cmlm_kd.mlm_masking import MaskingScheme, hide_pieces
-from cmlm_kd.tokenized_text import TokenizedText
-from cmlm_kd.tokenizers import SpecialIds
+from cmlm_kd.masking import batch_generator
 from fairseq_plugins.data.sized import MaskedDataset
 
 
 class MaskedTextDataset(MaskedDataset):
-    """Lines whose pieces are hidden anew each epoch, or once and for all (validation).
+    """Rows whose pieces are hidden anew each epoch, or once and for all (validation).
 
-    A draw depends on seed, epoch and row only: neither batches nor workers nor a resume change it.
+    What is hidden in a row depends on seed, epoch and row only, or with frequency masking on the rows of its
+    batch besides: neither workers nor a resume change it.
+
+    Args:
+        shard: :class:`cmlm_kd.pretraining.corpus.Shard`.
+        special: :class:`cmlm_kd.tokenizers.SpecialIds`.
+        hiding: :class:`cmlm_kd.pretraining.hiding.TextHiding`.
+        seed: of the masks.
+        fixed_masks: whether all epochs have the same.
     """
 
-    def __init__(
-        self, text: TokenizedText, special: SpecialIds, scheme: MaskingScheme, *, seed: int, fixed_masks: bool
-    ) -> None:
+    def __init__(self, shard, special, hiding, *, seed: int, fixed_masks: bool) -> None:
         super().__init__(seed, fixed_masks)
-        self.text, self.special, self.scheme = text, special, scheme
-        self.sizes = text.sizes + 2  # (rows,), with [CLS] and [SEP]
+        self.shard, self.special, self.hiding = shard, special, hiding
+        self.sizes = shard.sizes + 2  # (rows,), with [CLS] and [SEP]
 
     def __getitem__(self, index):
-        row = int(index)
-        pieces = self.text[row]
-        return row, pieces, *hide_pieces(pieces, self.scheme, self.generator(row))
+        return int(self.shard.rows[index]), self.shard[int(index)]
+
+    def _randomness(self, rows):
+        return batch_generator(self.seed, 0 if self.fixed_masks else self.epoch, rows)
 
     def collater(self, samples):
-        """Frame and pad the lines of a batch; ``{}`` for an empty one."""
+        """Hide pieces, frame and pad the rows of a batch; ``{}`` for an empty one."""
         if not samples:
             return {}
-        longest = max(len(pieces) for _, pieces, _, _ in samples) + 2
+        rows, texts = zip(*samples, strict=True)
+        hidden_texts = self.hiding.hide(rows, texts, self._randomness)
+        longest = max(map(len, texts)) + 2
         inputs = np.full((len(samples), longest), self.special.pad, np.int64)  # (B, S)
         labels = np.zeros((len(samples), longest), np.int64)  # (B, S)
         hidden = np.zeros((len(samples), longest), np.bool_)  # (B, S)
         attended = np.zeros((len(samples), longest), np.int64)  # (B, S)
-        for i, (_, pieces, shown, chosen) in enumerate(samples):
+        for i, (pieces, (shown, chosen)) in enumerate(zip(texts, hidden_texts, strict=True)):
             end = len(pieces) + 1
             inputs[i, 0], inputs[i, 1:end], inputs[i, end] = self.special.cls, shown, self.special.sep
             labels[i, 1:end], hidden[i, 1:end] = pieces, chosen
             attended[i, : end + 1] = 1
         masked = np.flatnonzero(hidden)  # (M,)
         return {
-            "id": torch.tensor([row for row, *_ in samples]),
+            "id": torch.tensor(rows),
             "nsentences": len(samples),
             "ntokens": int(attended.sum()),
             "net_input": {

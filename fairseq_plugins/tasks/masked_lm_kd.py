@@ -1,44 +1,24 @@
 """``--task masked_lm_kd``: masked language modelling on running text, with or without a teacher."""
 
-import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
 from fairseq.tasks import FairseqTask, register_task
-from omegaconf import II, MISSING
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.mlm_masking import MaskingScheme
 from cmlm_kd.needs import Needs
 from cmlm_kd.signature import TEACHERS
 from cmlm_kd.teachers.masked_lm_teacher import load_masked_lm_teacher, vocabulary_hash
-from cmlm_kd.tokenized_text import TokenizedText
 from cmlm_kd.tokenizers import PieceTokenizer
-from fairseq_plugins.data.masked_text import MaskedTextDataset
+from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
 from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass
-class MaskedLMKDConfig(PrecisionConfig):
+class MaskedLMKDConfig(RunningTextConfig, PrecisionConfig):
     """Flags of ``--task masked_lm_kd``."""
 
-    data: str = field(
-        default=MISSING, metadata={"help": "folder of plain text files, one sentence a line (.gz too)"}
-    )
-    train_text: str = field(
-        default="train.txt",
-        metadata={"help": "files to train on, relative to the folder, separated by commas"},
-    )
-    valid_text: str = field(
-        default="valid.txt",
-        metadata={"help": "files to validate on, relative to the folder, separated by commas"},
-    )
     bert: str = field(
         default="",
         metadata={
@@ -49,23 +29,12 @@ class MaskedLMKDConfig(PrecisionConfig):
         default="",
         metadata={"help": "Hugging Face directory or hub name of the tokenizer; default: that of --bert"},
     )
-    max_length: int = field(
-        default=0,
-        metadata={
-            "help": "cut lines to so many positions, [CLS] and [SEP] included; 0: what the model takes"
-        },
-    )
-    mask_probability: float = field(
-        default=MASK_PROBABILITY, metadata={"help": "share of the pieces to predict, in (0, 1]"}
-    )
     teacher: str = field(
         default="",
         metadata={
             "help": "Hugging Face directory or hub name of a masked language model with the same vocabulary"
         },
     )
-    seed: int = II("common.seed")
-    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("masked_lm_kd", dataclass=MaskedLMKDConfig)
@@ -86,8 +55,8 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
 
     def __init__(self, cfg, tokenizer):
         super().__init__(cfg)
-        check_mask_probability("masked_lm_kd", cfg.mask_probability)
         self.tokenizer = tokenizer
+        self._text = RunningText(cfg, tokenizer)
         self.positions = 0
         self._teaching = TextTeaching(None, cfg.bf16_autocast)
 
@@ -155,6 +124,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         """Build the criterion, which looks at student and teacher."""
         criterion = super().build_criterion(cfg, from_checkpoint)
         self._teaching.needs = getattr(criterion, "needs", Needs())
+        self._text.check(cfg._name, self._teaching.needs)
         return criterion
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
@@ -170,31 +140,16 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         self._teaching.for_validation(sample)
         return super().valid_step(sample, model, criterion)
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
-        """Tokenise the files of ``train`` or ``valid``."""
-        names = {"train": self.cfg.train_text, "valid": self.cfg.valid_text}.get(split)
-        if names is None:
-            raise FileNotFoundError(f"masked_lm_kd has no split {split!r}, only train and valid")
-        paths = [Path(self.cfg.data) / name for name in names.split(",")]
-        text = TokenizedText.read(paths, self.tokenizer, self.positions - 2)
-        logger.info("%s: %d lines, %d pieces", split, len(text), text.sizes.sum())
-        if text.truncated:
-            logger.warning(
-                "%s: %d lines exceed %d positions and are cut", split, text.truncated, self.positions
-            )
-        training = split == "train"
-        self.datasets[split] = MaskedTextDataset(
-            text,
-            self.tokenizer.special,
-            self._masking_scheme(),
-            seed=self.cfg.seed if training else 1,
-            fixed_masks=not training,
-        )
+    def has_sharded_data(self, split):
+        """Return whether every epoch has a shard of its own."""
+        return split == "train" and self._text.open(split, self.positions - 2).shards > 1
 
-    def _masking_scheme(self):
-        special = self.tokenizer.tokenizer.all_special_ids
-        ordinary = np.setdiff1d(np.arange(len(self.tokenizer), dtype=np.int32), special)  # (n,)
-        return MaskingScheme(self.tokenizer.special.mask, ordinary, self.cfg.mask_probability)
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """Load the epoch's shard of ``train``, or ``valid``; text is cut into pieces the first time."""
+        if split not in ("train", "valid"):
+            raise FileNotFoundError(f"masked_lm_kd has no split {split!r}, only train and valid")
+        self.datasets.pop(split, None)  # one shard in memory, not two
+        self.datasets[split] = self._text.dataset(split, epoch, self.positions - 2)
 
     def max_positions(self):
         """Return how long a framed line may be."""

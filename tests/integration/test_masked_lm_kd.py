@@ -14,6 +14,7 @@ from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.export import masked_lm_of_checkpoint
 from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
+from cmlm_kd.pretraining.corpus import rows_of
 from cmlm_kd.tokenizer_training import TokenizerOptions, save_tokenizer, train_tokenizer
 
 VOCABULARY = 250
@@ -53,7 +54,7 @@ def trained(text, tmp_path_factory):
 
 
 def batches(text, split, *flags, epoch=1):
-    task, whole = build_task(*flags_of(text, *TINY, *TRAINING, *flags))
+    task, whole = build_task(*flags_of(text, *TINY, *TRAINING, "--save-dir", text / "save", *flags))
     model = task.build_model(whole.model)
     task.load_dataset(split)
     iterator = task.get_batch_iterator(task.dataset(split), max_tokens=200, seed=1, epoch=epoch)
@@ -72,7 +73,7 @@ def test_two_updates_from_scratch_leave_a_checkpoint_with_a_validation_loss(text
 
 def test_it_learns_what_follows_from_the_neighbours(tmp_path, text):
     folder = tmp_path / "text"
-    shutil.copytree(text, folder)
+    shutil.copytree(text, folder, ignore=shutil.ignore_patterns("save"))
     (folder / "train.txt").write_text("Drei Euro kostet der Zug.\n" * 200, encoding="utf-8")
     shutil.copy(folder / "train.txt", folder / "valid.txt")
     rates = ("--lr", 0.01, "--max-tokens", 1000, "--dropout", 0)
@@ -106,7 +107,8 @@ def test_batches_hide_what_they_ask_for_and_frame_every_line_once(text):
     task, _, found = batches(text, "train")
     special = task.tokenizer.special
     lines = (text / "train.txt").read_text(encoding="utf-8").splitlines()
-    wanted = {row: task.tokenizer.encode(line).teacher_ids for row, line in enumerate(filter(None, lines))}
+    encoded = [task.tokenizer.encode(line).teacher_ids for line in filter(None, lines)]
+    wanted = dict(enumerate(row for ids in encoded for row in rows_of(ids, task.positions - 2)))
     masked = total = 0
     for batch in found:
         inputs = batch["net_input"]["input_ids"].clone()
@@ -117,8 +119,7 @@ def test_batches_hide_what_they_ask_for_and_frame_every_line_once(text):
         for row, ids, attended in zip(
             batch["id"].tolist(), inputs, batch["net_input"]["attention_mask"], strict=True
         ):
-            kept = wanted.pop(row)[: task.positions - 2]  # longer lines are cut
-            assert ids[attended.bool()].tolist() == [special.cls, *kept, special.sep]
+            assert ids[attended.bool()].tolist() == [special.cls, *wanted.pop(row), special.sep]
             assert (ids[~attended.bool()] == special.pad).all()
     assert not wanted
     assert 0.7 < masked / total < 0.9
@@ -191,13 +192,16 @@ def test_a_model_of_another_family_works_too(text, tmp_path):
     assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "roberta"
 
 
-def test_long_lines_are_cut_and_counted(text, tmp_path, caplog):
+def test_long_lines_are_parted_and_counted(text, tmp_path, caplog):
     folder = tmp_path / "text"
-    shutil.copytree(text, folder)
+    shutil.copytree(text, folder, ignore=shutil.ignore_patterns("save"))
     (folder / "train.txt").write_text("Drei Euro. " * 50 + "\nDrei Euro.\n", encoding="utf-8")
-    _, _, found = batches(folder, "train", "--max-length", 12)
+    with caplog.at_level("INFO"):
+        task, _, found = batches(folder, "train", "--max-length", 12)
     assert max(batch["net_input"]["input_ids"].size(1) for batch in found) == 12
-    assert "1 lines exceed 12 positions and are cut" in caplog.text
+    assert "1 lines exceed 12 positions and are parted" in caplog.text
+    pieces = len(task.tokenizer.encode("Drei Euro. " * 50 + "Drei Euro.").teacher_ids)
+    assert sum(batch["ntokens"] - 2 * batch["nsentences"] for batch in found) == pieces
 
 
 def without_mask_token(folder):
@@ -230,7 +234,7 @@ def without_mask_token(folder):
 )
 def test_bad_input_is_named_and_nothing_is_written(text, tmp_path, damage, flags, message):
     folder = tmp_path / "text"
-    shutil.copytree(text, folder)
+    shutil.copytree(text, folder, ignore=shutil.ignore_patterns("save"))
     if damage:
         damage(folder)
     with pytest.raises(UserError, match=message):

@@ -1,0 +1,137 @@
+"""From running text to :class:`cmlm_kd.pretraining.corpus.TokenizedCorpus`, in one pass of bounded memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cmlm_kd.classification.inputs import tokenizer_hash
+from cmlm_kd.errors import UserError
+from cmlm_kd.output import directory_written_aside
+from cmlm_kd.pretraining import corpus
+from cmlm_kd.pretraining.corpus import MANIFEST, TokenizedCorpus, describe_file, rows_of
+from cmlm_kd.pretraining.sources import TextFile
+from cmlm_kd.tokenizers import PieceTokenizer
+
+CHARACTERS_AT_ONCE = 200_000
+"""Bounds the memory that a tokenizer's intermediate results take."""
+
+logger = logging.getLogger(__name__)
+
+
+def tokenized_corpus(
+    directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int
+) -> TokenizedCorpus:
+    """Open a directory of text in pieces, after writing it if it is not there.
+
+    Args:
+        directory: appears complete or not at all.
+        files: the text.
+        tokenizer: what cuts it into pieces.
+        longest: most pieces of a row.
+
+    Raises:
+        UserError: if a file cannot be read or there is no text; if the directory was made of other text.
+    """
+    if not (directory / MANIFEST).is_file():
+        write_corpus(directory, files, tokenizer, longest)
+        return TokenizedCorpus(directory)
+    found = TokenizedCorpus(directory)
+    found.check(files, tokenizer_hash(tokenizer.tokenizer), longest)
+    return found
+
+
+def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int) -> None:
+    """Write a directory of text in pieces; see :func:`tokenized_corpus`."""
+    if directory.exists() and any(directory.iterdir()):
+        raise UserError(f"{directory} holds something else; give another --tokenized")
+    with (
+        directory_written_aside(directory) as partial,
+        (partial / "pieces.bin").open("wb") as pieces,
+        (partial / "sizes.bin").open("wb") as sizes,
+    ):
+        writer = _Writer(pieces, sizes, len(tokenizer), longest)
+        for file in files:
+            before = writer.rows
+            for texts in _batches(file.lines()):
+                writer.add(tokenizer.encode_ids(texts))
+            if writer.rows == before:
+                logger.warning("%s has no text", file.path)
+        if not writer.rows:
+            names = ", ".join(str(file.path) for file in files)
+            raise UserError(f"no text in {names}; give a file with one sentence or paragraph a line")
+        for name, values in (("blocks.npy", writer.finished_blocks()), ("counts.npy", writer.counts)):
+            np.save(partial / name, values)
+        manifest = {
+            "format": corpus.FORMAT,
+            "tokenizer": tokenizer_hash(tokenizer.tokenizer),
+            "longest": longest,
+            **writer.totals(),
+            "files": [describe_file(file) for file in files],
+        }
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+class _Writer:
+    """Takes the pieces of lines and keeps count."""
+
+    def __init__(self, pieces: IO[bytes], sizes: IO[bytes], vocabulary: int, longest: int) -> None:
+        self._pieces, self._sizes, self._longest = pieces, sizes, longest
+        self._pieces_type = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
+        self._sizes_type = np.dtype(np.uint16 if longest < 1 << 16 else np.uint32)
+        self._block_pieces = max(1, corpus.SHARD_PIECES // corpus.BLOCKS_A_SHARD)
+        self._blocks = [(0, 0)]
+        self.counts = np.zeros(vocabulary, np.int64)  # (V,)
+        self.rows = self.written = self.split = 0
+
+    def add(self, lines: Sequence[Sequence[int]]) -> None:
+        """Write lines, each as one row or several; a line without pieces has none."""
+        rows = []
+        for line in lines:
+            parts = list(rows_of(line, self._longest))
+            self.split += len(parts) > 1
+            for part in parts:
+                rows.append(part)
+                self.rows += 1
+                self.written += len(part)
+                if self.written - self._blocks[-1][1] >= self._block_pieces:
+                    self._blocks.append((self.rows, self.written))
+        if not rows:
+            return
+        ids = np.concatenate([np.asarray(row, self._pieces_type) for row in rows])  # (pieces,)
+        self.counts += np.bincount(ids, minlength=len(self.counts))
+        ids.tofile(self._pieces)
+        np.array([len(row) for row in rows], self._sizes_type).tofile(self._sizes)
+
+    def finished_blocks(self) -> np.ndarray:
+        """Return where blocks begin, as row and piece, and where the last one ends: ``(blocks + 1, 2)``."""
+        end = (self.rows, self.written)
+        return np.array(self._blocks if self._blocks[-1] == end else [*self._blocks, end], np.int64)
+
+    def totals(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "pieces": self.written,
+            "split_lines": self.split,
+            "pieces_type": self._pieces_type.name,
+            "sizes_type": self._sizes_type.name,
+        }
+
+
+def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    characters = 0
+    for line in lines:
+        if line.strip():
+            batch.append(line)
+            characters += len(line)
+        if characters >= CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
