@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# FastBERT from a pre-trained encoder to a table of what its early exits are worth:
+#   bash examples/classification/fastbert.sh --corpus SST-2,agnews --data glue --bert bert-base-uncased
+# Options:
+#   --corpus NAME[,NAME...]  of GLUE or SICK with classes, as in docs/classification.md; any other name is a folder of
+#                            lines of text<TAB>label, where dev.tsv is trained on if there is no train.tsv
+#   --data DIR               has a folder for each corpus, or is the folder of the one corpus
+#   --bert DIR_OR_HUB_NAME   the encoder
+#   --target-speedup X       the calibrated threshold is the most accurate one that is so much faster, 3
+#   --seed N                 of all trainings, 1
+#   --output DIR             runs/fastbert; trainings that are there already are not repeated
+#   --updates N              of every training; default: by corpus. 2 tries the road
+# A tenth of the training set is held out: learning rates, checkpoints and the threshold are chosen there. The dev set
+# (the test set, where the dev set is trained on, and of SICK) is only for the table.
+# A step whose output is there is skipped; an interrupted training goes on from its last checkpoint.
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+here=examples/classification
+. "$here/steps.sh"
+
+corpus= data= bert= target_speedup=3 seed=1 output= updates=
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --corpus | --data | --bert | --target-speedup | --seed | --output | --updates)
+            [ $# -gt 1 ] || die "$1 needs a value"
+            name=${1#--}
+            printf -v "${name//-/_}" '%s' "$2"
+            shift 2
+            ;;
+        -h | --help)
+            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$here/fastbert.sh"
+            exit 0
+            ;;
+        *) die "unknown option $1; see --help" ;;
+    esac
+done
+for needed in corpus data bert; do [ -n "${!needed}" ] || die "--$needed is missing; see --help"; done
+case "$updates" in *[!0-9]* | 0 | 1) die "--updates is '$updates'; it must be a whole number above 1" ;; esac
+case "$seed" in *[!0-9]* | '') die "--seed is '$seed'; it must be a whole number" ;; esac
+IFS=, read -ra corpora <<<"$corpus"
+# Paths are the caller's; we work in the repository's root.
+absolute() { if [ -e "$caller/$1" ] && [ "${1#/}" = "$1" ]; then printf '%s/%s' "$caller" "$1"; else printf '%s' "$1"; fi; }
+data=$(absolute "$data") bert=$(absolute "$bert")
+run=${output:-runs/fastbert${updates:+-$updates}}
+[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
+
+bash scripts/setup.sh
+export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
+# glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
+mkdir -p "$run"
+cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
+
+# What depends on the corpus.
+data_of() { if [ -d "$data/$1" ]; then printf '%s' "$data/$1"; else printf '%s' "$data"; fi; }
+form_of() {
+    case "$1" in
+        CoLA | SST-2 | MRPC | QQP | MNLI | QNLI | RTE | WNLI | SICK-E) printf '%s' "$1" ;;
+        *) printf text ;;
+    esac
+}
+trains_on_dev() { [ "$(form_of "$1")" = text ] && [ ! -e "$(data_of "$1")/train.tsv" ]; }
+reported_split() { if [ "$1" = SICK-E ] || trains_on_dev "$1"; then printf test; else printf valid; fi; }
+updates_of() { # of fine-tuning, with 32 examples each
+    case "$1" in
+        RTE) printf 420 ;; # six epochs
+        MRPC) printf 520 ;;
+        SICK-E) printf 640 ;;
+        agnews) printf 850 ;; # three epochs of the small training set
+        CoLA) printf 960 ;;
+        *) printf 1900 ;; # an epoch of SST-2
+    esac
+}
+
+model_flags=(--arch fastbert --bert "$bert" --optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast
+    --seed "$seed")
+chosen_by() { printf -- '--best-checkpoint-metric %s --maximize-best-checkpoint-metric' "$1"; }
+
+# best_of DIR METRIC RATE...: the learning rate whose training in DIR/RATE did best on the held-out tenth.
+best_of() {
+    local folder=$1 metric=$2 rate logs=()
+    shift 2
+    for rate in "$@"; do logs+=("$rate=$folder/$rate/train.log"); done
+    cmlm-kd choose --metric "$metric" "${logs[@]}" 2> >(tee "$folder/validation.txt" >&2)
+}
+
+fine_tuning_rates=(5e-5 1e-4)
+fine_tune() { # RATE
+    step "$corpus: fine-tune encoder and teacher classifier, learning rate $1" "$folder/fine-tuned/$1/train.log" \
+        train "$folder/fine-tuned/$1" "$total" "$split" --task classification_kd --corpus "$form" "${model_flags[@]}" \
+        --criterion sentence_classification --lr "$1" $(schedule "$total") $(chosen_by accuracy)
+}
+
+distilling_rates=(2e-4 1e-3)
+distil() { # RATE
+    step "$corpus: self-distil the branches, learning rate $1" "$folder/distilled/$1/train.log" \
+        train "$folder/distilled/$1" "$longer" "$split" --task classification_kd --corpus "$form" "${model_flags[@]}" \
+        --criterion fastbert_kd --finetune-from-model "$fine_tuned" --lr "$1" $(schedule "$longer") \
+        $(chosen_by branch_accuracy)
+}
+
+for corpus in "${corpora[@]}"; do
+    form=$(form_of "$corpus") split=$run/split/$corpus folder=$run/$(basename "$bert")/$corpus
+    train_file=()
+    ! trains_on_dev "$corpus" || train_file=(--train-file dev.tsv)
+    step "Hold out a tenth of $corpus" "$split" cmlm-kd split "$(data_of "$corpus")" --corpus "$form" \
+        "${train_file[@]}" --hold-out 0.1 --hold-out-seed 1 --output "$split"
+    total=${updates:-$(updates_of "$corpus")}
+    longer=${updates:-$((total * 5 / 3))} # the paper's five epochs after three
+    side_by_side fine_tune "${fine_tuning_rates[@]}"
+    fine_tuned=$folder/fine-tuned/$(best_of "$folder/fine-tuned" accuracy "${fine_tuning_rates[@]}")/checkpoint_best.pt
+    side_by_side distil "${distilling_rates[@]}"
+    distilled=$folder/distilled/$(best_of "$folder/distilled" branch_accuracy "${distilling_rates[@]}")/checkpoint_best.pt
+    step "$corpus: export" "$folder/model" cmlm-kd export "$distilled" --output "$folder/model"
+    step "$corpus: calibrate" "$folder/calibration.png" cmlm-kd calibrate "$folder/model" "$split" --corpus "$form" \
+        --split valid --hold-out 0 --target-speedup "$target_speedup" --plot "$folder/calibration.png"
+    step "$corpus: measure" "$folder/report.txt" cmlm-kd exits "$folder/model" "$(data_of "$corpus")" --corpus "$form" \
+        --split "$(reported_split "$corpus")" --speed 0.1 0.5 0.8 --plain "$fine_tuned" --plot "$folder/exits.png" \
+        --output "$folder/report.txt"
+done
+for corpus in "${corpora[@]}"; do
+    say "FastBERT, $corpus"
+    cat "$run/$(basename "$bert")/$corpus/report.txt"
+done && exit # bash reads no further, so that a run of hours survives an edit of this file
