@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from cmlm_kd.teachers.masked_lm import MaskedLM
 
 WEIGHTS_PREFIX = "masked_lm."
-"""What the plug-in's ``bert_masked_lm`` puts before the weights' names."""
+"""What the plug-in's masked language models put before the weights' names."""
 
 
 def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
-    """Rebuild the model of a ``bert_masked_lm`` checkpoint.
+    """Rebuild the model of a ``bert_masked_lm``, ``mobilebert`` or ``ib_bert`` checkpoint.
 
     Args:
         state: what :func:`cmlm_kd.checkpoints.read_checkpoint` returns.
@@ -32,7 +32,7 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     if description is None or not any(name.startswith(WEIGHTS_PREFIX) for name in state["model"]):
         name = model_settings(state).get("_name") or "another architecture"
         raise UserError(
-            f"the checkpoint is one of {name}; only those of bert_masked_lm, bert_classifier, "
+            f"the checkpoint is one of {name}; only those of bert_masked_lm, mobilebert, ib_bert, bert_classifier, "
             "multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is exported with --to "
             "teacher, a BiLSTM with --to bilstm)"
         )
@@ -53,8 +53,8 @@ def export_to_huggingface(
     The directory appears only when complete. What a criterion trained beside a student is not part of it.
 
     Args:
-        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``bert_classifier``,
-            ``multitask_bert`` or ``fastbert``.
+        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``mobilebert``, ``ib_bert``,
+            ``bert_classifier``, ``multitask_bert`` or ``fastbert``.
         directory: what to write.
         tokenizer: Hugging Face directory or hub name; default: the one the model was trained with.
         task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
@@ -161,7 +161,7 @@ def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
 
 def _tokenizer_of(state: Mapping[str, Any]) -> str:
     task = (state.get("cfg") or {}).get("task") or {}
-    name = task.get("bert_tokenizer") or task.get("bert")
+    name = task.get("bert_tokenizer") or task.get("bert") or task.get("teacher")
     if not name:
         raise UserError("the checkpoint does not say which tokenizer it was trained with; give --tokenizer")
     return str(name)

@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="CHECKPOINT",
         help="file that fairseq-train wrote "
-        "(--arch bert_masked_lm, bert_classifier, multitask_bert, fastbert, bilstm_classifier or bert_cmlm)",
+        "(--arch bert_masked_lm, mobilebert, ib_bert, bert_classifier, multitask_bert, fastbert, "
+        "bilstm_classifier or bert_cmlm)",
     )
     parser.add_argument(
         "--to",

@@ -1,0 +1,377 @@
+"""``mobilebert_kd``: MobileBERT's knowledge transfer and distillation (Sun et al., 2020, section 3.4, 3.5).
+
+For the layers of a map, M of them, and a sentence; the terms stand in
+:mod:`cmlm_kd.criteria.mobilebert_terms`, with what ``paper`` and ``original`` change::
+
+    transfer     = 1/M sum over layers (w_f feature map + w_a attention + w_m mean + w_v variance)
+    distillation = CE(r onehot(y) + (1 - r) softmax(z_teacher), softmax(z_student)) at hidden pieces
+
+Which of the two, and of which layers, is a matter of the strategy and the time
+(:mod:`cmlm_kd.criteria.mobilebert_schedule`). Next-sentence prediction, which paper and code add to the
+distillation, is left out: lines of running text are no pairs of sentences, and BERTs are no worse without it
+(Liu et al., 2019, "RoBERTa", table 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from cmlm_kd.criteria.dense_teacher_fused import DenseTeacherBlocks, TeacherProjection
+from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage
+from cmlm_kd.criteria.mobilebert_terms import (
+    Mode,
+    attention_term,
+    distillation_count,
+    distillation_term,
+    feature_map_term,
+    mean_term,
+    variance_term,
+)
+from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.errors import UserError
+from cmlm_kd.layers import LayerMap, layer_map
+from cmlm_kd.losses import widen
+from cmlm_kd.masked_lm_loss import hidden_rows, masked_output
+from cmlm_kd.needs import ModelDescription, Needs, Request
+from cmlm_kd.projection import projected_loss
+from cmlm_kd.registry import kd_criteria
+from cmlm_kd.signals import TeacherSignal
+
+Value = TypeVar("Value")
+
+STATISTICS_WEIGHTS = {"original": (5000.0, 5.0), "paper": (0.0, 0.0)}
+"""Weights of means and variances: the released command's. In ``paper`` mode the feature maps, which are not
+normalised there, contain them."""
+
+
+@dataclass(frozen=True)
+class MobileBertConfig:
+    """Settings of :class:`MobileBertKD`; weights are those of the released command.
+
+    Raises:
+        UserError: for a value outside its range.
+    """
+
+    kd_strategy: Literal["progressive", "joint", "auxiliary"] = field(
+        default="progressive",
+        metadata={
+            "help": "progressive: transfer layer by layer, then distil; joint: all layers, then distil; "
+            "auxiliary: both at once"
+        },
+    )
+    kd_transfer_updates: int | None = field(
+        default=None,
+        metadata={
+            "help": "updates of knowledge transfer before distillation, 0 or more; 0: distillation alone, "
+            "for a student that learned the rest before; not with --kd-strategy auxiliary"
+        },
+    )
+    kd_mode: Literal["paper", "original"] = field(
+        default="paper",
+        metadata={
+            "help": "paper: feature maps as they are, means over a sentence's own tokens; original: the "
+            "released code's arithmetic: feature maps normalised, their means and variances apart, padding "
+            "counted"
+        },
+    )
+    kd_layer_map: str = field(
+        default="uniform",
+        metadata={
+            "help": "uniform, last, a teacher layer for each student layer (2,4,6), or pairs (1:2,3:6); "
+            "equally deep models learn layer from layer"
+        },
+    )
+    kd_feature_map_weight: float = field(
+        default=100.0, metadata={"help": "weight of the feature maps, 0 or more; 0 leaves them out"}
+    )
+    kd_attention_weight: float = field(
+        default=1.0,
+        metadata={"help": "weight of attention, 0 or more; 0 leaves it out and lets head counts differ"},
+    )
+    kd_mean_weight: float | None = field(
+        default=None,
+        metadata={
+            "help": "weight of the feature maps' means, 0 or more; default: 5000 in original, 0 in paper mode"
+        },
+    )
+    kd_variance_weight: float | None = field(
+        default=None,
+        metadata={"help": "weight of their variances, 0 or more; default: 5 in original, 0 in paper mode"},
+    )
+    kd_hard_share: float = field(
+        default=0.5, metadata={"help": "share of the true piece in distillation, in [0, 1]; 1: no teacher"}
+    )
+    kd_current_rate: float = field(
+        default=3.0,
+        metadata={"help": "progressive: rate of the layer whose turn it is, times --lr, above 0"},
+    )
+    kd_finished_rate: float = field(
+        default=0.3, metadata={"help": "progressive: rate of the layers below, 0 or more; 0 freezes them"}
+    )
+    kd_embedding_rate: float = field(
+        default=0.0,
+        metadata={
+            "help": "progressive: rate of embeddings and head during the transfer, 0 or more; 0 for those "
+            "that are the teacher's"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("feature_map_weight", "attention_weight", "finished_rate", "embedding_rate"):
+            value = getattr(self, f"kd_{name}")
+            _require(0.0 <= value < float("inf"), name, value, "0 or more")
+        for name in ("mean_weight", "variance_weight"):
+            value = getattr(self, f"kd_{name}")
+            _require(value is None or 0.0 <= value < float("inf"), name, value, "0 or more")
+        _require(0.0 < self.kd_current_rate < float("inf"), "current_rate", self.kd_current_rate, "above 0")
+        _require(0.0 <= self.kd_hard_share <= 1.0, "hard_share", self.kd_hard_share, "in [0, 1]")
+        updates = self.kd_transfer_updates
+        _require(updates is None or updates >= 0, "transfer_updates", updates, "0 or more")
+        if self.kd_strategy == "auxiliary" and updates is not None:
+            raise UserError(
+                "mobilebert_kd: --kd-transfer-updates has no meaning for --kd-strategy auxiliary, which "
+                "transfers and distils all the time; leave it out"
+            )
+        if self.transfers and not any(self.weights.values()):
+            raise UserError(
+                "mobilebert_kd: all weights of the transfer are 0, so that it would teach nothing; raise "
+                "one, or pass --kd-strategy joint --kd-transfer-updates 0 for distillation alone"
+            )
+
+    @property
+    def transfers(self) -> bool:
+        """Whether there is knowledge transfer at all."""
+        return self.kd_strategy == "auxiliary" or self.kd_transfer_updates != 0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The transfer's terms with their weights."""
+        mean, variance = STATISTICS_WEIGHTS[self.kd_mode]
+        return {
+            "feature_map_loss": self.kd_feature_map_weight,
+            "attention_loss": self.kd_attention_weight,
+            "mean_loss": mean if self.kd_mean_weight is None else self.kd_mean_weight,
+            "variance_loss": variance if self.kd_variance_weight is None else self.kd_variance_weight,
+        }
+
+    def signature(self) -> str:
+        """Return the criterion's part of a KD signature."""
+        weights = ",".join(f"{weight:g}" for weight in self.weights.values())
+        parts = [f"kd:mobilebert|strategy:{self.kd_strategy}|transfer:{self.kd_transfer_updates}"]
+        parts.append(f"mode:{self.kd_mode}|layers:{self.kd_layer_map}|weights:{weights}")
+        parts.append(f"hard:{self.kd_hard_share:g}")
+        if self.kd_strategy == "progressive":
+            rates = (self.kd_current_rate, self.kd_finished_rate, self.kd_embedding_rate)
+            parts.append("rates:" + ",".join(f"{rate:g}" for rate in rates))
+        return "|".join(parts)
+
+
+def _require(fits: bool, name: str, value: object, allowed: str) -> None:
+    if not fits:
+        flag = name.replace("_", "-")
+        raise UserError(f"mobilebert_kd: --kd-{flag} must be {allowed}, got {value}")
+
+
+@kd_criteria.register("mobilebert_kd", config=MobileBertConfig)
+class MobileBertKD(KDCriterion):
+    """MobileBERT's losses on running text, in their order; equations in the module docstring.
+
+    Reads hidden states and attention scores of the mapped layers of student and teacher while they are
+    transferred, and what both predict at hidden pieces while that is distilled.
+
+    Terms: ``feature_map_loss``, ``attention_loss``, ``mean_loss`` and ``variance_loss`` a sentence (the mean
+    of the layers that learn, before weights), ``distillation_loss`` a hidden piece.
+
+    Relation: ``tinybert_kd`` compares attention before the softmax and projects states; ``distilbert_kd``
+    distils predictions at a temperature.
+
+    Smallest command: docs/criteria/mobilebert_kd.md.
+    """
+
+    levels = ("text",)
+    terms_in_nats = frozenset({"distillation_loss"})
+
+    config: MobileBertConfig
+    layers: LayerMap
+    schedule: Schedule
+    _stage: Stage
+    _update: int = 0
+
+    def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
+        """Return everything that is read at any time.
+
+        Raises:
+            UserError: naming both models, if depths, widths, heads or the number of updates do not fit.
+        """
+        config = self.config
+        if teacher is None:
+            return Needs(Request(), Request())  # refused as for every criterion
+        owner = f"mobilebert_kd: {student.name} and {teacher.name}"
+        self.layers = layer_map(config.kd_layer_map, student.layers, teacher.layers, owner=owner)
+        if config.transfers:
+            _refuse_misfits(config, student, teacher)
+        self.schedule = self._make_schedule(student)
+        self.begin_update(0)
+        layers = range(len(self.layers)) if config.transfers else range(0)
+        return self._needs(Stage(layers, distils=True))
+
+    def _make_schedule(self, student: ModelDescription) -> Schedule:
+        config, layers = self.config, len(self.layers)
+        updates = config.kd_transfer_updates
+        if updates is None and config.kd_strategy != "auxiliary":
+            raise UserError(
+                f"mobilebert_kd: --kd-transfer-updates is missing; give the updates of knowledge transfer, "
+                f"{layers} or more for {layers} layers, or 0 for distillation alone"
+            )
+        if config.kd_strategy == "progressive" and updates and updates < layers:
+            raise UserError(
+                f"mobilebert_kd: --kd-transfer-updates {updates} leaves no update for each of {layers} "
+                f"layers of {student.name}; give {layers} or more"
+            )
+        return Schedule(
+            config.kd_strategy,
+            self.layers.student,
+            student.layers,
+            updates or 0,
+            config.kd_current_rate,
+            config.kd_finished_rate,
+            config.kd_embedding_rate,
+        )
+
+    def _needs(self, stage: Stage) -> Needs:
+        """Return what is read in a stage."""
+        learn = self.config.kd_hard_share < 1.0  # from the teacher, where predictions are distilled
+        student, teacher = (
+            self._request([layers[i] for i in stage.transfers], predicts=stage.distils and reads)
+            for layers, reads in ((self.layers.student, True), (self.layers.teacher, learn))
+        )
+        reads_teacher = bool(stage.transfers) or learn
+        return Needs(student, teacher if reads_teacher else None)
+
+    def _request(self, layers: list[int], *, predicts: bool) -> Request:
+        weights = self.config.weights
+        states = any(weight for name, weight in weights.items() if name != "attention_loss")
+        return Request(
+            hidden_states=tuple(layers) if states else (),
+            attention_scores=tuple(layers) if weights["attention_loss"] else (),
+            predictions="masked" if predicts else "none",
+        )
+
+    def begin_update(self, update: int) -> None:
+        """Take note of the time, and with it of the stage."""
+        self._update, self._stage = update, self.schedule.stage(update)
+
+    def needs_now(self) -> Needs:
+        """Return what is read in the stage."""
+        return self._needs(self._stage)
+
+    def rate_factors(self) -> Mapping[str, float] | None:
+        """Return the rate factors of the progressive strategy."""
+        return self.schedule.rate_factors(self._update)
+
+    def training_loss(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+    ) -> CriterionOutput:
+        """Return the loss of the stage.
+
+        It is divided by sentences while knowledge is transferred, else by hidden pieces.
+
+        Raises:
+            ValueError: if the batch lacks what :meth:`needs_now` asks of the teacher.
+        """
+        config, stage = self.config, self._stage
+        weights: dict[str, float] = {}
+        terms: dict[str, Term] = {}
+        size = len(hidden_rows(target))
+        if stage.transfers:
+            size = _present(student.attention_mask).size(0)
+            terms = self._transfer(student, _present(teacher), size)
+            share = len(stage.transfers) / len(self.layers)
+            weights = {name: share * config.weights[name] for name in terms}
+        if stage.distils:
+            terms["distillation_loss"] = self._distillation(student, target, teacher)
+            weights["distillation_loss"] = 1.0
+        return CriterionOutput.weighted(weights, terms, torch.tensor(size, device=target.device))
+
+    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+        """Return the loss of the hidden pieces."""
+        return masked_output(student, target)
+
+    def _transfer(self, student: StudentOutput, teacher: TeacherSignal, sentences: int) -> dict[str, Term]:
+        """Return the terms that have a weight, means over the layers whose turn it is."""
+        mask, mode = student.attention_mask, self.config.kd_mode
+        values: dict[str, list[Tensor]] = {name: [] for name, weight in self.config.weights.items() if weight}
+        pairs = list(self.layers)
+        for m, n in (pairs[i] for i in self._stage.transfers):
+            for name in values:
+                values[name].append(_term(name, m, n, student, teacher, mask, mode))
+        count = torch.tensor(sentences, device=_present(mask).device)
+        return {name: Term(torch.stack(each).mean(0).sum(), count) for name, each in values.items()}
+
+    def _distillation(self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None) -> Term:
+        rows, share = hidden_rows(target), self.config.kd_hard_share  # (M,)
+        count = distillation_count(torch.tensor(len(rows), device=target.device), self.config.kd_mode)
+        if share == 1.0:
+            return Term(masked_output(student, target).loss, count)
+        teacher = _present(teacher)
+        if student.features is None or teacher.features is None:
+            logits, beliefs = (
+                student.vocabulary_logits(rows),
+                teacher.vocabulary_logits()[rows],
+            )  # (M, V) each
+            return Term(distillation_term(logits, beliefs.softmax(-1), target[rows], share).sum(), count)
+        features, weight = student.projection()  # (N, d), (V, d)
+        hard_weight = widen(features.new_full((len(rows),), share))  # (M,)
+        blocks = DenseTeacherBlocks(
+            TeacherProjection(teacher.features[rows], _present(teacher.weight), teacher.bias),
+            target[rows],
+            soft_weight=1.0 - hard_weight,
+            hard_weight=hard_weight,
+            cross_entropy=True,
+        )
+        return Term(projected_loss(features[rows], weight, student.bias, blocks), count)
+
+
+def _term(
+    name: str,
+    m: int,
+    n: int,
+    student: StudentOutput,
+    teacher: TeacherSignal,
+    mask: Tensor | None,
+    mode: Mode,
+) -> Tensor:
+    """Return one term of student layer m and teacher layer n, ``(B,)``."""
+    if name == "attention_loss":
+        return attention_term(student.attention_scores[m], teacher.attention_scores[n], mask, mode)
+    of_states = {"feature_map_loss": feature_map_term, "mean_loss": mean_term, "variance_loss": variance_term}
+    return of_states[name](student.hidden_states[m], teacher.hidden_states[n], mask, mode)
+
+
+def _present(value: Value | None) -> Value:
+    if value is None:
+        raise ValueError("mobilebert_kd: the batch carries no teacher's signal")
+    return value
+
+
+def _refuse_misfits(config: MobileBertConfig, student: ModelDescription, teacher: ModelDescription) -> None:
+    """Refuse widths and heads that the transfer cannot compare, naming both models."""
+    pair = f"{student.name} and {teacher.name}"
+    if config.kd_attention_weight and student.heads != teacher.heads:
+        raise UserError(
+            f"mobilebert_kd: {pair} have {student.heads} and {teacher.heads} attention heads, which are "
+            f"compared one by one; give the student --heads {teacher.heads}, or leave attention out with "
+            "--kd-attention-weight 0"
+        )
+    states = any(weight for name, weight in config.weights.items() if name != "attention_loss")
+    if states and student.hidden_size != teacher.hidden_size:
+        raise UserError(
+            f"mobilebert_kd: the feature maps of {pair} are {student.hidden_size} and {teacher.hidden_size} "
+            f"wide, and there is no projection between them; give the student --hidden-size "
+            f"{teacher.hidden_size} (an IB-BERT's is meant to be small), or take distilbert_kd or tinybert_kd"
+        )
