@@ -13,6 +13,7 @@ DUMP = ("--layers", 1, "--hidden-size", 32, "--pairs", 8, "--original-pairs", 8,
 MLM = ("--layers", 1, "--hidden-size", 32, "--mlm-sentences", 4, "--released-sentences", 1)
 AUGMENTATION = ("--sentences", 20, "--rounds", 1, *MLM)
 CLASSIFICATION = ("--layers", 2, "--teacher-layers", 2, "--width", 32, "--words", 20, "--rounds", 1)
+EARLY_EXIT = ("--layers", 3, "--width", 64, "--words", 50, "--examples", 12, "--length", 6, "--rounds", 1)
 STORE = ("--vocabularies", 200, "--rounds", 1)
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
@@ -22,6 +23,12 @@ FIGURES = {
         *(rf"{type_} to released \(at least 4\): \d" for type_ in ("float32", "bfloat16")),
     ],
     "classification_step.py": [r"at most 1\.05\): \d\.\d", r"teacher forward\) \(at most 1\): \d\.\d"],
+    "early_exit.py": [
+        *(rf"{traffic}: plain encoder \d+ ms" for traffic in ("one at a time", "as they come", "by length")),
+        r"at most 1\.05\): \d\.\d\d",
+        r"at most 1\.25\): \d\.\d\d",
+        r"times shorter; quotient \(at least 0\.9\): \d\.\d\d",
+    ],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -35,6 +42,7 @@ FIGURES = {
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
         ("augmentation.py", AUGMENTATION),
+        ("early_exit.py", EARLY_EXIT),
     ],
 )
 def test_a_benchmark_prints_its_figures(script, flags):

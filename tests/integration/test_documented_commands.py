@@ -24,11 +24,13 @@ CLASSIFICATION = {  # pages about classifiers, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
+    "docs/criteria/fastbert_kd.md": "test_fastbert.py",
     "docs/criteria/mtdnn_kd.md": "test_mtdnn_recipe.py",
     "docs/criteria/pkd.md": "test_classification_pages.py",
     "docs/criteria/sentence_classification.md": "test_classification_pages.py",
     "docs/criteria/tinybert_kd.md": "test_tinybert_kd.py",
-    "examples/classification/README.md": "test_classification_script.py",
+    "docs/early_exit.md": "test_early_exit_commands.py",
+    "examples/classification/README.md": "test_classification_script.py and test_fastbert_script.py",
     "examples/new_criterion/README.md": "test_new_criterion.py",
 }
 ELSEWHERE = {

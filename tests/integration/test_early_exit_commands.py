@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_classification import LABELS, sentences, write_bert, write_sst2
+from documentation import blocks, commands
+from fairseq_runs import run_train
+from tiny_classification import LABELS, classification, sentences, write_bert, write_sst2
 from tiny_fastbert import make_fastbert
 
 from cmlm_kd.cli import main
@@ -196,3 +198,20 @@ def test_evaluate_takes_a_fastbert_for_what_it_is_at_speed_0(place, capsys):
     words = ("evaluate", place / "SST-2", "--corpus", "SST-2", "--no-speed", "--model", place / "model")
     assert main([str(word) for word in words]) == 0
     assert "| model " in capsys.readouterr().out
+
+
+def test_the_pages_commands(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_fastbert(tmp_path / "fastbert-sst2", load_fastbert(place / "model"))
+    write_sst2(tmp_path / "glue" / "SST-2", train=200)
+    (tmp_path / "reviews.txt").write_text("".join(f"{text}\n" for text in TEXTS))
+    flags = classification(
+        place / "SST-2", tmp_path / "fine-tuned", "--arch", "fastbert", bert=place / "encoder"
+    )
+    run_train(*flags)
+    for words in commands("docs/early_exit.md"):
+        assert main(words[1:]) == 0
+    assert "| calibrated" in capsys.readouterr().out and (tmp_path / "exits.png").exists()
+    (program,) = blocks("docs/early_exit.md", "python")
+    exec(program, {})
+    assert capsys.readouterr().out.startswith("['")

@@ -4,12 +4,15 @@ import re
 
 import pytest
 import torch
+from documentation import commands
 from fairseq_cli import train
 from fairseq_runs import exit_of, run_train
 from tiny_classification import classification, sentences, write_bert, write_pairs, write_sst2
+from transformers import AutoModel
 
 from cmlm_kd.checkpoints import read_checkpoint
 from cmlm_kd.classification import ReadingOptions, read_examples
+from cmlm_kd.cli import main
 from cmlm_kd.early_exit import classify_at_every_layer
 from cmlm_kd.students.loading import load_student
 
@@ -113,6 +116,23 @@ def test_from_the_branches_back_to_the_encoder(corpus, tmp_path):
     start = tmp_path / "distilled" / "checkpoint_last.pt"
     run_train(*flags(corpus, tmp_path / "again", "--finetune-from-model", start))
     assert load_student(tmp_path / "again" / "checkpoint_last.pt").stage == "teacher"
+
+
+def test_the_pages_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_sst2(tmp_path / "glue" / "SST-2")
+    lines = "".join(f"{text}\n" for text, _ in sentences(20, seed=9))
+    (folder / "unlabelled.tsv").write_text("sentence\n" + lines)
+    write_bert(tmp_path / "bert-base-uncased", labels=None, layers=3, positions=128)
+    for words in commands("docs/criteria/fastbert_kd.md"):
+        if words[0] == "fairseq-train":
+            run_train(*words[1:], "--max-update", 2, "--cpu", "--no-progress-bar")
+        else:
+            assert main(words[1:]) == 0
+    assert load_student(tmp_path / "fastbert-sst2").stage == "branches"
+    AutoModel.from_pretrained("fastbert-sst2")
+    unlabelled = load_student(tmp_path / "fastbert-unlabelled" / "checkpoint_best.pt")
+    assert unlabelled.stage == "branches"
 
 
 def test_what_is_refused_before_training(corpus, tmp_path):
