@@ -253,7 +253,7 @@ class KDCriterion(ABC):
 class SentenceCriterion(KDCriterion):
     """Base of the criteria over whole inputs: students are compared by the loss of the hard labels."""
 
-    levels = ("sentences",)
+    levels: ClassVar[tuple[Level, ...]] = ("sentences",)
 
     def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
         """Return the cross entropy of the hard labels, or the squared error of scores, summed over

@@ -1,7 +1,8 @@
-"""``tinybert_kd``: TinyBERT's task distillation (Jiao et al., 2020), in its two stages.
+"""``tinybert_kd``: TinyBERT's distillation (Jiao et al., 2020): general, then task by task in two stages.
 
 Stage ``intermediate`` lets the student imitate embeddings, hidden states and attention scores of the layers
-that a map pairs; stage ``prediction`` then lets it imitate the logits::
+that a map pairs: over running text it is the general distillation, over a task's sentences the first stage of
+the task's; stage ``prediction`` then lets it imitate the logits::
 
     intermediate = w_e embedding + w_h hidden + w_a attention
     prediction   = soft cross entropy at T, no T^2       (scores of regression: squared error)
@@ -21,6 +22,7 @@ from cmlm_kd.criteria.tinybert_terms import Mode, attention_term, hidden_term, p
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
 from cmlm_kd.errors import UserError
 from cmlm_kd.layers import LayerMap, layer_map
+from cmlm_kd.masked_lm_loss import masked_output
 from cmlm_kd.needs import ModelDescription, Needs, Request
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
@@ -123,7 +125,7 @@ def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
 
 @kd_criteria.register("tinybert_kd", config=TinyBertConfig)
 class TinyBertKD(SentenceCriterion):
-    """TinyBERT's distillation for sentence classification and regression; equation in the module docstring.
+    """TinyBERT's distillation, for running text and for sentences; equation in the module docstring.
 
     Reads, in stage ``intermediate``, hidden states and attention scores of the mapped layers of student and
     teacher and the attention mask; in stage ``prediction``, logits of both (for regression in ``original``
@@ -138,6 +140,7 @@ class TinyBertKD(SentenceCriterion):
     """
 
     config: TinyBertConfig
+    levels = ("sentences", "text")
     layers: LayerMap
     projection: StateProjection | None = None
 
@@ -149,6 +152,11 @@ class TinyBertKD(SentenceCriterion):
         """
         config = self.config
         if config.kd_stage == "prediction":
+            if student.vocabulary:
+                raise UserError(
+                    f"tinybert_kd: --kd-stage prediction is about classes, and {student.name} learns from "
+                    "running text; leave it out for the general distillation, or take distilbert_kd"
+                )
             return self._prediction_needs(student)
         if teacher is None or not (student.layers and teacher.layers):
             return Needs(Request((0,)), Request((0,)))  # refused as for every criterion
@@ -167,6 +175,7 @@ class TinyBertKD(SentenceCriterion):
         return Request(
             hidden_states=embeddings + (layers if config.kd_hidden_weight else ()),
             attention_scores=layers if config.kd_attention_weight else (),
+            predictions="none",
         )
 
     def _prediction_needs(self, student: ModelDescription) -> Needs:
@@ -189,6 +198,12 @@ class TinyBertKD(SentenceCriterion):
             self.projection = StateProjection(kind, layers, student.hidden_size, teacher.hidden_size)
         return self.projection
 
+    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+        """Return the loss by which students are compared: of hidden pieces, or of hard labels."""
+        if student.positions is not None:
+            return masked_output(student, target)
+        return super().validation_loss(student, target)
+
     def training_loss(
         self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
@@ -208,7 +223,8 @@ class TinyBertKD(SentenceCriterion):
             "hidden_loss": config.kd_hidden_weight,
             "attention_loss": config.kd_attention_weight,
         }
-        size = torch.tensor(len(target), device=target.device)
+        sentences = len(target) if student.attention_mask is None else len(student.attention_mask)
+        size = torch.tensor(sentences, device=target.device)
         terms = {name: Term(value.sum(), size) for name, value in values.items()}
         return CriterionOutput.weighted({name: weights[name] for name in values}, terms, size)
 

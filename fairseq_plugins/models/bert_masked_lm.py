@@ -9,6 +9,7 @@ from omegaconf import II
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import NOTHING_ELSE
+from cmlm_kd.students.inherit import parse_layers, shallower
 from cmlm_kd.teachers.masked_lm import BertSizes, MaskedLM
 from cmlm_kd.teachers.positions import usable_positions
 
@@ -28,6 +29,10 @@ class BertMaskedLMConfig(FairseqDataclass):
     )
     positions: Optional[int] = field(
         default=None, metadata={"help": f"longest input in pieces; default: {BertSizes.positions}"}
+    )
+    init_layers: str = field(
+        default="",
+        metadata={"help": "keep these layers of --bert, counted from 0, separated by commas; default: all"},
     )
     dropout: float = field(default=0.1, metadata={"help": "dropout everywhere, in [0, 1)"})
     bert: str = II("task.bert")
@@ -53,8 +58,14 @@ class BertMaskedLM(BaseFairseqModel):
             raise UserError(
                 f"bert_masked_lm: --{name} is the size of a new BERT; leave it out or leave out --bert"
             )
+        if cfg.init_layers and not cfg.bert:
+            raise UserError("bert_masked_lm: --init-layers are layers of --bert, which is missing")
         if cfg.bert:
             masked_lm = MaskedLM.from_pretrained(cfg.bert)
+            if cfg.init_layers:
+                depth = masked_lm.config.num_hidden_layers
+                layers = parse_layers(cfg.init_layers, depth, "bert_masked_lm: --init-layers")
+                masked_lm = MaskedLM(shallower(masked_lm.model, layers))
         else:
             masked_lm = MaskedLM.from_sizes(BertSizes(**sizes), task.tokenizer, task.vocabulary_size)
         masked_lm.check_tokenizer(task.tokenizer)

@@ -31,7 +31,8 @@ class FiniteLossMixin:
 
     def _stop(self, loss, logged, sample, update):
         name = self.cfg._name
-        worker = distributed_utils.get_data_parallel_rank()
+        several = distributed_utils.get_data_parallel_world_size() > 1
+        worker = distributed_utils.get_data_parallel_rank() if several else 0
         path = Path(self.cfg.save_dir) / f"nonfinite-update{update}-worker{worker}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         inputs = {key: value.cpu() for key, value in sample["net_input"].items()}

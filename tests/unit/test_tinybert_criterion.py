@@ -65,13 +65,17 @@ def test_signature():
     assert prediction.signature() == "kd:tinybert|stage:prediction|mode:original|T:1|dropout:True"
 
 
+def request(states=(), scores=()):
+    return Request(hidden_states=states, attention_scores=scores, predictions="none")
+
+
 def test_needs_follow_the_layer_map_and_the_weights():
     _, needs = build()
-    assert needs == Needs(Request((0, 1, 2), False, (1, 2)), Request((0, 2, 4), False, (2, 4)))
+    assert needs == Needs(request((0, 1, 2), (1, 2)), request((0, 2, 4), (2, 4)))
     _, needs = build(kd_layer_map="2:3", kd_embedding_weight=0.0, kd_teacher_dropout=True)
-    assert needs == Needs(Request((2,), False, (2,)), Request((3,), False, (3,)), teacher_dropout=True)
+    assert needs == Needs(request((2,), (2,)), request((3,), (3,)), teacher_dropout=True)
     _, needs = build(kd_layer_map="4,4", kd_hidden_weight=0.0, kd_attention_weight=0.0)
-    assert needs == Needs(Request((0,)), Request((0,)))
+    assert needs == Needs(request((0,)), request((0,)))
     _, needs = build(kd_stage="prediction")
     assert needs == Needs(Request(), Request())
 

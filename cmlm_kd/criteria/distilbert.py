@@ -1,0 +1,246 @@
+"""``distilbert_kd``: DistilBERT's pre-training (Sanh et al., 2019), one weighted sum of means.
+
+Over N real positions of running text, of which M were hidden::
+
+    loss = w_soft mean(kl) + w_mlm mean(mlm) + w_cos mean(cosine) + w_mse mean(mse)
+
+kl and mse are means over the real positions, or over the hidden ones; mlm is one over the hidden, the cosine
+one over the real ones. The terms stand in :mod:`cmlm_kd.criteria.distilbert_terms`; the first, second and
+fourth need the logits of student and teacher, which by default are projected chunk by chunk
+(:mod:`cmlm_kd.criteria.dense_teacher_fused`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cmlm_kd.criteria.dense_teacher_fused import DenseTeacherBlocks, TeacherProjection
+from cmlm_kd.criteria.distilbert_terms import cosine_term, kl_term, logits_mse_term, mlm_term
+from cmlm_kd.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.errors import UserError
+from cmlm_kd.masked_lm_loss import hidden_rows, masked_output
+from cmlm_kd.needs import ModelDescription, Needs, Request
+from cmlm_kd.projection import projected_loss
+from cmlm_kd.registry import kd_criteria
+from cmlm_kd.signals import TeacherSignal
+
+
+@dataclass(frozen=True)
+class DistilBertConfig:
+    """Settings of :class:`DistilBertKD`; the defaults are those of the released models.
+
+    Raises:
+        UserError: for a value outside its range.
+    """
+
+    kd_temperature: float = field(
+        default=2.0, metadata={"help": "temperature of student and teacher, above 0; the term has T^2"}
+    )
+    kd_soft_weight: float = field(
+        default=5.0, metadata={"help": "weight of the divergence from the teacher, 0 or more"}
+    )
+    kd_mlm_weight: float = field(
+        default=2.0, metadata={"help": "weight of the loss of the hidden pieces, 0 or more"}
+    )
+    kd_cosine_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "weight of the cosine loss of the last hidden states, 0 or more; 0 lets widths differ"
+        },
+    )
+    kd_mse_weight: float = field(
+        default=0.0, metadata={"help": "weight of the squared difference of logits, 0 or more"}
+    )
+    kd_positions: Literal["real", "masked"] = field(
+        default="real",
+        metadata={
+            "help": "where logits are compared; real: everywhere but in padding; masked: where pieces are "
+            "hidden (--restrict_ce_to_mask of the released code), in a fraction of the time"
+        },
+    )
+    kd_implementation: Literal["auto", "fused", "dense"] = field(
+        default="auto",
+        metadata={
+            "help": "fused never holds the (positions, vocabulary) matrix; auto: fused where models allow"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        _require(0.0 < self.kd_temperature < float("inf"), "--kd-temperature", self.kd_temperature, "above 0")
+        for flag, value in self.weights.items():
+            _require(0.0 <= value < float("inf"), flag, value, "0 or more")
+        if not any(self.weights.values()):
+            raise UserError(
+                f"distilbert_kd: {', '.join(self.weights)} are all 0, so that nothing would be learned; "
+                "raise one"
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights by flag."""
+        return {
+            "--kd-soft-weight": self.kd_soft_weight,
+            "--kd-mlm-weight": self.kd_mlm_weight,
+            "--kd-cosine-weight": self.kd_cosine_weight,
+            "--kd-mse-weight": self.kd_mse_weight,
+        }
+
+    def signature(self) -> str:
+        """Return the criterion's part of a KD signature."""
+        weights = ",".join(f"{weight:g}" for weight in self.weights.values())
+        return f"kd:distilbert|T:{self.kd_temperature:g}|weights:{weights}|positions:{self.kd_positions}"
+
+
+def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
+    if not fits:
+        raise UserError(f"distilbert_kd: {flag} must be {allowed}, got {value}")
+
+
+@kd_criteria.register("distilbert_kd", config=DistilBertConfig)
+class DistilBertKD(KDCriterion):
+    """DistilBERT's loss over running text; equation in the module docstring.
+
+    Reads, of student and teacher, what their output layers project (or logits) at the compared positions and,
+    for the cosine, their last hidden states; the pieces that were hidden.
+
+    Terms: ``kl_loss`` (with T^2) and ``mse_loss`` a compared position, ``mlm_loss`` a hidden one,
+    ``cosine_loss`` a real one. Terms without weight are left out and not computed, but for ``kl_loss``.
+
+    The loss of a batch is multiplied with its real positions and divided by them later, so that of several
+    batches of an update each counts by its size. Divided by the counts of its own batch, a term does not
+    change with that but for ``mlm_loss``, as far as the share of hidden pieces differs between batches.
+
+    Relation: with ``--kd-mlm-weight`` alone it is ``bert_mlm``. Smallest command:
+    docs/criteria/distilbert_kd.md.
+    """
+
+    config: DistilBertConfig
+    levels = ("text",)
+    terms_in_nats = frozenset({"mlm_loss"})
+    last: tuple[int, int] = (0, 0)
+
+    def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
+        """Return predictions and, for the cosine, the last hidden states.
+
+        Raises:
+            UserError: naming both models, if widths do not fit.
+        """
+        config = self.config
+        if teacher is None:
+            return Needs(teacher=Request())  # refused as for every criterion
+        if config.kd_cosine_weight and student.hidden_size != teacher.hidden_size:
+            raise UserError(
+                f"distilbert_kd: {student.name} and {teacher.name} have hidden states of width "
+                f"{student.hidden_size} and {teacher.hidden_size}, of which there is no cosine; give the "
+                "student the teacher's width, or pass --kd-cosine-weight 0"
+            )
+        self.last = (student.layers, teacher.layers)
+        asked, of_teacher = (self._request(layer) for layer in self.last)
+        return Needs(asked, of_teacher, teacher_values="logits")
+
+    def _request(self, layer: int) -> Request:
+        states = (layer,) if self.config.kd_cosine_weight else ()
+        return Request(hidden_states=states, predictions=self.config.kd_positions)
+
+    def wants_features(self, obstacle: str | None) -> bool:
+        """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
+        if self.config.kd_implementation == "fused" and obstacle is not None:
+            raise UserError(
+                f"distilbert_kd: --kd-implementation fused does not work here: {obstacle}; use "
+                "--kd-implementation auto or dense"
+            )
+        return self.config.kd_implementation != "dense" and obstacle is None
+
+    def training_loss(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+    ) -> CriterionOutput:
+        """Return the loss, summed over real positions.
+
+        Raises:
+            ValueError: if the batch lacks what :meth:`needs` asked for.
+        """
+        mask = student.attention_mask
+        if teacher is None or mask is None:
+            raise ValueError("distilbert_kd: the batch carries no teacher's signal")
+        size = mask.sum()  # N
+        output = self._logits_part(student, target, teacher, size)
+        if not self.config.kd_cosine_weight:
+            return output
+        real = mask.flatten().nonzero().squeeze(1)  # (N,)
+        states = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]
+        own, theirs = (hidden.flatten(0, 1)[real] for hidden in states)  # (N, d)
+        cosine = CriterionOutput.weighted(
+            {"cosine_loss": self.config.kd_cosine_weight},
+            {"cosine_loss": Term(cosine_term(own, theirs).sum(), size)},
+            size,
+        )
+        return CriterionOutput(output.loss + cosine.loss, {**output.terms, **cosine.terms}, size=size)
+
+    def _logits_part(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
+    ) -> CriterionOutput:
+        no_features = student.features is None or teacher.features is None
+        obstacle = "student or teacher has an output layer that is no plain matrix" if no_features else None
+        if self.wants_features(obstacle):
+            return self._fused(student, target, teacher, size)
+        return self._dense(student, target, teacher, size)
+
+    def _dense(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
+    ) -> CriterionOutput:
+        """Return what comes of the two (N, V) matrices."""
+        config, compared = self.config, torch.tensor(len(target), device=target.device)
+        own, theirs, rows = student.vocabulary_logits(), teacher.vocabulary_logits(), hidden_rows(target)
+        kl = kl_term(own, theirs, config.kd_temperature).sum()
+        terms = {"kl_loss": Term(kl, compared)}
+        if config.kd_mlm_weight:
+            hidden = torch.tensor(len(rows), device=target.device)
+            terms["mlm_loss"] = Term(mlm_term(own[rows], target[rows]).sum(), hidden)
+        if config.kd_mse_weight:
+            terms["mse_loss"] = Term(logits_mse_term(own, theirs).sum(), compared)
+        return CriterionOutput.weighted({name: self._weights[name] for name in terms}, terms, size)
+
+    @property
+    def _weights(self) -> dict[str, float]:
+        config = self.config
+        return {
+            "kl_loss": config.kd_soft_weight,
+            "mlm_loss": config.kd_mlm_weight,
+            "mse_loss": config.kd_mse_weight,
+        }
+
+    def _fused(
+        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
+    ) -> CriterionOutput:
+        """Return the same without the matrices: weights become those of single positions."""
+        features, weight = student.projection()
+        if teacher.features is None or teacher.weight is None:
+            raise ValueError("distilbert_kd: the batch carries no features of the teacher")
+        kind = torch.promote_types(features.dtype, torch.float32)
+        hidden = target != NOT_HIDDEN  # (N,)
+        compared = torch.tensor(len(target), device=target.device)
+        counts = {"kl_loss": compared, "mlm_loss": hidden.sum(), "mse_loss": compared}
+        share = {
+            name: self._weights[name] * size.to(kind) / count.clamp(min=1) for name, count in counts.items()
+        }
+        everywhere = torch.ones_like(target, dtype=kind)  # (N,)
+        blocks = DenseTeacherBlocks(
+            TeacherProjection(teacher.features, teacher.weight, teacher.bias),
+            target,
+            soft_weight=everywhere * share["kl_loss"],
+            hard_weight=hidden * everywhere * share["mlm_loss"],
+            mse_weight=everywhere * share["mse_loss"] if self.config.kd_mse_weight else None,
+            temperature=self.config.kd_temperature,
+        )
+        loss = projected_loss(features, weight, student.bias, blocks)
+        sums = {"kl_loss": blocks.soft.sum(), "mlm_loss": blocks.hard.sum(), "mse_loss": blocks.mse.sum()}
+        kept = [name for name in sums if name == "kl_loss" or self._weights[name]]
+        return CriterionOutput(loss, {name: Term(sums[name], counts[name]) for name in kept}, size=size)
+
+    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+        """Return the loss of the hidden pieces, by which students are compared."""
+        return masked_output(student, target)
