@@ -32,9 +32,9 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     if description is None or not any(name.startswith(WEIGHTS_PREFIX) for name in state["model"]):
         name = model_settings(state).get("_name") or "another architecture"
         raise UserError(
-            f"the checkpoint is one of {name}; only those of bert_masked_lm, mobilebert, ib_bert, bert_classifier, "
-            "multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is exported with --to "
-            "teacher, a BiLSTM with --to bilstm)"
+            f"the checkpoint is one of {name}; only those of bert_masked_lm, mobilebert, ib_bert, "
+            "bert_classifier, multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is "
+            "exported with --to teacher, a BiLSTM with --to bilstm)"
         )
     model = MaskedLM.from_config(json.loads(description))
     weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}

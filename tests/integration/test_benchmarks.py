@@ -1,11 +1,13 @@
 """The benchmarks run, on next to nothing, and print what they are there for; figures are not looked at."""
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+import torch
 from documentation import REPOSITORY, commands
 
 STEP = ("--vocabulary", 60, "--sentences", 2, "--repeats", 1, "--cpu-time")
@@ -15,6 +17,7 @@ AUGMENTATION = ("--sentences", 20, "--rounds", 1, *MLM)
 CLASSIFICATION = ("--layers", 2, "--teacher-layers", 2, "--width", 32, "--words", 20, "--rounds", 1)
 EARLY_EXIT = ("--layers", 3, "--width", 64, "--words", 50, "--examples", 12, "--length", 6, "--rounds", 1)
 STORE = ("--vocabularies", 200, "--rounds", 1)
+INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--rounds", 1, "--warm-up", 0)
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
     "dump.py": [r"at least 4\): \d", r"at most 1\.15\): \d", r"at least 0\.9\): \d"],
@@ -29,6 +32,10 @@ FIGURES = {
         r"at most 1\.25\): \d\.\d\d",
         r"times shorter; quotient \(at least 0\.9\): \d\.\d\d",
     ],
+    "inference.py": [
+        r"BERT-base +109\.\d M parameters, paper 109 M",
+        r"TinyBERT4 .* as fast \d+\.\d.* paper 9\.4",
+    ],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -42,6 +49,7 @@ FIGURES = {
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
         ("augmentation.py", AUGMENTATION),
+        ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
     ],
 )
@@ -56,6 +64,18 @@ def test_a_benchmark_prints_its_figures(script, flags):
     assert done.returncode == 0, done.stderr[-2000:]
     for figure in FIGURES[script]:
         assert re.search(figure, done.stdout), done.stdout
+
+
+def test_students_have_the_parameters_that_their_papers_report():
+    spec = importlib.util.spec_from_file_location("inference", REPOSITORY / "benchmarks" / "inference.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = benchmark  # dataclasses look their module up
+    spec.loader.exec_module(benchmark)
+    assert {"DistilBERT", "TinyBERT4", "TinyBERT6", "MobileBERT"} < set(benchmark.SHAPES)
+    for shape in benchmark.SHAPES.values():
+        with torch.device("meta"):
+            encoder = shape.make()
+        assert benchmark.millions(encoder) == pytest.approx(shape.millions, rel=0.03)
 
 
 def test_no_benchmark_is_forgotten():
