@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -85,7 +86,7 @@ class _Writer:
         self._pieces_type = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
         self._sizes_type = np.dtype(np.uint16 if longest < 1 << 16 else np.uint32)
         self._block_pieces = max(1, corpus.SHARD_PIECES // corpus.BLOCKS_A_SHARD)
-        self._blocks = [(0, 0)]
+        self._blocks = array("q", (0, 0))  # row and piece of each beginning
         self.counts = np.zeros(vocabulary, np.int64)  # (V,)
         self.rows = self.written = self.split = 0
 
@@ -99,8 +100,8 @@ class _Writer:
                 rows.append(part)
                 self.rows += 1
                 self.written += len(part)
-                if self.written - self._blocks[-1][1] >= self._block_pieces:
-                    self._blocks.append((self.rows, self.written))
+                if self.written - self._blocks[-1] >= self._block_pieces:
+                    self._blocks.extend((self.rows, self.written))
         if not rows:
             return
         ids = np.concatenate([np.asarray(row, self._pieces_type) for row in rows])  # (pieces,)
@@ -110,8 +111,9 @@ class _Writer:
 
     def finished_blocks(self) -> np.ndarray:
         """Return where blocks begin, as row and piece, and where the last one ends: ``(blocks + 1, 2)``."""
-        end = (self.rows, self.written)
-        return np.array(self._blocks if self._blocks[-1] == end else [*self._blocks, end], np.int64)
+        if self._blocks[-1] < self.written:
+            self._blocks.extend((self.rows, self.written))
+        return np.array(self._blocks, np.int64).reshape(-1, 2)
 
     def totals(self) -> dict[str, Any]:
         return {
