@@ -16,6 +16,7 @@ MLM = ("--layers", 1, "--hidden-size", 32, "--mlm-sentences", 4, "--released-sen
 AUGMENTATION = ("--sentences", 20, "--rounds", 1, *MLM)
 CLASSIFICATION = ("--layers", 2, "--teacher-layers", 2, "--width", 32, "--words", 20, "--rounds", 1)
 EARLY_EXIT = ("--layers", 3, "--width", 64, "--words", 50, "--examples", 12, "--length", 6, "--rounds", 1)
+PRETRAINING = (*("--layers", 2, "--teacher-layers", 2, "--width", 32, "--vocabulary", 50), "--rounds", 1)
 STORE = ("--vocabularies", 200, "--rounds", 1)
 INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--rounds", 1, "--warm-up", 0)
 FIGURES = {
@@ -36,6 +37,10 @@ FIGURES = {
         r"BERT-base +109\.\d M parameters, paper 109 M",
         r"TinyBERT4 .* as fast \d+\.\d.* paper 9\.4",
     ],
+    "pretraining_step.py": [
+        *(rf"{kind} +distilbert_kd .* \(at most 1\.08\): \d" for kind in ("real", "masked")),
+        r"\(at most 0\.25\): \d\.\d",
+    ],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -48,6 +53,7 @@ FIGURES = {
         ("dump.py", DUMP),
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
+        ("pretraining_step.py", PRETRAINING),
         ("augmentation.py", AUGMENTATION),
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
