@@ -25,6 +25,9 @@ from cmlm_kd.teachers.output_features import features_instead_of_logits
 from cmlm_kd.teachers.pretrained import has_head, load_masked_lm, without_reports
 from cmlm_kd.tokenizers import PieceTokenizer
 
+_PLAIN_STACKS = frozenset({"bert", "ib-bert", "mobilebert"})
+"""Model types whose layers, kept in ``encoder.layer``, take hidden states to hidden states alone."""
+
 
 @dataclass(frozen=True)
 class BertSizes:
@@ -184,7 +187,8 @@ class MaskedLM(nn.Module):
             # A list keeps the layers it names and no others.
             layers = {"output_hidden_states": list(request.hidden_states)}
             if request.predictions == "none":
-                output = self.model.base_model(**batch, **layers)
+                with _no_layer_above(self.model.base_model, request):
+                    output = self.model.base_model(**batch, **layers)
             else:
                 with (
                     _head_at(self.model.base_model, positions),
@@ -244,6 +248,24 @@ def _head_at(encoder: nn.Module, positions: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextlib.contextmanager
+def _no_layer_above(encoder: Any, request: Request) -> Iterator[None]:
+    """Let the layers above those asked for pass on what they get, where layers can be skipped."""
+    deepest = max((*request.hidden_states, *request.attention_scores), default=0)
+    skipped = encoder.encoder.layer[deepest:] if encoder.config.model_type in _PLAIN_STACKS else ()
+    for layer in skipped:
+        layer.forward = _pass_on  # an attribute of the instance hides the method of the class
+    try:
+        yield
+    finally:
+        for layer in skipped:
+            del layer.forward
+
+
+def _pass_on(states: Tensor, *_context: Any, **_settings: Any) -> Tensor:
+    return states
 
 
 @contextlib.contextmanager

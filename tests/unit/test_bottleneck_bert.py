@@ -112,6 +112,21 @@ def test_predictions_and_what_is_kept_are_transformers_own(make):
         torch.testing.assert_close(scores.softmax(-1), plain.attentions[layer - 1])
 
 
+@pytest.mark.parametrize("make", [mobilebert, ib_bert])
+def test_layers_above_those_asked_for_do_not_run(make):
+    model, rows = make(), batch()
+    ran = []
+    for layer in model.base_model.encoder.layer:
+        layer.intermediate.register_forward_hook(lambda module, *_: ran.append(module))
+    wanted = Request(hidden_states=(2,), attention_scores=(1,), predictions="none")
+    with torch.no_grad():
+        output = MaskedLM(model).observe(rows["input_ids"], rows["attention_mask"], torch.tensor([1]), wanted)
+        assert ran == [layer.intermediate for layer in model.base_model.encoder.layer[:2]]
+        plain = model(**rows, output_hidden_states=True)
+    torch.testing.assert_close(output.hidden_states[2], plain.hidden_states[2])
+    assert len(ran) == 2 + 3
+
+
 def test_a_saved_teacher_is_loaded_by_its_type(tmp_path):
     teacher = ib_bert()
     teacher.save_pretrained(tmp_path)
