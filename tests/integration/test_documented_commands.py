@@ -25,6 +25,7 @@ CLASSIFICATION = {  # pages about classifiers, and which test follows them
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
     "docs/criteria/fastbert_kd.md": "test_fastbert.py",
+    "docs/criteria/mobilebert_kd.md": "test_mobilebert_kd.py",
     "docs/criteria/mtdnn_kd.md": "test_mtdnn_recipe.py",
     "docs/criteria/pkd.md": "test_classification_pages.py",
     "docs/criteria/sentence_classification.md": "test_classification_pages.py",

@@ -4,11 +4,12 @@ import shutil
 
 import pytest
 import torch
+from documentation import commands
 from fairseq_runs import run_train
 from tiny_classification import make_tokenizer, sentences, write_sst2
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, MobileBertForMaskedLM
 
-from cmlm_kd.checkpoints import read_checkpoint
+from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.export import masked_lm_of_checkpoint
@@ -217,6 +218,22 @@ def test_embeddings_at_random_on_request(text, teacher, tmp_path):
     given = AutoModelForMaskedLM.from_pretrained(teacher).state_dict()
     name = "mobilebert.embeddings.word_embeddings.weight"
     assert not torch.equal(found[f"masked_lm.model.{name}"], given[name])
+
+
+def test_the_page_s_commands(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(text, tmp_path / "text")
+    make_tokenizer().save_pretrained(tmp_path / "bert-base-uncased")
+    tiny = ("--max-update", 2, "--cpu", "--no-progress-bar", "--no-epoch-checkpoints")
+    sizes = {"ib_bert": IB_SIZES, "mobilebert": STUDENT_SIZES}
+    for words in commands("docs/criteria/mobilebert_kd.md"):
+        if words[0] == "fairseq-train":
+            arch = words[words.index("--arch") + 1]
+            run_train(*words[1:], *tiny, *sizes[arch], "--positions", 128)
+        else:
+            assert main(words[1:]) == 0
+    MobileBertForMaskedLM.from_pretrained(tmp_path / "mobilebert-general")
+    assert number_of_updates(read_checkpoint(tmp_path / "distilled" / "checkpoint_last.pt")) == 2
 
 
 # -- bad input -----------------------------------------------------------------------------------------------
