@@ -104,7 +104,7 @@ def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) ->
     from cmlm_kd.tokenizers import PieceTokenizer
 
     model = masked_lm_of_checkpoint(state)
-    pieces = PieceTokenizer.from_pretrained(tokenizer or _tokenizer_of(state))
+    pieces = PieceTokenizer.from_pretrained(tokenizer or tokenizer_of_checkpoint(state))
     model.check_tokenizer(pieces)
     pieces.tokenizer.model_max_length = usable_positions(model.config)
     return model.model, pieces.tokenizer
@@ -159,7 +159,12 @@ def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
         save_teacher(load_teacher(checkpoint, data), data, directory)
 
 
-def _tokenizer_of(state: Mapping[str, Any]) -> str:
+def tokenizer_of_checkpoint(state: Mapping[str, Any]) -> str:
+    """Return the name of the tokenizer that a masked language model was trained with.
+
+    Raises:
+        UserError: if the checkpoint does not say it.
+    """
     task = (state.get("cfg") or {}).get("task") or {}
     name = task.get("bert_tokenizer") or task.get("bert") or task.get("teacher")
     if not name:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cmlm_kd.frequency_masking import SMOOTHING, smoothed_mask, smoothed_weights
 from cmlm_kd.mlm_masking import MaskingScheme, hide_chosen, hide_pieces
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.tokenizers import PieceTokenizer, SpecialIds
 from cmlm_kd.whole_words import whole_word_mask, word_starts
 
 Masking = Literal["random", "frequency", "whole-word", "none"]
@@ -105,3 +107,34 @@ class TextHiding:
         shown = hide_chosen(together, chosen, self.scheme, generator)  # (N,)
         ends = np.cumsum([len(ids) for ids in pieces])[:-1]  # (rows - 1,)
         return list(zip(np.split(shown, ends), np.split(chosen, ends), strict=True))
+
+
+def frame_batch(
+    pieces: Sequence[NDArray[np.int32]], hidden: Sequence[Hidden], special: SpecialIds
+) -> dict[str, Tensor]:
+    """Return a batch of rows with their frame of special tokens, right-padded.
+
+    Args:
+        pieces: ``(L,)`` ids of each row.
+        hidden: of each row, see :meth:`TextHiding.hide`.
+        special: ids of the frame.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` ``(B, S)``, ``masked_index`` ``(M,)`` (hidden positions counted
+        over the batch: ``row * S + column``) and ``target`` ``(M,)`` (what stood there), int64.
+    """
+    shape = len(pieces), max(map(len, pieces)) + 2
+    inputs, labels = np.full(shape, special.pad, np.int64), np.zeros(shape, np.int64)  # (B, S)
+    masked, attended = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)  # (B, S)
+    for i, (ids, (shown, chosen)) in enumerate(zip(pieces, hidden, strict=True)):
+        end = len(ids) + 1
+        inputs[i, 0], inputs[i, 1:end], inputs[i, end] = special.cls, shown, special.sep
+        labels[i, 1:end], masked[i, 1:end], attended[i, : end + 1] = ids, chosen, 1
+    index = np.flatnonzero(masked)  # (M,)
+    arrays = {
+        "input_ids": inputs,
+        "attention_mask": attended,
+        "masked_index": index,
+        "target": labels.reshape(-1)[index],
+    }
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

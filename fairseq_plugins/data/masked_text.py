@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from cmlm_kd.masking import batch_generator
+from cmlm_kd.pretraining.hiding import frame_batch
 from fairseq_plugins.data.sized import MaskedDataset
 
 
@@ -38,27 +39,14 @@ class MaskedTextDataset(MaskedDataset):
             return {}
         rows, texts = zip(*samples, strict=True)
         hidden_texts = self.hiding.hide(rows, texts, self._randomness)
-        longest = max(map(len, texts)) + 2
-        inputs = np.full((len(samples), longest), self.special.pad, np.int64)  # (B, S)
-        labels = np.zeros((len(samples), longest), np.int64)  # (B, S)
-        hidden = np.zeros((len(samples), longest), np.bool_)  # (B, S)
-        attended = np.zeros((len(samples), longest), np.int64)  # (B, S)
-        for i, (pieces, (shown, chosen)) in enumerate(zip(texts, hidden_texts, strict=True)):
-            end = len(pieces) + 1
-            inputs[i, 0], inputs[i, 1:end], inputs[i, end] = self.special.cls, shown, self.special.sep
-            labels[i, 1:end], hidden[i, 1:end] = pieces, chosen
-            attended[i, : end + 1] = 1
-        masked = np.flatnonzero(hidden)  # (M,)
+        batch = frame_batch(texts, hidden_texts, self.special)
+        target = batch.pop("target")  # (M,)
         return {
             "id": torch.tensor(rows),
             "nsentences": len(samples),
-            "ntokens": int(attended.sum()),
-            "net_input": {
-                "input_ids": torch.from_numpy(inputs),
-                "attention_mask": torch.from_numpy(attended),
-                "masked_index": torch.from_numpy(masked),
-            },
-            "target": torch.from_numpy(labels.reshape(-1)[masked]),  # (M,)
+            "ntokens": int(batch["attention_mask"].sum()),
+            "net_input": batch,
+            "target": target,
         }
 
     def ordered_indices(self):

@@ -288,3 +288,47 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(here, tmp_path, monkeypa
     assert batch["input_ids"].shape == batch["attention_mask"].shape and len(batch["id"]) > 0
     assert batch["target"].shape == batch["masked_index"].shape
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+
+
+def test_students_are_measured_beside_each_other(here, tmp_path, capsys, caplog):
+    """The command says of a checkpoint what its validation said, and the teacher agrees with itself."""
+    with caplog.at_level("INFO"):
+        run_train(*flags(here, tmp_path, *HALF))
+    parts = (part.split() for part in logged(caplog, "valid on").split("|"))
+    validated = {part[0]: float(part[1]) for part in parts if len(part) == 2 and part[0] != "epoch"}
+    path = tmp_path / "checkpoint_last.pt"
+    command = [
+        *("evaluate-masked-lm", here / "text" / "valid.txt", "--teacher", here / "teacher"),
+        *("--model", f"teacher={here / 'teacher'}", f"distilled={path}", "--max-length", 40),
+    ]
+    capsys.readouterr()
+    assert main([*map(str, command), "--format", "json"]) == 0
+    teacher, distilled = json.loads(capsys.readouterr().out)["models"]
+    assert teacher["metrics"]["agreement"] == 100
+    assert teacher["metrics"]["accuracy"] == pytest.approx(validated["teacher_accuracy"], abs=0.01)
+    for ours, theirs in (("accuracy", "accuracy"), ("loss", "loss"), ("agreement", "agreement")):
+        assert distilled["metrics"][ours] == pytest.approx(validated[theirs], abs=0.01)
+    assert distilled["kd_signature"].startswith("kd:distilbert|T:2|weights:5,2,1,0|positions:real|teacher:")
+    assert main([*map(str, command)]) == 0
+    assert "| distilled |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--max-length", 41), "takes 40 positions; pass --max-length 40"),
+        (("--max-tokens", 0), "--max-tokens is 0; it must be at least 1"),
+        (("--mask-probability", 2), "--mask-probability is 2.0, it must be in (0, 1]"),
+        (("--model", "encoder"), "has no masked-LM head"),
+        (("--model", "other"), "has another vocabulary than"),
+    ],
+)
+def test_models_that_cannot_be_compared(here, tmp_path, capsys, more, message):
+    write_masked_lm(tmp_path / "encoder", head=False)
+    write_masked_lm(tmp_path / "other", extra=("zebra",))
+    models = [here / "teacher"]
+    if more[0] == "--model":
+        models, more = [here / "teacher", tmp_path / more[1]], ()
+    flags = ("--max-length", 40, *more, "--model", *models)
+    assert main(["evaluate-masked-lm", *map(str, (here / "text" / "valid.txt", *flags))]) == 2
+    assert message in capsys.readouterr().err

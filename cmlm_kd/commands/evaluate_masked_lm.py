@@ -1,0 +1,96 @@
+"""``cmlm-kd evaluate-masked-lm``: masked language models on held-out text, with their teacher."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cmlm_kd.errors import UserError
+
+HELP = "measure masked language models: accuracy and loss on hidden pieces, agreement with a teacher"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument("text", type=Path, metavar="TEXT", help="held-out text, plain or gzipped")
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        required=True,
+        metavar="[NAME=]PATH",
+        help="checkpoint of 'fairseq-train --task masked_lm_kd', or Hugging Face directory",
+    )
+    parser.add_argument("--teacher", metavar="PATH", help="likewise; how often each model agrees with it")
+    parser.add_argument(
+        "--max-length", type=int, default=128, help="positions of a row, 3 or more; longer lines are parted"
+    )
+    parser.add_argument(
+        "--mask-probability", type=float, default=0.15, help="share of the pieces to hide, in (0, 1]"
+    )
+    parser.add_argument("--mask-seed", type=int, default=1, help="which pieces, 0 or more")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="positions of a batch, 1 or more")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Load, hide, measure, print."""
+    import json
+
+    import torch
+
+    from cmlm_kd.classification.evaluation import check_names
+    from cmlm_kd.masking import check_mask_probability
+    from cmlm_kd.output import written_aside
+    from cmlm_kd.pretraining.evaluation import (
+        MaskedModel,
+        check_comparable,
+        hide_text,
+        load_measured,
+        masked_table,
+        measure_masked,
+        measured_tokenizer,
+    )
+
+    check_mask_probability("evaluate-masked-lm", arguments.mask_probability)
+    for flag, value, least in (
+        ("--max-length", arguments.max_length, 3),
+        ("--max-tokens", arguments.max_tokens, 1),
+        ("--mask-seed", arguments.mask_seed, 0),
+    ):
+        if value < least:
+            raise UserError(f"{flag} is {value}; it must be at least {least}")
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    named = []
+    for value in arguments.model:
+        name, equals, path = value.partition("=")
+        named.append((name, path) if equals else (Path(value).name, value))
+    check_names([name for name, _ in named])
+    models = []
+    for name, path in named:
+        model, signature = load_measured(path)
+        models.append(MaskedModel(name, model.to(device), signature))
+    teacher = load_measured(arguments.teacher)[0].to(device) if arguments.teacher else None
+    others = [] if teacher is None else [teacher]
+    check_comparable([*(model.model for model in models), *others], arguments.max_length)
+    text = hide_text(
+        arguments.text,
+        measured_tokenizer(named[0][1]),
+        max_length=arguments.max_length,
+        probability=arguments.mask_probability,
+        seed=arguments.mask_seed,
+        batch_tokens=arguments.max_tokens,
+    )
+    results = [measure_masked(model, text, teacher, bfloat16=arguments.bf16_autocast) for model in models]
+    if arguments.format == "json":
+        document = {"hidden_pieces": text.hidden, "models": [result.to_document() for result in results]}
+        printed = json.dumps(document, indent=2) + "\n"
+    else:
+        printed = f"{text.hidden:,} hidden pieces of {arguments.text}\n\n{masked_table(results)}"
+    if arguments.output is None:
+        print(printed, end="")
+    else:
+        with written_aside(arguments.output) as partial:
+            partial.write_text(printed, encoding="utf-8")
