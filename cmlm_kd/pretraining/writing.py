@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +32,9 @@ def tokenized_corpus(
 ) -> TokenizedCorpus:
     """Open a directory of text in pieces, after writing it if it is not there.
 
+    Of several processes one writes and the others wait for it, workers of one training or trainings side by
+    side.
+
     Args:
         directory: appears complete or not at all.
         files: the text.
@@ -39,12 +44,21 @@ def tokenized_corpus(
     Raises:
         UserError: if a file cannot be read or there is no text; if the directory was made of other text.
     """
-    if not (directory / MANIFEST).is_file():
-        write_corpus(directory, files, tokenizer, longest)
-        return TokenizedCorpus(directory)
+    with _alone_with(directory):
+        if not (directory / MANIFEST).is_file():
+            write_corpus(directory, files, tokenizer, longest)
+            return TokenizedCorpus(directory)
     found = TokenizedCorpus(directory)
     found.check(files, tokenizer_hash(tokenizer.tokenizer), longest)
     return found
+
+
+@contextmanager
+def _alone_with(directory: Path) -> Iterator[None]:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / f".{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int) -> None:

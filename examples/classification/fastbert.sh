@@ -39,18 +39,12 @@ for needed in corpus data bert; do [ -n "${!needed}" ] || die "--$needed is miss
 case "$updates" in *[!0-9]* | 0 | 1) die "--updates is '$updates'; it must be a whole number above 1" ;; esac
 case "$seed" in *[!0-9]* | '') die "--seed is '$seed'; it must be a whole number" ;; esac
 IFS=, read -ra corpora <<<"$corpus"
-# Paths are the caller's; we work in the repository's root.
-absolute() { if [ -e "$caller/$1" ] && [ "${1#/}" = "$1" ]; then printf '%s/%s' "$caller" "$1"; else printf '%s' "$1"; fi; }
 data=$(absolute "$data") bert=$(absolute "$bert")
 run=${output:-runs/fastbert${updates:+-$updates}}
 [ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
 
-bash scripts/setup.sh
-export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
-# glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
-export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
+set_up
 mkdir -p "$run"
-cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
 
 # What depends on the corpus.
 data_of() { if [ -d "$data/$1" ]; then printf '%s' "$data/$1"; else printf '%s' "$data"; fi; }

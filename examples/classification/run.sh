@@ -47,45 +47,14 @@ case "$updates" in *[!0-9]* | 0 | 1) die "--updates is '$updates'; it must be a 
 case "$seeds" in *[!0-9,]* | '' | ,* | *, | *,,*) die "--seeds is '$seeds'; give whole numbers, such as 1,2,3" ;; esac
 IFS=, read -ra seeds <<<"$seeds"
 IFS=, read -ra corpora <<<"$corpus"
-# Paths are the caller's; we work in the repository's root.
-absolute() { if [ -e "$caller/$1" ] && [ "${1#/}" = "$1" ]; then printf '%s/%s' "$caller" "$1"; else printf '%s' "$1"; fi; }
 data=$(absolute "$data") bert=$(absolute "$bert")
 [ -z "$word_vectors" ] || word_vectors=$(absolute "$word_vectors")
 run=${output:-runs/classification${updates:+-$updates}}
 [ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
 
-bash scripts/setup.sh
-export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
-# glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
-export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
+set_up
 mkdir -p "$run"
-cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
-
-# What depends on the corpus.
-data_of() { if [ -d "$data/$1" ]; then printf '%s' "$data/$1"; else printf '%s' "$data"; fi; }
-reported_split() { case "$1" in SICK-*) printf test ;; *) printf valid ;; esac; }
-metric_of() {
-    case "$1" in
-        CoLA) printf matthews ;;
-        MRPC | QQP) printf f1 ;;
-        STS-B | SICK-R) printf pearson ;;
-        *) printf accuracy ;;
-    esac
-}
-updates_of() { # with 32 examples each; a run of all methods on two corpora should end overnight on two cores
-    if [ -n "$updates" ]; then
-        printf '%d' "$updates"
-        return
-    fi
-    case "$1" in
-        RTE) printf 420 ;; # six epochs
-        MRPC) printf 520 ;;
-        SICK-*) printf 640 ;;
-        STS-B) printf 810 ;;
-        CoLA) printf 960 ;;
-        *) printf 1900 ;; # an epoch of SST-2
-    esac
-}
+. "$here/corpora.sh"
 
 # What all BERTs are trained with.
 bert_flags=(--optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast)

@@ -10,11 +10,7 @@ set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-say() { printf '\n== %s\n' "$*"; }
-die() {
-    printf 'run.sh: %s\n' "$*" >&2
-    exit 2
-}
+. examples/steps.sh
 
 data=numbers teacher= data_dir= student=transformer output= updates=
 while [ $# -gt 0 ]; do
@@ -37,55 +33,13 @@ case "$student" in transformer | lstm) ;; *) die "--student is '$student'; it mu
 [ "$data" = numbers ] || [ -n "$teacher" ] || die "--data multi30k needs --teacher DIR_OR_HUB_NAME, a BERT that knows German and English"
 [ "$data" = multi30k ] || [ -z "$teacher$data_dir" ] || die "--teacher and --data-dir go with --data multi30k"
 case "$updates" in *[!0-9]* | 0) die "--updates is '$updates'; it must be a whole number above 0" ;; esac
-# Paths are the caller's; we work in the repository's root.
-absolute() { if [ -e "$caller/$1" ] && [ "${1#/}" = "$1" ]; then printf '%s/%s' "$caller" "$1"; else printf '%s' "$1"; fi; }
 [ -z "$teacher" ] || teacher=$(absolute "$teacher")
 [ -z "$data_dir" ] || data_dir=$(absolute "$data_dir")
 run=${output:-runs/$data-$student${updates:+-$updates}}
 [ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
 
-bash scripts/setup.sh
-export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
-# glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
-export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
+set_up
 mkdir -p "$run"
-
-# step TITLE OUTPUT COMMAND...: run a command unless the same command has already finished.
-step() {
-    local title=$1 result=$2 stamp
-    shift 2
-    stamp=${result#"$run/"}
-    stamp=$run/.steps/${stamp//\//-}
-    mkdir -p "$run/.steps"
-    if [ -e "$result" ] && [ -f "$stamp" ]; then
-        [ "$(cat "$stamp")" = "$*" ] || die "$result was made by another command; remove it or choose another --output"
-        say "$title: already there"
-        return
-    fi
-    say "$title"
-    "$@"
-    printf '%s\n' "$*" >"$stamp"
-}
-
-# side_by_side FUNCTION FIRST SECOND: call it with both names; on a CPU at the same time with half of the threads each,
-# since models as small as these use one thread much better than two. Progress is shown of the first.
-beside=
-trap '[ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true' EXIT
-side_by_side() {
-    local threads=$(($(nproc) / 2))
-    if [ -z "$cpu" ] || [ "$threads" -lt 1 ]; then
-        "$1" "$2"
-        "$1" "$3"
-        return
-    fi
-    set -m # a process group of its own, so that an interruption can end all of it
-    OMP_NUM_THREADS=$threads "$1" "$3" 2> >(sed -u "s/^/$3: /" >&2) > >(sed -u "s/^/$3: /") &
-    beside=$!
-    set +m
-    OMP_NUM_THREADS=$threads "$1" "$2"
-    wait "$beside" || die "'$1 $3' failed; its messages are above"
-    beside=
-}
 
 # quietly: leave out what fairseq says of a model's every layer; errors and progress bars go to standard error.
 quietly() { grep --line-buffered -e train_inner -e 'valid on' -e 'soft targets for' || true; }
@@ -100,7 +54,6 @@ train() {
         --required-batch-size-multiple 1 --num-workers 0 --seed 1 --log-interval 50 --log-file "$directory/train.log" \
         --log-format "$([ -t 2 ] && echo tqdm || echo simple)" $cpu | quietly
 }
-cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
 
 
 # What follows differs between the two corpora: text, teacher, sizes, schedules.

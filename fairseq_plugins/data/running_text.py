@@ -4,9 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from fairseq.dataclass import FairseqDataclass
-from fairseq.distributed import utils as distributed_utils
 from omegaconf import II, MISSING
 
 from cmlm_kd.errors import UserError
@@ -95,7 +93,7 @@ class RunningText:
         self._corpora = {}
 
     def open(self, split, longest):
-        """Return the text of a split in pieces; the first worker writes it if it is not there.
+        """Return the text of a split in pieces, which is written if it is not there.
 
         Args:
             split: ``train`` or ``valid``.
@@ -122,13 +120,7 @@ class RunningText:
         names = own.train_text if split == "train" else own.valid_text
         files = find_text(Path(own.data), names, split, own.text_column)
         directory = Path(own.tokenized or Path(own.save_dir) / "tokenized") / split
-        several = distributed_utils.get_data_parallel_world_size() > 1
-        if several and distributed_utils.get_data_parallel_rank() > 0:
-            torch.distributed.barrier()
-        corpus = tokenized_corpus(directory, files, self._tokenizer, longest)
-        if several and distributed_utils.get_data_parallel_rank() == 0:
-            torch.distributed.barrier()
-        return corpus
+        return tokenized_corpus(directory, files, self._tokenizer, longest)
 
     def dataset(self, split, epoch, longest):
         """Return the shard of an epoch, or all of the validation text, with pieces hidden.

@@ -206,7 +206,7 @@ def test_an_interruption_leaves_nothing_that_could_be_taken_for_the_text(tmp_pat
     files = [TextFile(write(tmp_path / "good.txt", lines_of(5))), TextFile(tmp_path / "gone.txt")]
     with pytest.raises(UserError, match="does not exist"):
         tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["good.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".pieces.lock", "good.txt"]
 
 
 def test_empty_files_are_named_and_no_text_at_all_is_refused(tmp_path, tokenizer, caplog):

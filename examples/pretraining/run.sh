@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Small general-purpose BERTs from running text, with a teacher and without, and what fine-tuning makes of them:
+#   bash examples/pretraining/run.sh --method distilbert --text text --bert bert-base-uncased --data glue --corpus SST-2
+# Options:
+#   --method distilbert|tinybert|mobilebert|all
+#   --text DIR               has train.txt and valid.txt, a sentence or paragraph a line (.gz too)
+#   --bert DIR_OR_HUB_NAME   the teacher is this encoder, its masked-LM head trained on the text
+#   --teacher DIR            or this masked language model, as it is
+#   --data DIR               has a folder for each corpus to fine-tune on, or is the folder of the one corpus
+#   --corpus NAME[,NAME...]  SST-2, MRPC, ... as in docs/classification.md
+#   --layers 0,2,4           DistilBERT begins with these layers of the teacher; other students have as many
+#   --width N                of TinyBERT's hidden states; default: the teacher's
+#   --seeds 1,2,3            of fine-tuning; pre-training has one
+#   --max-tokens 4096        positions of a batch of text
+#   --output DIR             runs/pretraining; what is there already is not repeated
+#   --updates N              of every pre-training, 2000; with 2 fine-tuning has as few, which tries the road
+# Both students of a method start alike and make as many updates. Nothing is chosen on the dev sets, which are only for
+# the table.
+# A step whose output is there is skipped; an interrupted training goes on from its last checkpoint.
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+here=examples/pretraining
+. examples/steps.sh
+
+method= text= bert= teacher= data= corpus= layers=0,2,4 width= seeds=1,2,3 max_tokens=4096 output= updates=2000
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --method | --text | --bert | --teacher | --data | --corpus | --layers | --width | --seeds | --max-tokens | --output | --updates)
+            [ $# -gt 1 ] || die "$1 needs a value"
+            name=${1#--}
+            printf -v "${name//-/_}" '%s' "$2"
+            shift 2
+            ;;
+        -h | --help)
+            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$here/run.sh"
+            exit 0
+            ;;
+        *) die "unknown option $1; see --help" ;;
+    esac
+done
+case "$method" in
+    distilbert | tinybert | mobilebert) methods=("$method") ;;
+    all) methods=(distilbert tinybert mobilebert) ;;
+    *) die "--method is '$method'; it must be distilbert, tinybert, mobilebert or all" ;;
+esac
+for needed in text data corpus; do [ -n "${!needed}" ] || die "--$needed is missing; see --help"; done
+[ -n "$bert$teacher" ] || die "--bert is missing, or --teacher; see --help"
+[ -z "$bert" ] || [ -z "$teacher" ] || die "--bert and --teacher do not go together; see --help"
+for number in updates max_tokens; do
+    case "${!number}" in *[!0-9]* | '' | 0 | 1) die "--${number/_/-} is '${!number}'; it must be a whole number above 1" ;; esac
+done
+case "$width" in *[!0-9]* | 0) die "--width is '$width'; it must be a whole number above 0" ;; esac
+for list in seeds layers; do
+    case "${!list}" in *[!0-9,]* | '' | ,* | *, | *,,*) die "--$list is '${!list}'; give whole numbers, such as 0,2,4" ;; esac
+done
+IFS=, read -ra seeds <<<"$seeds"
+IFS=, read -ra corpora <<<"$corpus"
+depth=$(tr -cd , <<<"$layers" | wc -c)
+depth=$((depth + 1))
+text=$(absolute "$text") data=$(absolute "$data")
+[ -z "$bert" ] || bert=$(absolute "$bert")
+[ -z "$teacher" ] || teacher=$(absolute "$teacher")
+run=${output:-runs/pretraining}
+[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
+
+set_up
+mkdir -p "$run"
+
+# pretrain FOLDER UPDATES TITLE FLAGS...: train on the text; leaves FOLDER/huggingface. All rows have at most 128
+# positions, and their pieces are written down once for all trainings.
+pretrain() {
+    local folder=$1 most=$2 title=$3 kept=checkpoint_best.pt
+    shift 3
+    case " $* " in *" --disable-validation "*) kept=checkpoint_last.pt ;; esac
+    step "$title" "$folder/train.log" train "$folder" "$most" "$text" --task masked_lm_kd --tokenized "$run/tokenized" \
+        --max-length 128 --max-tokens "$max_tokens" --optimizer bert_adamw --bf16-autocast --seed 1 $(schedule "$most") "$@"
+    step "$title: export" "$folder/huggingface" cmlm-kd export "$folder/$kept" --output "$folder/huggingface"
+}
+
+# A method is a file of methods that defines pretrain_alone and pretrain_distilled (FOLDER; each leaves
+# FOLDER/huggingface), and may define afterwards, which trains more students on the corpora and names them in further.
+
+# fine_tune CORPUS NAME DIRECTORY SEED: leaves the best checkpoint on the held-out tenth.
+fine_tune() {
+    local folder=$run/$1/$2@$4 total
+    total=$(fine_tuning_updates "$1")
+    step "Fine-tune $2 on $1, seed $4" "$folder/train.log" train "$folder" "$total" "$run/split/$1" \
+        --task classification_kd --corpus "$1" --arch bert_classifier --bert "$3" --criterion sentence_classification \
+        --optimizer bert_adamw --lr 1e-4 --batch-size 32 --max-length 128 --bf16-autocast --seed "$4" $(schedule "$total") \
+        --best-checkpoint-metric "$(metric_of "$1")" --maximize-best-checkpoint-metric
+}
+fine_tuning_updates() { if [ "$updates" = 2 ]; then printf 2; else updates= updates_of "$1"; fi; }
+
+# lane alone|distilled: pre-train a student and fine-tune it on every corpus.
+lane() {
+    local corpus seed
+    "pretrain_$1" "$run/$method/$1"
+    for corpus in "${corpora[@]}"; do
+        for seed in "${seeds[@]}"; do fine_tune "$corpus" "$method-$1" "$run/$method/$1/huggingface" "$seed"; done
+    done
+}
+
+# report: masked accuracy and agreement, and the dev sets of the corpora. More students to measure on them are those in
+# the array further: NAME=FOLDER, where $run/CORPUS/FOLDER@SEED has a checkpoint.
+report() {
+    local corpus entry seed models others
+    step "$method: measure on the text" "$run/$method/masked.txt" cmlm-kd evaluate-masked-lm "$valid" \
+        --teacher "$teacher" --model "teacher=$teacher" "alone=$run/$method/alone/huggingface" \
+        "distilled=$run/$method/distilled/huggingface" --output "$run/$method/masked.txt"
+    say "$method, text"
+    cat "$run/$method/masked.txt"
+    for corpus in "${corpora[@]}"; do
+        models=("teacher=$run/$corpus/teacher@1/checkpoint_best.pt")
+        others=("alone=$method-alone" "distilled=$method-distilled" "${further[@]}")
+        for entry in "${others[@]}"; do
+            for seed in "${seeds[@]}"; do
+                models+=("${entry%%=*}@$seed=$run/$corpus/${entry#*=}@$seed/checkpoint_best.pt")
+            done
+        done
+        step "$method: measure on $corpus" "$run/$method/$corpus.json" cmlm-kd evaluate "$(data_of "$corpus")" \
+            --corpus "$corpus" --split "$(reported_split "$corpus")" --model "${models[@]}" \
+            --predictions "$run/$method/$corpus-predictions" --format json --output "$run/$method/$corpus.json"
+        say "$method, $corpus"
+        cmlm-kd compare-seeds "$run/$method/$corpus.json" --predictions "$run/$method/$corpus-predictions" \
+            --baseline alone --metric "$(metric_of "$corpus")" | tee "$run/$method/$corpus.txt"
+    done
+}
+
+. examples/classification/corpora.sh
+valid=$text/valid.txt
+[ -e "$valid" ] || valid=$valid.gz
+if [ -z "$teacher" ]; then
+    pretrain "$run/teacher" "$updates" "Teacher: a masked-LM head for $bert" --criterion bert_mlm --arch bert_masked_lm \
+        --bert "$bert" --lr 1e-4
+    teacher=$run/teacher/huggingface
+fi
+for corpus in "${corpora[@]}"; do
+    step "Hold out a tenth of $corpus" "$run/split/$corpus" cmlm-kd split "$(data_of "$corpus")" --corpus "$corpus" \
+        --hold-out 0.1 --hold-out-seed 1 --output "$run/split/$corpus"
+    fine_tune "$corpus" teacher "$teacher" 1
+done
+for method in "${methods[@]}"; do
+    further=()
+    . "$here/methods/$method.sh"
+    side_by_side lane alone distilled
+    ! declare -F afterwards >/dev/null || afterwards
+    report
+    unset -f afterwards
+done && exit # bash reads no further, so that a run of hours survives an edit of this file

@@ -1,0 +1,98 @@
+"""examples/pretraining/run.sh, every method from the encoder to the tables, with two updates a training."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from documentation import REPOSITORY
+from in_process import run_script
+from tiny_classification import write_bert, write_sst2
+from tiny_text import write_text
+
+SCRIPT = REPOSITORY / "examples" / "pretraining" / "run.sh"
+ENVIRONMENT = REPOSITORY / ".venv"
+
+pytestmark = pytest.mark.skipif(
+    os.path.realpath(sys.prefix) != os.path.realpath(ENVIRONMENT),
+    reason=f"run.sh works in {ENVIRONMENT}; 'bash scripts/test.sh' makes it and runs the tests in it",
+)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("p")  # its name is part of a socket's, which must be short
+    write_text(folder / "text")
+    write_sst2(folder / "glue" / "SST-2")
+    write_bert(folder / "encoder", labels=None, layers=4, positions=128)
+    return folder
+
+
+def follow(here, method, *flags):
+    """Run the script; returns what it printed and the trainings that it started."""
+    done, given = run_script(
+        SCRIPT,
+        *("--method", method, "--text", here / "text", "--bert", here / "encoder", "--corpus", "SST-2"),
+        *("--data", here / "glue", "--output", here / "run", "--updates", 2, "--layers", "0,2", "--seeds", 1),
+        *flags,
+        folder=here,
+        extra=("--cpu", "--no-progress-bar"),
+    )
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
+    return done.stdout, [words for words in given if words[0] == "fairseq-train"]
+
+
+def flag(words, name):
+    return words[words.index(name) + 1]
+
+
+def check_tables(here, method, students):
+    masked = (here / "run" / method / "masked.txt").read_text()
+    assert re.findall(r"^\| (\w+)", masked, re.MULTILINE) == ["model", "teacher", "alone", "distilled"]
+    assert "| teacher" in masked and " 100.00 |" in masked and "agreement" in masked
+    fine_tuned = (here / "run" / method / "SST-2.txt").read_text()
+    assert re.findall(r"^\| ([\w-]+) ", fine_tuned, re.MULTILINE)[1:] == ["teacher", *students]
+
+
+def test_distilbert_and_again(here):
+    printed, trainings = follow(here, "distilbert")
+    alone, distilled = (
+        [words for words in trainings if "distilbert" in words and criterion in words]
+        for criterion in ("bert_mlm", "distilbert_kd")
+    )
+    assert len(alone) == len(distilled) == 1 and len(trainings) == 1 + 2 + 3
+    for name in ("--init-layers", "--bert", "--max-update", "--lr", "--masking", "--max-tokens", "--seed"):
+        assert flag(alone[0], name) == flag(distilled[0], name)
+    check_tables(here, "distilbert", ["alone", "distilled"])
+    again, none = follow(here, "distilbert")
+    assert not none and again.count("already there") == printed.count("\n== ") - 2
+
+
+def test_tinybert_in_two_stages(here):
+    _, trainings = follow(here, "tinybert", "--width", 8)
+    general = [words for words in trainings if "none" in words]
+    assert [flag(words, "--criterion") for words in general] == ["tinybert_kd"]
+    task = [words for words in trainings if "tinybert_kd" in words and "classification_kd" in words]
+    start = str(here / "run" / "tinybert" / "distilled" / "general" / "huggingface")
+    assert [flag(words, "--bert") for words in task] == [start, start] and "--kd-stage" in task[1]
+    check_tables(here, "tinybert", ["alone", "distilled", "two-stages"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "bert"], "--method is 'bert'; it must be distilbert, tinybert, mobilebert or all"),
+        (["--text", ""], "--text is missing"),
+        (["--bert", ""], "--bert is missing, or --teacher"),
+        (["--teacher", "x"], "--bert and --teacher do not go together"),
+        (["--updates", "1"], "--updates is '1'; it must be a whole number above 1"),
+        (["--layers", "0,,1"], "--layers is '0,,1'; give whole numbers"),
+        (["--width", "0"], "--width is '0'; it must be a whole number above 0"),
+        (["--epochs", "3"], "unknown option --epochs"),
+    ],
+)
+def test_arguments(arguments, message):
+    given = ["--method", "distilbert", "--text", "t", "--bert", "b", "--data", "d", "--corpus", "SST-2"]
+    done = subprocess.run(["bash", SCRIPT, *given, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and message in done.stderr and not done.stdout
