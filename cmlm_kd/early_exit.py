@@ -130,31 +130,70 @@ def _shrinking_batch(
     speed: float,
 ) -> EarlyExits:
     lengths = attention_mask.sum(1)  # (B,)
-    width = int(lengths.max())
-    states, padding = model.embed(*(part[:, :width] for part in (input_ids, attention_mask, token_type_ids)))
+    # One transfer to the host; of a single input a shorter way.
+    shortest, width = 2 * [int(lengths)] if len(lengths) == 1 else torch.stack(lengths.aminmax()).tolist()
+    if width < input_ids.size(1):
+        input_ids, attention_mask, token_type_ids = (
+            part[:, :width] for part in (input_ids, attention_mask, token_type_ids)
+        )
+    states, padding = model.embed(input_ids, attention_mask, token_type_ids, padded=shortest < width)
+    layers, classifiers = model.layers, model.exits
     rows = torch.arange(len(states), device=states.device)  # (B,)
-    wide = torch.promote_types(states.dtype, torch.float32)
-    logits = states.new_empty((len(rows), len(model.labels)), dtype=wide)  # (B, C)
-    doubts, depth = states.new_empty(len(rows), dtype=wide), torch.zeros_like(rows)  # (B,)
-    for number, (layer, classifier) in enumerate(zip(model.layers, model.classifiers, strict=True), start=1):
+    found: _Found | None = None  # nobody has left
+    for number, (layer, classifier) in enumerate(zip(layers, classifiers, strict=True), start=1):
         states = run_layer(layer, states, padding)
         answer = widen(classifier(states, padding))  # (b, C)
         doubt = uncertainty(answer)  # (b,)
-        # What stays is written too, and overwritten by the next layer: cheaper than asking who leaves.
-        logits.index_copy_(0, rows, answer)
-        doubts.index_copy_(0, rows, doubt)
-        depth.index_fill_(0, rows, number)
-        if number == len(model.layers):
-            break
         staying = doubt > speed  # (b,)
-        count, width = torch.stack((staying.sum(), (lengths * staying).amax())).tolist()
+        count, width = _counted(staying, lengths) if number < len(layers) else (0, 0)
+        if count == len(rows):
+            continue
+        if not count and found is None:  # all of the batch leaves together
+            depth = torch.full_like(rows, number)  # (B,)
+            return EarlyExits(answer.softmax(-1), depth, doubt)
+        found = found or _Found.empty(answer, doubt, rows)
+        # What stays is written too, and overwritten later: cheaper than asking who leaves.
+        found.write(rows, answer, doubt, number)
         if not count:
-            break
-        if count < len(rows):
-            kept = staying.to(torch.uint8).argsort(descending=True, stable=True)[:count]  # (b',)
-            rows, lengths = rows[kept], lengths[kept]  # (b',)
-            states, padding = states[kept, :width], padding[kept, ..., :width]
-    return EarlyExits(logits.softmax(-1), depth, doubts)
+            return EarlyExits(found.logits.softmax(-1), found.exit_layer, found.uncertainty)
+        kept = staying.to(torch.uint8).argsort(descending=True, stable=True)[:count]  # (b',)
+        rows, lengths = rows[kept], lengths[kept]  # (b',)
+        states = states[kept, :width]  # (b', s', d)
+        padding = None if padding is None else padding[kept, ..., :width]  # (b', 1, 1, s')
+    raise RuntimeError("all inputs leave after the last layer")
+
+
+def _counted(staying: Tensor, lengths: Tensor) -> tuple[int, int]:
+    """Return how many inputs stay and how long the longest of them is, in one transfer to the host.
+
+    Args:
+        staying: ``(b,)`` bool.
+        lengths: ``(b,)``.
+    """
+    if len(staying) == 1:  # its length is asked for by nobody: it stays alone, or leaves
+        return int(staying), 0
+    count, width = torch.stack((staying.sum(), (lengths * staying).amax())).tolist()
+    return count, width
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of a batch that shrinks; of inputs that stay, something that will be overwritten."""
+
+    logits: Tensor
+    uncertainty: Tensor
+    exit_layer: Tensor
+
+    @classmethod
+    def empty(cls, answer: Tensor, doubt: Tensor, rows: Tensor) -> _Found:
+        """Make room for as many inputs as there are: nobody has left yet."""
+        return cls(torch.empty_like(answer), torch.empty_like(doubt), torch.empty_like(rows))
+
+    def write(self, rows: Tensor, answer: Tensor, doubt: Tensor, number: int) -> None:
+        """Note what a layer's classifier says of some inputs: ``(b,)``, ``(b, C)``, ``(b,)``."""
+        self.logits.index_copy_(0, rows, answer)
+        self.uncertainty.index_copy_(0, rows, doubt)
+        self.exit_layer.index_fill_(0, rows, number)
 
 
 def classify(

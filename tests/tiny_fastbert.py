@@ -17,4 +17,4 @@ def make_fastbert(folder, seed=0):
             torch.nn.init.normal_(layer.weight, 0, 0.6)
         torch.nn.init.normal_(branch.output.weight, 0, 0.5)
     model.begin_stage("branches")
-    return model.eval()
+    return model.for_inference()

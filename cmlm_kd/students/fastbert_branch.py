@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
@@ -62,17 +63,19 @@ class Branch(nn.Module):
         self.dense = nn.Linear(size, size)
         self.output = nn.Linear(size, classes)
 
-    def forward(self, states: Tensor, padding: Tensor) -> Tensor:
+    def forward(self, states: Tensor, padding: Tensor | None) -> Tensor:
         """Return logits, ``(B, C)``.
 
         Args:
             states: ``(B, S, d)`` of the encoder's layer.
-            padding: ``(B, 1, 1, S)`` added to the attention scores.
+            padding: ``(B, 1, 1, S)`` added to the attention scores; None where there is no padding.
         """
         narrow = torch.tanh(self.narrow(states))  # (B, S, k)
         query = self._heads(self.query(narrow[:, :1]))  # (B, h, 1, k / h)
         key, value = self._heads(self.key(narrow)), self._heads(self.value(narrow))  # (B, h, S, k / h)
-        scores = query @ key.transpose(2, 3) * query.size(-1) ** -0.5 + padding  # (B, h, 1, S)
+        scores = query @ key.transpose(2, 3) * query.size(-1) ** -0.5  # (B, h, 1, S)
+        if padding is not None:
+            scores = scores + padding  # (B, h, 1, S)
         first = self.dropout(scores.softmax(-1)) @ value  # (B, h, 1, k / h)
         pooled = self.attended(first.transpose(1, 2).flatten(1))  # (B, k)
         return self.output(torch.tanh(self.dense(pooled)))  # type: ignore[no-any-return]
@@ -80,3 +83,66 @@ class Branch(nn.Module):
     def _heads(self, projected: Tensor) -> Tensor:
         """Split ``(B, S, k)`` into heads, ``(B, h, S, k / h)``."""
         return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class FusedBranch(nn.Module):
+    """A trained branch for inference: the same function with fewer products, up to rounding.
+
+    For the narrow states n of a head's positions, its query W_q n_0 meets the keys W_k n as (W_k' W_q) n_0
+    meets n, and the shares a of its positions give W_v sum(a n), on which two more matrices follow: what does
+    not depend on a text is multiplied here once, and no key or value of a position is made.
+
+    Args:
+        branch: weights are copied; later changes of them are not seen.
+    """
+
+    narrow_weight: Tensor
+    narrow_bias: Tensor
+    probe_weight: Tensor
+    probe_bias: Tensor
+    mixed_weight: Tensor
+    mixed_bias: Tensor
+    output_weight: Tensor
+    output_bias: Tensor
+
+    def __init__(self, branch: Branch) -> None:
+        super().__init__()
+        heads, size = branch.heads, branch.query.out_features
+        self.heads = heads
+        with torch.no_grad():
+            query, key, value = (
+                layer.weight.view(heads, size // heads, size)  # (h, k / h, k)
+                for layer in (branch.query, branch.key, branch.value)
+            )
+            scale = (size // heads) ** -0.5
+            probe = scale * key.transpose(1, 2) @ query  # (h, k, k)
+            probe_bias = scale * key.transpose(1, 2) @ branch.query.bias.view(heads, -1, 1)  # (h, k, 1)
+            # The bias of the keys adds the same to all scores of a text, which the softmax does not see.
+            after = branch.dense.weight @ branch.attended.weight  # (k, k)
+            by_head = after.view(size, heads, -1).transpose(0, 1) @ value  # (h, k, k)
+            mixed_bias = (
+                after @ branch.value.bias + branch.dense.weight @ branch.attended.bias + branch.dense.bias
+            )  # (k,)
+        copies = {
+            "narrow_weight": branch.narrow.weight,
+            "narrow_bias": branch.narrow.bias,
+            "probe_weight": probe.reshape(heads * size, size),
+            "probe_bias": probe_bias.flatten(),
+            "mixed_weight": by_head.transpose(0, 1).reshape(size, heads * size),
+            "mixed_bias": mixed_bias,
+            "output_weight": branch.output.weight,
+            "output_bias": branch.output.bias,
+        }
+        for name, tensor in copies.items():  # no part of a checkpoint
+            self.register_buffer(name, tensor.detach().clone(), persistent=False)
+
+    def forward(self, states: Tensor, padding: Tensor | None) -> Tensor:
+        """Return logits, ``(B, C)``; see :meth:`Branch.forward`."""
+        narrow = torch.tanh(F.linear(states, self.narrow_weight, self.narrow_bias))  # (B, S, k)
+        probe = F.linear(narrow[:, 0], self.probe_weight, self.probe_bias)  # (B, h * k)
+        scores = probe.view(len(probe), self.heads, -1) @ narrow.transpose(1, 2)  # (B, h, S)
+        if padding is not None:
+            scores = scores + padding[:, 0]  # (B, h, S)
+        mixed = (scores.softmax(-1) @ narrow).flatten(1)  # (B, h * k)
+        hidden = torch.tanh(F.linear(mixed, self.mixed_weight, self.mixed_bias))  # (B, k)
+        return F.linear(hidden, self.output_weight, self.output_bias)

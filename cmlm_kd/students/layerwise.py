@@ -65,8 +65,9 @@ def embed(encoder: Any, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
     return states  # type: ignore[no-any-return]
 
 
-def run_layer(layer: nn.Module, states: Tensor, padding: Tensor) -> Tensor:
-    """Return the layer's output, ``(B, S, d)`` -> ``(B, S, d)``; ``padding`` is :func:`additive_mask`'s."""
+def run_layer(layer: nn.Module, states: Tensor, padding: Tensor | None) -> Tensor:
+    """Return the layer's output, ``(B, S, d)`` -> ``(B, S, d)``; ``padding`` is :func:`additive_mask`'s, or
+    None where there is no padding."""
     output = layer(states, padding)
     return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 

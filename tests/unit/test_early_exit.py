@@ -94,9 +94,9 @@ def test_speed_0_is_the_teacher_classifier_to_the_last_bit(model):
 
 def test_speed_0_runs_no_branch_and_every_layer_even_of_certain_texts(model):
     certain, ran = copy.deepcopy(model), []
-    for number, branch in enumerate(certain.classifiers, start=1):
+    for number, branch in enumerate(certain.exits, start=1):
         branch.register_forward_hook(lambda *_, number=number: ran.append(number))
-        branch.output.weight.data.mul_(1e6)  # uncertainty 0 after the first layer
+        branch.output_weight.mul_(1e6)  # uncertainty 0 after the first layer
     done = exit_early(certain, **whole_batch(model), speed=0)
     assert ran == [4] and done.exit_layer.tolist() == [4] * COUNT
     assert exit_early(certain, **whole_batch(model), speed=1e-6).exit_layer.float().mean() < 2

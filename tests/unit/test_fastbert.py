@@ -1,9 +1,6 @@
 """FastBERT's classifiers, what each stage trains, and its directory."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +13,7 @@ from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
 from cmlm_kd.students.fastbert import FastBERTClassifier
-from cmlm_kd.students.fastbert_branch import Branch, BranchSettings
+from cmlm_kd.students.fastbert_branch import Branch, BranchSettings, FusedBranch
 from cmlm_kd.students.fastbert_directory import is_fastbert, load_fastbert, save_fastbert, write_speed
 from cmlm_kd.students.fastbert_start import start_fastbert
 from cmlm_kd.students.layerwise import additive_mask
@@ -66,6 +63,27 @@ def test_a_branch_against_a_loop_value_and_gradient():
     logits.square().sum().backward()
     expected.square().sum().backward()
     torch.testing.assert_close(ours.grad, loops.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("lengths", [[5, 1, 3], [5, 5, 5]])
+def test_a_fused_branch_is_the_same_function(lengths):
+    torch.manual_seed(0)
+    branch = Branch(6, 3, SETTINGS).double().eval()
+    states = torch.randn(3, 5, 6, dtype=torch.float64)
+    mask = torch.tensor([[1] * n + [0] * (5 - n) for n in lengths])
+    padding = None if min(lengths) == 5 else additive_mask(mask, torch.float64)
+    fused = FusedBranch(branch)
+    torch.testing.assert_close(fused(states, padding), branch(states, padding), rtol=0, atol=1e-12)
+    assert not fused.state_dict() and not list(fused.parameters())
+
+
+def test_branches_are_fused_until_they_are_trained(model):
+    names, batch = set(model.state_dict()), batch_of(model)
+    slow = model.eval().all_logits(**batch)
+    model.for_inference()
+    assert set(model.state_dict()) == names and len(model.fused) == 4
+    torch.testing.assert_close(model.all_logits(**batch), slow, rtol=0, atol=1e-5)
+    assert model.train().exits is model.classifiers
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -169,29 +187,6 @@ def test_a_calibrated_speed_is_noted(model, tmp_path):
     assert load_fastbert(directory).speed == 0.125
     noted = json.loads((directory / "config.json").read_text())["fastbert"]
     assert noted["calibration"] == {"target_accuracy": 0.9} and noted["version"] == 1
-
-
-def test_a_directory_is_read_without_fairseq(model, tmp_path):
-    model.begin_stage("branches")
-    save_fastbert(tmp_path / "saved", model)
-    program = (
-        "import sys; sys.modules['fairseq'] = None\n"
-        "from pathlib import Path\n"
-        "from cmlm_kd.early_exit import classify\n"
-        "from cmlm_kd.students.fastbert_directory import load_fastbert\n"
-        f"done = classify(load_fastbert(Path({str(tmp_path / 'saved')!r})), ['the film was good'], speed=1)\n"
-        "print(done.labels[0], done.exit_layer[0])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    label, layer = done.stdout.split()
-    assert label in LABELS and layer == "1"
 
 
 def test_directories_that_are_none(model, encoder, tmp_path):
