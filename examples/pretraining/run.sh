@@ -8,8 +8,9 @@
 #   --teacher DIR            or this masked language model, as it is
 #   --data DIR               has a folder for each corpus to fine-tune on, or is the folder of the one corpus
 #   --corpus NAME[,NAME...]  SST-2, MRPC, ... as in docs/classification.md
-#   --layers 0,2,4           DistilBERT begins with these layers of the teacher; other students have as many
+#   --layers 0,2,4           DistilBERT begins with these layers of the teacher; TinyBERT has as many, MobileBERT all
 #   --width N                of TinyBERT's hidden states; default: the teacher's
+#   --teacher-updates N      of the IB-BERT that teaches MobileBERT; twice --updates
 #   --seeds 1,2,3            of fine-tuning; pre-training has one
 #   --max-tokens 4096        positions of a batch of text
 #   --output DIR             runs/pretraining; what is there already is not repeated
@@ -24,9 +25,10 @@ here=examples/pretraining
 . examples/steps.sh
 
 method= text= bert= teacher= data= corpus= layers=0,2,4 width= seeds=1,2,3 max_tokens=4096 output= updates=2000
+teacher_updates=
 while [ $# -gt 0 ]; do
     case "$1" in
-        --method | --text | --bert | --teacher | --data | --corpus | --layers | --width | --seeds | --max-tokens | --output | --updates)
+        --method | --text | --bert | --teacher | --data | --corpus | --layers | --width | --teacher-updates | --seeds | --max-tokens | --output | --updates)
             [ $# -gt 1 ] || die "$1 needs a value"
             name=${1#--}
             printf -v "${name//-/_}" '%s' "$2"
@@ -50,7 +52,9 @@ for needed in text data corpus; do [ -n "${!needed}" ] || die "--$needed is miss
 for number in updates max_tokens; do
     case "${!number}" in *[!0-9]* | '' | 0 | 1) die "--${number/_/-} is '${!number}'; it must be a whole number above 1" ;; esac
 done
-case "$width" in *[!0-9]* | 0) die "--width is '$width'; it must be a whole number above 0" ;; esac
+for number in width teacher_updates; do
+    case "${!number}" in *[!0-9]* | 0) die "--${number/_/-} is '${!number}'; it must be a whole number above 0" ;; esac
+done
 for list in seeds layers; do
     case "${!list}" in *[!0-9,]* | '' | ,* | *, | *,,*) die "--$list is '${!list}'; give whole numbers, such as 0,2,4" ;; esac
 done
@@ -102,7 +106,7 @@ lane() {
 }
 
 # report: masked accuracy and agreement, and the dev sets of the corpora. More students to measure on them are those in
-# the array further: NAME=FOLDER, where $run/CORPUS/FOLDER@SEED has a checkpoint.
+# the array further: NAME=FOLDER, where $run/CORPUS/FOLDER@SEED has a checkpoint; teaching is the folder of the teacher.
 report() {
     local corpus entry seed models others
     step "$method: measure on the text" "$run/$method/masked.txt" cmlm-kd evaluate-masked-lm "$valid" \
@@ -111,7 +115,7 @@ report() {
     say "$method, text"
     cat "$run/$method/masked.txt"
     for corpus in "${corpora[@]}"; do
-        models=("teacher=$run/$corpus/teacher@1/checkpoint_best.pt")
+        models=("teacher=$run/$corpus/$teaching@1/checkpoint_best.pt")
         others=("alone=$method-alone" "distilled=$method-distilled" "${further[@]}")
         for entry in "${others[@]}"; do
             for seed in "${seeds[@]}"; do
@@ -141,7 +145,7 @@ for corpus in "${corpora[@]}"; do
     fine_tune "$corpus" teacher "$teacher" 1
 done
 for method in "${methods[@]}"; do
-    further=()
+    further=() teaching=teacher
     . "$here/methods/$method.sh"
     side_by_side lane alone distilled
     ! declare -F afterwards >/dev/null || afterwards

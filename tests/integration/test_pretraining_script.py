@@ -79,6 +79,21 @@ def test_tinybert_in_two_stages(here):
     check_tables(here, "tinybert", ["alone", "distilled", "two-stages"])
 
 
+def test_mobilebert_after_a_teacher_of_its_own(here):
+    _, trainings = follow(here, "mobilebert", "--teacher-updates", 3)
+    teacher = [words for words in trainings if "ib_bert" in words]
+    assert [flag(words, "--max-update") for words in teacher] == ["3"]
+    students = [words for words in trainings if "mobilebert" in words]
+    (alone,) = [words for words in students if "bert_mlm" in words]  # the two lanes run at the same time
+    transfer, predictions = [words for words in students if "mobilebert_kd" in words]
+    for words in (transfer, predictions):
+        assert flag(words, "--teacher") == str(here / "run" / "mobilebert" / "ib_bert" / "huggingface")
+    for name in ("--layers", "--hidden-size", "--bottleneck-size", "--ffn-size", "--dropout", "--lr"):
+        assert flag(alone, name) == flag(transfer, name) == flag(predictions, name)
+    assert [flag(words, "--max-update") for words in (alone, transfer, predictions)] == ["2", "1", "1"]
+    check_tables(here, "mobilebert", ["alone", "distilled"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -88,6 +103,7 @@ def test_tinybert_in_two_stages(here):
         (["--teacher", "x"], "--bert and --teacher do not go together"),
         (["--updates", "1"], "--updates is '1'; it must be a whole number above 1"),
         (["--layers", "0,,1"], "--layers is '0,,1'; give whole numbers"),
+        (["--teacher-updates", "x"], "--teacher-updates is 'x'; it must be a whole number above 0"),
         (["--width", "0"], "--width is '0'; it must be a whole number above 0"),
         (["--epochs", "3"], "unknown option --epochs"),
     ],
