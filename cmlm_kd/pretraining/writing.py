@@ -44,10 +44,12 @@ def tokenized_corpus(
     Raises:
         UserError: if a file cannot be read or there is no text; if the directory was made of other text.
     """
-    with _alone_with(directory):
-        if not (directory / MANIFEST).is_file():
-            write_corpus(directory, files, tokenizer, longest)
-            return TokenizedCorpus(directory)
+    manifest = directory / MANIFEST
+    if not manifest.is_file():
+        with _alone_with(directory):
+            if not manifest.is_file():
+                write_corpus(directory, files, tokenizer, longest)
+                return TokenizedCorpus(directory)
     found = TokenizedCorpus(directory)
     found.check(files, tokenizer_hash(tokenizer.tokenizer), longest)
     return found

@@ -20,22 +20,25 @@ from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
 
 ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md")
-CLASSIFICATION = {  # pages about classifiers, and which test follows them
+CLASSIFICATION = {  # pages about classifiers and running text, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
+    "docs/criteria/distilbert_kd.md": "test_pretraining_pages.py",
     "docs/criteria/fastbert_kd.md": "test_fastbert.py",
     "docs/criteria/mobilebert_kd.md": "test_mobilebert_kd.py",
     "docs/criteria/mtdnn_kd.md": "test_mtdnn_recipe.py",
     "docs/criteria/pkd.md": "test_classification_pages.py",
     "docs/criteria/sentence_classification.md": "test_classification_pages.py",
-    "docs/criteria/tinybert_kd.md": "test_tinybert_kd.py",
+    "docs/criteria/tinybert_kd.md": "test_tinybert_kd.py and test_pretraining_pages.py",
     "docs/early_exit.md": "test_early_exit_commands.py",
     "examples/classification/README.md": "test_classification_script.py and test_fastbert_script.py",
+    "docs/masked_lm.md": "test_pretraining_pages.py",
     "examples/new_criterion/README.md": "test_new_criterion.py",
 }
 ELSEWHERE = {
     "bash examples/translation/run.sh": "test_run_script.py",
+    "bash examples/pretraining/run.sh": "test_pretraining_script.py",
     "bash examples/translation/iwslt14.sh": "test_iwslt14.py",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_iwslt14.py, through iwslt14.sh",

@@ -130,7 +130,7 @@ def test_the_pages_commands(corpus, tmp_path, monkeypatch):
     for folder, name in (("SST-2", "glue/SST-2"), ("teacher", "teacher"), ("student", "small")):
         shutil.copytree(corpus / folder, tmp_path / name)
     tiny = ("--max-update", 2, "--cpu", "--no-progress-bar")
-    first, second = commands("docs/criteria/tinybert_kd.md")
+    *_, first, second = commands("docs/criteria/tinybert_kd.md")  # the others: test_pretraining_pages.py
     run_train(*first[1:], *tiny)
     run_train(*second[1:], *tiny)
     assert load(Path("tinybert"))["criterion"] is None
