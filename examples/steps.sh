@@ -3,7 +3,7 @@
 
 say() { printf '\n== %s\n' "$*"; }
 die() {
-    printf 'run.sh: %s\n' "$*" >&2
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 2
 }
 

@@ -17,7 +17,7 @@ set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 here=examples/classification
-. "$here/steps.sh"
+. examples/steps.sh
 
 corpus= data= bert= target_speedup=3 seed=1 output= updates=
 while [ $# -gt 0 ]; do
@@ -46,26 +46,15 @@ run=${output:-runs/fastbert${updates:+-$updates}}
 set_up
 mkdir -p "$run"
 
-# What depends on the corpus.
-data_of() { if [ -d "$data/$1" ]; then printf '%s' "$data/$1"; else printf '%s' "$data"; fi; }
-form_of() {
+. "$here/corpora.sh"
+form_of() { # folders that are no published corpus hold plain text
     case "$1" in
         CoLA | SST-2 | MRPC | QQP | MNLI | QNLI | RTE | WNLI | SICK-E) printf '%s' "$1" ;;
         *) printf text ;;
     esac
 }
 trains_on_dev() { [ "$(form_of "$1")" = text ] && [ ! -e "$(data_of "$1")/train.tsv" ]; }
-reported_split() { if [ "$1" = SICK-E ] || trains_on_dev "$1"; then printf test; else printf valid; fi; }
-updates_of() { # of fine-tuning, with 32 examples each
-    case "$1" in
-        RTE) printf 420 ;; # six epochs
-        MRPC) printf 520 ;;
-        SICK-E) printf 640 ;;
-        agnews) printf 850 ;; # three epochs of the small training set
-        CoLA) printf 960 ;;
-        *) printf 1900 ;; # an epoch of SST-2
-    esac
-}
+table_split() { if trains_on_dev "$1"; then printf test; else reported_split "$1"; fi; }
 
 model_flags=(--arch fastbert --bert "$bert" --optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast
     --seed "$seed")
@@ -100,7 +89,7 @@ for corpus in "${corpora[@]}"; do
     ! trains_on_dev "$corpus" || train_file=(--train-file dev.tsv)
     step "Hold out a tenth of $corpus" "$split" cmlm-kd split "$(data_of "$corpus")" --corpus "$form" \
         "${train_file[@]}" --hold-out 0.1 --hold-out-seed 1 --output "$split"
-    total=${updates:-$(updates_of "$corpus")}
+    total=$(updates_of "$corpus")
     longer=${updates:-$((total * 5 / 3))} # the paper's five epochs after three
     side_by_side fine_tune "${fine_tuning_rates[@]}"
     fine_tuned=$folder/fine-tuned/$(best_of "$folder/fine-tuned" accuracy "${fine_tuning_rates[@]}")/checkpoint_best.pt
@@ -110,7 +99,7 @@ for corpus in "${corpora[@]}"; do
     step "$corpus: calibrate" "$folder/calibration.png" cmlm-kd calibrate "$folder/model" "$split" --corpus "$form" \
         --split valid --hold-out 0 --target-speedup "$target_speedup" --plot "$folder/calibration.png"
     step "$corpus: measure" "$folder/report.txt" cmlm-kd exits "$folder/model" "$(data_of "$corpus")" --corpus "$form" \
-        --split "$(reported_split "$corpus")" --speed 0.1 0.5 0.8 --plain "$fine_tuned" --plot "$folder/exits.png" \
+        --split "$(table_split "$corpus")" --speed 0.1 0.5 0.8 --plain "$fine_tuned" --plot "$folder/exits.png" \
         --output "$folder/report.txt"
 done
 for corpus in "${corpora[@]}"; do

@@ -145,11 +145,7 @@ def test_what_is_refused_before_training(corpus, tmp_path):
     cases = [
         ((), {}, "the teacher classifier is random"),
         (other, {}, "is no checkpoint of --arch fastbert"),
-        ((*start, "--layers", 2), {}, "was trained with --layers 4, here it is 2; pass --layers 4"),
-        ((*start, "--branch-size", 4), {}, "was trained with --branch-size 8, here it is 4"),
         ((*start, "--labels", "positive,negative"), {}, "has the classes negative, positive, the data"),
-        (("--layers", 1), hard, "one layer has nothing to leave out"),
-        (("--dropout", 1), hard, "--dropout is 1.0, it must be in [0, 1)"),
         (("--bert", ""), hard, "--bert is missing"),
         (("--unlabelled",), hard, "sentence_classification: reads the labels of the training set"),
         ((*start, "--unlabelled", "--hold-out", 0.1), {}, "--hold-out validates on a part"),

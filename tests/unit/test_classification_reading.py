@@ -302,3 +302,28 @@ def test_real_corpora_are_read_whole(shared_dir, corpus, folder, train, valid):
     check_every_class_occurs(examples)
     assert len(examples) == train
     assert len(read(shared_dir / "data" / folder, corpus, "valid")) == valid
+
+
+def test_texts_without_labels(tmp_path):
+    folder = write(tmp_path / "train.tsv", "a film", "a plot")
+    examples = read(folder, "text", labels=("bad", "good"), unlabelled=True)
+    assert examples.first == ["a film", "a plot"] and examples.target is None and examples.second is None
+    assert examples.labels == ("bad", "good")
+    pairs = write(tmp_path / "pairs" / "train.tsv", "a\tb", "c\td")
+    assert read(pairs, "text", labels=("bad", "good"), unlabelled=True).second == ["b", "d"]
+    with pytest.raises(UserError, match="nothing says which classes there are; name them with --labels"):
+        read(folder, "text", unlabelled=True)
+    wide = write(tmp_path / "wide" / "train.tsv", "a\tb\tc")
+    with pytest.raises(UserError, match="line 1: 3 columns; a line without label is text or text<TAB>text"):
+        read(wide, "text", labels=("bad", "good"), unlabelled=True)
+    labelled = write_sst2(tmp_path / "SST-2", train=5)
+    assert read(labelled, "SST-2", unlabelled=True).target is None
+
+
+def test_saved_datasets_without_labels(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(str(tmp_path / "bare"))
+    found = read(tmp_path / "bare", "huggingface", labels=("no", "yes"), unlabelled=True)
+    assert found.first == ["a", "b"] and found.target is None and found.labels == ("no", "yes")
+    with pytest.raises(UserError, match="name them with --labels"):
+        read(tmp_path / "bare", "huggingface", unlabelled=True)

@@ -15,7 +15,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.students.fastbert import FastBERTClassifier
 from cmlm_kd.students.fastbert_branch import Branch, BranchSettings, FusedBranch
 from cmlm_kd.students.fastbert_directory import is_fastbert, load_fastbert, save_fastbert, write_speed
-from cmlm_kd.students.fastbert_start import start_fastbert
+from cmlm_kd.students.fastbert_start import check_same_model, start_fastbert
 from cmlm_kd.students.layerwise import additive_mask
 
 SETTINGS = BranchSettings(size=8, heads=2, dropout=0.1)
@@ -223,6 +223,34 @@ def test_directories_that_are_none(model, encoder, tmp_path):
 def test_models_that_make_no_sense(encoder, labels, settings, message):
     with pytest.raises(UserError, match=message):
         start_fastbert(str(encoder), labels, **settings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        (LABELS, {"layers": 2}, "earlier was trained with --layers 4, here it is 2; pass --layers 4"),
+        (
+            LABELS,
+            {"branches": BranchSettings(4, 2)},
+            "earlier was trained with --branch-size 8, here it is 4",
+        ),
+        (
+            LABELS,
+            {"branches": BranchSettings(8, 4)},
+            "earlier was trained with --branch-heads 2, here it is 4",
+        ),
+        (
+            LABELS[::-1],
+            {},
+            "earlier has the classes negative, positive, the data positive, negative; pass --l",
+        ),
+    ],
+)
+def test_models_of_another_shape_are_not_gone_on_from(encoder, model, labels, settings, message):
+    other = start_fastbert(str(encoder), labels, **{"branches": SETTINGS, **settings})
+    with pytest.raises(UserError, match=message):
+        check_same_model(model.state_of_architecture(), other, "earlier")
+    check_same_model(model.state_of_architecture(), model, "earlier")
 
 
 @pytest.mark.parametrize("settings", [{"size": 9}, {"size": 0}, {"heads": 0}, {"dropout": 1.0}])
