@@ -37,6 +37,7 @@ FIGURES = {
         r"BERT-base +109\.\d M parameters, paper 109 M",
         r"TinyBERT4 .* as fast \d+\.\d.* paper 9\.4",
     ],
+    "corpus_memory.py": [r"MiB at the peak, 1 shards", r"\(at most 1\.05\): 1\.000"],
     "pretraining_step.py": [
         *(rf"{kind} +distilbert_kd .* \(at most 1\.08\): \d" for kind in ("real", "masked")),
         r"\(at most 0\.25\): \d\.\d",
@@ -54,6 +55,7 @@ FIGURES = {
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
         ("pretraining_step.py", PRETRAINING),
+        ("corpus_memory.py", ("--megabytes", 0.01)),
         ("augmentation.py", AUGMENTATION),
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
