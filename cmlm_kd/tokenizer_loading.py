@@ -82,6 +82,10 @@ def _directory(name_or_path: str) -> Path:
 def _load(directory: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
+    config = directory / "config.json"
+    if config.is_file() and '"ib-bert"' in config.read_text(encoding="utf-8"):
+        import cmlm_kd.teachers.ib_bert  # noqa: F401 - or transformers warns of a type it does not know
+
     tokenizer = AutoTokenizer.from_pretrained(directory)
     if _lower_cases_against_its_vocabulary(tokenizer, directory):
         tokenizer = AutoTokenizer.from_pretrained(directory, do_lower_case=False)

@@ -160,6 +160,19 @@ def test_progress_is_layer_by_layer_from_the_teacher_s_embeddings(text, teacher,
     assert any("cls." in name for name in changed(after(7), after(8)))
 
 
+def test_layers_keep_their_rates_in_half_precision(text, teacher, tmp_path):
+    half = ("--fp16", "--fp16-no-flatten-grads", "--kd-transfer-updates", 6, "--disable-validation")
+    found = weights(train(text, teacher, tmp_path, 2, *PROGRESSIVE, *half))
+    given = AutoModelForMaskedLM.from_pretrained(teacher).state_dict()
+    for name in ("mobilebert.embeddings.word_embeddings.weight", "cls.predictions.dense.weight"):
+        torch.testing.assert_close(
+            found[f"masked_lm.model.{name}"], given[name].half().float(), rtol=0, atol=0
+        )
+    bias = "masked_lm.model.mobilebert.encoder.layer.{}.output.LayerNorm.bias"
+    assert found[bias.format(0)].any()
+    assert not found[bias.format(1)].any()
+
+
 def test_the_teacher_gives_what_the_stage_reads_and_no_more(text, teacher, tmp_path, monkeypatch):
     asked = []
     signal = MaskedLMTeacher.signal
