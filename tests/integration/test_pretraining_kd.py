@@ -124,14 +124,11 @@ def test_the_student_without_teacher_is_compared_with_one(here, tmp_path, caplog
     assert "agreement" in validated and "kl_loss" not in validated
 
 
-@pytest.mark.parametrize("masking", ["random", "frequency"])
-def test_resuming_in_the_middle_of_an_epoch_ends_where_an_uninterrupted_run_does(
-    here, tmp_path, masking, monkeypatch
-):
+def test_resuming_in_the_middle_of_an_epoch_ends_where_an_uninterrupted_run_does(here, tmp_path, monkeypatch):
     """On shards, so that the epoch's own one is found again; with accumulation, so that updates are of two
     batches."""
     monkeypatch.setattr("cmlm_kd.pretraining.corpus.SHARD_PIECES", 200)
-    more = (*HALF, "--masking", masking, "--update-freq", 2, "--tokenized", tmp_path / "pieces")
+    more = (*HALF, "--masking", "frequency", "--update-freq", 2, "--tokenized", tmp_path / "pieces")
     run_train(*flags(here, tmp_path / "whole", *more, "--max-update", 5))
     run_train(*flags(here, tmp_path / "parts", *more, "--max-update", 3))
     assert load(tmp_path / "parts")["extra_state"]["train_iterator"]["iterations_in_epoch"] > 0
@@ -171,58 +168,66 @@ def test_general_tinybert_learns_from_an_encoder_without_head(here, tmp_path, ca
     assert "attention_loss" in logged(caplog, "valid on") and "agreement" not in logged(caplog, "valid on")
 
 
-def test_exported_students_are_plain_transformers_models(here, tmp_path):
-    """What the plug-in's model says and what transformers says, for both students."""
+@pytest.fixture(scope="module")
+def exported(here):
+    """Both kinds of students, trained and exported: name -> (folder of the run, directory)."""
     runs = {
-        "distilbert": flags(here, tmp_path / "distilbert", *HALF),
-        "tinybert": tinybert(here, tmp_path / "tinybert"),
+        "distilbert": flags(here, here / "distilbert", *HALF),
+        "tinybert": tinybert(here, here / "tinybert"),
     }
+    found = {}
     for name, run in runs.items():
         run_train(*run)
-        exported = export(tmp_path / name, tmp_path / f"exported-{name}")
-        plain = AutoModelForMaskedLM.from_pretrained(exported).eval()
-        tokenizer = AutoTokenizer.from_pretrained(exported)
-        batch = tokenizer(["the film was [MASK]", "a [MASK]"], padding=True, return_tensors="pt")
-        masked = (batch["input_ids"] == tokenizer.mask_token_id).flatten().nonzero().squeeze(1)
-        state = load(tmp_path / name)
-        ours = MaskedLM.from_config(json.loads(state["task_state"]["bert_config"]))
-        ours.load_state_dict({key.removeprefix("masked_lm."): value for key, value in state["model"].items()})
-        with torch.no_grad():
-            output = ours.eval().observe(
-                batch["input_ids"], batch["attention_mask"], masked, Request(hidden_states=(0, 2))
-            )
-            theirs = plain(
-                input_ids=batch["input_ids"],
-                attention_mask=batch["attention_mask"],
-                output_hidden_states=True,
-            )
-        assert isinstance(output, StudentOutput) and output.logits is None
-        torch.testing.assert_close(output.vocabulary_logits(), theirs.logits.flatten(0, 1)[masked])
-        for layer in (0, 2):
-            torch.testing.assert_close(output.hidden_states[layer], theirs.hidden_states[layer])
-        assert isinstance(plain, DistilBertForMaskedLM) == (name == "distilbert")
-        assert AutoModel.from_pretrained(exported).config.num_hidden_layers == 2
+        found[name] = here / name, export(here / name, here / f"exported-{name}")
+    return found
 
 
-def test_exported_students_go_on_to_classification(here, tmp_path):
-    """Fine-tuning, and the task stage of TinyBERT: both stages of its recipe."""
-    write_sst2(tmp_path / "SST-2", train=16, dev=8)
+@pytest.mark.parametrize("name", ["distilbert", "tinybert"])
+def test_exported_students_are_plain_transformers_models(exported, name):
+    """What the plug-in's model says and what transformers says."""
+    save_dir, directory = exported[name]
+    plain = AutoModelForMaskedLM.from_pretrained(directory).eval()
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    batch = tokenizer(["the film was [MASK]", "a [MASK]"], padding=True, return_tensors="pt")
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    masked = (ids == tokenizer.mask_token_id).flatten().nonzero().squeeze(1)
+    state = load(save_dir)
+    ours = MaskedLM.from_config(json.loads(state["task_state"]["bert_config"])).eval()
+    ours.load_state_dict({key.removeprefix("masked_lm."): value for key, value in state["model"].items()})
+    with torch.no_grad():
+        output = ours.observe(ids, mask, masked, Request(hidden_states=(0, 2)))
+        theirs = plain(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    assert isinstance(output, StudentOutput) and output.logits is None
+    torch.testing.assert_close(output.vocabulary_logits(), theirs.logits.flatten(0, 1)[masked])
+    for layer in (0, 2):
+        torch.testing.assert_close(output.hidden_states[layer], theirs.hidden_states[layer])
+    assert isinstance(plain, DistilBertForMaskedLM) == (name == "distilbert")
+    assert AutoModel.from_pretrained(directory).config.num_hidden_layers == 2
+
+
+@pytest.mark.parametrize("name", ["distilbert", "tinybert"])
+def test_exported_students_go_on_to_classification(exported, tmp_path, name):
+    """Fine-tuning, and the task stage of TinyBERT, which both start from the exported weights."""
+    write_sst2(tmp_path / "SST-2", train=8, dev=4)
     write_bert(tmp_path / "classifier", layers=4, width=16, heads=2)
-    for name, run in (
-        ("distilbert", flags(here, tmp_path / "distilbert", *HALF)),
-        ("tinybert", tinybert(here, tmp_path / "tinybert")),
+    _, directory = exported[name]
+    encoder = AutoModel.from_pretrained(directory)
+    for save_dir, criterion in (
+        (tmp_path / "fine", "sentence_classification"),
+        (tmp_path / "task", "tinybert_kd"),
     ):
-        run_train(*run)
-        exported = export(tmp_path / name, tmp_path / f"exported-{name}")
-        run_train(*classification(tmp_path / "SST-2", tmp_path / f"{name}-fine", bert=exported))
-        more = ("--teacher", tmp_path / "classifier", "--finetune-from-model")
-        task = classification(
-            *(tmp_path / "SST-2", tmp_path / f"{name}-task", *more[:2]),
-            bert=exported,
-            criterion="tinybert_kd",
+        teacher = ("--teacher", tmp_path / "classifier") if criterion == "tinybert_kd" else ()
+        still = ("--lr", 0.0, "--max-update", 1)
+        run_train(
+            *classification(
+                tmp_path / "SST-2", save_dir, *teacher, *still, bert=directory, criterion=criterion
+            )
         )
-        run_train(*task)
-        assert (tmp_path / f"{name}-task" / "checkpoint_last.pt").exists()
+        weights = load(save_dir)["model"]
+        for key, value in encoder.state_dict().items():
+            (found,) = (key_ for key_ in weights if key_.endswith(f".{key}"))
+            if "pooler" not in key:
+                torch.testing.assert_close(weights[found], value)
 
 
 @pytest.mark.parametrize(
