@@ -84,6 +84,19 @@ def signature_of_classifier(state: Mapping[str, Any], task: str | None = None) -
     return f"{part}|teacher:{named}{ensemble}|v:{__version__}"
 
 
+def signature_of_self_distillation(state: Mapping[str, Any]) -> str | None:
+    """Return the KD signature of a checkpoint whose teacher is a part of the student, such as
+    ``kd:fastbert|mode:paper|direction:forward|teacher:self|v:0.1.0``; None for any other.
+
+    Args:
+        state: the checkpoint, as :func:`cmlm_kd.checkpoints.read_checkpoint` returns it.
+    """
+    part = _criterion_part((state.get("cfg") or {}).get("criterion") or {})
+    if part is None or not part.startswith("kd:fastbert|"):
+        return None
+    return f"{part}|teacher:self|v:{__version__}"
+
+
 def _criterion_part(criterion: Mapping[str, Any]) -> str | None:
     """Return what a criterion says of its settings; None for one that is not ours or learns from no
     teacher."""

@@ -85,10 +85,15 @@ def run(arguments: argparse.Namespace) -> None:
         marked = thresholds[-1] if thresholds else at_threshold(measured, DEFAULT_SPEED)
         write_exit_plot(arguments.plot, curve, marked, depths)
     if arguments.format == "json":
-        document = {"examples": len(examples), "choices": [choice.to_document() for choice in choices]}
+        document = {
+            "examples": len(examples),
+            "kd_signature": model.signature,
+            "choices": [choice.to_document() for choice in choices],
+        }
         text = json.dumps(document, indent=2) + "\n"
     else:
         text = f"{len(examples):,} examples of {examples.source}\n\n{choices_table(choices)}\n"
+        text += f"\n{model.signature}\n" if model.signature else ""
     if arguments.output is None:
         print(text, end="")
     else:

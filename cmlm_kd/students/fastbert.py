@@ -48,6 +48,7 @@ class FastBERTClassifier(nn.Module):
         labels: names of the classes in the order of the logits.
         stage: ``branches`` once the branches are, or were, trained.
         speed: the threshold that was calibrated for the model, in [0, 1], or None.
+        signature: KD signature of the training of its branches, or None.
 
     Raises:
         UserError: for an encoder that cannot be run layer by layer, has one layer, or fewer than two classes.
@@ -78,6 +79,7 @@ class FastBERTClassifier(nn.Module):
         )
         self.fused = nn.ModuleList()
         self.speed: float | None = None
+        self.signature: str | None = None
         self.begin_stage("teacher")
 
     @property
@@ -138,7 +140,7 @@ class FastBERTClassifier(nn.Module):
 
         A threshold that was calibrated before is forgotten.
         """
-        self.speed = None
+        self.speed = self.signature = None
         if needs.student.exits:
             self.begin_stage("branches", "original" if needs.teacher_dropout else "paper")
         else:
@@ -221,8 +223,8 @@ class FastBERTClassifier(nn.Module):
 
     def state_of_architecture(self) -> str:
         """Return, as JSON, what :meth:`from_state` rebuilds it from."""
-        own = {"branches": asdict(self.settings), "stage": self.stage, "speed": self.speed}
-        own["max_length"] = self.inputs.max_length
+        own: dict[str, Any] = {"branches": asdict(self.settings), "stage": self.stage, "speed": self.speed}
+        own |= {"max_length": self.inputs.max_length, "signature": self.signature}
         return json.dumps({**json.loads(describe_config(self.config)), ARCHITECTURE: own})
 
     @classmethod
@@ -235,5 +237,5 @@ class FastBERTClassifier(nn.Module):
         config = AutoConfig.for_model(kind, **document)
         model = cls(config, tokenizer, BranchSettings(**own["branches"]), own["max_length"])
         model.begin_stage(own["stage"])
-        model.speed = own["speed"]
+        model.speed, model.signature = own["speed"], own["signature"]
         return model

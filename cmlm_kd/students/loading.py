@@ -12,6 +12,7 @@ from torch import nn
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.classification.prediction import Classifier
 from cmlm_kd.errors import UserError
+from cmlm_kd.signature import signature_of_self_distillation
 from cmlm_kd.students import bilstm, fastbert, multitask
 from cmlm_kd.students.bilstm_directory import is_bilstm, load_bilstm
 from cmlm_kd.students.fastbert_directory import is_fastbert, load_fastbert
@@ -88,7 +89,9 @@ def fastbert_of_checkpoint(
     """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, pieces, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
-    return _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state).for_inference()
+    model = _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state)
+    model.signature = signature_of_self_distillation(state)
+    return model.for_inference()
 
 
 def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastBERTClassifier:

@@ -25,7 +25,7 @@ CLASSIFICATION = {  # pages about classifiers and running text, and which test f
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
     "docs/criteria/distilbert_kd.md": "test_pretraining_pages.py",
-    "docs/criteria/fastbert_kd.md": "test_fastbert.py",
+    "docs/criteria/fastbert_kd.md": "test_fastbert_kd.py",
     "docs/criteria/mobilebert_kd.md": "test_mobilebert_kd.py",
     "docs/criteria/mtdnn_kd.md": "test_mtdnn_recipe.py",
     "docs/criteria/pkd.md": "test_classification_pages.py",

@@ -65,6 +65,7 @@ def test_self_distillation_moves_the_branches_alone(corpus, tmp_path, mode):
     assert {name[: len(min(BRANCHES))] for name in moved} == BRANCHES
     student = load_student(tmp_path / "checkpoint_last.pt")
     assert student.stage == "branches" and not student.training
+    assert student.signature.startswith(f"kd:fastbert|mode:{mode}|direction:forward|teacher:self|v:")
     # Matrices decay, biases do not, and nothing else is in the optimizer.
     groups = checkpoint["last_optimizer_state"]["param_groups"]
     assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.01, 21), (0.0, 21)]
@@ -129,7 +130,8 @@ def test_the_pages_commands(tmp_path, monkeypatch):
             run_train(*words[1:], "--max-update", 2, "--cpu", "--no-progress-bar")
         else:
             assert main(words[1:]) == 0
-    assert load_student(tmp_path / "fastbert-sst2").stage == "branches"
+    exported = load_student(tmp_path / "fastbert-sst2")
+    assert exported.stage == "branches" and exported.signature.startswith("kd:fastbert|")
     AutoModel.from_pretrained("fastbert-sst2")
     unlabelled = load_student(tmp_path / "fastbert-unlabelled" / "checkpoint_best.pt")
     assert unlabelled.stage == "branches"
