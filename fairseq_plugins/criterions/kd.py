@@ -83,7 +83,7 @@ class KDFairseqCriterion(FairseqCriterion):
         return needs, self.criterion.build_modules(student, teacher)
 
     def begin_update(self, update, optimizer):
-        """Tell the criterion how many updates there were, and learn what it reads and which rates it wants."""
+        """Tell the criterion how many updates there were; learn what it reads now, and at which rates."""
         self.criterion.begin_update(update)
         self.needs = self.criterion.needs_now() or self.needs
         factors = self.criterion.rate_factors()
