@@ -100,11 +100,13 @@ class KDFairseqCriterion(FairseqCriterion):
         # DDP would take the output layer, used after the model's forward, for unused and fail in the
         # backward.
         concerned = find_unused and backend in ("c10d", "pytorch_ddp") and get_data_parallel_world_size() > 1
-        if concerned and self.criterion.wants_features(None):
+        text = self.level == "text"  # models of running text always leave the output layer to the criterion
+        if concerned and (text or self.criterion.wants_features(None)):
+            dense = "" if text else " or --kd-implementation dense"
             raise UserError(
                 f"{self.entry.name}: --find-unused-parameters with --ddp-backend {backend} does not go "
                 "together with the fused loss, which uses the output layer outside of the model's forward; "
-                "drop the flag, or pass --ddp-backend legacy_ddp or --kd-implementation dense"
+                f"drop the flag, or pass --ddp-backend legacy_ddp{dense}"
             )
 
     def check_teacher(self, k, tail_temperatures):
