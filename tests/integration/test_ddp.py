@@ -16,6 +16,7 @@ from tiny_classification import write_bert as write_classifier
 from tiny_corpus import write_split, write_store
 from tiny_multitask import multitask, write_tasks, write_teachers
 from tiny_teacher import write_bert
+from tiny_text import pretraining, write_masked_lm, write_text
 
 from cmlm_kd.cli import main
 
@@ -58,7 +59,16 @@ def runs(tmp_path_factory):
         *(root / "prepared", "--task", "cmlm", "--criterion", "cmlm", "--arch", "bert_cmlm", *common),
         *("--optimizer", "bert_adamw", "--lr", 1e-3, "--max-tokens", 200, "--cpu"),
     )
-    return {"student": student, "teacher": teacher, **classifiers(root)}
+    return {"student": student, "teacher": teacher, **classifiers(root), "distilbert_kd": on_text(root)}
+
+
+def on_text(root):
+    """Both processes cut the text into pieces, one of them waiting; what is hidden depends on the batch."""
+    bert = write_masked_lm(root / "masked-lm")
+    flags = ("--teacher", bert, "--init-layers", "0,2", "--masking", "frequency", "--dropout", 0)
+    everything = pretraining(write_text(root / "text"), root, *flags, "--max-update", 5)
+    place = everything.index("--save-dir")
+    return (*everything[:place], *everything[place + 2 :])
 
 
 def classifiers(root):
@@ -127,7 +137,7 @@ def parallel(runs, tmp_path_factory):
 
 LOGGED = (
     *("loss", "nll_loss", "hard_loss", "kd_loss", "kd_tokens", "without_teacher", "accuracy", "gnorm"),
-    *("hard_labels_alone", "SST-2_kd_loss", "RTE_hard_loss", "STS-B_hard_loss"),
+    *("kl_loss", "cosine_loss", "hard_labels_alone", "SST-2_kd_loss", "RTE_hard_loss", "STS-B_hard_loss"),
 )
 
 
@@ -140,7 +150,7 @@ def read(path):
     return weights, {**logged, "val_loss": float(state["extra_state"]["val_loss"])}
 
 
-@pytest.mark.parametrize("name", ["student", "teacher", "pkd", "tinybert_kd", "mtdnn_kd"])
+@pytest.mark.parametrize("name", ["student", "teacher", "pkd", "tinybert_kd", "mtdnn_kd", "distilbert_kd"])
 def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     run_train(*runs[name], "--update-freq", WORLD_SIZE, "--save-dir", tmp_path)
     weights, logged = read(tmp_path)
@@ -149,7 +159,7 @@ def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     parallel_weights, parallel_logged = read(root / name)
 
     assert parallel_logged == pytest.approx(logged, rel=1e-4)
-    counts = {"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 3, "mtdnn_kd": 7}
+    counts = {"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 3, "mtdnn_kd": 7, "distilbert_kd": 5}
     assert len(logged) == counts[name]
     assert weights.keys() == parallel_weights.keys()
     for key, value in weights.items():
