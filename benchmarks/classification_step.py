@@ -7,8 +7,7 @@ Prints ratios of times measured in turn in one process (median of the rounds, sm
 
 cached   pkd with the teacher's outputs from a cache / sentence_classification; the goal is at most 1.05
 online   pkd with the teacher beside the student / (the cached step + one teacher forward without gradients);
-at
-         most 1.0 means that asking the teacher costs its forward and nothing else
+         at most 1.0 means that asking the teacher costs its forward and nothing else
 
 A step is forward, loss, backward and AdamW, on batches of 32 sentences without padding. The cached step
 includes reading the batch's rows of logits and [CLS] states.
