@@ -4,7 +4,8 @@
 #       German-English sentences about numbers, made on the spot; a small BERT is pre-trained on English text alone
 #   bash examples/translation/run.sh --data multi30k --teacher DIR_OR_HUB_NAME [--data-dir DIR]
 #       real captions and a real BERT; the captions come from DIR, or are fetched and checked
-# Options: --student transformer|lstm, --output DIR, --updates N (stop every training after N updates, to try the road).
+# Options: --student transformer|lstm, --seed N (of the students; 1), --output DIR, --updates N (stop every training
+# after N updates, to try the road).
 # A step whose output is there is skipped; an interrupted one goes on from its last checkpoint or shard.
 set -euo pipefail
 caller=$PWD
@@ -12,10 +13,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 . examples/steps.sh
 
-data=numbers teacher= data_dir= student=transformer output= updates=
+data=numbers teacher= data_dir= student=transformer seed=1 output= updates=
 while [ $# -gt 0 ]; do
     case "$1" in
-        --data | --teacher | --data-dir | --student | --output | --updates)
+        --data | --teacher | --data-dir | --student | --seed | --output | --updates)
             [ $# -gt 1 ] || die "$1 needs a value"
             name=${1#--}
             printf -v "${name//-/_}" '%s' "$2"
@@ -32,6 +33,7 @@ case "$data" in numbers | multi30k) ;; *) die "--data is '$data'; it must be num
 case "$student" in transformer | lstm) ;; *) die "--student is '$student'; it must be transformer or lstm" ;; esac
 [ "$data" = numbers ] || [ -n "$teacher" ] || die "--data multi30k needs --teacher DIR_OR_HUB_NAME, a BERT that knows German and English"
 [ "$data" = multi30k ] || [ -z "$teacher$data_dir" ] || die "--teacher and --data-dir go with --data multi30k"
+case "$seed" in *[!0-9]* | '') die "--seed is '$seed'; it must be a whole number" ;; esac
 case "$updates" in *[!0-9]* | 0) die "--updates is '$updates'; it must be a whole number above 0" ;; esac
 [ -z "$teacher" ] || teacher=$(absolute "$teacher")
 [ -z "$data_dir" ] || data_dir=$(absolute "$data_dir")
@@ -50,8 +52,8 @@ train() {
     shift 2
     [ -z "$updates" ] || most=$updates
     mkdir -p "$directory"
-    PYTHONWARNINGS=ignore fairseq-train "$@" --user-dir fairseq_plugins --save-dir "$directory" --max-update "$most" \
-        --required-batch-size-multiple 1 --num-workers 0 --seed 1 --log-interval 50 --log-file "$directory/train.log" \
+    PYTHONWARNINGS=ignore fairseq-train --seed 1 "$@" --user-dir fairseq_plugins --save-dir "$directory" --max-update "$most" \
+        --required-batch-size-multiple 1 --num-workers 0 --log-interval 50 --log-file "$directory/train.log" \
         --log-format "$([ -t 2 ] && echo tqdm || echo simple)" $cpu | quietly
 }
 
@@ -111,7 +113,7 @@ step "Write the soft targets" "$run/soft-targets" cmlm-kd dump "$run/data-bin" -
 
 # Two students, alike but for the teacher; both choose their checkpoint by validation NLL.
 student_flags+=(--optimizer adam --adam-betas "(0.9, 0.98)" --clip-norm 1 --label-smoothing 0.1
-    --lr-scheduler polynomial_decay --total-num-update "$student_updates"
+    --lr-scheduler polynomial_decay --total-num-update "$student_updates" --seed "$seed"
     --no-epoch-checkpoints --best-checkpoint-metric nll_loss)
 train_student() {
     if [ "$1" = alone ]; then

@@ -106,6 +106,7 @@ def test_captions_and_a_recurrent_student(tmp_path):
         (["--student", "gru"], "--student is 'gru'; it must be transformer or lstm"),
         (["--data", "multi30k"], "--data multi30k needs --teacher DIR_OR_HUB_NAME"),
         (["--teacher", "bert"], "--teacher and --data-dir go with --data multi30k"),
+        (["--seed", "one"], "--seed is 'one'; it must be a whole number"),
         (["--updates", "0"], "--updates is '0'; it must be a whole number above 0"),
         (["--output"], "--output needs a value"),
         (["--epochs", "3"], "unknown option --epochs"),
