@@ -29,14 +29,6 @@ _CPU_RANKS = (
     "--distributed-init-method tcp://127.0.0.1:PORT --distributed-world-size N --distributed-rank R "
     "--distributed-no-spawn --distributed-backend gloo --ddp-backend legacy_ddp --device-id 0 --cpu"
 )
-_PLUGIN_PROBE = """
-import argparse, json, sys
-from fairseq import utils
-utils.import_user_module(argparse.Namespace(user_dir=sys.argv[1]))
-import torch, fairseq_plugins
-safe = argparse.Namespace in torch.serialization.get_safe_globals()
-print(json.dumps({"path": list(fairseq_plugins.__path__)[0], "safe": safe}))
-"""
 
 
 @dataclass(frozen=True)
@@ -142,7 +134,7 @@ def check_fairseq() -> Finding:
     ]
     if importlib.util.find_spec("fairseq") is None:
         return Finding("fairseq", "broken", "not installed", FAIRSEQ_INSTALL)
-    probe = run_probe("import fairseq; print(fairseq.__version__)")
+    probe = run_probe("import importlib, sys; importlib.import_module(sys.argv[1])", "fairseq")
     detail = ", ".join(builds) or "a build that pip does not know"
     if len(builds) > 1:
         return Finding(
@@ -197,9 +189,10 @@ def check_user_dir() -> Finding:
     """``--user-dir fairseq_plugins`` leads fairseq to the plug-in of this installation, from any folder."""
     try:
         directory = plugin_directory()
-    except UserError as error:
+        code = (directory / "user_dir_probe.py").read_text(encoding="utf-8")
+    except (UserError, OSError) as error:
         return Finding("user-dir", "broken", str(error), "pip install .")
-    by_path = run_probe(_PLUGIN_PROBE, str(directory))
+    by_path = run_probe(code, str(directory))
     if not by_path.succeeded:
         remedy = FAIRSEQ_INSTALL if importlib.util.find_spec("fairseq") is None else "pip install ."
         return Finding("user-dir", "broken", f"{directory} does not import: {by_path.last_line}", remedy)
@@ -207,7 +200,7 @@ def check_user_dir() -> Finding:
         return Finding(
             "user-dir", "broken", f"{directory} does not allow fairseq's checkpoints", "pip install ."
         )
-    by_name = run_probe(_PLUGIN_PROBE, PLUGIN_NAME)
+    by_name = run_probe(code, PLUGIN_NAME)
     if not by_name.succeeded:
         detail = f"{directory} (only by its path: the name alone is not found from other folders)"
         return Finding("user-dir", "info", detail, "cmlm-kd user-dir --link")
