@@ -12,7 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("store", type=Path, metavar="STORE", help="directory that 'cmlm-kd dump' wrote")
     parser.add_argument(
-        "--data", type=Path, metavar="DATA_BIN", help="data-bin that the store should belong to"
+        "--data",
+        type=Path,
+        metavar="DATA_BIN",
+        help="data-bin that the store should belong to; with it, how often the teacher was right is printed too",
     )
     parser.add_argument("--split", default="train", help="split of the data-bin")
     parser.add_argument(
@@ -25,15 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Verify and print one summary."""
-    from cmlm_kd.store import Corpus, verify_store
-    from cmlm_kd.store.corpus import infer_languages
+    from cmlm_kd.store import Corpus, SoftTargetStore, reference_accuracy, verify_store
+    from cmlm_kd.store.corpus import infer_languages, open_pair
 
-    corpus = None
+    corpus = target = None
     if arguments.data is not None:
         languages = (arguments.source_lang, arguments.target_lang)
         if None in languages:
             languages = infer_languages(arguments.data, arguments.split)
         corpus = Corpus.of_databin(arguments.data, arguments.split, *languages)
+        _, target = open_pair(arguments.data, arguments.split, *languages)
     manifest = verify_store(arguments.store, corpus)
     header = manifest.header
     temperatures = ", ".join(f"{temperature:g}" for temperature in header.tail_temperatures)
@@ -53,3 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
         f"  store {manifest.signature}, teacher {header.teacher_hash[:6]}, dictionary "
         f"{header.dictionary_hash[:6]}, corpus {header.corpus_hash[:6]}"
     )
+    if target is not None:
+        best, any_of_k = reference_accuracy(SoftTargetStore.open(arguments.store), target)
+        print(
+            f"  the reference's token is the teacher's best entry at {best:.1%} of the tokens, one of its "
+            f"{header.k} at {any_of_k:.1%}"
+        )

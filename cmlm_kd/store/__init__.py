@@ -10,7 +10,7 @@ from cmlm_kd.store.environment import describe_environment
 from cmlm_kd.store.format import ShardRows
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
 from cmlm_kd.store.reader import SentenceTargets, SoftTargetStore
-from cmlm_kd.store.verify import verify_store
+from cmlm_kd.store.verify import reference_accuracy, verify_store
 from cmlm_kd.store.writer import StoreWriter
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "StoreHeader",
     "StoreWriter",
     "describe_environment",
+    "reference_accuracy",
     "verify_store",
 ]

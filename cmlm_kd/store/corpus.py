@@ -47,17 +47,29 @@ class Corpus:
         Raises:
             UserError: the split is not there, or is damaged.
         """
-        data = Path(data)
-        pairs = (f"{source_language}-{target_language}", f"{target_language}-{source_language}")
-        pair = next((name for name in pairs if _index(data, split, name, target_language).is_file()), None)
-        if pair is None:
-            raise UserError(
-                f"store: {data} has no {split} split of {pairs[0]}; check the directory and the languages"
-            )
-        source = Databin.open(data / f"{split}.{pair}.{source_language}")
-        target = Databin.open(data / f"{split}.{pair}.{target_language}")
-        dictionary = dictionary or data / f"dict.{target_language}.txt"
+        source, target = open_pair(data, split, source_language, target_language)
+        dictionary = dictionary or Path(data) / f"dict.{target_language}.txt"
         return cls(corpus_hash(source, target), dictionary_hash(dictionary), target.sizes)
+
+
+def open_pair(
+    data: Path | str, split: str, source_language: str, target_language: str
+) -> tuple[Databin, Databin]:
+    """Return source and target of one split of a data-bin, whichever direction its file names give.
+
+    Raises:
+        UserError: the split is not there, or is damaged.
+    """
+    data = Path(data)
+    pairs = (f"{source_language}-{target_language}", f"{target_language}-{source_language}")
+    pair = next((name for name in pairs if _index(data, split, name, target_language).is_file()), None)
+    if pair is None:
+        raise UserError(
+            f"store: {data} has no {split} split of {pairs[0]}; check the directory and the languages"
+        )
+    source = Databin.open(data / f"{split}.{pair}.{source_language}")
+    target = Databin.open(data / f"{split}.{pair}.{target_language}")
+    return source, target
 
 
 def infer_languages(data: Path | str, split: str) -> tuple[str, str]:

@@ -8,40 +8,19 @@
 # after N updates, to try the road).
 # A step whose output is there is skipped; an interrupted one goes on from its last checkpoint or shard.
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-
-. examples/steps.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
+cd "$repository"
 
 data=numbers teacher= data_dir= student=transformer seed=1 output= updates=
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --data | --teacher | --data-dir | --student | --seed | --output | --updates)
-            [ $# -gt 1 ] || die "$1 needs a value"
-            name=${1#--}
-            printf -v "${name//-/_}" '%s' "$2"
-            shift 2
-            ;;
-        -h | --help)
-            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' examples/translation/run.sh
-            exit 0
-            ;;
-        *) die "unknown option $1; see --help" ;;
-    esac
-done
+parse_options "--data --teacher --data-dir --student --seed --output --updates" "$@"
 case "$data" in numbers | multi30k) ;; *) die "--data is '$data'; it must be numbers or multi30k" ;; esac
 case "$student" in transformer | lstm) ;; *) die "--student is '$student'; it must be transformer or lstm" ;; esac
 [ "$data" = numbers ] || [ -n "$teacher" ] || die "--data multi30k needs --teacher DIR_OR_HUB_NAME, a BERT that knows German and English"
 [ "$data" = multi30k ] || [ -z "$teacher$data_dir" ] || die "--teacher and --data-dir go with --data multi30k"
-case "$seed" in *[!0-9]* | '') die "--seed is '$seed'; it must be a whole number" ;; esac
-case "$updates" in *[!0-9]* | 0) die "--updates is '$updates'; it must be a whole number above 0" ;; esac
-[ -z "$teacher" ] || teacher=$(absolute "$teacher")
-[ -z "$data_dir" ] || data_dir=$(absolute "$data_dir")
-run=${output:-runs/$data-$student${updates:+-$updates}}
-[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
-
-set_up
-mkdir -p "$run"
+whole_number seed
+[ -z "$updates" ] || whole_number updates above 0
+absolute teacher data_dir
+set_up "runs/$data-$student${updates:+-$updates}"
 
 # quietly: leave out what fairseq says of a model's every layer; errors and progress bars go to standard error.
 quietly() { grep --line-buffered -e train_inner -e 'valid on' -e 'soft targets for' || true; }
@@ -110,6 +89,7 @@ step "Fine-tune the teacher" "$run/teacher/checkpoint_last.pt" train "$run/teach
     --save-interval-updates 400 --keep-interval-updates 1 --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
 step "Write the soft targets" "$run/soft-targets" cmlm-kd dump "$run/data-bin" --teacher "$run/teacher/checkpoint_best.pt" \
     --output "$run/soft-targets" --bf16-autocast "${dump_flags[@]}"
+cmlm-kd verify "$run/soft-targets" --data "$run/data-bin"
 
 # Two students, alike but for the teacher; both choose their checkpoint by validation NLL.
 student_flags+=(--optimizer adam --adam-betas "(0.9, 0.98)" --clip-norm 1 --label-smoothing 0.1

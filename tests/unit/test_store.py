@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from cmlm_kd.databin import Databin, write_databin
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import (
     ConcatenatedStores,
@@ -24,6 +25,7 @@ from cmlm_kd.store import (
     StoreHeader,
     StoreWriter,
     describe_environment,
+    reference_accuracy,
     verify_store,
 )
 from cmlm_kd.store import writer as writer_module
@@ -529,6 +531,23 @@ def test_verify_compares_with_the_corpus(store_path):
         verify_store(store_path, Corpus("c" * 64, "d" * 64, lengths + (np.arange(11) == 3)))
     with pytest.raises(UserError, match=r"sentences: 11, the data has 10"):
         verify_store(store_path, Corpus("c" * 64, "d" * 64, lengths[:10]))
+
+
+def test_reference_accuracy_counts_as_a_loop_does(tmp_path, store_path):
+    store = SoftTargetStore.open(store_path)
+    lengths = np.where(LENGTHS == 0, 30, LENGTHS)  # the corpus has the sentences without a teacher row, too
+    sentences = [np.full(length, 49) for length in lengths]
+    for row, place, entry in [(0, 1, 0), (4, 0, 2), (5, 8, 0), (10, 2, 1)]:
+        sentences[row][place] = store[row].ids[place, entry]
+    write_databin(tmp_path / "train.src-tgt.tgt", sentences, VOCABULARY)
+    best = any_of_k = 0
+    for targets, references in zip(store, sentences, strict=True):
+        for ids, reference in zip(targets.ids, references, strict=True) if targets else ():
+            best += ids[0] == reference
+            any_of_k += reference in ids
+    assert best >= 2 and any_of_k >= 4
+    found = reference_accuracy(store, Databin.open(tmp_path / "train.src-tgt.tgt"))
+    assert found == (best / 45, any_of_k / 45)
 
 
 def test_signature_names_the_contents(tmp_path, store_path):
