@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="DATA_BIN",
-        help="data-bin that the store should belong to; with it, how often the teacher was right is printed too",
+        help="data-bin that the store should belong to; also prints how often the teacher was right",
     )
     parser.add_argument("--split", default="train", help="split of the data-bin")
     parser.add_argument(
