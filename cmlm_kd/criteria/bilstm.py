@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cmlm_kd.criteria.checks import POSITIVE, SHARE, check_settings
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses import entropy, widen
@@ -60,10 +61,7 @@ class BiLSTMKDConfig:
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.kd_alpha <= 1.0:
-            raise UserError(f"bilstm_kd: --kd-alpha must be in [0, 1], got {self.kd_alpha}")
-        if not 0.0 < self.kd_temperature < float("inf"):
-            raise UserError(f"bilstm_kd: --kd-temperature must be above 0, got {self.kd_temperature}")
+        check_settings("bilstm_kd", self, kd_alpha=SHARE, kd_temperature=POSITIVE)
         if self.kd_alpha and self.kd_mode != "paper":
             raise UserError(
                 f"bilstm_kd: --kd-alpha {self.kd_alpha} belongs to --kd-mode paper; in {self.kd_mode} both "

@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, check_settings, present, takes_fused
 from cmlm_kd.criteria.dense_teacher_fused import DenseTeacherBlocks, TeacherProjection
 from cmlm_kd.criteria.distilbert_terms import cosine_term, kl_term, logits_mse_term, mlm_term
 from cmlm_kd.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, StudentOutput, Term
@@ -70,9 +71,15 @@ class DistilBertConfig:
     )
 
     def __post_init__(self) -> None:
-        _require(0.0 < self.kd_temperature < float("inf"), "--kd-temperature", self.kd_temperature, "above 0")
-        for flag, value in self.weights.items():
-            _require(0.0 <= value < float("inf"), flag, value, "0 or more")
+        check_settings(
+            "distilbert_kd",
+            self,
+            kd_temperature=POSITIVE,
+            kd_soft_weight=NOT_NEGATIVE,
+            kd_mlm_weight=NOT_NEGATIVE,
+            kd_cosine_weight=NOT_NEGATIVE,
+            kd_mse_weight=NOT_NEGATIVE,
+        )
         if not any(self.weights.values()):
             raise UserError(
                 f"distilbert_kd: {', '.join(self.weights)} are all 0, so that nothing would be learned; "
@@ -93,11 +100,6 @@ class DistilBertConfig:
         """Return the criterion's part of a KD signature."""
         weights = ",".join(f"{weight:g}" for weight in self.weights.values())
         return f"kd:distilbert|T:{self.kd_temperature:g}|weights:{weights}|positions:{self.kd_positions}"
-
-
-def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
-    if not fits:
-        raise UserError(f"distilbert_kd: {flag} must be {allowed}, got {value}")
 
 
 @kd_criteria.register("distilbert_kd", config=DistilBertConfig)
@@ -148,12 +150,7 @@ class DistilBertKD(KDCriterion):
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
-        if self.config.kd_implementation == "fused" and obstacle is not None:
-            raise UserError(
-                f"distilbert_kd: --kd-implementation fused does not work here: {obstacle}; use "
-                "--kd-implementation auto or dense"
-            )
-        return self.config.kd_implementation != "dense" and obstacle is None
+        return takes_fused("distilbert_kd", self.config.kd_implementation, obstacle)
 
     def training_loss(
         self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
@@ -163,9 +160,8 @@ class DistilBertKD(KDCriterion):
         Raises:
             ValueError: if the batch lacks what :meth:`needs` asked for.
         """
-        mask = student.attention_mask
-        if teacher is None or mask is None:
-            raise ValueError("distilbert_kd: the batch carries no teacher's signal")
+        teacher = present(teacher, "distilbert_kd")
+        mask = present(student.attention_mask, "distilbert_kd")  # (B, S)
         size = mask.sum()  # N
         output = self._logits_part(student, target, teacher, size)
         if not self.config.kd_cosine_weight:

@@ -16,11 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from cmlm_kd.criteria.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    check_same_heads,
+    check_settings,
+    present,
+)
 from cmlm_kd.criteria.dense_teacher_fused import DenseTeacherBlocks, TeacherProjection
 from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage
 from cmlm_kd.criteria.mobilebert_terms import (
@@ -42,7 +50,7 @@ from cmlm_kd.projection import projected_loss
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
 
-Value = TypeVar("Value")
+OWNER = "mobilebert_kd"
 
 STATISTICS_WEIGHTS = {"original": (5000.0, 5.0), "paper": (0.0, 0.0)}
 """Weights of means and variances: the released command's. In ``paper`` mode the feature maps, which are not
@@ -122,24 +130,27 @@ class MobileBertConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("feature_map_weight", "attention_weight", "finished_rate", "embedding_rate"):
-            value = getattr(self, f"kd_{name}")
-            _require(0.0 <= value < float("inf"), name, value, "0 or more")
-        for name in ("mean_weight", "variance_weight"):
-            value = getattr(self, f"kd_{name}")
-            _require(value is None or 0.0 <= value < float("inf"), name, value, "0 or more")
-        _require(0.0 < self.kd_current_rate < float("inf"), "current_rate", self.kd_current_rate, "above 0")
-        _require(0.0 <= self.kd_hard_share <= 1.0, "hard_share", self.kd_hard_share, "in [0, 1]")
-        updates = self.kd_transfer_updates
-        _require(updates is None or updates >= 0, "transfer_updates", updates, "0 or more")
-        if self.kd_strategy == "auxiliary" and updates is not None:
+        check_settings(
+            OWNER,
+            self,
+            kd_feature_map_weight=NOT_NEGATIVE,
+            kd_attention_weight=NOT_NEGATIVE,
+            kd_mean_weight=NOT_NEGATIVE,
+            kd_variance_weight=NOT_NEGATIVE,
+            kd_finished_rate=NOT_NEGATIVE,
+            kd_embedding_rate=NOT_NEGATIVE,
+            kd_current_rate=POSITIVE,
+            kd_hard_share=SHARE,
+            kd_transfer_updates=NOT_NEGATIVE,
+        )
+        if self.kd_strategy == "auxiliary" and self.kd_transfer_updates is not None:
             raise UserError(
-                "mobilebert_kd: --kd-transfer-updates has no meaning for --kd-strategy auxiliary, which "
+                f"{OWNER}: --kd-transfer-updates has no meaning for --kd-strategy auxiliary, which "
                 "transfers and distils all the time; leave it out"
             )
         if self.transfers and not any(self.weights.values()):
             raise UserError(
-                "mobilebert_kd: all weights of the transfer are 0, so that it would teach nothing; raise "
+                f"{OWNER}: all weights of the transfer are 0, so that it would teach nothing; raise "
                 "one, or pass --kd-strategy joint --kd-transfer-updates 0 for distillation alone"
             )
 
@@ -169,12 +180,6 @@ class MobileBertConfig:
             rates = (self.kd_current_rate, self.kd_finished_rate, self.kd_embedding_rate)
             parts.append("rates:" + ",".join(f"{rate:g}" for rate in rates))
         return "|".join(parts)
-
-
-def _require(fits: bool, name: str, value: object, allowed: str) -> None:
-    if not fits:
-        flag = name.replace("_", "-")
-        raise UserError(f"mobilebert_kd: --kd-{flag} must be {allowed}, got {value}")
 
 
 @kd_criteria.register("mobilebert_kd", config=MobileBertConfig)
@@ -211,7 +216,7 @@ class MobileBertKD(KDCriterion):
         config = self.config
         if teacher is None:
             return Needs(Request(), Request())  # refused as for every criterion
-        owner = f"mobilebert_kd: {student.name} and {teacher.name}"
+        owner = f"{OWNER}: {student.name} and {teacher.name}"
         self.layers = layer_map(config.kd_layer_map, student.layers, teacher.layers, owner=owner)
         if config.transfers:
             _refuse_misfits(config, student, teacher)
@@ -225,12 +230,12 @@ class MobileBertKD(KDCriterion):
         updates = config.kd_transfer_updates
         if updates is None and config.kd_strategy != "auxiliary":
             raise UserError(
-                f"mobilebert_kd: --kd-transfer-updates is missing; give the updates of knowledge transfer, "
+                f"{OWNER}: --kd-transfer-updates is missing; give the updates of knowledge transfer, "
                 f"{layers} or more for {layers} layers, or 0 for distillation alone"
             )
         if config.kd_strategy == "progressive" and updates and updates < layers:
             raise UserError(
-                f"mobilebert_kd: --kd-transfer-updates {updates} leaves no update for each of {layers} "
+                f"{OWNER}: --kd-transfer-updates {updates} leaves no update for each of {layers} "
                 f"layers of {student.name}; give {layers} or more"
             )
         return Schedule(
@@ -289,8 +294,8 @@ class MobileBertKD(KDCriterion):
         terms: dict[str, Term] = {}
         size = len(hidden_rows(target))
         if stage.transfers:
-            size = _present(student.attention_mask).size(0)
-            terms = self._transfer(student, _present(teacher), size)
+            size = present(student.attention_mask, OWNER).size(0)
+            terms = self._transfer(student, present(teacher, OWNER), size)
             share = len(stage.transfers) / len(self.layers)
             weights = {name: share * config.weights[name] for name in terms}
         if stage.distils:
@@ -310,7 +315,7 @@ class MobileBertKD(KDCriterion):
         for m, n in (pairs[i] for i in self._stage.transfers):
             for name in values:
                 values[name].append(_term(name, m, n, student, teacher, mask, mode))
-        count = torch.tensor(sentences, device=_present(mask).device)
+        count = torch.tensor(sentences, device=present(mask, OWNER).device)
         return {name: Term(torch.stack(each).mean(0).sum(), count) for name, each in values.items()}
 
     def _distillation(self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None) -> Term:
@@ -318,7 +323,7 @@ class MobileBertKD(KDCriterion):
         count = distillation_count(torch.tensor(len(rows), device=target.device), self.config.kd_mode)
         if share == 1.0:
             return Term(masked_output(student, target).loss, count)
-        teacher = _present(teacher)
+        teacher = present(teacher, OWNER)
         if student.features is None or teacher.features is None:
             logits, beliefs = (
                 student.vocabulary_logits(rows),
@@ -328,7 +333,7 @@ class MobileBertKD(KDCriterion):
         features, weight = student.projection()  # (N, d), (V, d)
         hard_weight = widen(features.new_full((len(rows),), share))  # (M,)
         blocks = DenseTeacherBlocks(
-            TeacherProjection(teacher.features[rows], _present(teacher.weight), teacher.bias),
+            TeacherProjection(teacher.features[rows], present(teacher.weight, OWNER), teacher.bias),
             target[rows],
             soft_weight=1.0 - hard_weight,
             hard_weight=hard_weight,
@@ -353,25 +358,15 @@ def _term(
     return of_states[name](student.hidden_states[m], teacher.hidden_states[n], mask, mode)
 
 
-def _present(value: Value | None) -> Value:
-    if value is None:
-        raise ValueError("mobilebert_kd: the batch carries no teacher's signal")
-    return value
-
-
 def _refuse_misfits(config: MobileBertConfig, student: ModelDescription, teacher: ModelDescription) -> None:
     """Refuse widths and heads that the transfer cannot compare, naming both models."""
-    pair = f"{student.name} and {teacher.name}"
-    if config.kd_attention_weight and student.heads != teacher.heads:
-        raise UserError(
-            f"mobilebert_kd: {pair} have {student.heads} and {teacher.heads} attention heads, which are "
-            f"compared one by one; give the student --heads {teacher.heads}, or leave attention out with "
-            "--kd-attention-weight 0"
-        )
+    if config.kd_attention_weight:
+        check_same_heads(OWNER, student, teacher)
     states = any(weight for name, weight in config.weights.items() if name != "attention_loss")
     if states and student.hidden_size != teacher.hidden_size:
         raise UserError(
-            f"mobilebert_kd: the feature maps of {pair} are {student.hidden_size} and {teacher.hidden_size} "
-            f"wide, and there is no projection between them; give the student --hidden-size "
-            f"{teacher.hidden_size} (an IB-BERT's is meant to be small), or take distilbert_kd or tinybert_kd"
+            f"{OWNER}: the feature maps of {student.name} and {teacher.name} are {student.hidden_size} "
+            f"and {teacher.hidden_size} wide, and there is no projection between them; give the student "
+            f"--hidden-size {teacher.hidden_size} (an IB-BERT's is meant to be small), or take distilbert_kd "
+            "or tinybert_kd"
         )

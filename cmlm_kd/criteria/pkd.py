@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_settings
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
 from cmlm_kd.errors import UserError
 from cmlm_kd.layers import LayerMap, layer_map
@@ -81,9 +82,7 @@ class PKDConfig:
     )
 
     def __post_init__(self) -> None:
-        _require(0.0 <= self.kd_alpha <= 1.0, "--kd-alpha", self.kd_alpha, "in [0, 1]")
-        _require(0.0 < self.kd_temperature < float("inf"), "--kd-temperature", self.kd_temperature, "above 0")
-        _require(0.0 <= self.kd_beta < float("inf"), "--kd-beta", self.kd_beta, "0 or more")
+        check_settings("pkd", self, kd_alpha=SHARE, kd_temperature=POSITIVE, kd_beta=NOT_NEGATIVE)
 
     def signature(self) -> str:
         """Return the criterion's part of a KD signature."""
@@ -92,11 +91,6 @@ class PKDConfig:
         if self.kd_beta:
             parts.append(f"layers:{self.kd_layer_map}|norm:{not self.kd_unnormalized}")
         return "|".join(parts)
-
-
-def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
-    if not fits:
-        raise UserError(f"pkd: {flag} must be {allowed}, got {value}")
 
 
 def soft_label_loss(logits: Tensor, probs: Tensor, temperature: float, mode: Mode) -> Tensor:

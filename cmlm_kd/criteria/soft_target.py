@@ -22,6 +22,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cmlm_kd.criteria.checks import (
+    AT_LEAST_ONE,
+    POSITIVE,
+    SHARE,
+    SHARE_BELOW_ONE,
+    check_settings,
+    takes_fused,
+)
 from cmlm_kd.criteria.soft_target_dense import TokenTerms, soft_target_terms
 from cmlm_kd.criteria.soft_target_fused import SoftTargetBlocks
 from cmlm_kd.criteria.teacher_distribution import TeacherDistribution, tail_index, teacher_distribution
@@ -80,10 +88,14 @@ class SoftTargetConfig:
     )
 
     def __post_init__(self) -> None:
-        _require(0.0 <= self.kd_alpha <= 1.0, "--kd-alpha", self.kd_alpha, "in [0, 1]")
-        _require(0.0 < self.kd_temperature < float("inf"), "--kd-temperature", self.kd_temperature, "above 0")
-        _require(self.kd_topk >= 1, "--kd-topk", self.kd_topk, "at least 1")
-        _require(0.0 <= self.label_smoothing < 1.0, "--label-smoothing", self.label_smoothing, "in [0, 1)")
+        check_settings(
+            "soft_target_kd",
+            self,
+            kd_alpha=SHARE,
+            kd_temperature=POSITIVE,
+            kd_topk=AT_LEAST_ONE,
+            label_smoothing=SHARE_BELOW_ONE,
+        )
 
     def signature(self) -> str:
         """Return the criterion's part of a KD signature; more settings where not the default."""
@@ -98,11 +110,6 @@ class SoftTargetConfig:
             if getattr(self, name) != getattr(type(self), name):
                 parts.append(f"{short}:{getattr(self, name)}")
         return "|".join(parts)
-
-
-def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
-    if not fits:
-        raise UserError(f"soft_target_kd: {flag} must be {allowed}, got {value}")
 
 
 @kd_criteria.register("soft_target_kd", config=SoftTargetConfig)
@@ -126,12 +133,7 @@ class SoftTargetKD(KDCriterion):
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
-        if self.config.kd_implementation == "fused" and obstacle is not None:
-            raise UserError(
-                f"soft_target_kd: --kd-implementation fused does not work here: {obstacle}; "
-                "use --kd-implementation auto or dense"
-            )
-        return self.config.kd_implementation != "dense" and obstacle is None
+        return takes_fused("soft_target_kd", self.config.kd_implementation, obstacle)
 
     def check_teacher(self, k: int, tail_temperatures: Sequence[float]) -> None:
         """Refuse a store with fewer than ``kd_topk`` entries, or without the tail that ``kd_tail`` needs."""

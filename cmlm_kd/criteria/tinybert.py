@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, check_same_heads, check_settings, present
 from cmlm_kd.criteria.tinybert_terms import Mode, attention_term, hidden_term, prediction_term
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
 from cmlm_kd.errors import UserError
@@ -89,9 +90,14 @@ class TinyBertConfig:
             "--kd-hidden-weight": self.kd_hidden_weight,
             "--kd-attention-weight": self.kd_attention_weight,
         }
-        for flag, value in weights.items():
-            _require(0.0 <= value < float("inf"), flag, value, "0 or more")
-        _require(0.0 < self.kd_temperature < float("inf"), "--kd-temperature", self.kd_temperature, "above 0")
+        check_settings(
+            "tinybert_kd",
+            self,
+            kd_embedding_weight=NOT_NEGATIVE,
+            kd_hidden_weight=NOT_NEGATIVE,
+            kd_attention_weight=NOT_NEGATIVE,
+            kd_temperature=POSITIVE,
+        )
         if not any(weights.values()) and self.kd_stage == "intermediate":
             raise UserError(
                 f"tinybert_kd: {', '.join(weights)} are all 0, so that nothing would be learned; raise one"
@@ -116,11 +122,6 @@ class TinyBertConfig:
         if self.kd_projection == "auto":
             return "separate" if self.kd_mode == "paper" else "shared"
         return self.kd_projection
-
-
-def _require(fits: bool, flag: str, value: object, allowed: str) -> None:
-    if not fits:
-        raise UserError(f"tinybert_kd: {flag} must be {allowed}, got {value}")
 
 
 @kd_criteria.register("tinybert_kd", config=TinyBertConfig)
@@ -216,7 +217,7 @@ class TinyBertKD(SentenceCriterion):
         if config.kd_stage == "prediction":
             values = {"prediction_loss": self._prediction(student.sentence_logits(), target, teacher)}
         else:
-            values = self._intermediate(student, _present(teacher))
+            values = self._intermediate(student, present(teacher, "tinybert_kd"))
         weights = {
             "prediction_loss": 1.0,
             "embedding_loss": config.kd_embedding_weight,
@@ -234,8 +235,8 @@ class TinyBertKD(SentenceCriterion):
         if target.is_floating_point():
             if config.kd_mode == "original":
                 return hard_label_loss(logits, target)
-            return hard_label_loss(logits, _present(teacher).logits.squeeze(-1))
-        probs = _present(teacher).probabilities(config.kd_temperature)  # (B, C)
+            return hard_label_loss(logits, present(teacher, "tinybert_kd").logits.squeeze(-1))
+        probs = present(teacher, "tinybert_kd").probabilities(config.kd_temperature)  # (B, C)
         return prediction_term(logits, probs, config.kd_temperature, config.kd_mode)
 
     def _intermediate(self, student: StudentOutput, teacher: TeacherSignal) -> dict[str, Tensor]:
@@ -263,25 +264,14 @@ class TinyBertKD(SentenceCriterion):
         return values
 
 
-def _present(teacher: TeacherSignal | None) -> TeacherSignal:
-    if teacher is None:
-        raise ValueError("tinybert_kd: the batch carries no teacher's signal")
-    return teacher
-
-
 def _refuse_misfits(config: TinyBertConfig, student: ModelDescription, teacher: ModelDescription) -> None:
     """Refuse widths and heads that the formula cannot compare, naming both models."""
-    pair = f"{student.name} and {teacher.name}"
-    if config.kd_attention_weight and student.heads != teacher.heads:
-        raise UserError(
-            f"tinybert_kd: {pair} have {student.heads} and {teacher.heads} attention heads, which are "
-            f"compared one by one; give the student {teacher.heads}, or leave attention out with "
-            "--kd-attention-weight 0"
-        )
+    if config.kd_attention_weight:
+        check_same_heads("tinybert_kd", student, teacher)
     compares_states = config.kd_embedding_weight or config.kd_hidden_weight
     if compares_states and config.projection is None and student.hidden_size != teacher.hidden_size:
         raise UserError(
-            f"tinybert_kd: {pair} have hidden states of width {student.hidden_size} and "
-            f"{teacher.hidden_size}, and --kd-projection none leaves nothing between them; take shared, "
-            "separate or layerwise"
+            f"tinybert_kd: {student.name} and {teacher.name} have hidden states of width "
+            f"{student.hidden_size} and {teacher.hidden_size}, and --kd-projection none leaves nothing "
+            "between them; take shared, separate or layerwise"
         )
