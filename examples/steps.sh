@@ -1,5 +1,7 @@
-# What the scripts of all examples share: steps that are done once, and trainings side by side. Sourced, not run.
-# Expects: $caller, the folder that the user is in.
+# What the scripts of all examples share: options, steps that are done once, and trainings side by side. Sourced, not run,
+# before the script changes its folder. Leaves $caller, the folder that the user is in, and $repository.
+caller=$PWD
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '\n== %s\n' "$*"; }
 die() {
@@ -7,16 +9,68 @@ die() {
     exit 2
 }
 
-# Paths are the caller's; scripts work in the repository's root.
-absolute() { if [ -e "$caller/$1" ] && [ "${1#/}" = "$1" ]; then printf '%s/%s' "$caller" "$1"; else printf '%s' "$1"; fi; }
+# parse_options "--NAME..." "$@": put the value of --word-vectors into $word_vectors, and so on. --help prints the comment
+# that the script begins with. Where -- is among the names, what follows it is left in the array rest.
+parse_options() {
+    local known=" $1 -h --help " name
+    shift
+    while [ $# -gt 0 ]; do
+        [[ $1 =~ ^-[a-z-]+$ && $known == *" $1 "* ]] || die "unknown option $1; see --help"
+        case "$1" in
+            -h | --help)
+                (cd "$caller" && sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$0")
+                exit
+                ;;
+            --)
+                rest=("${@:2}")
+                return
+                ;;
+        esac
+        [ $# -gt 1 ] || die "$1 needs a value"
+        name=${1#--}
+        printf -v "${name//-/_}" '%s' "$2"
+        shift 2
+    done
+}
 
-# set_up: install what is missing and find it. Leaves $cpu, empty where there is a GPU.
+# Checks of options, by the names of their variables.
+required() {
+    local name
+    for name in "$@"; do [ -n "${!name}" ] || die "--${name//_/-} is missing; see --help"; done
+}
+whole_number() { # NAME [above NUMBER]
+    [[ ${!1} =~ ^[0-9]+$ ]] && [ "${!1}" -gt "${3:--1}" ] ||
+        die "--${1//_/-} is '${!1}'; it must be a whole number${2:+ above $3}"
+}
+whole_numbers() { # NAME: a list with commas
+    [[ ${!1} =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--${1//_/-} is '${!1}'; give whole numbers, such as 1,2,3"
+}
+
+# absolute NAME...: paths are the caller's, where they exist; scripts work in the repository's root.
+absolute() {
+    local name
+    for name in "$@"; do
+        case "${!name}" in
+            '' | /*) ;;
+            *) [ ! -e "$caller/${!name}" ] || printf -v "$name" '%s' "$caller/${!name}" ;;
+        esac
+    done
+}
+
+# set_up FOLDER: install what is missing and find it; make the output folder, FOLDER unless --output names another. Leaves
+# $run, that folder, and $cpu, empty where there is a GPU.
 set_up() {
+    case "$output" in
+        '') run=$1 ;;
+        /*) run=$output ;;
+        *) run=$caller/$output ;;
+    esac
     bash scripts/setup.sh
     export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
     # glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
     export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
     cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
+    mkdir -p "$run"
 }
 
 # step TITLE OUTPUT COMMAND...: run a command unless the same command has already finished; notes how long it took. Expects

@@ -14,37 +14,18 @@
 # (the test set, where the dev set is trained on, and of SICK) is only for the table.
 # A step whose output is there is skipped; an interrupted training goes on from its last checkpoint.
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
+cd "$repository"
 here=examples/classification
-. examples/steps.sh
 
 corpus= data= bert= target_speedup=3 seed=1 output= updates=
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --corpus | --data | --bert | --target-speedup | --seed | --output | --updates)
-            [ $# -gt 1 ] || die "$1 needs a value"
-            name=${1#--}
-            printf -v "${name//-/_}" '%s' "$2"
-            shift 2
-            ;;
-        -h | --help)
-            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$here/fastbert.sh"
-            exit 0
-            ;;
-        *) die "unknown option $1; see --help" ;;
-    esac
-done
-for needed in corpus data bert; do [ -n "${!needed}" ] || die "--$needed is missing; see --help"; done
-case "$updates" in *[!0-9]* | 0 | 1) die "--updates is '$updates'; it must be a whole number above 1" ;; esac
-case "$seed" in *[!0-9]* | '') die "--seed is '$seed'; it must be a whole number" ;; esac
+parse_options "--corpus --data --bert --target-speedup --seed --output --updates" "$@"
+required corpus data bert
+[ -z "$updates" ] || whole_number updates above 1
+whole_number seed
 IFS=, read -ra corpora <<<"$corpus"
-data=$(absolute "$data") bert=$(absolute "$bert")
-run=${output:-runs/fastbert${updates:+-$updates}}
-[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
-
-set_up
-mkdir -p "$run"
+absolute data bert
+set_up "runs/fastbert${updates:+-$updates}"
 
 . "$here/corpora.sh"
 form_of() { # folders that are no published corpus hold plain text

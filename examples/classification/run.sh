@@ -15,45 +15,26 @@
 # as many settings. The dev set (SICK: the test set) is only for the table.
 # A step whose output is there is skipped; an interrupted training goes on from its last checkpoint.
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
+cd "$repository"
 here=examples/classification
 . "$here/steps.sh"
 
 method= corpus= data= bert= layers=3 seeds=1,2,3 word_vectors= output= updates=
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --method | --corpus | --data | --bert | --layers | --seeds | --word-vectors | --output | --updates)
-            [ $# -gt 1 ] || die "$1 needs a value"
-            name=${1#--}
-            printf -v "${name//-/_}" '%s' "$2"
-            shift 2
-            ;;
-        -h | --help)
-            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$here/run.sh"
-            exit 0
-            ;;
-        *) die "unknown option $1; see --help" ;;
-    esac
-done
+parse_options "--method --corpus --data --bert --layers --seeds --word-vectors --output --updates" "$@"
 case "$method" in
     pkd | tinybert | bilstm | mtdnn) methods=("$method") ;;
     all) methods=(pkd tinybert bilstm mtdnn) ;;
     *) die "--method is '$method'; it must be pkd, tinybert, bilstm, mtdnn or all" ;;
 esac
-for needed in corpus data bert; do [ -n "${!needed}" ] || die "--$needed is missing; see --help"; done
-case "$layers" in *[!0-9]* | '' | 0) die "--layers is '$layers'; it must be a whole number above 0" ;; esac
-case "$updates" in *[!0-9]* | 0 | 1) die "--updates is '$updates'; it must be a whole number above 1" ;; esac
-case "$seeds" in *[!0-9,]* | '' | ,* | *, | *,,*) die "--seeds is '$seeds'; give whole numbers, such as 1,2,3" ;; esac
+required corpus data bert
+whole_number layers above 0
+[ -z "$updates" ] || whole_number updates above 1
+whole_numbers seeds
 IFS=, read -ra seeds <<<"$seeds"
 IFS=, read -ra corpora <<<"$corpus"
-data=$(absolute "$data") bert=$(absolute "$bert")
-[ -z "$word_vectors" ] || word_vectors=$(absolute "$word_vectors")
-run=${output:-runs/classification${updates:+-$updates}}
-[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
-
-set_up
-mkdir -p "$run"
+absolute data bert word_vectors
+set_up "runs/classification${updates:+-$updates}"
 . "$here/corpora.sh"
 
 # What all BERTs are trained with.

@@ -1,7 +1,5 @@
 # What the scripts of classification share: settings chosen on the held-out tenth, and tables. Sourced, not run.
-# Expects what examples/steps.sh expects, $run and $cpu.
-
-. examples/steps.sh
+# Expects examples/steps.sh.
 
 # lane alone|distilled: train with each of the method's settings and the first seed, choose on the held-out tenth, train
 # with the other seeds what was chosen. Leaves FOLDER/best@SEED.pt and FOLDER/chosen.txt.

@@ -19,57 +19,34 @@
 # the table.
 # A step whose output is there is skipped; an interrupted training goes on from its last checkpoint.
 set -euo pipefail
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
+cd "$repository"
 here=examples/pretraining
-. examples/steps.sh
 
 method= text= bert= teacher= data= corpus= layers=0,2,4 width= seeds=1,2,3 max_tokens=4096 output= updates=2000
 teacher_updates=
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --method | --text | --bert | --teacher | --data | --corpus | --layers | --width | --teacher-updates | --seeds | --max-tokens | --output | --updates)
-            [ $# -gt 1 ] || die "$1 needs a value"
-            name=${1#--}
-            printf -v "${name//-/_}" '%s' "$2"
-            shift 2
-            ;;
-        -h | --help)
-            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$here/run.sh"
-            exit 0
-            ;;
-        *) die "unknown option $1; see --help" ;;
-    esac
-done
+parse_options "--method --text --bert --teacher --data --corpus --layers --width --teacher-updates --seeds --max-tokens \
+    --output --updates" "$@"
 case "$method" in
     distilbert | tinybert | mobilebert) methods=("$method") ;;
     all) methods=(distilbert tinybert mobilebert) ;;
     *) die "--method is '$method'; it must be distilbert, tinybert, mobilebert or all" ;;
 esac
-for needed in text data corpus; do [ -n "${!needed}" ] || die "--$needed is missing; see --help"; done
+required text data corpus
 [ -n "$bert$teacher" ] || die "--bert is missing, or --teacher; see --help"
 [ -z "$bert" ] || [ -z "$teacher" ] || die "--bert and --teacher do not go together; see --help"
-for number in updates max_tokens; do
-    case "${!number}" in *[!0-9]* | '' | 0 | 1) die "--${number/_/-} is '${!number}'; it must be a whole number above 1" ;; esac
-done
-for number in width teacher_updates; do
-    case "${!number}" in *[!0-9]* | 0) die "--${number/_/-} is '${!number}'; it must be a whole number above 0" ;; esac
-done
-for list in seeds layers; do
-    case "${!list}" in *[!0-9,]* | '' | ,* | *, | *,,*) die "--$list is '${!list}'; give whole numbers, such as 0,2,4" ;; esac
-done
+whole_number updates above 1
+whole_number max_tokens above 1
+[ -z "$width" ] || whole_number width above 0
+[ -z "$teacher_updates" ] || whole_number teacher_updates above 0
+whole_numbers seeds
+whole_numbers layers
 IFS=, read -ra seeds <<<"$seeds"
 IFS=, read -ra corpora <<<"$corpus"
 depth=$(tr -cd , <<<"$layers" | wc -c)
 depth=$((depth + 1))
-text=$(absolute "$text") data=$(absolute "$data")
-[ -z "$bert" ] || bert=$(absolute "$bert")
-[ -z "$teacher" ] || teacher=$(absolute "$teacher")
-run=${output:-runs/pretraining}
-[ "${run#/}" != "$run" ] || [ -z "$output" ] || run=$caller/$run
-
-set_up
-mkdir -p "$run"
+absolute text bert teacher data
+set_up runs/pretraining
 
 # pretrain FOLDER UPDATES TITLE FLAGS...: train on the text; leaves FOLDER/huggingface. All rows have at most 128
 # positions, and their pieces are written down once for all trainings.

@@ -7,38 +7,13 @@
 # has finished: fairseq would add one more update); run again, the script goes on where it stopped.
 # The authors used one GPU of 24 GB. "-- --fp16" or "-- --max-tokens 3072 --update-freq 2" suit smaller ones.
 set -euo pipefail
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
 
-usage() {
-    sed -n '3,4s/^# *//p' "${BASH_SOURCE[0]}" >&2
-    printf 'iwslt14.sh: %s\n' "$1" >&2
-    exit 2
-}
-
-data_dir="" teacher="" output="" updates="" student_flags=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --data-dir | --teacher | --output | --updates)
-            [ $# -ge 2 ] || usage "$1 needs a value"
-            case $1 in
-                --data-dir) data_dir=$2 ;;
-                --teacher) teacher=$2 ;;
-                --output) output=$2 ;;
-                --updates) updates=$2 ;;
-            esac
-            shift 2
-            ;;
-        --)
-            shift
-            student_flags=("$@")
-            break
-            ;;
-        *) usage "unknown argument '$1'" ;;
-    esac
-done
-[ -n "$data_dir" ] || usage "--data-dir is missing; give the directory that holds de-en.tgz"
-[ -n "$teacher" ] || usage "--teacher is missing; the paper's is bert-base-multilingual-cased"
-[[ $updates =~ ^[1-9][0-9]*$ || -z $updates ]] || usage "--updates is '$updates'; give a whole number from 1 on"
+data_dir= teacher= output= updates= rest=()
+parse_options "--data-dir --teacher --output --updates --" "$@"
+[ -n "$data_dir" ] || die "--data-dir is missing; give the directory that holds de-en.tgz"
+[ -n "$teacher" ] || die "--teacher is missing; the paper's is bert-base-multilingual-cased"
+[ -z "$updates" ] || whole_number updates above 0
 
 if ! command -v cmlm-kd fairseq-train >/dev/null; then # no environment is active: make one
     bash "$repository/scripts/setup.sh"
@@ -46,7 +21,6 @@ if ! command -v cmlm-kd fairseq-train >/dev/null; then # no environment is activ
 fi
 plugin=$(cmlm-kd user-dir)
 output=${output:-iwslt14${updates:+-$updates}}
-step() { printf '\n== %s\n' "$*"; }
 
 # once NAME COMMAND...: run a command unless the same one has finished.
 once() {
@@ -61,22 +35,22 @@ once() {
     printf '%s\n' "$*" >"$marker"
 }
 
-step "text: every 23rd pair for validation, five evaluation sets for testing, lower-cased"
+say "text: every 23rd pair for validation, five evaluation sets for testing, lower-cased"
 python "$repository/scripts/prepare_iwslt14.py" "$data_dir/de-en.tgz" "$output/raw" --lowercase
 
-step "the teacher's pieces, one dictionary for both languages"
+say "the teacher's pieces, one dictionary for both languages"
 cmlm-kd prepare --teacher "$teacher" --source-lang de --target-lang en --joined-dictionary \
     --trainpref "$output/raw/train" --validpref "$output/raw/valid" --testpref "$output/raw/test" \
     --destdir "$output/data-bin"
 
-step "teacher: BERT becomes a conditional masked language model"
+say "teacher: BERT becomes a conditional masked language model"
 once teacher fairseq-train "$output/data-bin" --user-dir "$plugin" --task cmlm --criterion cmlm --arch bert_cmlm \
     --optimizer bert_adamw --lr 5e-5 --clip-norm 1.0 --bf16-autocast \
     --lr-scheduler polynomial_decay --warmup-updates 5000 --total-num-update 100000 \
     --max-tokens 16384 --required-batch-size-multiple 1 --max-update "${updates:-100000}" --seed 42 \
     --no-epoch-checkpoints --save-dir "$output/teacher"
 
-step "soft targets: every target position predicted once, from everything else"
+say "soft targets: every target position predicted once, from everything else"
 cmlm-kd dump "$output/data-bin" --teacher "$output/teacher/checkpoint_last.pt" --topk 8 --bf16-autocast \
     --output "$output/soft-targets"
 
@@ -93,22 +67,22 @@ student=(
     --maximize-best-checkpoint-metric --no-epoch-checkpoints
 )
 
-step "student alone: 50,000 updates, peak rate 6.99e-4"
+say "student alone: 50,000 updates, peak rate 6.99e-4"
 once alone fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation "${student[@]}" \
     --criterion label_smoothed_cross_entropy \
     --lr 6.99e-4 --warmup-updates 4000 --max-update "${updates:-50000}" \
-    --save-dir "$output/alone" "${student_flags[@]}"
+    --save-dir "$output/alone" "${rest[@]}"
 
-step "student with the teacher: 100,000 updates, peak rate 9.88e-4"
+say "student with the teacher: 100,000 updates, peak rate 9.88e-4"
 once distilled fairseq-train "$output/data-bin" --user-dir "$plugin" --task translation_kd "${student[@]}" \
     --criterion soft_target_kd --kd-alpha 0.5 --kd-temperature 10 --kd-topk 8 \
     --soft-targets "$output/soft-targets" \
     --lr 9.88e-4 --warmup-updates 8000 --max-update "${updates:-100000}" \
-    --save-dir "$output/distilled" "${student_flags[@]}"
+    --save-dir "$output/distilled" "${rest[@]}"
 
 # The paper decodes with beam 4 and the penalty ((5 + length) / 6)^0.6. fairseq's is length^lenpen: another
 # function, whose growth at 25 pieces is the same with lenpen 0.5 (0.6 * 25 / 30).
-step "translate the test set"
+say "translate the test set"
 for name in alone distilled; do
     fairseq-generate "$output/data-bin" --user-dir "$plugin" --source-lang de --target-lang en \
         --path "$output/$name/checkpoint_best.pt" --gen-subset test \
@@ -116,6 +90,6 @@ for name in alone distilled; do
         --required-batch-size-multiple 1 --post-process sentencepiece >"$output/$name.txt"
 done
 
-step "score, lower-cased"
+say "score, lower-cased"
 cmlm-kd score --from-generate --lowercase --reference "$output/data-bin/raw/test.en" --baseline alone \
     --hypothesis alone="$output/alone.txt" distilled="$output/distilled.txt"

@@ -156,7 +156,7 @@ def test_arguments_of_the_script(tmp_path):
         (["--teacher", "bert"], "--data-dir is missing"),
         (["--data-dir", "x"], "--teacher is missing"),
         (["--data-dir", "x", "--teacher", "bert", "--updates", "0"], "--updates is '0'"),
-        (["--data"], "unknown argument '--data'"),
+        (["--data"], "unknown option --data; see --help"),
     ):
         done = subprocess.run(["bash", script, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 2 and message in done.stderr
