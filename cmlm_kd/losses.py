@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SmoothingMode = Literal["fairseq", "original"]
@@ -47,6 +48,17 @@ def label_smoothed_nll(log_probs: Tensor, target: Tensor, epsilon: float, mode: 
     if epsilon == 0.0:
         return nll
     return gold * nll - uniform * log_probs.sum(-1)
+
+
+def soft_cross_entropy(logits: Tensor, probs: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return ``-sum_c probs[c] log softmax(logits / T)[c]`` in nats a row, ``(N,)``; without T^2.
+
+    Args:
+        logits: ``(N, C)`` of the student.
+        probs: ``(N, C)`` of the teacher, at the temperature already.
+        temperature: T of the student, above 0.
+    """
+    return -(probs * F.log_softmax(widen(logits) / temperature, -1)).sum(-1)
 
 
 def sparse_cross_entropy(log_probs: Tensor, ids: Tensor, probs: Tensor) -> Tensor:

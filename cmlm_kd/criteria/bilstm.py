@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cmlm_kd.criteria.checks import POSITIVE, SHARE, check_settings
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
 from cmlm_kd.errors import UserError
-from cmlm_kd.losses import entropy, widen
+from cmlm_kd.losses import entropy, soft_cross_entropy, widen
 from cmlm_kd.needs import ModelDescription, Needs, Request
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
@@ -89,8 +88,7 @@ def tempered_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         teacher: ``(B, C)`` probabilities, at the temperature already.
         temperature: of the student, above 0.
     """
-    log_student = F.log_softmax(widen(student) / temperature, -1)  # (B, C)
-    return -(teacher * log_student).sum(-1) - entropy(teacher)
+    return soft_cross_entropy(student, teacher, temperature) - entropy(teacher)
 
 
 @kd_criteria.register("bilstm_kd", config=BiLSTMKDConfig)

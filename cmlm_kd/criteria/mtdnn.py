@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cmlm_kd.criteria.bilstm import logits_mse
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
-from cmlm_kd.losses import entropy
+from cmlm_kd.losses import entropy, soft_cross_entropy
 from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
@@ -60,7 +59,7 @@ def soft_label_loss(logits: Tensor, probs: Tensor, mode: Mode) -> Tensor:
         probs: ``(B, C)``, the ensemble's distribution.
         mode: ``paper`` for the cross entropy, ``original`` for the divergence.
     """
-    cross_entropy = -(probs * F.log_softmax(logits, -1)).sum(-1)  # (B,)
+    cross_entropy = soft_cross_entropy(logits, probs)  # (B,)
     return cross_entropy if mode == "paper" else cross_entropy - entropy(probs)
 
 

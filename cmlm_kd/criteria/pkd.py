@@ -36,7 +36,7 @@ from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_setting
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
 from cmlm_kd.errors import UserError
 from cmlm_kd.layers import LayerMap, layer_map
-from cmlm_kd.losses import entropy, widen
+from cmlm_kd.losses import entropy, soft_cross_entropy, widen
 from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs, Request
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
@@ -102,7 +102,7 @@ def soft_label_loss(logits: Tensor, probs: Tensor, temperature: float, mode: Mod
         temperature: T > 0.
         mode: ``original`` or ``paper``.
     """
-    cross_entropy = -(probs * F.log_softmax(logits / temperature, -1)).sum(-1)  # (B,)
+    cross_entropy = soft_cross_entropy(logits, probs, temperature)  # (B,)
     if mode == "paper":
         return temperature**2 * cross_entropy
     return temperature**2 * (cross_entropy - entropy(probs)) / logits.size(-1)

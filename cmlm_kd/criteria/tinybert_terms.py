@@ -25,10 +25,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.losses import widen
+from cmlm_kd.losses import soft_cross_entropy, widen
 
 Mode = Literal["paper", "original"]
 
@@ -89,6 +88,5 @@ def prediction_term(student: Tensor, teacher: Tensor, temperature: float, mode: 
         temperature: above 0.
         mode: ``original`` divides by C (``soft_cross_entropy`` of the released code is a mean over B and C).
     """
-    log_probs = F.log_softmax(widen(student) / temperature, -1)  # (B, C)
-    crossed = -(teacher * log_probs).sum(-1)  # (B,)
+    crossed = soft_cross_entropy(student, teacher, temperature)  # (B,)
     return crossed / student.size(-1) if mode == "original" else crossed

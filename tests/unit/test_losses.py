@@ -48,6 +48,19 @@ def test_without_smoothing_it_is_the_nll(log_probs, mode):
     assert torch.equal(smoothed, losses.negative_log_likelihood(log_probs, TARGET))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_soft_cross_entropy_tempers_the_student_alone(logits, temperature):
+    probs = logits.flip(-1).softmax(-1)  # (5, 7)
+    expected = [
+        sum(
+            q * (math.log(sum(math.exp(other / temperature) for other in row)) - own / temperature)
+            for q, own in zip(wanted, row, strict=True)
+        )
+        for wanted, row in zip(probs.tolist(), logits.tolist(), strict=True)
+    ]
+    assert losses.soft_cross_entropy(logits, probs, temperature).tolist() == pytest.approx(expected)
+
+
 def test_sparse_cross_entropy_counts_repeated_entries_twice(log_probs):
     ids = torch.tensor([[0, 0, 3]] * 5)
     probs = torch.tensor([[0.5, 0.2, 0.3]] * 5, dtype=torch.float64)
