@@ -6,7 +6,7 @@ At speed 0 no branch is run: every input goes through all layers, and the answer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -232,8 +232,8 @@ def classify(
     if not truncate:
         _check_lengths(model.inputs, examples)
     encoded = EncodedExamples(examples, model.inputs)
-    parts = [exit_early(model, **batch, speed=speed) for batch in _batches(encoded, batch_size, device)]
-    back = _order(encoded).argsort()  # (N,)
+    parts = [exit_early(model, **batch, speed=speed) for batch in encoded.batches(batch_size, device)]
+    back = encoded.by_length().argsort()  # (N,)
     probabilities = torch.cat([part.probabilities for part in parts]).float().cpu().numpy()[back]  # (N, C)
     return Classified(
         [model.labels[best] for best in probabilities.argmax(1)],
@@ -255,25 +255,12 @@ def classify_at_every_layer(
     check_speed(model, DEFAULT_SPEED)
     model.eval()
     encoded = EncodedExamples(examples, model.inputs)
-    logits = [widen(model.all_logits(**batch)).cpu() for batch in _batches(encoded, batch_size, device)]
-    back = _order(encoded).argsort()  # (N,)
+    logits = [widen(model.all_logits(**batch)).cpu() for batch in encoded.batches(batch_size, device)]
+    back = encoded.by_length().argsort()  # (N,)
     together = torch.cat(logits, 1).transpose(0, 1)  # (N, L, C)
     return EveryLayer(
         together.argmax(-1).numpy()[back], uncertainty(together).to(torch.float32).numpy()[back]
     )
-
-
-def _order(encoded: EncodedExamples) -> NDArray[np.intp]:
-    return np.argsort(encoded.sizes, kind="stable")
-
-
-def _batches(encoded: EncodedExamples, batch_size: int, device: str) -> Iterator[dict[str, Tensor]]:
-    if batch_size < 1:
-        raise UserError(f"--batch-size is {batch_size}; it must be at least 1")
-    order = _order(encoded)  # (N,)
-    for start in range(0, len(order), batch_size):
-        batch = encoded.collate(order[start : start + batch_size].tolist())
-        yield {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _as_examples(first: Sequence[str], second: Sequence[str] | None) -> Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.classification.examples import Examples
+from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -126,6 +127,27 @@ class EncodedExamples:
     def collate(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Return the right-padded batch of the examples ``rows``; see :func:`pad_batch`."""
         return pad_batch([self[row] for row in rows], self.pad)
+
+    def by_length(self) -> NDArray[np.intp]:
+        """Return all rows from the shortest to the longest, ``(N,)``; equally long ones in their order."""
+        return np.argsort(self.sizes, kind="stable")
+
+    def batches(self, batch_size: int, device: str = "cpu") -> Iterator[dict[str, Tensor]]:
+        """Yield all examples in batches, as :meth:`by_length` orders them: little of them is padding.
+
+        Args:
+            batch_size: examples at once.
+            device: where the batches are to be.
+
+        Raises:
+            UserError: for a batch size below 1.
+        """
+        if batch_size < 1:
+            raise UserError(f"--batch-size is {batch_size}; it must be at least 1")
+        order = self.by_length()  # (N,)
+        for start in range(0, len(order), batch_size):
+            batch = self.collate(order[start : start + batch_size].tolist())
+            yield {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def pad_batch(encoded: Sequence[Encoded], pad: int) -> dict[str, Tensor]:

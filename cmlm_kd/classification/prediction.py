@@ -54,12 +54,8 @@ def predict_logits(
     """
     classifier.train(False)
     encoded = EncodedExamples(examples, classifier.inputs)
-    order = np.argsort(encoded.sizes, kind="stable")  # (N,)
-    rows: list[torch.Tensor] = []
-    for start in range(0, len(order), batch_size):
-        batch = encoded.collate(order[start : start + batch_size].tolist())
-        output = classifier(**{name: tensor.to(device) for name, tensor in batch.items()})
-        rows.append(output.sentence_logits().float().cpu())
-    logits = np.empty((len(order), rows[0].size(1)), np.float32)  # (N, C)
-    logits[order] = torch.cat(rows).numpy()
-    return logits
+    parts = [
+        classifier(**batch).sentence_logits().float().cpu() for batch in encoded.batches(batch_size, device)
+    ]
+    logits: NDArray[np.float32] = torch.cat(parts).numpy()  # (N, C), by length
+    return logits[encoded.by_length().argsort()]
