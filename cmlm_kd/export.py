@@ -134,10 +134,10 @@ def export_bilstm(checkpoint: Path, directory: Path) -> None:
         UserError: if the checkpoint is of another architecture, or the directory is not empty.
     """
     from cmlm_kd.checkpoints import read_checkpoint
-    from cmlm_kd.students.bilstm import from_checkpoint
     from cmlm_kd.students.bilstm_directory import save_bilstm
+    from cmlm_kd.students.loading import bilstm_of_checkpoint
 
-    save_bilstm(directory, from_checkpoint(read_checkpoint(checkpoint)))
+    save_bilstm(directory, bilstm_of_checkpoint(read_checkpoint(checkpoint)))
 
 
 def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:

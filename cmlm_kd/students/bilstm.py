@@ -19,8 +19,6 @@ from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.students.word_inputs import WordInputs
 
 ARCHITECTURE = "bilstm_classifier"
-WEIGHTS_PREFIX = "classifier."
-"""What the plug-in's architecture puts before the weights' names."""
 
 EmbeddingMode = Literal["static", "non-static", "multichannel"]
 
@@ -160,27 +158,6 @@ class BiLSTMClassifier(nn.Module):
     def from_state(cls, state: Mapping[str, Any]) -> BiLSTMClassifier:
         """Rebuild the architecture from :meth:`state_of_architecture`, with random weights."""
         return cls(BiLSTMConfig.from_dict(state["config"]), WordInputs.from_dict(state["inputs"]))
-
-
-def from_checkpoint(state: Mapping[str, Any]) -> BiLSTMClassifier:
-    """Rebuild the model of a ``bilstm_classifier`` checkpoint, in evaluation mode.
-
-    Args:
-        state: what :func:`cmlm_kd.checkpoints.read_checkpoint` returns.
-
-    Raises:
-        UserError: if it is of another architecture, or its weights do not fit.
-    """
-    described = (state.get("task_state") or {}).get(ARCHITECTURE)
-    if described is None:
-        raise UserError(f"the checkpoint is none of {ARCHITECTURE}: it does not carry a word list")
-    model = BiLSTMClassifier.from_state(described)
-    weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"the checkpoint's weights do not fit its word list: {error}") from error
-    return model.float().eval()
 
 
 def split_pair(

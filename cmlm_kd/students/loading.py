@@ -54,7 +54,7 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
     state = read_checkpoint(path)
     name = model_settings(state).get("_name") or model_settings(state).get("arch")
     if name == bilstm.ARCHITECTURE:
-        return bilstm.from_checkpoint(state)
+        return bilstm_of_checkpoint(state)
     if name == "bert_classifier":
         return bert_of_checkpoint(state, tokenizer)
     if name == fastbert.ARCHITECTURE:
@@ -65,6 +65,21 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
         f"{path} is a checkpoint of {name or 'another architecture'}, no classifier; give one of "
         "'fairseq-train --task classification_kd' or 'multitask_kd'"
     )
+
+
+def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
+    """Rebuild the student of a ``bilstm_classifier`` checkpoint, in evaluation mode.
+
+    Args:
+        state: what :func:`cmlm_kd.checkpoints.read_checkpoint` returns.
+
+    Raises:
+        UserError: if it is of another architecture, or its weights do not fit.
+    """
+    described = (state.get("task_state") or {}).get(bilstm.ARCHITECTURE)
+    if described is None:
+        raise UserError(f"the checkpoint is none of {bilstm.ARCHITECTURE}: it does not carry a word list")
+    return _with_weights(bilstm.BiLSTMClassifier.from_state(described), state)
 
 
 def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -> SequenceClassifier:

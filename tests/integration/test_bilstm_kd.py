@@ -13,8 +13,8 @@ from cmlm_kd.classification import ReadingOptions, read_examples
 from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.bilstm import from_checkpoint
 from cmlm_kd.students.bilstm_directory import load_bilstm, save_bilstm
+from cmlm_kd.students.loading import bilstm_of_checkpoint
 from cmlm_kd.teachers.classifier import load_classifier
 
 VECTORS = "good 1 2 3 4\nbad -1 -2 -3 -4\nunseen 5 6 7 8\nfilm 0 0 0 1\n"
@@ -39,7 +39,7 @@ def train(tmp_path, data, corpus, teacher, *flags, name="student"):
 
 
 def student_of(checkpoint):
-    return from_checkpoint(read_checkpoint(checkpoint))
+    return bilstm_of_checkpoint(read_checkpoint(checkpoint))
 
 
 def read(data, corpus, split="train"):

@@ -11,9 +11,10 @@ import torch
 from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import pad_batch
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.bilstm import BiLSTMClassifier, BiLSTMConfig, compare, from_checkpoint
+from cmlm_kd.students.bilstm import BiLSTMClassifier, BiLSTMConfig, compare
 from cmlm_kd.students.bilstm_building import BiLSTMOptions, build_bilstm
 from cmlm_kd.students.bilstm_directory import load_bilstm, save_bilstm
+from cmlm_kd.students.loading import bilstm_of_checkpoint
 from cmlm_kd.students.word_inputs import WordInputs
 from cmlm_kd.word_vocabulary import WordVocabulary
 
@@ -237,14 +238,14 @@ def test_checkpoints():
         "model": {f"classifier.{name}": tensor for name, tensor in model.state_dict().items()},
         "task_state": {"bilstm_classifier": model.state_of_architecture()},
     }
-    again = from_checkpoint(state)
+    again = bilstm_of_checkpoint(state)
     assert again.labels == ("no", "yes", "maybe") and not again.training
     torch.testing.assert_close(logits_of(again, SENTENCES), logits_of(model, SENTENCES))
     with pytest.raises(UserError, match="is none of bilstm_classifier"):
-        from_checkpoint({"model": {}, "task_state": {}})
+        bilstm_of_checkpoint({"model": {}, "task_state": {}})
     state["model"].popitem()
     with pytest.raises(UserError, match="weights do not fit"):
-        from_checkpoint(state)
+        bilstm_of_checkpoint(state)
 
 
 EXAMPLES = Examples(SENTENCES, None, None, ("no", "yes"), "train.tsv")
