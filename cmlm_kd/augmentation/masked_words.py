@@ -7,7 +7,6 @@ batches hold rows of like length.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.spelling import WORD_START
 from cmlm_kd.teachers.inference import replace_last_layer
 from cmlm_kd.teachers.masked_lm import MaskedLM
@@ -149,7 +149,7 @@ class MaskedWords:
         inputs = {"input_ids": ids, "attention_mask": attention, "masked_index": index}
         if self.has_token_types:
             inputs["token_type_ids"] = types
-        with self._precision():
+        with bfloat16_autocast(self.bf16_autocast, self.device):
             logits = self._logits(
                 **{name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
             )  # (B, V)
@@ -162,11 +162,6 @@ class MaskedWords:
             return self.model(masked_index=masked_index, **inputs)  # type: ignore[no-any-return]
         self._last_layer.masked_index = masked_index
         return self.model.model(**inputs).logits.squeeze(0)  # type: ignore[no-any-return]
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.bf16_autocast:
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
 
 
 def piece_words(tokenizer: PieceTokenizer) -> list[str | None]:

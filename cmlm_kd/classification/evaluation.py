@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from cmlm_kd.classification.prediction import Classifier, predict_logits
 from cmlm_kd.errors import UserError
 from cmlm_kd.glue_metrics import measure
 from cmlm_kd.output import written_aside
+from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.scores import table
 from cmlm_kd.signals import Ensembling, TeacherSignal
 from cmlm_kd.teachers.class_order import class_order
@@ -115,7 +115,7 @@ def evaluate_classifier(candidate: Candidate, examples: Examples, settings: Eval
         UserError: if its classes are not the data's, or its logits are not finite.
     """
     members = []
-    with _precision(settings):
+    with bfloat16_autocast(settings.bfloat16, settings.device):
         for model in candidate.models:
             order = class_order(
                 model.labels,
@@ -141,11 +141,6 @@ def _together(members: Sequence[torch.Tensor], ensembling: Ensembling) -> NDArra
     return np.asarray(logits.numpy(), np.float32)
 
 
-def _precision(settings: EvaluationSettings) -> contextlib.AbstractContextManager[Any]:
-    device = torch.device(settings.device).type
-    return torch.autocast(device, torch.bfloat16) if settings.bfloat16 else contextlib.nullcontext()
-
-
 @torch.inference_mode()
 def _speed(candidate: Candidate, examples: Examples, batch_size: int, settings: EvaluationSettings) -> float:
     """Return examples a second, from ids to logits: median of some rounds over the same examples."""
@@ -154,10 +149,7 @@ def _speed(candidate: Candidate, examples: Examples, batch_size: int, settings: 
     prepared = []
     for model in candidate.models:
         encoded = EncodedExamples(examples.select(rows), model.inputs)
-        order = np.argsort(encoded.sizes, kind="stable").tolist()
-        batches = [encoded.collate(order[i : i + batch_size]) for i in range(0, count, batch_size)]
-        moved = [{name: tensor.to(settings.device) for name, tensor in batch.items()} for batch in batches]
-        prepared.append((model, moved))
+        prepared.append((model, list(encoded.batches(batch_size, settings.device))))
     for model, batches in prepared:
         model(**batches[-1])  # warms up
     seconds = [_one_round(prepared, settings.device) for _ in range(REPEATS)]

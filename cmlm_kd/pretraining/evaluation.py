@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.masked_lm_loss import text_validation
 from cmlm_kd.masking import MASK_PROBABILITY, batch_generator
 from cmlm_kd.needs import NOTHING_ELSE, Needs
+from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.pretraining.corpus import rows_of
 from cmlm_kd.pretraining.hiding import TextHiding, frame_batch
 from cmlm_kd.pretraining.sources import TextFile
@@ -200,11 +200,10 @@ def measure_masked(
         bfloat16: whether matrix products run in bfloat16.
     """
     device = next(model.model.parameters()).device
-    narrow = torch.autocast(device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
     sums: dict[str, float] = {}
     for batch in text.batches:
         ids, mask, index, target = (batch[name].to(device) for name in BATCH)
-        with torch.no_grad(), narrow:
+        with torch.no_grad(), bfloat16_autocast(bfloat16, device):
             student = model.model.model.observe(ids, mask, index, NOTHING_ELSE)
             signal = None if teacher is None else teacher.signal(ids, mask, index, NOTHING_ELSE)
             output = text_validation(_NO_CRITERION, Needs(), student, target, signal)

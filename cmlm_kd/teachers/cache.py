@@ -22,6 +22,7 @@ from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import NOTHING_ELSE, Needs
 from cmlm_kd.output import directory_written_aside
+from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.signals import Ensembling, TeacherSignal
 from cmlm_kd.store.checksums import file_sha256
 from cmlm_kd.store.environment import describe_environment
@@ -184,17 +185,15 @@ def _compute(
 ) -> dict[str, NDArray[np.float32]]:
     """Return file name -> array, the examples in batches of like lengths."""
     encoded = [EncodedExamples(examples, member.model.inputs) for member in teachers.members]
-    order = np.argsort(encoded[0].sizes, kind="stable")  # (N,)
+    order = encoded[0].by_length()  # (N,)
     arrays: dict[str, NDArray[np.float32]] = {}
-    autocast = torch.autocast(
-        torch.device(device).type, torch.bfloat16, enabled=identity.precision == "bfloat16"
-    )
+    narrow = identity.precision == "bfloat16"
     for start in range(0, len(order), BATCH_SIZE):
         rows = order[start : start + BATCH_SIZE].tolist()
         batches = [
             {name: tensor.to(device) for name, tensor in part.collate(rows).items()} for part in encoded
         ]
-        with autocast:
+        with bfloat16_autocast(narrow, device):
             signal = teachers.signal(batches, needs, check=rows)
         named = {f"logits-{index}.npy": logits for index, logits in enumerate(signal.members)}
         named.update({f"hidden-{layer}.npy": states for layer, states in signal.hidden_states.items()})

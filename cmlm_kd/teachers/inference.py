@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
 from cmlm_kd.teachers.packed_linear import can_pack, pack_linear_layers
 from cmlm_kd.teachers.pairs import PairBatch
@@ -50,17 +50,12 @@ class MaskedPredictor:
     def logits(self, batch: PairBatch) -> Tensor:
         """Return logits over the student's target vocabulary at the masked positions, ``(M, V)`` float32."""
         batch = batch.to(self.device)
-        with self._precision():
+        with bfloat16_autocast(self.bf16_autocast, self.device):
             if self.last_layer is None:
                 return self.teacher(batch).float()  # type: ignore[no-any-return]
             self.last_layer.masked_index = batch.masked_index
             states = self.teacher.encode(batch).squeeze(0)  # (M, d)
             return self.teacher.predict(states).float()
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.bf16_autocast:
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
 
 
 class _LastLayer(nn.Module):

@@ -13,12 +13,13 @@ from cmlm_kd.classification.examples import check_every_class_occurs
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.classification.ranking import hold_out_queries
 from cmlm_kd.errors import UserError
+from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.signals import Ensembling
 from cmlm_kd.teachers.cache import MANIFEST_NAME, CacheIdentity, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 from fairseq_plugins.bridge import choices
 from fairseq_plugins.data.sentences import SentenceDataset
-from fairseq_plugins.tasks.autocast import PrecisionConfig, bfloat16_autocast
+from fairseq_plugins.tasks.autocast import PrecisionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ class TaughtCorpus:
         own = sample.get("teacher_input", {})
         shared = {name: sample["net_input"][name] for name in INPUTS}
         batches = [own.get(position, shared) for position in range(len(self.teachers.members))]
-        with bfloat16_autocast(bfloat16, device.type):
+        with bfloat16_autocast(bfloat16, device):
             return self.teachers.signal(batches, needs, check=rows)
 
 

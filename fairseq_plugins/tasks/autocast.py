@@ -1,6 +1,5 @@
 """``--bf16-autocast``: bfloat16 arithmetic with float32 weights, on CPU and GPU alike."""
 
-import contextlib
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +9,7 @@ from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimi
 from omegaconf import II
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.precision import bfloat16_autocast
 
 
 @dataclass
@@ -24,11 +24,6 @@ class PrecisionConfig(FairseqDataclass):
     fp16: bool = II("common.fp16")
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
     fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
-
-
-def bfloat16_autocast(enabled: bool, device_type: str):
-    """Return a context in which matrix products run in bfloat16 if ``enabled``."""
-    return torch.autocast(device_type, torch.bfloat16) if enabled else contextlib.nullcontext()
 
 
 class AutocastMixin:
@@ -51,10 +46,10 @@ class AutocastMixin:
         return super().build_criterion(cfg, from_checkpoint)
 
     def _autocasting(self, criterion, model):
-        device_type = next(model.parameters()).device.type
+        device = next(model.parameters()).device
 
         def call(*args, **kwargs):
-            with bfloat16_autocast(self.cfg.bf16_autocast, device_type):
+            with bfloat16_autocast(self.cfg.bf16_autocast, device):
                 return criterion(*args, **kwargs)
 
         return call

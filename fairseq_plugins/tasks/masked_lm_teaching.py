@@ -2,7 +2,7 @@
 
 from cmlm_kd.masked_lm_loss import validation_request
 from cmlm_kd.needs import Needs
-from fairseq_plugins.tasks.autocast import bfloat16_autocast
+from cmlm_kd.precision import bfloat16_autocast
 
 INPUTS = ("input_ids", "attention_mask", "masked_index")
 """What student and teacher read of a batch."""
@@ -32,5 +32,5 @@ class TextTeaching:
 
     def _ask(self, sample, request, *, dropout=False):
         inputs = [sample["net_input"][name] for name in INPUTS]
-        with bfloat16_autocast(self._bfloat16, inputs[0].device.type):
+        with bfloat16_autocast(self._bfloat16, inputs[0].device):
             sample["teacher"] = self.teacher.signal(*inputs, request, dropout=dropout).to_batch()
