@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import BaseFairseqModel, register_model
+from fairseq.models import register_model
 
-from cmlm_kd.errors import UserError
-from cmlm_kd.needs import NOTHING_ELSE
 from cmlm_kd.students.loading import BERT_CONFIG
 from cmlm_kd.teachers.classifier import (
     REQUIRED_TOKENS,
@@ -17,6 +15,8 @@ from cmlm_kd.teachers.classifier import (
     start_classifier,
 )
 from cmlm_kd.tokenizer_loading import load_tokenizer
+from fairseq_plugins.models.flags import check_dropout, check_encoder_given
+from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
 
 
 @dataclass
@@ -40,23 +40,14 @@ class BertClassifierConfig(FairseqDataclass):
 
 
 @register_model("bert_classifier", dataclass=BertClassifierConfig)
-class BertClassifier(BaseFairseqModel):
+class BertClassifier(SentenceClassifierModel):
     """Adapter of :class:`cmlm_kd.teachers.classifier.SequenceClassifier`."""
-
-    def __init__(self, classifier):
-        super().__init__()
-        self.classifier = classifier
 
     @classmethod
     def build_model(cls, cfg, task):
         """Start from an encoder, or make the architecture that a checkpoint describes."""
-        if not cfg.bert:
-            raise UserError(
-                "bert_classifier: --bert is missing; give the directory or hub name of an encoder to start "
-                "from"
-            )
-        if cfg.dropout is not None and not 0 <= cfg.dropout < 1:
-            raise UserError(f"bert_classifier: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        check_encoder_given(cfg, "bert_classifier")
+        check_dropout(cfg, "bert_classifier")
         described = task.from_checkpoint(BERT_CONFIG)
         if described is not None:
             tokenizer = load_tokenizer(cfg.bert, REQUIRED_TOKENS)
@@ -75,21 +66,3 @@ class BertClassifier(BaseFairseqModel):
         )
         task.state.merge_state_dict({BERT_CONFIG: describe_config(classifier.config)})
         return cls(classifier)
-
-    @property
-    def description(self):
-        """What it can give."""
-        return self.classifier.description
-
-    @property
-    def inputs(self):
-        """What turns sentences into its ids."""
-        return self.classifier.inputs
-
-    def forward(self, input_ids, attention_mask, token_type_ids, request=NOTHING_ELSE):
-        """Return logits ``(B, C)`` and what is asked for."""
-        return self.classifier(input_ids, attention_mask, token_type_ids, request)
-
-    def max_positions(self):
-        """Return the longest input."""
-        return self.inputs.max_length

@@ -11,6 +11,7 @@ from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
 from cmlm_kd.teachers.pairs import PairBatch
 from cmlm_kd.teachers.positions import usable_positions
 from cmlm_kd.tokenizers import PieceTokenizer
+from fairseq_plugins.models.flags import check_dropout
 
 
 @dataclass
@@ -37,8 +38,7 @@ class BertCMLM(BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg, task):
         """Start from a pre-trained encoder whose tokenizer is that of the data."""
-        if not 0 <= cfg.dropout < 1:
-            raise UserError(f"bert_cmlm: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        check_dropout(cfg, "bert_cmlm")
         prepared = task.prepared
         name = cfg.bert or prepared.manifest["teacher"]
         if tokenizer_hash(PieceTokenizer.from_pretrained(name)) != prepared.manifest["tokenizer"]["hash"]:

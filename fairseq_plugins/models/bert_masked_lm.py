@@ -1,6 +1,6 @@
 """``--arch bert_masked_lm``: any Hugging Face masked language model, or a new BERT."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Optional
 
 from fairseq.dataclass import FairseqDataclass
@@ -12,6 +12,7 @@ from cmlm_kd.needs import NOTHING_ELSE
 from cmlm_kd.students.inherit import parse_layers, shallower
 from cmlm_kd.teachers.masked_lm import BertSizes, MaskedLM
 from cmlm_kd.teachers.positions import usable_positions
+from fairseq_plugins.models.flags import check_dropout, given_sizes
 
 
 @dataclass
@@ -49,15 +50,8 @@ class BertMaskedLM(BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg, task):
         """Load the model of ``--bert``, or make a new one of the given sizes."""
-        if not 0 <= cfg.dropout < 1:
-            raise UserError(f"bert_masked_lm: --dropout is {cfg.dropout}, it must be in [0, 1)")
-        given = {size.name: getattr(cfg, size.name) for size in fields(BertSizes)}
-        sizes = {name: value for name, value in given.items() if value is not None}
-        if cfg.bert and sizes:
-            name = next(iter(sizes)).replace("_", "-")
-            raise UserError(
-                f"bert_masked_lm: --{name} is the size of a new BERT; leave it out or leave out --bert"
-            )
+        check_dropout(cfg, "bert_masked_lm")
+        sizes = given_sizes(cfg, BertSizes, "bert_masked_lm")
         if cfg.init_layers and not cfg.bert:
             raise UserError("bert_masked_lm: --init-layers are layers of --bert, which is missing")
         if cfg.bert:

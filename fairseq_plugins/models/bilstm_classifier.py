@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, Optional
 
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import BaseFairseqModel, register_model
+from fairseq.models import register_model
 
-from cmlm_kd.needs import NOTHING_ELSE
 from cmlm_kd.students.bilstm import ARCHITECTURE, BiLSTMClassifier
 from cmlm_kd.students.bilstm_building import BiLSTMOptions, build_bilstm
 from fairseq_plugins.bridge import choices
+from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
 
 NO_LIMIT = 1_000_000
 """What fairseq is told of inputs that may be of any length, in words."""
@@ -53,12 +53,8 @@ class BiLSTMClassifierConfig(FairseqDataclass):
 
 
 @register_model(ARCHITECTURE, dataclass=BiLSTMClassifierConfig)
-class BiLSTMClassifierModel(BaseFairseqModel):
+class BiLSTMClassifierModel(SentenceClassifierModel):
     """Adapter of :class:`cmlm_kd.students.bilstm.BiLSTMClassifier`."""
-
-    def __init__(self, classifier):
-        super().__init__()
-        self.classifier = classifier
 
     @classmethod
     def build_model(cls, cfg, task):
@@ -74,20 +70,6 @@ class BiLSTMClassifierModel(BaseFairseqModel):
         classifier = build_bilstm(options, task.training_examples(), task.teacher_names, task.max_length)
         task.state.merge_state_dict({ARCHITECTURE: classifier.state_of_architecture()})
         return cls(classifier)
-
-    @property
-    def description(self):
-        """What it can give."""
-        return self.classifier.description
-
-    @property
-    def inputs(self):
-        """What turns sentences into its ids."""
-        return self.classifier.inputs
-
-    def forward(self, input_ids, attention_mask, token_type_ids, request=NOTHING_ELSE):
-        """Return logits ``(B, C)``."""
-        return self.classifier(input_ids, attention_mask, token_type_ids, request)
 
     def max_positions(self):
         """Return the longest input; longer ones are cut before."""

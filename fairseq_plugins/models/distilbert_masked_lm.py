@@ -11,6 +11,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.students.inherit import distilbert_from_bert, parse_layers
 from cmlm_kd.teachers.masked_lm import MaskedLM
 from fairseq_plugins.models.bert_masked_lm import BertMaskedLM
+from fairseq_plugins.models.flags import check_dropout
 
 
 @dataclass
@@ -42,8 +43,7 @@ class DistilBertMaskedLM(BertMaskedLM):
     @classmethod
     def build_model(cls, cfg, task):
         """Take the layers out of the BERT."""
-        if cfg.dropout is not None and not 0 <= cfg.dropout < 1:
-            raise UserError(f"distilbert: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        check_dropout(cfg, "distilbert")
         name = cfg.bert or cfg.teacher
         if not name:
             raise UserError("distilbert: there is no BERT to begin with; name one with --bert or --teacher")

@@ -3,15 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
-from fairseq.models import BaseFairseqModel, register_model
+from fairseq.models import register_model
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import NOTHING_ELSE
 from cmlm_kd.students.fastbert import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.students.fastbert_branch import BranchSettings
 from cmlm_kd.students.fastbert_start import check_same_model, start_fastbert
 from cmlm_kd.teachers.classifier import REQUIRED_TOKENS
 from cmlm_kd.tokenizer_loading import load_tokenizer
+from fairseq_plugins.models.flags import check_dropout, check_encoder_given
+from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
 from fairseq_plugins.starting_point import StartingPointConfig, starting_checkpoint, state_of_start
 
 
@@ -39,7 +40,7 @@ class FastBERTModelConfig(StartingPointConfig):
 
 
 @register_model(ARCHITECTURE, dataclass=FastBERTModelConfig)
-class FastBERTModel(BaseFairseqModel):
+class FastBERTModel(SentenceClassifierModel):
     """Adapter of :class:`cmlm_kd.students.fastbert.FastBERTClassifier`.
 
     Args:
@@ -49,19 +50,14 @@ class FastBERTModel(BaseFairseqModel):
     """
 
     def __init__(self, classifier, start=None):
-        super().__init__()
-        self.classifier = classifier
+        super().__init__(classifier)
         self.start = start
 
     @classmethod
     def build_model(cls, cfg, task):
         """Start from an encoder, or make the architecture that a checkpoint describes."""
-        if not cfg.bert:
-            raise UserError(
-                "fastbert: --bert is missing; give the directory or hub name of an encoder to start from"
-            )
-        if cfg.dropout is not None and not 0 <= cfg.dropout < 1:
-            raise UserError(f"fastbert: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        check_encoder_given(cfg, "fastbert")
+        check_dropout(cfg, "fastbert")
         described = task.from_checkpoint(ARCHITECTURE)
         if described is not None:
             return cls(FastBERTClassifier.from_state(described, load_tokenizer(cfg.bert, REQUIRED_TOKENS)))
@@ -95,21 +91,3 @@ class FastBERTModel(BaseFairseqModel):
             )
         self.classifier.begin_training(needs)
         return {ARCHITECTURE: self.classifier.state_of_architecture()}
-
-    @property
-    def description(self):
-        """What it can give."""
-        return self.classifier.description
-
-    @property
-    def inputs(self):
-        """What turns sentences into its ids."""
-        return self.classifier.inputs
-
-    def forward(self, input_ids, attention_mask, token_type_ids, request=NOTHING_ELSE):
-        """Return logits ``(B, C)``, and those of every layer if they are asked for."""
-        return self.classifier(input_ids, attention_mask, token_type_ids, request)
-
-    def max_positions(self):
-        """Return the longest input."""
-        return self.inputs.max_length

@@ -14,6 +14,7 @@ from cmlm_kd.students.multitask import ARCHITECTURE, MultitaskClassifier, start_
 from cmlm_kd.students.san import SANSettings
 from cmlm_kd.teachers.classifier import REQUIRED_TOKENS
 from cmlm_kd.tokenizer_loading import load_tokenizer
+from fairseq_plugins.models.flags import check_dropout, check_encoder_given
 
 
 @dataclass
@@ -56,13 +57,8 @@ class MultitaskBert(BaseFairseqModel):
                 f"multitask_bert: --task {task.cfg._name} trains one task; pass --task multitask_kd, or "
                 "--arch bert_classifier"
             )
-        if not cfg.bert:
-            raise UserError(
-                "multitask_bert: --bert is missing; give the directory or hub name of an encoder to start "
-                "from"
-            )
-        if cfg.dropout is not None and not 0 <= cfg.dropout < 1:
-            raise UserError(f"multitask_bert: --dropout is {cfg.dropout}, it must be in [0, 1)")
+        check_encoder_given(cfg, "multitask_bert")
+        check_dropout(cfg, "multitask_bert")
         described = task.from_checkpoint(ARCHITECTURE)
         if described is not None:
             tokenizer = load_tokenizer(cfg.bert, REQUIRED_TOKENS)

@@ -1,0 +1,55 @@
+"""What architectures of BERTs check about flags that they have in common."""
+
+from dataclasses import fields
+
+from cmlm_kd.errors import UserError
+
+
+def check_dropout(cfg, owner):
+    """Refuse a ``--dropout`` that is no probability below 1; None stands for the model's own.
+
+    Raises:
+        UserError: naming the architecture.
+    """
+    if cfg.dropout is not None and not 0 <= cfg.dropout < 1:
+        raise UserError(f"{owner}: --dropout is {cfg.dropout}, it must be in [0, 1)")
+
+
+def check_encoder_given(cfg, owner):
+    """Refuse an architecture without ``--bert`` to start from.
+
+    Raises:
+        UserError: naming the architecture.
+    """
+    if not cfg.bert:
+        raise UserError(
+            f"{owner}: --bert is missing; give the directory or hub name of an encoder to start from"
+        )
+
+
+def given_sizes(cfg, sizes, owner):
+    """Return the sizes of a new model that are given, by name.
+
+    Args:
+        cfg: with ``bert`` and flags for all, or some, of the sizes.
+        sizes: the library's dataclass of them.
+        owner: the architecture, for messages.
+
+    Raises:
+        UserError: if any is, beside ``--bert``.
+    """
+    every = {size.name: getattr(cfg, size.name, None) for size in fields(sizes)}
+    given = {name: value for name, value in every.items() if value is not None}
+    if cfg.bert and given:
+        refuse_beside_bert(next(iter(given)), owner, "the size of")
+    return given
+
+
+def refuse_beside_bert(name, owner, what="for"):
+    """Refuse a flag that shapes a new model where one is loaded.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    flag = name.replace("_", "-")
+    raise UserError(f"{owner}: --{flag} is {what} a new model; leave it out or leave out --bert")
