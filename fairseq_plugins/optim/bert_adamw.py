@@ -11,10 +11,6 @@ from omegaconf import II
 from cmlm_kd.group_rates import parameter_groups
 from fairseq_plugins.optim.grouped import GroupedOptimizer, refuse_negative, two_rates
 
-LEARNING_RATE = 5e-5
-CLIP_NORM = 1.0
-"""Chen et al. (2020), appendix A; the norm is the released code's (``run_cmlm_finetuning.py: FusedAdam``)."""
-
 
 @dataclass
 class BertAdamWConfig(FairseqDataclass):
@@ -33,7 +29,14 @@ class BertAdamWConfig(FairseqDataclass):
 
 @register_optimizer("bert_adamw", dataclass=BertAdamWConfig)
 class BertAdamW(GroupedOptimizer):
-    """One kernel a step instead of a dozen passes over the weights, and no decay on biases and LayerNorm."""
+    """One kernel a step instead of a dozen passes over the weights, and no decay on biases and LayerNorm.
+
+    Defaults: Chen et al. (2020), appendix A; the norm is the released code's (``run_cmlm_finetuning.py:
+    FusedAdam``).
+    """
+
+    default_lr = 5e-5
+    default_clip_norm = 1.0
 
     def __init__(self, cfg, params):
         super().__init__(cfg)
@@ -45,9 +48,3 @@ class BertAdamW(GroupedOptimizer):
             eps=cfg.adam_eps,
             fused=True,
         )
-
-    @classmethod
-    def add_args(cls, parser):
-        """Add the flags; --lr and --clip-norm, fairseq's own, get the defaults that suit BERT."""
-        super().add_args(parser)
-        parser.set_defaults(lr=str(LEARNING_RATE), clip_norm=CLIP_NORM)

@@ -11,10 +11,6 @@ from cmlm_kd.group_rates import parameter_groups
 from cmlm_kd.lamb import Lamb
 from fairseq_plugins.optim.grouped import GroupedOptimizer, refuse_negative, two_rates
 
-LEARNING_RATE = 1.5e-3
-CLIP_NORM = 1.0
-"""Of MobileBERT's released command and ``optimization.py``."""
-
 
 @dataclass
 class BertLambConfig(FairseqDataclass):
@@ -36,7 +32,13 @@ class BertLambConfig(FairseqDataclass):
 
 @register_optimizer("bert_lamb", dataclass=BertLambConfig)
 class BertLamb(GroupedOptimizer):
-    """Adapter of :class:`cmlm_kd.lamb.Lamb`."""
+    """Adapter of :class:`cmlm_kd.lamb.Lamb`.
+
+    Defaults: MobileBERT's released command and ``optimization.py``.
+    """
+
+    default_lr = 1.5e-3
+    default_clip_norm = 1.0
 
     def __init__(self, cfg, params):
         super().__init__(cfg)
@@ -48,9 +50,3 @@ class BertLamb(GroupedOptimizer):
             eps=cfg.lamb_eps,
             bias_correction=not cfg.lamb_without_bias_correction,
         )
-
-    @classmethod
-    def add_args(cls, parser):
-        """Add the flags; --lr and --clip-norm, fairseq's own, get the defaults that suit BERT."""
-        super().add_args(parser)
-        parser.set_defaults(lr=str(LEARNING_RATE), clip_norm=CLIP_NORM)

@@ -11,12 +11,25 @@ class GroupedOptimizer(FairseqOptimizer):
     """An optimiser whose groups have rates in proportion; a schedule of fairseq's sets the common one.
 
     Subclasses make ``self._optimizer`` of :func:`cmlm_kd.group_rates.parameter_groups`.
+
+    Attributes:
+        default_lr: the rate where ``--lr`` is not given.
+        default_clip_norm: likewise of ``--clip-norm``.
     """
+
+    default_lr: float
+    default_clip_norm: float
 
     def __init__(self, cfg):
         super().__init__(cfg)
         rates = OmegaConf.to_container(cfg.lr) if OmegaConf.is_config(cfg.lr) else cfg.lr
         self._rate = rates[0] if isinstance(rates, list) else rates
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add the flags; --lr and --clip-norm, fairseq's own, get the defaults that suit BERT."""
+        super().add_args(parser)
+        parser.set_defaults(lr=str(cls.default_lr), clip_norm=cls.default_clip_norm)
 
     @property
     def optimizer_config(self):
