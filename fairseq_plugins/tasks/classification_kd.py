@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from fairseq.logging import metrics
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
 from cmlm_kd.classification import CORPORA, ReadingOptions
@@ -17,7 +17,7 @@ from cmlm_kd.signature import TEACHERS
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig, listed
 from fairseq_plugins.starting_point import StartingPointConfig, state_of_start
-from fairseq_plugins.tasks.autocast import AutocastMixin
+from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
 
 logger = logging.getLogger(__name__)
@@ -81,33 +81,24 @@ class ClassificationKDConfig(TaughtCorpusConfig, StartingPointConfig):
 
 
 @register_task("classification_kd", dataclass=ClassificationKDConfig)
-class ClassificationKDTask(AutocastMixin, FairseqTask):
+class ClassificationKDTask(SentenceTask):
     """One classification or regression task; training batches have ``sample["teacher"]`` if one is read.
 
     Attributes:
-        kd_level: what its criteria sum over.
         student_description: of the model, once it is built.
         teacher_description: of the teachers, None without.
     """
 
-    kd_level = "sentences"
     student_description = None
     teacher_description = None
 
     def __init__(self, cfg):
         super().__init__(cfg)
-        self.max_length = cfg.max_length
         self.teacher_names = [name for name in cfg.teacher.split(":") if name]
         if cfg.teacher_cache and not self.teacher_names:
             raise UserError("classification_kd: --teacher-cache is of no use without --teacher DIR")
         self._corpus = TaughtCorpus(_settings(cfg, self.teacher_names))
-        self._student = None
         self._criterion = None
-
-    @classmethod
-    def setup_task(cls, cfg, **kwargs):
-        """Build the task; that a checkpoint is being loaded is seen from its state."""
-        return cls(cfg)
 
     # -- what models ask for ---------------------------------------------------------------------------
 
@@ -127,10 +118,6 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
     def training_examples(self):
         """Return what ``train`` holds."""
         return self._corpus.examples("train")
-
-    def from_checkpoint(self, key):
-        """Return what a checkpoint's task state says, None outside of loading one."""
-        return self.state.state_dict.get(key)
 
     # -- building --------------------------------------------------------------------------------------
 
@@ -200,25 +187,6 @@ class ClassificationKDTask(AutocastMixin, FairseqTask):
             metrics.log_derived(name, lambda meters, name=name: measured(meters, name))
         if "exits" in predicted[0]:
             log_each_exit(predicted)
-
-    @staticmethod
-    def logging_outputs_can_be_summed(criterion):
-        """Sums are enough in training; what GLUE measures needs every worker's predictions."""
-        return criterion.training
-
-    def max_positions(self):
-        """Return the student's longest input; longer ones were cut."""
-        return self._student.max_positions() if self._student is not None else None
-
-    @property
-    def source_dictionary(self):
-        """There is none: students bring what turns sentences into ids."""
-        return None
-
-    @property
-    def target_dictionary(self):
-        """There is none: targets are classes or scores."""
-        return None
 
 
 def _labels_of_start(cfg):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fairseq.logging import metrics
 from fairseq.models import ARCH_MODEL_REGISTRY
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
 from cmlm_kd.classification import CORPORA
@@ -19,7 +19,7 @@ from cmlm_kd.students.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
-from fairseq_plugins.tasks.autocast import AutocastMixin
+from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
     log_each_task,
@@ -87,14 +87,8 @@ class MultitaskKDConfig(TaughtCorpusConfig):
 
 
 @register_task("multitask_kd", dataclass=MultitaskKDConfig)
-class MultitaskKDTask(AutocastMixin, FairseqTask):
-    """Classification, similarity and ranking tasks together (MT-DNN); a batch is of one task.
-
-    Attributes:
-        kd_level: what its criteria sum over.
-    """
-
-    kd_level = "sentences"
+class MultitaskKDTask(SentenceTask):
+    """Classification, similarity and ranking tasks together (MT-DNN); a batch is of one task."""
 
     def __init__(self, cfg):
         super().__init__(cfg)
@@ -102,16 +96,9 @@ class MultitaskKDTask(AutocastMixin, FairseqTask):
         self._settings = task_settings(Path(cfg.data), flags, skip_malformed=cfg.skip_malformed_rows)
         if cfg.teacher_cache and not flags.teacher:
             raise UserError("multitask_kd: --teacher-cache is of no use without --teacher NAME=DIR")
-        self.max_length = cfg.max_length
         self._corpora = {own.name: TaughtCorpus(_corpus_settings(cfg, own)) for own in self._settings}
         self._heads = None
-        self._student = None
         self._needs = {}  # of tasks whose teachers are read
-
-    @classmethod
-    def setup_task(cls, cfg, **kwargs):
-        """Build the task; that a checkpoint is being loaded is seen from its state."""
-        return cls(cfg)
 
     # -- what models ask for ---------------------------------------------------------------------------
 
@@ -148,10 +135,6 @@ class MultitaskKDTask(AutocastMixin, FairseqTask):
             raise UserError(f"--ranking {own.name}: ranking is for pairs, {examples.source} has none")
         right_class(own.name, own.ranks, examples.labels)
         return TaskHead(own.name, (), is_pair, is_ranking=True)
-
-    def from_checkpoint(self, key):
-        """Return what a checkpoint's task state says, None outside of loading one."""
-        return self.state.state_dict.get(key)
 
     # -- building --------------------------------------------------------------------------------------
 
@@ -271,25 +254,6 @@ class MultitaskKDTask(AutocastMixin, FairseqTask):
     def _main_metric(self, own):
         labels = next(head.labels for head in self.heads if head.name == own.name)
         return main_metric(own.reading.corpus, labels, own.ranks is not None)
-
-    @staticmethod
-    def logging_outputs_can_be_summed(criterion):
-        """Sums are enough in training; metrics need every worker's predictions."""
-        return criterion.training
-
-    def max_positions(self):
-        """Return the student's longest input; longer ones were cut."""
-        return self._student.max_positions() if self._student is not None else None
-
-    @property
-    def source_dictionary(self):
-        """There is none: students bring what turns sentences into ids."""
-        return None
-
-    @property
-    def target_dictionary(self):
-        """There is none: targets are classes or scores."""
-        return None
 
 
 def _corpus_settings(cfg, own):
