@@ -37,8 +37,7 @@ form_of() { # folders that are no published corpus hold plain text
 trains_on_dev() { [ "$(form_of "$1")" = text ] && [ ! -e "$(data_of "$1")/train.tsv" ]; }
 table_split() { if trains_on_dev "$1"; then printf test; else reported_split "$1"; fi; }
 
-model_flags=(--arch fastbert --bert "$bert" --optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast
-    --seed "$seed")
+model_flags=(--bert "$bert" --optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast --seed "$seed")
 chosen_by() { printf -- '--best-checkpoint-metric %s --maximize-best-checkpoint-metric' "$1"; }
 
 # best_of DIR METRIC RATE...: the learning rate whose training in DIR/RATE did best on the held-out tenth.
@@ -50,18 +49,20 @@ best_of() {
 }
 
 fine_tuning_rates=(5e-5 1e-4)
-fine_tune() { # RATE
-    step "$corpus: fine-tune encoder and teacher classifier, learning rate $1" "$folder/fine-tuned/$1/train.log" \
-        train "$folder/fine-tuned/$1" "$total" "$split" --task classification_kd --corpus "$form" "${model_flags[@]}" \
-        --criterion sentence_classification --lr "$1" $(schedule "$total") $(chosen_by accuracy)
+fine_tune() { # TITLE KIND ARCHITECTURE RATE
+    step "$corpus: $1, learning rate $4" "$folder/$2/$4/train.log" \
+        train "$folder/$2/$4" "$total" "$split" --task classification_kd --corpus "$form" --arch "$3" \
+        "${model_flags[@]}" --criterion sentence_classification --lr "$4" $(schedule "$total") $(chosen_by accuracy)
 }
+train_teacher() { fine_tune "fine-tune encoder and teacher classifier" fine-tuned fastbert "$1"; } # RATE
+train_plain() { fine_tune "fine-tune a plain encoder to compare with" plain bert_classifier "$1"; } # RATE
 
 distilling_rates=(2e-4 1e-3)
 distil() { # RATE
     step "$corpus: self-distil the branches, learning rate $1" "$folder/distilled/$1/train.log" \
-        train "$folder/distilled/$1" "$longer" "$split" --task classification_kd --corpus "$form" "${model_flags[@]}" \
-        --criterion fastbert_kd --finetune-from-model "$fine_tuned" --lr "$1" $(schedule "$longer") \
-        $(chosen_by branch_accuracy)
+        train "$folder/distilled/$1" "$longer" "$split" --task classification_kd --corpus "$form" --arch fastbert \
+        "${model_flags[@]}" --criterion fastbert_kd --finetune-from-model "$fine_tuned" --lr "$1" \
+        $(schedule "$longer") $(chosen_by branch_accuracy)
 }
 
 for corpus in "${corpora[@]}"; do
@@ -72,7 +73,9 @@ for corpus in "${corpora[@]}"; do
         "${train_file[@]}" --hold-out 0.1 --hold-out-seed 1 --output "$split"
     total=$(updates_of "$corpus")
     longer=${updates:-$((total * 5 / 3))} # the paper's five epochs after three
-    side_by_side fine_tune "${fine_tuning_rates[@]}"
+    side_by_side train_plain "${fine_tuning_rates[@]}"
+    plain=$folder/plain/$(best_of "$folder/plain" accuracy "${fine_tuning_rates[@]}")/checkpoint_best.pt
+    side_by_side train_teacher "${fine_tuning_rates[@]}"
     fine_tuned=$folder/fine-tuned/$(best_of "$folder/fine-tuned" accuracy "${fine_tuning_rates[@]}")/checkpoint_best.pt
     side_by_side distil "${distilling_rates[@]}"
     distilled=$folder/distilled/$(best_of "$folder/distilled" branch_accuracy "${distilling_rates[@]}")/checkpoint_best.pt
@@ -80,7 +83,7 @@ for corpus in "${corpora[@]}"; do
     step "$corpus: calibrate" "$folder/calibration.png" cmlm-kd calibrate "$folder/model" "$split" --corpus "$form" \
         --split valid --hold-out 0 --target-speedup "$target_speedup" --plot "$folder/calibration.png"
     step "$corpus: measure" "$folder/report.txt" cmlm-kd exits "$folder/model" "$(data_of "$corpus")" --corpus "$form" \
-        --split "$(table_split "$corpus")" --speed 0.1 0.5 0.8 --plain "$fine_tuned" --plot "$folder/exits.png" \
+        --split "$(table_split "$corpus")" --speed 0.1 0.5 0.8 --plain "$plain" --plot "$folder/exits.png" \
         --output "$folder/report.txt"
 done
 for corpus in "${corpora[@]}"; do

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from documentation import REPOSITORY
@@ -10,6 +11,7 @@ from in_process import run_script
 from tiny_classification import sentences, write_bert, write_sst2
 
 from cmlm_kd.students.fastbert_directory import load_fastbert
+from cmlm_kd.students.loading import load_student
 
 SCRIPT = REPOSITORY / "examples" / "classification" / "fastbert.sh"
 ENVIRONMENT = REPOSITORY / ".venv"
@@ -44,6 +46,15 @@ def flag(words, name):
     return words[words.index(name) + 1]
 
 
+def budgets(trainings):
+    """Learning rate of each training -> its words, without what names it."""
+    named = ("--arch", "--save-dir", "--log-file")
+    return {
+        flag(words, "--lr"): [word for word in words if word not in {flag(words, name) for name in named}]
+        for words in trainings
+    }
+
+
 @pytest.mark.skipif(
     os.path.realpath(sys.prefix) != os.path.realpath(ENVIRONMENT),
     reason=f"fastbert.sh works in {ENVIRONMENT}; 'bash scripts/test.sh' makes it and runs the tests in it",
@@ -51,17 +62,23 @@ def flag(words, name):
 def test_two_corpora_and_again(here):
     printed, given = follow(here)
     trainings = [words for words in given if words[0] == "fairseq-train"]
-    assert [flag(words, "--criterion") for words in trainings[:4]] == [
-        *["sentence_classification"] * 2,
-        *["fastbert_kd"] * 2,
+    assert [(flag(words, "--arch"), flag(words, "--criterion")) for words in trainings[:6]] == [
+        *[("bert_classifier", "sentence_classification")] * 2,
+        *[("fastbert", "sentence_classification")] * 2,
+        *[("fastbert", "fastbert_kd")] * 2,
     ]
-    assert len(trainings) == 8
+    assert len(trainings) == 12
+    # The plain encoder has the budget of the FastBERT's own, and is another training.
+    assert budgets(trainings[:2]) == budgets(trainings[2:4])
     # Nothing but the table sees the set that the table is about.
     split = here / "run" / "split"
     assert {words[1] for words in trainings} == {str(split / "SST-2"), str(split / "topics")}
     calibrations = [words for words in given if words[1] == "calibrate"]
     assert [words[3] for words in calibrations] == [str(split / "SST-2"), str(split / "topics")]
-    assert [flag(w, "--split") for w in given if w[1] == "exits"] == ["valid", "test"]
+    measurements = [words for words in given if words[1] == "exits"]
+    assert [flag(words, "--split") for words in measurements] == ["valid", "test"]
+    for words in measurements:
+        assert load_student(Path(flag(words, "--plain"))).description.name == "student bert_classifier"
     for corpus, labels in (("SST-2", ("negative", "positive")), ("topics", ("Sci/Tech", "World"))):
         folder = here / "run" / "encoder" / corpus
         model = load_fastbert(folder / "model")
