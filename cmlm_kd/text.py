@@ -1,4 +1,4 @@
-"""Reading parallel text, strictly: what is wrong is named with its file and line."""
+"""Reading text, strictly: what is wrong is named with its file and line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """Return what stands between commas, without the space around it and without empty parts."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def read_lines(path: Path) -> list[str]:

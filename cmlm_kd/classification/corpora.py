@@ -121,6 +121,11 @@ CORPORA: Mapping[str, CorpusFormat] = {
 """GLUE's tasks and SICK, by name."""
 
 
+def class_names_of(name: str) -> Mapping[str, str] | None:
+    """Return what the files of a published corpus call its classes -> the classes' names; None of others."""
+    return CORPORA[name].classes if name in CORPORA else None
+
+
 def corpus_format(name: str) -> CorpusFormat:
     """Return the format of a published corpus.
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.text import comma_separated
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -18,7 +19,7 @@ def task_names(text: str, flag: str) -> tuple[str, ...]:
         UserError: if there is none, one comes twice, or one has a character that does not belong in the name
             of a metric.
     """
-    names = _parts(text)
+    names = comma_separated(text)
     if not names:
         raise UserError(f"{flag} names no task; give some, separated by commas, such as SST-2,RTE")
     for name in names:
@@ -41,7 +42,7 @@ def values_of_tasks(text: str, flag: str, tasks: Sequence[str]) -> dict[str, str
         UserError: if a task is unknown, with the closest ones, or comes twice.
     """
     found: dict[str, str] = {}
-    for part in _parts(text):
+    for part in comma_separated(text):
         name, _, value = part.partition("=")
         if name not in tasks:
             raise UserError(
@@ -72,7 +73,3 @@ def closest(name: str, known: Iterable[str]) -> str:
     lowered = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=2, cutoff=0.5)
     return f"; did you mean {' or '.join(lowered[match] for match in close)}?" if close else ""
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cmlm_kd.text import comma_separated
+
 
 class Phrase(NamedTuple):
     """The same thing in both languages."""
@@ -34,7 +36,7 @@ def plain(entry: str) -> Phrase:
 
 
 def _entries(text: str) -> tuple[str, ...]:
-    return tuple(entry.strip() for entry in " ".join(text.split()).split(",") if entry.strip())
+    return comma_separated(" ".join(text.split()))
 
 
 def _codes(text: str) -> tuple[str, ...]:

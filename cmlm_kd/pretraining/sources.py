@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.text import iterate_lines
+from cmlm_kd.text import comma_separated, iterate_lines
 
 MOST_BYTES = 1 << 20
 """Of a line that is read at once; a longer one comes in parts."""
@@ -66,7 +66,7 @@ def find_text(folder: Path, names: str, split: str, column: str = "") -> list[Te
     if is_saved(folder):
         return _saved_files(folder, split, column)
     found: list[TextFile] = []
-    for name in (name.strip() for name in names.split(",") if name.strip()):
+    for name in comma_separated(names):
         for path in _matching(folder, name):
             found += _saved_files(path, split, column) if is_saved(path) else [TextFile(path)]
     if not found:

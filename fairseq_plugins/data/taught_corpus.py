@@ -8,7 +8,8 @@ import torch
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import II
 
-from cmlm_kd.classification import CORPORA, ReadingOptions, hold_out, read_examples
+from cmlm_kd.classification import ReadingOptions, hold_out, read_examples
+from cmlm_kd.classification.corpora import class_names_of
 from cmlm_kd.classification.examples import check_every_class_occurs
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.classification.ranking import hold_out_queries
@@ -175,7 +176,7 @@ class TaughtCorpus:
             () if own.ranks else self.labels,
             ensembling=str(own.ensemble),
             max_length=max_length or inputs.max_length,
-            values=CORPORA[own.reading.corpus].classes if own.reading.corpus in CORPORA else None,
+            values=class_names_of(own.reading.corpus),
             teacher_labels=own.teacher_labels,
         )
         self.teachers.check_lengths(inputs.hash, inputs.max_length)
@@ -221,8 +222,3 @@ class TaughtCorpus:
         batches = [own.get(position, shared) for position in range(len(self.teachers.members))]
         with bfloat16_autocast(bfloat16, device):
             return self.teachers.signal(batches, needs, check=rows)
-
-
-def listed(text):
-    """Return the names in a comma-separated flag."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())

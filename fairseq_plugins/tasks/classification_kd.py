@@ -15,7 +15,8 @@ from cmlm_kd.glue_metrics import usual_metrics
 from cmlm_kd.needs import Needs
 from cmlm_kd.signature import TEACHERS
 from cmlm_kd.teachers.cache import check_cacheable
-from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig, listed
+from cmlm_kd.text import comma_separated
+from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
 from fairseq_plugins.starting_point import StartingPointConfig, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
@@ -199,9 +200,9 @@ def _settings(cfg, teachers):
         Path(cfg.data),
         ReadingOptions(
             cfg.corpus,
-            labels=listed(cfg.labels) or _labels_of_start(cfg),
+            labels=comma_separated(cfg.labels) or _labels_of_start(cfg),
             regression=cfg.regression,
-            text_columns=listed(cfg.text_columns),
+            text_columns=comma_separated(cfg.text_columns),
             skip_malformed=cfg.skip_malformed_rows,
             unlabelled=cfg.unlabelled,
         ),
@@ -210,7 +211,7 @@ def _settings(cfg, teachers):
         hold_out=cfg.hold_out,
         hold_out_seed=cfg.hold_out_seed,
         teachers=tuple(teachers),
-        teacher_labels=listed(cfg.teacher_labels),
+        teacher_labels=comma_separated(cfg.teacher_labels),
         ensemble=cfg.ensemble,
         teacher_cache=cfg.teacher_cache,
     )
