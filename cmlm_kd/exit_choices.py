@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cmlm_kd.classification.examples import Examples
 from cmlm_kd.early_exit import EveryLayer, classify_at_every_layer
 from cmlm_kd.errors import UserError
+from cmlm_kd.exit_calibration import ExitCurve, exit_curve
 from cmlm_kd.flops import FlopCount
 from cmlm_kd.scores import table
 from cmlm_kd.students.fastbert import FastBERTClassifier
@@ -33,6 +34,10 @@ class LabelledExits:
     target: NDArray[np.int64]
     flops: FlopCount
     labels: tuple[str, ...]
+
+    def curve(self) -> ExitCurve:
+        """Return accuracy and speed-up at every threshold where they change."""
+        return exit_curve(self.every.uncertainty, self.every.predictions, self.target, self.flops)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,11 @@ def at_depth(measured: LabelledExits, layer: int) -> ExitChoice:
     return ExitChoice(
         f"all after layer {layer}", float(right.mean()), float(operations), flops.plain / operations
     )
+
+
+def every_depth(measured: LabelledExits) -> list[ExitChoice]:
+    """Measure leaving all inputs after each layer; see :func:`at_depth`."""
+    return [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
 
 
 def choices_table(choices: Sequence[ExitChoice]) -> str:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.classification.prediction import Classifier, predict_logits
-from cmlm_kd.errors import UserError
 from cmlm_kd.glue_metrics import measure
 from cmlm_kd.output import written_aside
 from cmlm_kd.precision import bfloat16_autocast
@@ -201,14 +200,3 @@ def write_predictions(path: Path, result: Result, examples: Examples) -> None:
             cells = [str(row), predicted, *([truth[row]] if truth is not None else [])]
             cells += [f"{value:.4f}" for value in probabilities[row]] if examples.labels else []
             file.write("\t".join(cells) + "\n")
-
-
-def check_names(candidates: Sequence[str]) -> None:
-    """Refuse two models of one name.
-
-    Raises:
-        UserError: naming it.
-    """
-    for name in candidates:
-        if candidates.count(name) > 1:
-            raise UserError(f"two models are called {name!r}; name them: --model NAME=PATH NAME=PATH")

@@ -100,8 +100,10 @@ def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Exa
     The split depends on the number of examples, ``share`` and ``seed`` alone; both parts keep the order.
 
     Raises:
-        UserError: if the share is outside (0, 1), or leaves one of the parts empty.
+        UserError: if the share is outside (0, 1), or leaves one of the parts empty, or the seed is negative.
     """
+    if seed < 0:
+        raise UserError(f"--hold-out-seed is {seed}; it must be 0 or more")
     held = round(share * len(examples)) if 0 < share < 1 else 0
     if not 0 < held < len(examples):
         raise UserError(

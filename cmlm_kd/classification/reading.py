@@ -41,6 +41,21 @@ class ReadingOptions:
     label_optional: bool = False
     unlabelled: bool = False
 
+    @classmethod
+    def for_model(
+        cls, corpus: str, labels: tuple[str, ...], *, text_columns: tuple[str, ...] = ()
+    ) -> ReadingOptions:
+        """Return how to read what a model is measured on.
+
+        Plain text has the model's classes, of which a small set may lack some.
+
+        Args:
+            corpus: its name.
+            labels: the model's.
+            text_columns: see above.
+        """
+        return cls(corpus, labels=labels if corpus == TEXT else (), text_columns=text_columns)
+
 
 def read_examples(data: Path, split: str, options: ReadingOptions, file: str = "") -> Examples:
     """Read one split of a corpus.

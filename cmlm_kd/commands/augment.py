@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmlm_kd.command_arguments import chosen_device
 from cmlm_kd.errors import UserError
+from cmlm_kd.text import comma_separated
 
 if TYPE_CHECKING:
     from cmlm_kd.augmentation.corpus import AugmentedCorpus
@@ -94,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     options = ReadingOptions(
         arguments.corpus,
         regression=arguments.regression,
-        text_columns=tuple(filter(None, arguments.text_columns.split(","))),
+        text_columns=comma_separated(arguments.text_columns),
     )
     examples = read_examples(arguments.data, "train", options, arguments.train_file)
     corpus = augmented(examples)
@@ -140,7 +142,7 @@ def _by_mlm(arguments: argparse.Namespace) -> Callable[[Examples], AugmentedCorp
         if getattr(arguments, name) is not None
     }
     options = ReplacementOptions(**chosen)
-    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(chosen_device(arguments))
 
     def augment(examples: Examples) -> AugmentedCorpus:
         replacement = MlmReplacement.from_pretrained(

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmlm_kd.command_arguments import add_device, chosen_device
 from cmlm_kd.errors import UserError
+from cmlm_kd.text import comma_separated
 
 if TYPE_CHECKING:
     from cmlm_kd.classification import Examples
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text-columns", default="", help="columns of the texts, by commas (huggingface)")
     parser.add_argument("--batch-size", type=int, default=32, help="texts at once, 1 or more")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    add_device(parser)
     parser.add_argument(
         "--plot", type=Path, metavar="PNG", help=f"picture to write; default: {PLOT} in the model's directory"
     )
@@ -51,11 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Choose, write, and print what was chosen."""
-    import torch
-
-    from cmlm_kd.classification import CORPORA
-    from cmlm_kd.exit_calibration import calibrate_accuracy, calibrate_speedup, exit_curve
-    from cmlm_kd.exit_choices import at_depth, at_threshold, choices_table, measure_exits
+    from cmlm_kd.classification.corpora import class_names_of
+    from cmlm_kd.exit_calibration import calibrate_accuracy, calibrate_speedup
+    from cmlm_kd.exit_choices import at_threshold, choices_table, every_depth, measure_exits
     from cmlm_kd.exit_plot import write_exit_plot
     from cmlm_kd.students.fastbert_directory import load_fastbert, write_speed
 
@@ -64,26 +64,23 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.model} is no directory, in which the threshold could be noted; give what 'cmlm-kd "
             "export' writes of the checkpoint"
         )
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(arguments)
     model = load_fastbert(arguments.model).to(device)
     examples = _held_out(arguments, model.labels)
-    form = CORPORA.get(arguments.corpus)
     measured = measure_exits(
         model,
         examples,
         name=str(arguments.model),
-        values=form.classes if form else None,
+        values=class_names_of(arguments.corpus),
         batch_size=arguments.batch_size,
         device=device,
     )
-    curve = exit_curve(
-        measured.every.uncertainty, measured.every.predictions, measured.target, measured.flops
-    )
+    curve = measured.curve()
     if arguments.target_accuracy is not None:
         goal, chosen = "target_accuracy", calibrate_accuracy(curve, arguments.target_accuracy)
     else:
         goal, chosen = "target_speedup", calibrate_speedup(curve, arguments.target_speedup)
-    depths = [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
+    depths = every_depth(measured)
     choice = at_threshold(measured, chosen.threshold, "calibrated")
     write_exit_plot(arguments.plot or arguments.model / PLOT, curve, choice, depths)
     noted = {
@@ -100,14 +97,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _held_out(arguments: argparse.Namespace, labels: tuple[str, ...]) -> Examples:
-    from cmlm_kd.classification import TEXT, ReadingOptions, hold_out, read_examples
+    from cmlm_kd.classification import ReadingOptions, hold_out, read_examples
 
-    if arguments.hold_out_seed < 0:
-        raise UserError(f"--hold-out-seed is {arguments.hold_out_seed}; it must be 0 or more")
-    options = ReadingOptions(
-        arguments.corpus,
-        labels=labels if arguments.corpus == TEXT else (),
-        text_columns=tuple(filter(None, arguments.text_columns.split(","))),
+    options = ReadingOptions.for_model(
+        arguments.corpus, labels, text_columns=comma_separated(arguments.text_columns)
     )
     examples = read_examples(arguments.data, arguments.split, options)
     if arguments.hold_out == 0.0:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cmlm_kd.command_arguments import add_device, add_output, chosen_device, print_or_write
+
 HELP = "classify texts with a FastBERT: inputs leave after the first layer that is certain of them"
 
 
@@ -34,25 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=["tsv", "jsonl"], default="tsv", help="lines to write")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are too long for the model")
     parser.add_argument("--batch-size", type=int, default=32, help="texts at once, 1 or more")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    add_device(parser)
     parser.add_argument("--tokenizer", help="of a checkpoint whose --bert directory is gone")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read all texts, classify them, write a line for each in their order."""
-    import torch
-
     from cmlm_kd.classified_output import json_lines, parse_texts, tsv_lines
     from cmlm_kd.early_exit import check_speed, classify
-    from cmlm_kd.output import written_aside
     from cmlm_kd.students.loading import load_early_exits
     from cmlm_kd.text import decoded_lines, read_lines
 
     model = load_early_exits(arguments.model, arguments.tokenizer)
     if arguments.speed is not None:
         check_speed(model, arguments.speed)  # before waiting for standard input
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(arguments)
     if arguments.texts == "-":
         place = "standard input"
         lines = list(decoded_lines(sys.stdin.buffer, place))
@@ -70,8 +69,4 @@ def run(arguments: argparse.Namespace) -> None:
     )
     written = (json_lines if arguments.format == "jsonl" else tsv_lines)(classified, model.labels)
     text = "".join(f"{line}\n" for line in written)
-    if arguments.output is None:
-        print(text, end="")
-    else:
-        with written_aside(arguments.output) as partial:
-            partial.write_text(text, encoding="utf-8")
+    print_or_write(text, arguments)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cmlm_kd.command_arguments import chosen_device
+
 HELP = "write the soft targets of a fine-tuned C-MLM teacher"
 
 
@@ -40,8 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
-    import torch
-
     from cmlm_kd.dump import DumpOptions, dump
 
     options = DumpOptions(
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         max_tokens=arguments.max_tokens,
         bf16_autocast=arguments.bf16_autocast,
         shard_rows=arguments.shard_rows,
-        device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=chosen_device(arguments),
     )
     manifest = dump(arguments.data, arguments.split, arguments.teacher, arguments.output, options)
     tokens = sum(shard.tokens for shard in manifest.shards)

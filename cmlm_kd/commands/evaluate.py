@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmlm_kd.command_arguments import (
+    add_device,
+    add_output,
+    chosen_device,
+    named_models,
+    print_or_write,
+)
 from cmlm_kd.errors import UserError
+from cmlm_kd.text import comma_separated
 
 if TYPE_CHECKING:
     from cmlm_kd.classification import Examples
@@ -54,20 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="write NAME.tsv for each model there")
     parser.add_argument("--batch-size", type=int, default=32, help="examples at once, 1 or more")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    add_device(parser)
     parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
     parser.add_argument("--no-speed", action="store_true", help="do not measure examples a second")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Load, measure, print."""
     import json
 
-    import torch
-
-    from cmlm_kd.classification import CORPORA
+    from cmlm_kd.classification.corpora import class_names_of
     from cmlm_kd.classification.evaluation import (
         EvaluationSettings,
         evaluate_classifier,
@@ -75,14 +81,12 @@ def run(arguments: argparse.Namespace) -> None:
         write_predictions,
     )
     from cmlm_kd.glue_metrics import usual_metrics
-    from cmlm_kd.output import written_aside
 
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size is {arguments.batch_size}; it must be at least 1")
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(arguments)
     candidates = _candidates(arguments, device)
     examples = _examples(arguments, candidates[0].models[0].labels)
-    form = CORPORA.get(arguments.corpus)
     settings = EvaluationSettings(
         metrics=usual_metrics(len(examples.labels)),
         batch_size=arguments.batch_size,
@@ -90,8 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
         bfloat16=arguments.bf16_autocast,
         ensembling=arguments.ensemble,
         speed=not arguments.no_speed,
-        values=form.classes if form else None,
-        model_labels=_listed(arguments.model_labels),
+        values=class_names_of(arguments.corpus),
+        model_labels=comma_separated(arguments.model_labels),
     )
     results = [evaluate_classifier(candidate, examples, settings) for candidate in candidates]
     if arguments.predictions is not None:
@@ -102,22 +106,12 @@ def run(arguments: argparse.Namespace) -> None:
         text = json.dumps(document, indent=2) + "\n"
     else:
         text = f"{len(examples):,} examples of {examples.source}\n\n{results_table(results)}"
-    if arguments.output is None:
-        print(text, end="")
-    else:
-        with written_aside(arguments.output) as partial:
-            partial.write_text(text, encoding="utf-8")
+    print_or_write(text, arguments)
 
 
 def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
-    from cmlm_kd.classification.evaluation import Candidate, check_names
+    from cmlm_kd.classification.evaluation import Candidate
     from cmlm_kd.students.loading import load_student
-
-    named = []
-    for value in arguments.model:
-        name, equals, paths = value.partition("=")
-        named.append((name, paths) if equals else (Path(value.split(":")[0]).name, value))
-    check_names([name for name, _ in named])
 
     task = arguments.task or arguments.corpus
 
@@ -127,7 +121,7 @@ def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
 
     return [
         Candidate(name, [load(path) for path in paths.split(":")], _signature(Path(paths), task))
-        for name, paths in named
+        for name, paths in named_models(arguments.model)
     ]
 
 
@@ -142,17 +136,13 @@ def _examples(arguments: argparse.Namespace, model_labels: tuple[str, ...]) -> E
     """Read the data; plain text has the classes of the first model, of which a small set may lack some."""
     from cmlm_kd.classification import TEXT, ReadingOptions, read_examples
 
-    labels = (_listed(arguments.model_labels) or model_labels) if arguments.corpus == TEXT else ()
+    labels = (comma_separated(arguments.model_labels) or model_labels) if arguments.corpus == TEXT else ()
     options = ReadingOptions(
         arguments.corpus,
         labels=labels,
         regression=arguments.regression or (arguments.corpus == TEXT and not labels),
-        text_columns=_listed(arguments.text_columns),
+        text_columns=comma_separated(arguments.text_columns),
         skip_malformed=arguments.skip_malformed_rows,
         label_optional=True,
     )
     return read_examples(arguments.data, arguments.split, options, arguments.file)
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -5,6 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cmlm_kd.command_arguments import (
+    add_device,
+    add_output,
+    chosen_device,
+    named_models,
+    print_or_write,
+)
 from cmlm_kd.errors import UserError
 
 HELP = "measure masked language models: accuracy and loss on hidden pieces, agreement with a teacher"
@@ -29,21 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mask-seed", type=int, default=1, help="which pieces, 0 or more")
     parser.add_argument("--max-tokens", type=int, default=4096, help="positions of a batch, 1 or more")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    add_device(parser)
     parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Load, hide, measure, print."""
     import json
 
-    import torch
-
-    from cmlm_kd.classification.evaluation import check_names
     from cmlm_kd.masking import check_mask_probability
-    from cmlm_kd.output import written_aside
     from cmlm_kd.pretraining.evaluation import (
         MaskedModel,
         check_comparable,
@@ -62,12 +65,8 @@ def run(arguments: argparse.Namespace) -> None:
     ):
         if value < least:
             raise UserError(f"{flag} is {value}; it must be at least {least}")
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    named = []
-    for value in arguments.model:
-        name, equals, path = value.partition("=")
-        named.append((name, path) if equals else (Path(value).name, value))
-    check_names([name for name, _ in named])
+    device = chosen_device(arguments)
+    named = named_models(arguments.model)
     models = []
     for name, path in named:
         model, signature = load_measured(path)
@@ -89,8 +88,4 @@ def run(arguments: argparse.Namespace) -> None:
         printed = json.dumps(document, indent=2) + "\n"
     else:
         printed = f"{text.hidden:,} hidden pieces of {arguments.text}\n\n{masked_table(results)}"
-    if arguments.output is None:
-        print(printed, end="")
-    else:
-        with written_aside(arguments.output) as partial:
-            partial.write_text(printed, encoding="utf-8")
+    print_or_write(printed, arguments)

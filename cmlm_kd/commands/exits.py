@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmlm_kd.command_arguments import add_device, add_output, chosen_device, print_or_write
+from cmlm_kd.text import comma_separated
+
 if TYPE_CHECKING:
     from cmlm_kd.classification import Examples
 
@@ -34,54 +37,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text-columns", default="", help="columns of the texts, by commas (huggingface)")
     parser.add_argument("--batch-size", type=int, default=32, help="texts at once, 1 or more")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    add_device(parser)
     parser.add_argument("--plot", type=Path, metavar="PNG", help="picture to write")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure all layers once, print what follows from it."""
     import json
 
-    import torch
-
-    from cmlm_kd.classification import CORPORA
+    from cmlm_kd.classification.corpora import class_names_of
     from cmlm_kd.classification.prediction import predict_logits
     from cmlm_kd.early_exit import DEFAULT_SPEED, check_speed
-    from cmlm_kd.exit_calibration import exit_curve
-    from cmlm_kd.exit_choices import all_layers, at_depth, at_threshold, choices_table, measure_exits
+    from cmlm_kd.exit_choices import all_layers, at_threshold, choices_table, every_depth, measure_exits
     from cmlm_kd.exit_plot import write_exit_plot
-    from cmlm_kd.output import written_aside
     from cmlm_kd.students.loading import load_early_exits, load_student
 
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(arguments)
     model = load_early_exits(arguments.model).to(device)
     for speed in arguments.speed:
         check_speed(model, speed)
     examples = _examples(arguments, model.labels)
-    form = CORPORA.get(arguments.corpus)
     measured = measure_exits(
         model,
         examples,
         name=str(arguments.model),
-        values=form.classes if form else None,
+        values=class_names_of(arguments.corpus),
         batch_size=arguments.batch_size,
         device=device,
     )
     thresholds = [at_threshold(measured, speed) for speed in arguments.speed]
     if model.speed is not None:
         thresholds.append(at_threshold(measured, model.speed, "calibrated"))
-    depths = [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
+    depths = every_depth(measured)
     choices = [*thresholds, *depths]
     if arguments.plain is not None:
         plain: Any = load_student(arguments.plain)
         logits = predict_logits(plain.to(device), examples, arguments.batch_size, device)
         choices.insert(0, all_layers(measured, logits, plain.labels, str(arguments.plain)))
     if arguments.plot is not None:
-        curve = exit_curve(
-            measured.every.uncertainty, measured.every.predictions, measured.target, measured.flops
-        )
+        curve = measured.curve()
         marked = thresholds[-1] if thresholds else at_threshold(measured, DEFAULT_SPEED)
         write_exit_plot(arguments.plot, curve, marked, depths)
     if arguments.format == "json":
@@ -94,19 +90,13 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         text = f"{len(examples):,} examples of {examples.source}\n\n{choices_table(choices)}\n"
         text += f"\n{model.signature}\n" if model.signature else ""
-    if arguments.output is None:
-        print(text, end="")
-    else:
-        with written_aside(arguments.output) as partial:
-            partial.write_text(text, encoding="utf-8")
+    print_or_write(text, arguments)
 
 
 def _examples(arguments: argparse.Namespace, labels: tuple[str, ...]) -> Examples:
-    from cmlm_kd.classification import TEXT, ReadingOptions, read_examples
+    from cmlm_kd.classification import ReadingOptions, read_examples
 
-    options = ReadingOptions(
-        arguments.corpus,
-        labels=labels if arguments.corpus == TEXT else (),
-        text_columns=tuple(filter(None, arguments.text_columns.split(","))),
+    options = ReadingOptions.for_model(
+        arguments.corpus, labels, text_columns=comma_separated(arguments.text_columns)
     )
     return read_examples(arguments.data, arguments.split, options)

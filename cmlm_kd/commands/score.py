@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from cmlm_kd.command_arguments import add_output, print_or_write
 from cmlm_kd.errors import UserError
 
 HELP = "score detokenised output: BLEU, chrF, TER, ROUGE, with signatures and a paired bootstrap"
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenize", default="13a", help="sacreBLEU's tokenizer for BLEU")
     parser.add_argument("--chrf-word-order", type=int, default=0, metavar="N", help="2 makes chrF++ of chrF")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -55,7 +56,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     from cmlm_kd.evaluation import ScoreSettings, evaluate
     from cmlm_kd.generation import read_hypotheses
-    from cmlm_kd.output import written_aside
     from cmlm_kd.text import read_lines
 
     settings = ScoreSettings(
@@ -76,11 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         text = json.dumps(evaluation.to_document(), indent=2, ensure_ascii=False) + "\n"
     else:
         text = evaluation.to_text()
-    if arguments.output is None:
-        print(text, end="")
-    else:
-        with written_aside(arguments.output) as partial:
-            partial.write_text(text, encoding="utf-8")
+    print_or_write(text, arguments)
 
 
 def _named_files(values: list[str]) -> dict[str, Path]:

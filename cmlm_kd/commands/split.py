@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.text import comma_separated
 
 HELP = "write what --hold-out trains and validates on as a corpus of its own, to augment or to look at"
 
@@ -36,13 +36,11 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.classification.corpora import GLUE_FILES
     from cmlm_kd.output import check_new_directory, directory_written_aside
 
-    if arguments.hold_out_seed < 0:
-        raise UserError(f"--hold-out-seed is {arguments.hold_out_seed}; it must be 0 or more")
     check_new_directory(arguments.output)
     options = ReadingOptions(
         arguments.corpus,
         regression=arguments.regression,
-        text_columns=tuple(filter(None, arguments.text_columns.split(","))),
+        text_columns=comma_separated(arguments.text_columns),
     )
     examples = read_examples(arguments.data, "train", options, arguments.train_file)
     kept, held = hold_out(examples, arguments.hold_out, arguments.hold_out_seed)
