@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmlm_kd.packed_linear import pack_linear_layers
 from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
-from cmlm_kd.teachers.packed_linear import can_pack, pack_linear_layers
 from cmlm_kd.teachers.pairs import PairBatch
 
 _BERT_LAYERS = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
@@ -22,7 +22,7 @@ class MaskedPredictor:
     """Predicts masked positions with a teacher that no longer learns.
 
     Under autocast the matrices are converted to bfloat16 once instead of in every batch (on a CPU also packed
-    for oneDNN, see :mod:`cmlm_kd.teachers.packed_linear`), and the last layer's
+    for oneDNN, see :mod:`cmlm_kd.packed_linear`), and the last layer's
     queries and feed-forward block, which serve nothing but the vocabulary layer, run at the masked positions
     only. Neither changes the result (beyond rounding).
 
@@ -43,7 +43,7 @@ class MaskedPredictor:
             for module in self.teacher.modules():
                 if isinstance(module, nn.Linear):
                     module.to(torch.bfloat16)
-            if device.type == "cpu" and can_pack():
+            if device.type == "cpu":
                 pack_linear_layers(self.teacher)
 
     @torch.inference_mode()
