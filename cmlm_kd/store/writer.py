@@ -46,8 +46,9 @@ class StoreWriter:
     def create_or_resume(cls, path: Path | str, header: StoreHeader) -> StoreWriter:
         """Start a store in a new or empty directory, or go on with an unfinished one.
 
-        A complete store of the same header is left as it is: nothing is pending and :meth:`finish` returns
-        its manifest.
+        Shards that are missing or whose bytes have changed become pending again, those of a complete store
+        too. If all of them are whole, nothing is pending and :meth:`finish` returns the manifest that is
+        there.
 
         Raises:
             UserError: the directory holds something else or a store with another header (the first field that
@@ -141,19 +142,25 @@ class StoreWriter:
         _check_same(self.path, found.header, self.header)
         for stale in self.path.glob(f"*{TEMPORARY_SUFFIX}"):
             stale.unlink()
-        if finished:
-            self._finished = found
-            (self.path / PARTIAL_NAME).unlink(missing_ok=True)
         names = {plan.file: plan.index for plan in self.header.plan()}
         for record in found.shards:
-            if finished or file_sha256(self.path / record.file) == record.sha256:
+            checksum = file_sha256(self.path / record.file)
+            if checksum == record.sha256:
                 self._done[names[record.file]] = record
             else:
                 logger.warning(
-                    "store: shard %s is damaged and will be written again", self.path / record.file
+                    "store: shard %s is %s and will be written again",
+                    self.path / record.file,
+                    "damaged" if checksum else "missing",
                 )
         self._environments = found.environments
-        if not finished and self.header.environment not in found.environments:
+        if finished and not self.pending_shards():
+            self._finished = found
+            (self.path / PARTIAL_NAME).unlink(missing_ok=True)
+            return
+        if finished:  # no more: no reader may take it for a whole one
+            (self.path / MANIFEST_NAME).replace(self.path / PARTIAL_NAME)
+        if self.header.environment not in found.environments:
             self._environments = (*found.environments, self.header.environment)
             _warn_environment(self.path, found, self.header)
 
@@ -167,7 +174,7 @@ class StoreWriter:
         """Say how many bytes the pending shards will take, judged by those known."""
         known = [record.size for record in self._done.values()] + [size]
         needed = sum(known) / len(known) * len(self.pending_shards())
-        return f"about {needed / 1e6:,.1f} MB"
+        return f"about {needed / 1e6:,.1f} MB" if needed >= 1e6 else f"about {needed / 1e3:.1f} kB"
 
 
 def _check_same(path: Path, found: StoreHeader, wanted: StoreHeader) -> None:

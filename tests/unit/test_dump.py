@@ -258,6 +258,18 @@ def test_a_finished_dump_is_left_alone(road, tmp_path, monkeypatch):
     assert contents(tmp_path / "store") == before
 
 
+def test_a_finished_dump_is_mended(road, tmp_path, monkeypatch, caplog):
+    assert dump(road, tmp_path / "store", *small()) == 0
+    before = contents(tmp_path / "store")
+    flipped, deleted, *_ = sorted((tmp_path / "store").glob("*.arrow"))
+    flipped.write_bytes(before[flipped.name][:-200] + bytes(200))
+    deleted.unlink()
+    calls = stop_after(monkeypatch, 100, interrupt)
+    assert dump(road, tmp_path / "store", *small()) == 0
+    assert len(calls) == 2 and contents(tmp_path / "store") == before
+    assert f"{flipped} is damaged" in caplog.text and f"{deleted} is missing" in caplog.text
+
+
 def test_a_full_disk_costs_nothing_that_was_written(road, tmp_path, monkeypatch, capsys):
     assert dump(road, tmp_path / "whole", *small()) == 0
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

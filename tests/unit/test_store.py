@@ -313,6 +313,26 @@ def test_complete_store_is_left_alone(store_path):
     assert contents(store_path) == before
 
 
+@pytest.mark.parametrize("damage", ["flipped bit", "missing", "truncated"])
+def test_damaged_shard_of_a_complete_store_is_written_again(tmp_path, store_path, caplog, damage):
+    before, shard = contents(store_path), store_path / "shard-00001-of-00003.arrow"
+    if damage == "flipped bit":
+        flip_bit(shard, -200)
+    elif damage == "missing":
+        shard.unlink()
+    else:
+        shard.write_bytes(before[shard.name][:-8])
+    with caplog.at_level(logging.WARNING), StoreWriter.create_or_resume(store_path, make_header()) as writer:
+        assert [plan.index for plan in writer.pending_shards()] == [1] and not writer.complete
+        with pytest.raises(UserError, match="unfinished"):
+            SoftTargetStore.open(store_path)
+        write_pending(writer)
+        writer.finish()
+    state = "missing" if damage == "missing" else "damaged"
+    assert f"{shard} is {state} and will be written again" in caplog.text
+    assert contents(store_path) == before
+
+
 def test_two_writers_exclude_each_other(tmp_path):
     first = StoreWriter.create_or_resume(tmp_path / "store", make_header())
     with pytest.raises(UserError, match="another process is writing"):
@@ -346,7 +366,8 @@ def test_disk_full_keeps_complete_shards_and_can_be_resumed(tmp_path, store_path
     with StoreWriter.create_or_resume(path, make_header()) as writer:
         monkeypatch.setattr(writer_module.os, "fsync", disk_full)
         with pytest.raises(
-            UserError, match=r"no space left for .*full: about 0.0 MB more needed.*run the same command again"
+            UserError,
+            match=r"no space left for .*full: about \d+\.\d kB more needed.*run the same command again",
         ):
             write_pending(writer)
         monkeypatch.undo()
