@@ -19,16 +19,15 @@ smallest and the largest.
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import measuring
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 from cmlm_kd.augmentation.masked_words import MaskedWords
 from cmlm_kd.augmentation.mlm_replacement import MlmReplacement, ReplacementOptions
@@ -42,7 +41,6 @@ from cmlm_kd.teachers.masked_lm import MaskedLM
 from cmlm_kd.tokenizers import PieceTokenizer
 
 PIECES = 30_522  # BERT's
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def read_sentences(data: Path | None, corpus: str, count: int) -> list[str]:
@@ -59,7 +57,7 @@ def rates(action: Callable[[], int], rounds: int) -> str:
         start = time.process_time()
         made = action()
         measured.append(made / (time.process_time() - start))
-    return f"{statistics.median(measured):,.0f} a second ({min(measured):,.0f}-{max(measured):,.0f})"
+    return measuring.spread(measured, 0, "{} a second ({}-{})")
 
 
 def measure_rules(sentences: list[str], rounds: int) -> None:
@@ -111,23 +109,13 @@ def random_model(sentences: list[str], layers: int, hidden_size: int) -> tuple[M
     """Return a BERT with random weights and a tokenizer that knows the words of the sentences."""
     splitter = pre_tokenizers.BertPreTokenizer()
     pieces = {word for text in sentences for word, _ in splitter.pre_tokenize_str(text.lower())}
-    words = [*SPECIAL, *sorted(pieces)]
+    words = [*measuring.SPECIAL, *sorted(pieces)]
     words += [f"word{i}" for i in range(PIECES - len(words))]
     backend = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), splitter
     backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    names = zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, **{f"{name}_token": token for name, token in names}
-    )
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=hidden_size,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden_size // 32,
-        intermediate_size=4 * hidden_size,
-    )
-    return MaskedLM(BertForMaskedLM(config)), PieceTokenizer(tokenizer)
+    model = BertForMaskedLM(measuring.bert_config(len(words), layers, hidden_size))
+    return MaskedLM(model), PieceTokenizer(measuring.fast_tokenizer(backend))
 
 
 def measure_mlm(
@@ -154,54 +142,31 @@ def measure_mlm(
         f"{torch.get_num_threads()} threads"
     )
 
-    def by_released() -> int:
+    words = {}  # of each way; every round has the same ones
+
+    def by_released() -> None:
         released.words = 0
         for sentence in sentences[:released_sentences]:
             released.augment(sentence)
-        return released.words
+        words["released"] = released.words
 
-    def by(replacement: MlmReplacement) -> int:
-        found = replacement.replaceable(sentences)
-        return sum(bool(candidates) for sentence in found for candidates in sentence.candidates)
+    def by(name: str) -> None:
+        found = ours[name].replaceable(sentences)
+        words[name] = sum(bool(candidates) for sentence in found for candidates in sentence.candidates)
 
-    parts = {"released": Part(by_released)}
-    parts |= {name: Part(partial(by, replacement)) for name, replacement in ours.items()}
-    for _ in range(rounds + 1):  # the first to warm up
-        for part in parts.values():
-            part.run()
-    for name, part in parts.items():
-        print(f"mlm      {name:8} words {spread([1 / seconds for seconds in part.wall[1:]])} a second")
+    actions = {"released": by_released} | {name: partial(by, name) for name in ours}
+    times = measuring.in_turn(actions, rounds, measuring.wall_and_cpu)
+    per_word = {name: seconds / words[name] for name, seconds in times.items()}  # (rounds, 2): wall, CPU
+    for name, seconds in per_word.items():
+        print(f"mlm      {name:8} words {measuring.bracketed(1 / seconds[:, 0], 1)} a second")
     for name in ours:
-        wall, cpu = (
-            [a / b for a, b in zip(getattr(parts["released"], kind), getattr(parts[name], kind), strict=True)]
-            for kind in ("wall", "cpu")
-        )
-        print(f"mlm      {name} to released (at least 4): {spread(wall[1:])}, by CPU time {spread(cpu[1:])}")
-
-
-class Part:
-    """Something to measure, and its seconds a word, round by round; CPU time counts all threads."""
-
-    def __init__(self, action: Callable[[], int]) -> None:
-        self.action = action
-        self.wall: list[float] = []
-        self.cpu: list[float] = []
-
-    def run(self) -> None:
-        wall, cpu = time.perf_counter(), time.process_time()
-        words = self.action()
-        self.wall.append((time.perf_counter() - wall) / words)
-        self.cpu.append((time.process_time() - cpu) / words)
-
-
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):,.1f} [{min(values):,.1f} to {max(values):,.1f}]"
+        ratios = per_word["released"] / per_word[name]  # (rounds, 2)
+        wall, cpu = (measuring.bracketed(column, 1) for column in ratios.T)
+        print(f"mlm      {name} to released (at least 4): {wall}, by CPU time {cpu}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of a corpus")
     parser.add_argument("--corpus", default="SST-2", help="its name")
     parser.add_argument("--sentences", type=int, default=2000)

@@ -15,19 +15,16 @@ includes reading the batch's rows of logits and [CLS] states.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import statistics
 import tempfile
-import time
 from argparse import Namespace
+from itertools import cycle
 from pathlib import Path
 
+import measuring
 import numpy as np
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
 from cmlm_kd.classification.examples import Examples
@@ -39,35 +36,15 @@ from cmlm_kd.teachers.ensemble import Member, TeacherEnsemble
 from fairseq_plugins.models.bert_classifier import BertClassifier
 
 BATCH, BATCHES = 32, 4
-SETTINGS = {"sentence_avg": False, "ddp_backend": "legacy_ddp", "find_unused_parameters": False}
 
 
-def make_tokenizer(words: int) -> PreTrainedTokenizerFast:
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: i for i, word in enumerate([*names, *(f"w{i}" for i in range(words))])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-
-
-def make_classifier(name: str, layers: int, args: argparse.Namespace) -> SequenceClassifier:
-    tokenizer = make_tokenizer(args.words)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=args.width,
-        num_hidden_layers=layers,
-        num_attention_heads=args.width // 32,
-        intermediate_size=4 * args.width,
-    )
+def make_classifier(name: str, layers: int, args: Namespace) -> SequenceClassifier:
+    tokenizer = measuring.word_tokenizer(args.words)
+    config = measuring.bert_config(len(tokenizer), layers, args.width)
     return SequenceClassifier(BertForSequenceClassification(config), tokenizer, name)
 
 
-def make_examples(args: argparse.Namespace) -> Examples:
+def make_examples(args: Namespace) -> Examples:
     numbers = np.random.default_rng(1).integers(0, args.words, (BATCH * BATCHES, args.length - 2))
     texts = [" ".join(f"w{number}" for number in row) for row in numbers]
     return Examples(texts, None, np.arange(len(texts)) % 2, ("LABEL_0", "LABEL_1"), "made up")
@@ -76,10 +53,8 @@ def make_examples(args: argparse.Namespace) -> Examples:
 class Steps:
     """The steps to compare, all of one student."""
 
-    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
-        self.autocast = lambda: (
-            torch.autocast(args.device, torch.bfloat16) if args.bf16 else contextlib.nullcontext()
-        )
+    def __init__(self, args: Namespace, folder: Path) -> None:
+        self.args = args
         student = make_classifier("student", args.layers, args).to(args.device)
         teacher = make_classifier("teacher", args.teacher_layers, args).to(args.device)
         self.model, self.teachers = (
@@ -93,35 +68,33 @@ class Steps:
             target_dictionary=None,
             cfg=Namespace(_name="classification_kd"),
         )
-        self.plain = CRITERION_REGISTRY["sentence_classification"](Namespace(**SETTINGS), task)
-        self.pkd = CRITERION_REGISTRY["pkd"](Namespace(**vars(PKDConfig()), **SETTINGS), task)
+        settings = measuring.CRITERION_SETTINGS
+        self.plain = CRITERION_REGISTRY["sentence_classification"](Namespace(**settings), task)
+        self.pkd = CRITERION_REGISTRY["pkd"](Namespace(**vars(PKDConfig()), **settings), task)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
         self._make_data(args, folder)
 
-    def _make_data(self, args: argparse.Namespace, folder: Path) -> None:
+    def _make_data(self, args: Namespace, folder: Path) -> None:
         examples, inputs = make_examples(args), self.model.inputs
-        encoded, self.samples = EncodedExamples(examples, inputs), []
+        encoded, samples = EncodedExamples(examples, inputs), []
         for start in range(0, len(examples), BATCH):
             rows = list(range(start, start + BATCH))
             batch = {name: tensor.to(args.device) for name, tensor in encoded.collate(rows).items()}
             target = torch.from_numpy(examples.target[rows]).to(args.device)  # (B,)
-            self.samples.append({"id": rows, "net_input": batch, "target": target, "ntokens": 0})
+            samples.append({"id": rows, "net_input": batch, "target": target, "ntokens": 0})
         precision = "bfloat16" if args.bf16 else "float32"
         identity = CacheIdentity.of(self.teachers, examples, self.pkd.needs, precision)
         write_cache(folder / "cache", self.teachers, examples, self.pkd.needs, identity, args.device)
         self.cache = open_cache(folder / "cache", identity, "probabilities")
-        self.turn = 0
+        self.samples = cycle(samples)
 
     def _next(self) -> dict:
-        self.turn += 1
-        return dict(self.samples[self.turn % BATCHES])
+        return dict(next(self.samples))
 
     def _step(self, criterion: torch.nn.Module, sample: dict) -> None:
-        with self.autocast():
+        with measuring.autocast(self.args):
             loss, _, _ = criterion(self.model, sample)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        measuring.update(self.optimizer, loss)
 
     def fine_tuning(self) -> None:
         self._step(self.plain, self._next())
@@ -134,74 +107,41 @@ class Steps:
 
     def online(self) -> None:
         sample = self._next()
-        with self.autocast():
+        with measuring.autocast(self.args):
             signal = self.teachers.signal([sample["net_input"]], self.pkd.needs, check=sample["id"])
         sample["teacher"] = signal.to_batch()
         self._step(self.pkd, sample)
 
     def teacher(self) -> None:
         model, sample = self.teachers.members[0].model.eval(), self._next()
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), measuring.autocast(self.args):
             model(**sample["net_input"])
 
 
-def measure(steps: Steps, rounds: int, device: str, cpu_time: bool) -> dict[str, list[float]]:
-    """Return the seconds of each step, round by round, in alternating order, after two rounds of warming
-    up."""
-    names = ["fine_tuning", "cached", "online", "teacher"]
-    times: dict[str, list[float]] = {name: [] for name in names}
-    clock = time.process_time if cpu_time else time.perf_counter
-
-    def now() -> float:
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return clock()
-
-    for round_ in range(-2, rounds):
-        for name in names if round_ % 2 else reversed(names):
-            start = now()
-            getattr(steps, name)()
-            if round_ >= 0:
-                times[name].append(now() - start)
-    return times
-
-
-def spread(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--layers", type=int, default=3, help="of the student")
     parser.add_argument("--teacher-layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=384, help="a multiple of 32")
     parser.add_argument("--length", type=int, default=32, help="pieces a sentence")
     parser.add_argument("--words", type=int, default=30_000, help="vocabulary")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (autocast)")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="CPU time of one thread, for a machine with other work"
-    )
+    measuring.add_device_options(parser)
     args = parser.parse_args()
-    torch.manual_seed(1)
-    if args.cpu_time:
-        torch.set_num_threads(1)
+    clock = measuring.begin(args)
     with tempfile.TemporaryDirectory() as folder:
-        times = measure(Steps(args, Path(folder)), args.rounds, args.device, args.cpu_time)
-    columns = [times[name] for name in ("fine_tuning", "cached", "online", "teacher")]
-    cached = [b / a for a, b, _, _ in zip(*columns, strict=True)]
-    online = [c / (b + d) for _, b, c, d in zip(*columns, strict=True)]
+        steps = Steps(args, Path(folder))
+        actions = {name: getattr(steps, name) for name in ("fine_tuning", "cached", "online", "teacher")}
+        times = measuring.in_turn(actions, args.rounds, clock, warm_up=2)
     print(
         f"student {args.layers} layers, teacher {args.teacher_layers}, d={args.width}, {BATCH} x "
-        f"{args.length} pieces, "
-        f"{'bfloat16 autocast' if args.bf16 else 'float32'}, {args.device}, {torch.get_num_threads()} threads"
+        f"{args.length} pieces, {measuring.precision(args)}, {args.device}, {torch.get_num_threads()} threads"
     )
-    print(f"fine-tuning step {1000 * statistics.median(times['fine_tuning']):.1f} ms")
-    print(f"cached / fine-tuning (at most 1.05): {spread(cached)}")
-    print(f"online / (cached + teacher forward) (at most 1): {spread(online)}")
+    print(f"fine-tuning step {1000 * np.median(times['fine_tuning']):.1f} ms")
+    cached = times["cached"] / times["fine_tuning"]
+    online = times["online"] / (times["cached"] + times["teacher"])
+    print(f"cached / fine-tuning (at most 1.05): {measuring.spread(cached, 3)}")
+    print(f"online / (cached + teacher forward) (at most 1): {measuring.spread(online, 3)}")
 
 
 if __name__ == "__main__":

@@ -44,23 +44,19 @@ def write_text(path: Path, megabytes: float) -> None:
 
 def train(folder: Path, updates_a_shard: int) -> str:
     """Make some updates on every shard; returns what was done, with the peak."""
+    import measuring
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     from cmlm_kd.needs import NOTHING_ELSE
     from cmlm_kd.teachers.masked_lm import BertSizes, MaskedLM
     from cmlm_kd.tokenizers import PieceTokenizer
     from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary = {word: i for i, word in enumerate([*special, *(f"w{i}" for i in range(WORDS))])}
+    vocabulary = {word: i for i, word in enumerate([*measuring.SPECIAL, *(f"w{i}" for i in range(WORDS))])}
     backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    names = zip(("pad", "unk", "cls", "sep", "mask"), special, strict=True)
-    tokenizer = PieceTokenizer(
-        PreTrainedTokenizerFast(tokenizer_object=backend, **{f"{name}_token": word for name, word in names})
-    )
+    tokenizer = PieceTokenizer(measuring.fast_tokenizer(backend))
     values = {**vars(RunningTextConfig()), "data": str(folder), "save_dir": str(folder), "seed": 1}
     text = RunningText(Namespace(**values), tokenizer)
     model = MaskedLM.from_sizes(BertSizes(layers=1, hidden_size=64, positions=128), tokenizer)

@@ -20,17 +20,14 @@ import copy
 import io
 import itertools
 import shelve
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+import measuring
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
-from transformers import BertConfig
 
 from cmlm_kd.databin import Databin, write_databin
 from cmlm_kd.dump import Dumper, DumpOptions
@@ -48,21 +45,6 @@ LOG_LENGTHS = {"source": 2.85, "target": 2.76}  # means of Multi30k in the piece
 DEVIATION, CORRELATION = 0.31, 0.86
 
 
-class Part:
-    """Something to measure, and the seconds of its rounds."""
-
-    def __init__(self, name: str, tokens: int, action: Callable[[], object]) -> None:
-        self.name, self.tokens, self.action = name, tokens, action
-        self.wall: list[float] = []
-        self.cpu: list[float] = []
-
-    def run(self) -> None:
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.action()
-        self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(time.process_time() - cpu)
-
-
 def synthetic_pairs(folder: Path, count: int, deviation: float) -> tuple[Databin, Databin]:
     """Return pairs of random words whose two log-lengths are normal and go together."""
     generator = np.random.default_rng(1)
@@ -76,13 +58,7 @@ def synthetic_pairs(folder: Path, count: int, deviation: float) -> tuple[Databin
 
 
 def random_teacher(layers: int, hidden_size: int) -> ConditionalMaskedLM:
-    config = BertConfig(
-        vocab_size=PIECES,
-        hidden_size=hidden_size,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden_size // 32,
-        intermediate_size=4 * hidden_size,
-    )
+    config = measuring.bert_config(PIECES, layers, hidden_size)
     return ConditionalMaskedLM.from_config(config, VOCABULARY, has_transform=True).eval()
 
 
@@ -204,18 +180,10 @@ def head_of(side: Databin, rows: int) -> Databin:
     return Databin(side.prefix, side.sizes[:rows], side.tokens[: side.offsets[rows]])
 
 
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} [{min(values):.2f} to {max(values):.2f}]"
-
-
-def compare(name: str, bound: str, above: Part, below: Part) -> None:
-    """Print the ratio of seconds a token."""
-    scale = below.tokens / above.tokens
-    wall, cpu = (
-        [scale * a / b for a, b in zip(getattr(above, kind), getattr(below, kind), strict=True)]
-        for kind in ("wall", "cpu")
-    )
-    print(f"{name} ({bound}): {spread(wall)}, by CPU time {spread(cpu)}")
+def compare(name: str, bound: str, ratios: np.ndarray) -> None:
+    """Print ratios of wall and CPU time, ``(rounds, 2)``."""
+    wall, cpu = (measuring.bracketed(column) for column in ratios.T)
+    print(f"{name} ({bound}): {wall}, by CPU time {cpu}")
 
 
 def real_pairs(data: Path, rows: int) -> tuple[Databin, Databin]:
@@ -247,28 +215,29 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     ours_batches, original_batches = ours.batches(), original.batches()
     places = (folder / f"store{number}" for number in itertools.count())
     ours_tokens, original_tokens = len(target.tokens), len(original.target.tokens)
-    parts = [
-        Part("ours, " + ours.precision, ours_tokens, lambda: ours.dump(next(places))),
-        Part("bare encoder, " + ours.precision, ours_tokens, lambda: ours.encode_only(ours_batches)),
-        Part("the original's way, float32", original_tokens, lambda: original.dump(folder)),
-        Part("its bare encoder, float32", original_tokens, lambda: original.encode_only(original_batches)),
-    ]
-    for part in tqdm(parts * (arguments.rounds + 1), desc="rounds, the first to warm up", disable=None):
-        part.run()
-    for part in parts:
-        del part.wall[0], part.cpu[0]
-        rate = part.tokens / statistics.median(part.wall)
-        print(f"  {part.name}: {rate:,.1f} target tokens a second, {statistics.median(part.wall):.2f} s")
-    compare("target tokens a second, ours to the original's", "at least 4", parts[2], parts[0])
-    compare("time of ours to the bare encoder's", "at most 1.15", parts[0], parts[1])
-    speed = [bare / inside for bare, inside in zip(parts[3].wall, original.in_encoder[1:], strict=True)]
-    print(f"speed of the original's encoder to the bare one's (at least 0.9): {spread(speed)}")
+    parts = {
+        f"ours, {ours.precision}": (ours_tokens, lambda: ours.dump(next(places))),
+        f"bare encoder, {ours.precision}": (ours_tokens, lambda: ours.encode_only(ours_batches)),
+        "the original's way, float32": (original_tokens, lambda: original.dump(folder)),
+        "its bare encoder, float32": (original_tokens, lambda: original.encode_only(original_batches)),
+    }
+    actions = {name: action for name, (_, action) in parts.items()}
+    times = measuring.in_turn(
+        actions, arguments.rounds, measuring.wall_and_cpu, progress="rounds, the first to warm up"
+    )  # (rounds, 2) each
+    for name, (tokens, _) in parts.items():
+        seconds = np.median(times[name][:, 0])
+        print(f"  {name}: {tokens / seconds:,.1f} target tokens a second, {seconds:.2f} s")
+    dump, bare, original_dump, original_bare = times.values()
+    per_token = (original_dump / original_tokens) / (dump / ours_tokens)
+    compare("target tokens a second, ours to the original's", "at least 4", per_token)
+    compare("time of ours to the bare encoder's", "at most 1.15", dump / bare)
+    speed = measuring.bracketed(original_bare[:, 0] / original.in_encoder[1:])
+    print(f"speed of the original's encoder to the bare one's (at least 0.9): {speed}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=512)

@@ -19,19 +19,17 @@ From ids to probabilities; tokenizing is left out on both sides.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import statistics
-import time
 from argparse import Namespace
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import measuring
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification
 
 from cmlm_kd.classification import Examples, ReadingOptions, read_examples
 from cmlm_kd.classification.inputs import EncodedExamples
@@ -54,30 +52,10 @@ class Threshold:
     operations: float
 
 
-def make_tokenizer(words: int) -> PreTrainedTokenizerFast:
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: i for i, word in enumerate([*names, *(f"w{i}" for i in range(words))])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-
-
 def made_up_model(args: Namespace) -> FastBERTClassifier:
     """Return a random model with large weights, so that every text has uncertainties of its own."""
-    tokenizer = make_tokenizer(args.words)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=args.width,
-        num_hidden_layers=args.layers,
-        num_attention_heads=args.width // 32,
-        intermediate_size=4 * args.width,
-        num_labels=4,
-    )
+    tokenizer = measuring.word_tokenizer(args.words)
+    config = measuring.bert_config(len(tokenizer), args.layers, args.width, num_labels=4)
     model = FastBERTClassifier(config, tokenizer)
     for parameter in model.parameters():
         if parameter.dim() > 1:
@@ -160,56 +138,24 @@ def thresholds_of(
     return [Threshold(speed, saved(speed)) for speed in speeds], never
 
 
-def measure(
-    systems: Systems, traffic: list[dict[str, torch.Tensor]], speeds: list[float], args: Namespace
-) -> dict[str, list[float]]:
-    """Return the seconds of the plain encoder (``plain``) and at each speed, round by round, in alternating
-    order, after a round of warming up."""
-    actions = {"plain": lambda: systems.run_plain(traffic)}
-    for speed in speeds:
-        actions[str(speed)] = lambda speed=speed: systems.run(traffic, speed)
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    clock = time.process_time if args.cpu_time else time.perf_counter
-    for round_ in range(-1, args.rounds):
-        for name in list(actions) if round_ % 2 else reversed(actions):
-            start = clock()
-            actions[name]()  # ends with answers on the host, so that a GPU has finished
-            if round_ >= 0:
-                times[name].append(clock() - start)
-    return times
-
-
-def spread(ratios: list[float], digits: int = 2) -> str:
-    values = (statistics.median(ratios), min(ratios), max(ratios))
-    return "{} ({}-{})".format(*(f"{value:.{digits}f}" for value in values))
-
-
-def report(
-    traffic: str, times: dict[str, list[float]], thresholds: list[Threshold], never: Threshold
-) -> None:
+def report(traffic: str, times: dict[str, np.ndarray], thresholds: list[Threshold], never: Threshold) -> None:
     """Print what was measured of one kind of traffic."""
     goal = TRAFFIC[traffic]
-
-    def slower(name: str) -> str:
-        return spread([ours / plain for ours, plain in zip(times[name], times["plain"], strict=True)])
-
-    print(f"\n{traffic}: plain encoder {1000 * statistics.median(times['plain']):.0f} ms")
-    print(f"speed 0 / plain (at most 1.05): {slower('0.0')}")
-    print(f"no exits / plain (at most 1.25): {slower(str(never.speed))}")
+    plain = times["plain"]
+    print(f"\n{traffic}: plain encoder {1000 * np.median(plain):.0f} ms")
+    print(f"speed 0 / plain (at most 1.05): {measuring.spread(times['0.0'] / plain)}")
+    print(f"no exits / plain (at most 1.25): {measuring.spread(times[str(never.speed)] / plain)}")
     for threshold in thresholds:
-        pairs = zip(times["plain"], times[str(threshold.speed)], strict=True)
-        wall = [plain / ours for plain, ours in pairs]
-        quotient = [value / threshold.operations for value in wall]
+        faster = plain / times[str(threshold.speed)]
+        quotient = measuring.spread(faster / threshold.operations)
         print(
             f"speed {threshold.speed:.4f}: operations {threshold.operations:.2f} times fewer, time "
-            f"{spread(wall)} times shorter; quotient (at least {goal}): {spread(quotient)}"
+            f"{measuring.spread(faster)} times shorter; quotient (at least {goal}): {quotient}"
         )
 
 
 def parse_arguments() -> Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--model", type=Path, help="directory of a self-distilled FastBERT")
     parser.add_argument("--data", type=Path, help="with --model: folder of the corpus")
     parser.add_argument("--corpus", default="text", help="with --model: its name")
@@ -224,18 +170,13 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--words", type=int, default=30_000, help="without --model: vocabulary")
     parser.add_argument("--examples", type=int, default=96, help="texts of a round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="CPU time of one thread, for a machine with other work"
-    )
+    measuring.add_device_options(parser, bf16=False)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_arguments()
-    torch.manual_seed(1)
-    if args.cpu_time:
-        torch.set_num_threads(1)
+    clock = measuring.begin(args)
     model = made_up_model(args) if args.model is None else load_fastbert(args.model)
     examples = made_up_texts(args) if args.model is None else real_texts(args, model.labels)
     systems = Systems(model, args.device)
@@ -248,8 +189,10 @@ def main() -> None:
     )
     speeds = [0.0, never.speed, *(threshold.speed for threshold in thresholds)]
     for traffic in TRAFFIC:
-        times = measure(systems, batches_of(encoded, traffic, args.device), speeds, args)
-        report(traffic, times, thresholds, never)
+        batches = batches_of(encoded, traffic, args.device)
+        actions = {"plain": partial(systems.run_plain, batches)}
+        actions |= {str(speed): partial(systems.run, batches, speed) for speed in speeds}
+        report(traffic, measuring.in_turn(actions, args.rounds, clock), thresholds, never)
 
 
 if __name__ == "__main__":

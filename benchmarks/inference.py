@@ -14,14 +14,13 @@ from a CPU at batch size 1, TinyBERT's from a GPU, MobileBERT's from a phone, fo
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import measuring
+import numpy as np
 import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig
 
@@ -68,54 +67,19 @@ def millions(model: torch.nn.Module) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
-def measure(
-    models: dict[str, torch.nn.Module], batch: torch.Tensor, args: argparse.Namespace
-) -> dict[str, list[float]]:
-    """Return the seconds of each model's forward, round by round, in alternating order, warmed up before."""
-    times: dict[str, list[float]] = {name: [] for name in models}
-    narrow = torch.autocast(args.device, torch.bfloat16) if args.bf16 else contextlib.nullcontext()
-    clock = time.process_time if args.cpu_time else time.perf_counter
-
-    def now() -> float:
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        return clock()
-
-    with torch.inference_mode(), narrow:
-        for round_ in range(-args.warm_up, args.rounds):
-            for name in models if round_ % 2 else reversed(models):
-                start = now()
-                models[name](input_ids=batch)
-                if round_ >= 0:
-                    times[name].append(now() - start)
-    return times
-
-
-def spread(values: list[float]) -> str:
-    ordered = sorted(values)
-    low, high = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
-    return f"{statistics.median(values):.2f} ({low:.2f}-{high:.2f})"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--students", nargs="+", choices=[*SHAPES][1:], default=[*SHAPES][1:])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 32])
     parser.add_argument("--length", type=int, default=128, help="pieces a sentence, no padding")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=3, help="rounds before those that count")
     parser.add_argument("--threads", type=int, help="of torch; default: as many as it takes")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (autocast)")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="CPU time of one thread, for a machine with other work"
-    )
+    measuring.add_device_options(parser)
     args = parser.parse_args()
-    torch.manual_seed(1)
-    if args.threads or args.cpu_time:
-        torch.set_num_threads(1 if args.cpu_time else args.threads)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    clock = measuring.begin(args)
     names = [TEACHER, *args.students]
     models = {name: SHAPES[name].make().eval().to(args.device) for name in names}
     for name, model in models.items():
@@ -123,16 +87,15 @@ def main() -> None:
     where = f"{args.device}, {torch.get_num_threads()} threads, {'bfloat16' if args.bf16 else 'float32'}"
     for size in args.batch_sizes:
         batch = torch.randint(PIECES, (size, args.length), device=args.device)
-        times = measure(models, batch, args)
+        forwards = {name: partial(model, input_ids=batch) for name, model in models.items()}
+        with torch.inference_mode(), measuring.autocast(args):
+            times = measuring.in_turn(forwards, args.rounds, clock, args.warm_up)
         teacher = times[TEACHER]
-        print(
-            f"\n{size} x {args.length} pieces, {where}: {TEACHER} {1000 * statistics.median(teacher):.1f} ms"
-        )
+        print(f"\n{size} x {args.length} pieces, {where}: {TEACHER} {1000 * np.median(teacher):.1f} ms")
         for name in args.students:
-            ratios = [slow / fast for slow, fast in zip(teacher, times[name], strict=True)]
-            shape = SHAPES[name]
+            shape, faster = SHAPES[name], measuring.spread(teacher / times[name], percentiles=True)
             print(
-                f"{name:11} {1000 * statistics.median(times[name]):8.1f} ms  times as fast {spread(ratios)}, "
+                f"{name:11} {1000 * np.median(times[name]):8.1f} ms  times as fast {faster}, "
                 f"paper {shape.speed:g} ({shape.hardware})"
             )
 

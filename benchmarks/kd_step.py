@@ -14,20 +14,14 @@ memory    peak memory of output layer and loss: fused / dense (gather)
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import ctypes
-import statistics
-import time
 from argparse import Namespace
-from pathlib import Path
 
+import measuring
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
-from fairseq.data import Dictionary
-from fairseq.models.transformer import TransformerModel, base_architecture
 from fairseq.optim.adam import Adam
 
 import fairseq_plugins  # noqa: F401 - registers the criterion
@@ -37,29 +31,6 @@ from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 LENGTH, WIDTH, TOP_K = 32, 256, 8
 PAD = 1
-
-
-def make_task(vocabulary: int) -> Namespace:
-    dictionary = Dictionary()
-    for entry in range(vocabulary - len(dictionary)):
-        dictionary.add_symbol(f"w{entry}")
-    return Namespace(source_dictionary=dictionary, target_dictionary=dictionary)
-
-
-def make_model(task: Namespace) -> TransformerModel:
-    args = Namespace(
-        encoder_layers=3,
-        decoder_layers=3,
-        encoder_embed_dim=WIDTH,
-        encoder_ffn_embed_dim=4 * WIDTH,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        share_all_embeddings=True,
-        max_source_positions=256,
-        max_target_positions=256,
-    )
-    base_architecture(args)
-    return TransformerModel.build_model(args, task)
 
 
 def make_sample(vocabulary: int, sentences: int, device: str) -> dict:
@@ -90,26 +61,21 @@ def make_teacher(vocabulary: int, sentences: int, device: str) -> SoftTargets:
 
 
 def make_criterions(task: Namespace) -> dict[str, torch.nn.Module]:
-    config = Namespace(
-        **vars(SoftTargetConfig(kd_implementation="fused")),
-        sentence_avg=False,
-        ddp_backend="legacy_ddp",
-        find_unused_parameters=False,
-    )
+    config = Namespace(**vars(SoftTargetConfig(kd_implementation="fused")), **measuring.CRITERION_SETTINGS)
     return {
         "kd": CRITERION_REGISTRY["soft_target_kd"](config, task),
         "plain": LabelSmoothedCrossEntropyCriterion(task, sentence_avg=False, label_smoothing=0.1),
     }
 
 
-def make_steps(vocabulary: int, sentences: int, device: str, autocast) -> dict:
+def make_steps(vocabulary: int, args: Namespace) -> dict:
     """Return two training steps of one model, with and without a teacher."""
-    task = make_task(vocabulary)
-    model, sample = make_model(task).to(device).train(), make_sample(vocabulary, sentences, device)
+    task, model = measuring.make_transformer(vocabulary, WIDTH)
+    model, sample = model.to(args.device).train(), make_sample(vocabulary, args.sentences, args.device)
     optimizer = Adam(model.parameters(), lr=1e-5)
 
     def step(criterion):
-        with autocast():
+        with measuring.autocast(args):
             loss, size, _ = criterion(model, sample)
         loss.backward()
         for parameter in model.parameters():
@@ -122,8 +88,9 @@ def make_steps(vocabulary: int, sentences: int, device: str, autocast) -> dict:
     }
 
 
-def make_losses(vocabulary: int, sentences: int, device: str, autocast) -> dict:
+def make_losses(vocabulary: int, args: Namespace) -> dict:
     """Return output layer and loss alone, forward and backward, in three forms."""
+    sentences, device = args.sentences, args.device
     features = torch.randn(sentences, LENGTH, WIDTH, device=device, requires_grad=True)
     weight = (torch.randn(vocabulary, WIDTH, device=device) * WIDTH**-0.5).requires_grad_()
     target = torch.randint(4, vocabulary, (sentences, LENGTH), device=device)  # (B, T)
@@ -131,7 +98,7 @@ def make_losses(vocabulary: int, sentences: int, device: str, autocast) -> dict:
     criterion = SoftTargetKD(SoftTargetConfig(), PAD)
 
     def run(loss):
-        with autocast():
+        with measuring.autocast(args):
             value = loss()
         value.backward()
         features.grad = weight.grad = None
@@ -155,103 +122,35 @@ def make_losses(vocabulary: int, sentences: int, device: str, autocast) -> dict:
     return {form.__name__: lambda form=form: run(form) for form in (fused, gather, scatter)}
 
 
-def seconds(action, clock) -> float:
-    start = clock()
-    action()
-    return clock() - start
-
-
-def make_clock(device: str, cpu_time: bool):
-    if device == "cuda":
-        return lambda: torch.cuda.synchronize() or time.perf_counter()
-    return time.process_time if cpu_time else time.perf_counter
-
-
-def in_turn(actions: dict, repeats: int, clock) -> dict[str, list[float]]:
-    """Run the actions one after the other, in alternating order, after one warm-up each."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for repeat in range(-1, repeats):
-        names = list(actions) if repeat % 2 else list(reversed(actions))
-        for name in names:
-            spent = seconds(actions[name], clock)
-            if repeat >= 0:
-                times[name].append(spent)
-    return times
-
-
-def ratio(times: dict[str, list[float]], upper: str, lower: str) -> str:
-    """Return the median of the ratios of neighbouring runs with their 10th and 90th percentile."""
-    ratios = sorted(a / b for a, b in zip(times[upper], times[lower], strict=True))
-    low, high = ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]
-    return f"{statistics.median(ratios):.2f} ({low:.2f}-{high:.2f})"
-
-
-def peak_memory(action, device: str) -> float:
-    """Return how many bytes more than before the action takes at its peak."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        action()
-        return torch.cuda.max_memory_allocated() - before
-    libc = ctypes.CDLL(None)
-    libc.mallopt(ctypes.c_int(-3), ctypes.c_int(1 << 20))  # M_MMAP_THRESHOLD: what is large is never kept
-    libc.malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to what is in use
-    before = resident("VmHWM")
-    action()
-    return resident("VmHWM") - before
-
-
-def resident(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return 1024.0 * int(line.split()[1])
-    raise RuntimeError(f"no {field} in /proc/self/status")
+def ratio(times: dict[str, np.ndarray], upper: str, lower: str) -> str:
+    quotient = measuring.spread(times[upper] / times[lower], percentiles=True)
+    return f"{quotient} of {np.median(times[lower]):.2f} s"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[10_000, 32_000, 120_000])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (autocast)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    measuring.add_device_options(parser)
     parser.add_argument("--sentences", type=int, default=128, help="of 32 tokens a batch")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="CPU time of one thread, for a machine with other work"
-    )
     parser.add_argument("--only", choices=["step", "loss"], help="measure one of the two")
     args = parser.parse_args()
-    torch.manual_seed(1)
-
-    def autocast():
-        return torch.autocast(args.device, torch.bfloat16) if args.bf16 else contextlib.nullcontext()
-
-    if args.cpu_time:
-        torch.set_num_threads(1)
-    clock = make_clock(args.device, args.cpu_time)
-    precision = "bfloat16 autocast" if args.bf16 else "float32"
+    clock = measuring.begin(args)
     threads = f"{torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name()
-    tokens = args.sentences * LENGTH
+    tokens, precision = args.sentences * LENGTH, measuring.precision(args)
     print(f"{tokens} target tokens, d={WIDTH}, k={TOP_K}, {precision}, {args.device}, {threads}")
     for vocabulary in args.vocabulary:
         line = [f"V={vocabulary:<7}"]
         if args.only != "loss":
-            times = in_turn(
-                make_steps(vocabulary, args.sentences, args.device, autocast), args.repeats, clock
-            )
-            line.append(f"step {ratio(times, 'kd', 'plain')} of {statistics.median(times['plain']):.2f} s")
+            times = measuring.in_turn(make_steps(vocabulary, args), args.repeats, clock)
+            line.append(f"step {ratio(times, 'kd', 'plain')}")
         if args.only != "step":
-            times = in_turn(
-                make_losses(vocabulary, args.sentences, args.device, autocast), args.repeats, clock
-            )
-            for form in ("gather", "scatter"):
-                line.append(f"{form} {ratio(times, 'fused', form)} of {statistics.median(times[form]):.2f} s")
+            times = measuring.in_turn(make_losses(vocabulary, args), args.repeats, clock)
+            line += [f"{form} {ratio(times, 'fused', form)}" for form in ("gather", "scatter")]
         print("  ".join(line), flush=True)
     for vocabulary in args.vocabulary if args.only != "step" else ():  # last: it changes how memory is kept
-        losses = make_losses(vocabulary, args.sentences, args.device, autocast)
-        fused, dense = (peak_memory(losses[form], args.device) for form in ("fused", "gather"))
+        losses = make_losses(vocabulary, args)
+        fused, dense = (measuring.peak_memory(losses[form], args.device) for form in ("fused", "gather"))
         share = fused / max(dense, 1.0)
         print(f"V={vocabulary:<7}  memory {share:.2f} ({fused / 2**20:.0f} / {dense / 2**20:.0f} MiB)")
 

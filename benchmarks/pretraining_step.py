@@ -18,16 +18,16 @@ layers of the teacher, so that the cosine of the last hidden states is there too
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import statistics
 from argparse import Namespace
+from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 
+import measuring
+import numpy as np
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
-from kd_step import in_turn, make_clock, peak_memory, ratio
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertForMaskedLM
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
@@ -39,27 +39,19 @@ from cmlm_kd.teachers.masked_lm import MaskedLM
 from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher
 from fairseq_plugins.models.bert_masked_lm import BertMaskedLM
 
-SETTINGS = {"sentence_avg": False, "ddp_backend": "legacy_ddp", "find_unused_parameters": False}
 BATCHES = 4
 KINDS = ("real", "masked")
 
 
-def make_models(args: argparse.Namespace) -> tuple[BertMaskedLM, MaskedLMTeacher]:
-    config = BertConfig(
-        vocab_size=args.vocabulary,
-        hidden_size=args.width,
-        num_hidden_layers=args.teacher_layers,
-        num_attention_heads=args.width // 32,
-        intermediate_size=4 * args.width,
-    )
-    bert = BertForMaskedLM(config)
+def make_models(args: Namespace) -> tuple[BertMaskedLM, MaskedLMTeacher]:
+    bert = BertForMaskedLM(measuring.bert_config(args.vocabulary, args.teacher_layers, args.width))
     layers = [i * args.teacher_layers // args.layers for i in range(args.layers)]
     student = BertMaskedLM(MaskedLM(distilbert_from_bert(bert, layers))).to(args.device).train()
     teacher = MaskedLM(bert).requires_grad_(False)
     return student, MaskedLMTeacher(teacher, teacher.describe("teacher", "")).to(args.device)
 
 
-def make_samples(args: argparse.Namespace) -> list[dict]:
+def make_samples(args: Namespace) -> list[dict]:
     samples, shape = [], (args.sentences, args.length)
     for _ in range(BATCHES):
         ids = torch.randint(args.vocabulary, shape, device=args.device)  # (B, S)
@@ -76,8 +68,8 @@ def make_samples(args: argparse.Namespace) -> list[dict]:
 class Steps:
     """The steps to compare, all of one student."""
 
-    def __init__(self, args: argparse.Namespace, autocast) -> None:
-        self.autocast, self.samples, self.turn = autocast, make_samples(args), 0
+    def __init__(self, args: Namespace) -> None:
+        self.args, self.samples = args, cycle(make_samples(args))
         self.model, self.teacher = make_models(args)
         task = Namespace(
             kd_level="text",
@@ -86,58 +78,52 @@ class Steps:
             target_dictionary=None,
             cfg=Namespace(_name="masked_lm_kd"),
         )
-        self.alone = CRITERION_REGISTRY["bert_mlm"](Namespace(**SETTINGS), task)
+        self.alone = CRITERION_REGISTRY["bert_mlm"](Namespace(**measuring.CRITERION_SETTINGS), task)
         self.distilling = {
             kind: CRITERION_REGISTRY["distilbert_kd"](
-                Namespace(**vars(DistilBertConfig(kd_positions=kind)), **SETTINGS), task
+                Namespace(**vars(DistilBertConfig(kd_positions=kind)), **measuring.CRITERION_SETTINGS), task
             )
             for kind in KINDS
         }
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
 
     def next(self) -> dict:
-        self.turn += 1
-        return dict(self.samples[self.turn % BATCHES])
-
-    def _update(self, loss: torch.Tensor) -> None:
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        return dict(next(self.samples))
 
     def distil(self, kind: str) -> None:
         sample, criterion = self.next(), self.distilling[kind]
-        with self.autocast():
+        with measuring.autocast(self.args):
             signal = self.teacher.signal(**sample["net_input"], request=criterion.needs.teacher)
             sample["teacher"] = signal.to_batch()
             loss, size, _ = criterion(self.model, sample)
-        self._update(loss / size)
+        measuring.update(self.optimizer, loss / size)
 
     def student(self, kind: str) -> None:
         sample = self.next()
         if kind == "masked":
-            with self.autocast():
+            with measuring.autocast(self.args):
                 loss, size, _ = self.alone(self.model, sample)
-            self._update(loss / size)
+            measuring.update(self.optimizer, loss / size)
             return
         inputs = sample["net_input"]
         ids, index = inputs["input_ids"], inputs["masked_index"]
         everywhere = torch.arange(ids.numel(), device=ids.device)
         labels = target_at(everywhere, index, sample["target"], ids.numel()).view_as(ids)  # (B, S)
         plain = self.model.masked_lm.model
-        with self.autocast():
+        with measuring.autocast(self.args):
             loss = plain(ids, inputs["attention_mask"], labels=labels).loss
-        self._update(loss)
+        measuring.update(self.optimizer, loss)
 
     def forward_of_teacher(self, kind: str) -> None:
         inputs = self.next()["net_input"]
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), measuring.autocast(self.args):
             if kind == "masked":
                 self.teacher.model(**inputs)
             else:
                 self.teacher.model.model(inputs["input_ids"], inputs["attention_mask"])
 
 
-def vocabulary_loss(args: argparse.Namespace, implementation: str, autocast):
+def vocabulary_loss(args: Namespace, implementation: str) -> Callable[[], None]:
     """Return the loss of the logits alone, of as many positions as a batch has, with its backward."""
     positions, shape = args.sentences * args.length, (args.sentences, args.length)
     leaves = [
@@ -158,7 +144,7 @@ def vocabulary_loss(args: argparse.Namespace, implementation: str, autocast):
             features=features, weight=weight, bias=bias, attention_mask=mask, positions=everywhere
         )
         signal = TeacherSignal(features=teacher[0], weight=teacher[1], bias=teacher[2])
-        with autocast():
+        with measuring.autocast(args):
             output = criterion.training_loss(student, target, signal)
         output.loss.backward()
         for leaf in leaves:
@@ -173,19 +159,17 @@ def report(steps: Steps, kind: str, rounds: int, clock) -> None:
         "student": partial(steps.student, kind),
         "teacher": partial(steps.forward_of_teacher, kind),
     }
-    times = in_turn(actions, rounds, clock)
-    times["parts"] = [sum(both) for both in zip(times["student"], times["teacher"], strict=True)]
+    times = measuring.in_turn(actions, rounds, clock)
+    parts = times["student"] + times["teacher"]
     print(
         f"{kind:<7} distilbert_kd / (student step + teacher forward) (at most 1.08): "
-        f"{ratio(times, 'distil', 'parts')} of {1000 * statistics.median(times['parts']):.0f} ms",
+        f"{measuring.spread(times['distil'] / parts, percentiles=True)} of {1000 * np.median(parts):.0f} ms",
         flush=True,
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--layers", type=int, default=3, help="of the student")
     parser.add_argument("--teacher-layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=384, help="a multiple of 32")
@@ -193,31 +177,20 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=32, help="lines a batch")
     parser.add_argument("--vocabulary", type=int, default=30_522)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (autocast)")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="CPU time of one thread, for a machine with other work"
-    )
+    measuring.add_device_options(parser)
     args = parser.parse_args()
-    torch.manual_seed(1)
-
-    def autocast():
-        return torch.autocast(args.device, torch.bfloat16) if args.bf16 else contextlib.nullcontext()
-
-    if args.cpu_time:
-        torch.set_num_threads(1)
-    clock = make_clock(args.device, args.cpu_time)
+    clock = measuring.begin(args)
     print(
         f"student {args.layers} layers, teacher {args.teacher_layers}, d={args.width}, V={args.vocabulary}, "
-        f"{args.sentences} x {args.length} positions, {'bfloat16 autocast' if args.bf16 else 'float32'}, "
+        f"{args.sentences} x {args.length} positions, {measuring.precision(args)}, "
         f"{args.device}, {torch.get_num_threads()} threads"
     )
-    steps = Steps(args, autocast)
+    steps = Steps(args)
     for kind in KINDS:
         report(steps, kind, args.rounds, clock)
     del steps
     fused, dense = (  # last: it changes how memory is kept
-        peak_memory(vocabulary_loss(args, way, autocast), args.device) for way in ("fused", "dense")
+        measuring.peak_memory(vocabulary_loss(args, way), args.device) for way in ("fused", "dense")
     )
     print(
         f"memory  vocabulary loss fused / dense (at most 0.25): {fused / max(dense, 1.0):.3f} "

@@ -10,22 +10,19 @@ is measured at its 128 and at our k.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dbm
 import io
 import shelve
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import measuring
 import numpy as np
 import torch
-from fairseq.data import Dictionary
-from fairseq.models.transformer import TransformerModel
-from fairseq.models.transformer.transformer_legacy import base_architecture
 from torch.nn import functional
 
 from cmlm_kd.store import ConcatenatedStores, Part, ShardRows, SoftTargetStore, StoreHeader, StoreWriter
@@ -77,15 +74,7 @@ def write_shelve(path: Path, vocabulary: int, lengths: np.ndarray, k: int) -> in
 
 def make_step(vocabulary: int, target_lengths: np.ndarray) -> Callable[[], None]:
     """Return one training step of a 3+3-layer transformer, d = 256, on a batch of these target lengths."""
-    dictionary = Dictionary()
-    for word in range(vocabulary - len(dictionary)):
-        dictionary.add_symbol(f"w{word}")
-    sizes = {"embed_dim": 256, "ffn_embed_dim": 1024, "layers": 3, "attention_heads": 4}
-    flags = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in sizes.items()}
-    arguments = argparse.Namespace(**flags, share_all_embeddings=True, dropout=0.1)
-    base_architecture(arguments)
-    task = argparse.Namespace(source_dictionary=dictionary, target_dictionary=dictionary)
-    model = TransformerModel.build_model(arguments, task)
+    _, model = measuring.make_transformer(vocabulary, 256)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     tokens = torch.full((len(target_lengths), int(target_lengths.max())), PAD)  # (B, T)
     for row, length in enumerate(target_lengths):
@@ -103,19 +92,6 @@ def make_step(vocabulary: int, target_lengths: np.ndarray) -> Callable[[], None]
 
     step()
     return step
-
-
-def seconds(action: Callable[[], object], repeat: int = 1) -> float:
-    start = time.perf_counter()
-    for _ in range(repeat):
-        action()
-    return (time.perf_counter() - start) / repeat
-
-
-def spread(values: list[float], scale: float, digits: int = 2) -> str:
-    scaled = sorted(value * scale for value in values)
-    middle = statistics.median(scaled)
-    return f"{middle:,.{digits}f} [{scaled[0]:,.{digits}f} to {scaled[-1]:,.{digits}f}]"
 
 
 def draw_batch(generator: np.random.Generator, lengths: np.ndarray) -> np.ndarray:
@@ -139,24 +115,27 @@ def measure_batches(folder: Path, vocabulary: int, lengths: np.ndarray, rounds: 
     )
     batch = draw_batch(generator, lengths)
     step = make_step(vocabulary, lengths[batch])
-    steps: list[float] = []
-    reads: dict[str, list[float]] = {name: [] for name in stores}
-    for _ in range(rounds):
-        steps.append(seconds(step))
-        for name, store in stores.items():
-            soft_targets = ConcatenatedStores([Part(store, len(store))])
-            rows = [draw_batch(generator, lengths) for _ in range(10)]
-            start = time.perf_counter()
-            for indices in rows:
-                targets = lengths[indices]
-                soft_targets.collate(indices, targets, int(targets.max()))
-            reads[name].append((time.perf_counter() - start) / len(rows))
-    print(f"  training step, {lengths[batch].sum():,} target tokens: {spread(steps, 1e3, 0)} ms")
-    for name, values in reads.items():
-        share = [read / step_time for read, step_time in zip(values, steps, strict=True)]
+    # Ten batches a reading, drawn ahead: what is timed is reading alone.
+    drawn = iter([[draw_batch(generator, lengths) for _ in range(10)] for _ in range(rounds * len(stores))])
+
+    def read(soft_targets: ConcatenatedStores) -> None:
+        for indices in next(drawn):
+            targets = lengths[indices]
+            soft_targets.collate(indices, targets, int(targets.max()))
+
+    actions = {"step": step}
+    for name, store in stores.items():
+        actions[name] = partial(read, ConcatenatedStores([Part(store, len(store))]))
+    times = measuring.in_turn(actions, rounds, time.perf_counter, warm_up=0)
+    steps = times.pop("step")
+    print(
+        f"  training step, {lengths[batch].sum():,} target tokens: {measuring.bracketed(1e3 * steps, 0)} ms"
+    )
+    for name, values in times.items():
+        reads = values / 10
         print(
-            f"  read and collate a batch, {name}: {spread(values, 1e3)} ms, {spread(share, 100, 3)} % of the "
-            "step"
+            f"  read and collate a batch, {name}: {measuring.bracketed(1e3 * reads)} ms, "
+            f"{measuring.bracketed(100 * reads / steps, 3)} % of the step"
         )
 
 
@@ -164,45 +143,40 @@ def measure_reads(folder: Path, vocabulary: int, lengths: np.ndarray, rounds: in
     store = write_store(folder / "store", vocabulary, lengths, 4096)
     manifest = store.manifest
     order = np.random.default_rng(4).permutation(SHELVED).tolist()
-    times: dict[str, list[float]] = {"store": []}
     sizes = {"store": manifest.size / manifest.tokens}
-    for k in (ORIGINAL_K, K):
-        name = f"shelve, top {k}"
-        sizes[name] = (
-            write_shelve(folder / f"top{k}", vocabulary, lengths[:SHELVED], k) / lengths[:SHELVED].sum()
-        )
-        times[name] = []
+
+    def read_store() -> None:
+        for row in order * 20:
+            store[row]
+
+    def read_shelve(shelf: shelve.Shelf[bytes]) -> None:
+        for row in order:
+            torch.load(io.BytesIO(shelf[str(row)]))
+
+    actions = {"store": read_store}
     with contextlib.ExitStack() as stack:
-        shelves = {
-            f"shelve, top {k}": stack.enter_context(shelve.open(str(folder / f"top{k}"), "r"))
-            for k in (ORIGINAL_K, K)
-        }
-        for _ in range(rounds):
-            start = time.perf_counter()
-            for row in order * 20:
-                store[row]
-            times["store"].append((time.perf_counter() - start) / len(order) / 20)
-            for name, shelf in shelves.items():
-                start = time.perf_counter()
-                for row in order:
-                    torch.load(io.BytesIO(shelf[str(row)]))
-                times[name].append((time.perf_counter() - start) / len(order))
+        for k in (ORIGINAL_K, K):
+            path, name = folder / f"top{k}", f"shelve, top {k}"
+            sizes[name] = write_shelve(path, vocabulary, lengths[:SHELVED], k) / lengths[:SHELVED].sum()
+            actions[name] = partial(read_shelve, stack.enter_context(shelve.open(str(path), "r")))
+        times = measuring.in_turn(actions, rounds, time.perf_counter, warm_up=0)
+    times["store"] /= 20
     kind = dbm.whichdb(str(folder / f"top{K}"))
     print(f"one sentence at random, {lengths.mean():.1f} tokens on average ({kind} behind the shelve):")
     for name, values in times.items():
-        rates = f"{1 / statistics.median(values):,.0f} sentences a second"
-        ratio = [value / ours for value, ours in zip(values, times["store"], strict=True)]
-        against = (
-            f", {spread(ratio, 1, 0)} x the store's time, {sizes[name] / sizes['store']:.1f} x its space"
-        )
+        a_sentence = values / len(order)
+        rates = f"{1 / np.median(a_sentence):,.0f} sentences a second"
+        ratio = measuring.bracketed(values / times["store"], 0)
+        against = f", {ratio} x the store's time, {sizes[name] / sizes['store']:.1f} x its space"
         against *= name != "store"
-        print(f"  {name}: {spread(values, 1e6)} us, {rates}, {sizes[name]:,.1f} bytes a token{against}")
+        print(
+            f"  {name}: {measuring.bracketed(1e6 * a_sentence)} us, {rates}, "
+            f"{sizes[name]:,.1f} bytes a token{against}"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.make_parser(__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--vocabularies", type=int, nargs="+", default=[10_000, 32_000])
     parser.add_argument("--rounds", type=int, default=7)
