@@ -12,7 +12,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.students.fastbert import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.students.fastbert_branch import BranchSettings
 from cmlm_kd.students.layerwise import check_layerwise
-from cmlm_kd.teachers.classifier import REQUIRED_TOKENS, load_pretrained, student_config, take_over
+from cmlm_kd.teachers.classifier import REQUIRED_TOKENS, load_encoder, student_config, take_over
 from cmlm_kd.tokenizer_loading import load_tokenizer
 
 
@@ -38,18 +38,10 @@ def start_fastbert(
     Raises:
         UserError: if nothing can be loaded, or the encoder or the classes do not suit.
     """
-    from transformers import AutoModel
-
     check_classes(len(labels) or 1)
-    source, missing = load_pretrained(AutoModel, name_or_path)
+    source = load_encoder(name_or_path, ARCHITECTURE)
     check_layerwise(source.config, f"fastbert: {name_or_path!r}")
-    lost = sorted(name for name in missing if "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"fastbert: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; give a "
-            "directory that save_pretrained wrote"
-        )
-    config = student_config(source.config, name_or_path, labels, layers, dropout)
+    config = student_config(source.config, name_or_path, labels, layers, dropout, owner=ARCHITECTURE)
     tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
     model = FastBERTClassifier(config, tokenizer, branches, max_length)
     take_over(model.encoder, source)

@@ -24,7 +24,7 @@ from cmlm_kd.students.san import SANSettings, StochasticAnswerNetwork
 from cmlm_kd.teachers.classifier import (
     SequenceClassifier,
     describe_config,
-    load_pretrained,
+    load_encoder,
     student_config,
     take_over,
 )
@@ -243,19 +243,11 @@ def start_multitask(
     Raises:
         UserError: if nothing can be loaded, or it has fewer layers.
     """
-    from transformers import AutoModel
-
     from cmlm_kd.teachers.classifier import REQUIRED_TOKENS
     from cmlm_kd.tokenizer_loading import load_tokenizer
 
-    source, missing = load_pretrained(AutoModel, name_or_path)
-    lost = sorted(name for name in missing if "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"multitask_bert: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; "
-            "give a directory that save_pretrained wrote"
-        )
-    config = student_config(source.config, name_or_path, (), layers, dropout)
+    source = load_encoder(name_or_path, ARCHITECTURE)
+    config = student_config(source.config, name_or_path, (), layers, dropout, owner=ARCHITECTURE)
     tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
     model = MultitaskClassifier(config, heads, tokenizer, max_length, san)
     take_over(model.encoder, source)
@@ -279,6 +271,6 @@ def _build(config: Any, head: TaskHead, layers: int) -> Any:
 
     from cmlm_kd.teachers.pretrained import without_reports
 
-    own = student_config(config, "the encoder", head.labels, layers)
+    own = student_config(config, "the encoder", head.labels, layers, owner=ARCHITECTURE)
     with without_reports():
         return AutoModelForSequenceClassification.from_config(own)  # type: ignore[no-untyped-call]

@@ -184,28 +184,56 @@ def start_classifier(
     Raises:
         UserError: if nothing can be loaded, or it has fewer layers or other labels.
     """
-    from transformers import AutoModel, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
-    kind = AutoModelForSequenceClassification if keep_head else AutoModel
-    source, missing = load_pretrained(kind, name_or_path)
-    lost = sorted(name for name in missing if "pooler" not in name or keep_head)
-    if lost:
-        raise UserError(
-            f"bert_classifier: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; "
-            "give a directory "
-            f"that save_pretrained wrote{', with a head, or leave out --keep-head' if keep_head else ''}"
-        )
-    if keep_head and class_names(source.config) != tuple(labels):
-        raise UserError(
-            f"bert_classifier: --keep-head, but {name_or_path!r} has the classes "
-            f"{class_names(source.config)} and the data {tuple(labels)}; leave out --keep-head for a new head"
-        )
-    config = student_config(source.config, name_or_path, labels, layers, dropout)
+    owner = "bert_classifier"
+    source = _load_with_head(name_or_path, labels, owner) if keep_head else load_encoder(name_or_path, owner)
+    config = student_config(source.config, name_or_path, labels, layers, dropout, owner=owner)
     with without_reports():
         model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
     take_over(model if keep_head else model.base_model, source)
     tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
     return SequenceClassifier(model, tokenizer, "student bert_classifier", max_length)
+
+
+def load_encoder(name_or_path: str, owner: str) -> Any:
+    """Return a pre-trained encoder for a student to start from, in float32; it may lack a pooler.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name.
+        owner: the student's architecture, for messages.
+
+    Raises:
+        UserError: if it cannot be loaded, or lacks other weights.
+    """
+    from transformers import AutoModel
+
+    encoder, missing = load_pretrained(AutoModel, name_or_path)
+    lost = sorted(name for name in missing if "pooler" not in name)
+    if lost:
+        raise UserError(
+            f"{owner}: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; give a "
+            "directory that save_pretrained wrote"
+        )
+    return encoder
+
+
+def _load_with_head(name_or_path: str, labels: Sequence[str], owner: str) -> Any:
+    """Return a whole classifier, which must have these labels, for a student to start from."""
+    from transformers import AutoModelForSequenceClassification
+
+    source, missing = load_pretrained(AutoModelForSequenceClassification, name_or_path)
+    if missing:
+        raise UserError(
+            f"{owner}: {name_or_path!r} has no weights for {len(missing)} tensors, such as {min(missing)}; "
+            "give a directory that save_pretrained wrote, with a head, or leave out --keep-head"
+        )
+    if class_names(source.config) != tuple(labels):
+        raise UserError(
+            f"{owner}: --keep-head, but {name_or_path!r} has the classes {class_names(source.config)} and "
+            f"the data {tuple(labels)}; leave out --keep-head for a new head"
+        )
+    return source
 
 
 def classifier_of_config(
@@ -245,7 +273,13 @@ def load_pretrained(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
 
 
 def student_config(
-    source: Any, name: str, labels: Sequence[str], layers: int = 0, dropout: float | None = None
+    source: Any,
+    name: str,
+    labels: Sequence[str],
+    layers: int = 0,
+    dropout: float | None = None,
+    *,
+    owner: str,
 ) -> Any:
     """Return the configuration of an encoder's first layers (0: all), with these classes.
 
@@ -255,8 +289,7 @@ def student_config(
     config = copy.deepcopy(source)
     if not 0 <= layers <= config.num_hidden_layers:
         raise UserError(
-            f"bert_classifier: --layers is {layers}; {name!r} has {config.num_hidden_layers} (0 keeps them "
-            "all)"
+            f"{owner}: --layers is {layers}; {name!r} has {config.num_hidden_layers} (0 keeps them all)"
         )
     if layers:
         config.num_hidden_layers = layers
