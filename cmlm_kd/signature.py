@@ -14,7 +14,7 @@ from cmlm_kd.store.manifest import MANIFEST_NAME, Manifest
 from cmlm_kd.version import __version__
 
 TEACHERS = "teachers"
-"""Key of a classifier's task state: the hash of each of its teachers, of several tasks by task."""
+"""Key of a student's task state: the hash of each of its teachers, of several tasks by task."""
 
 UNKNOWN = "unknown"
 _DIGITS = 6
@@ -61,8 +61,10 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
     return kd_signature(part, teachers, stores)
 
 
-def signature_of_classifier(state: Mapping[str, Any], task: str | None = None) -> str | None:
-    """Return the KD signature of a student over sentences, such as ``kd:pkd|...|teacher:3fa9c1|v:0.1.0``.
+def signature_by_teachers(state: Mapping[str, Any], task: str | None = None) -> str | None:
+    """Return the KD signature of a student whose teachers answered in training, without a store.
+
+    Such as ``kd:pkd|...|teacher:3fa9c1|v:0.1.0``; of classifiers and of masked language models.
 
     Args:
         state: the checkpoint, as :func:`cmlm_kd.checkpoints.read_checkpoint` returns it.

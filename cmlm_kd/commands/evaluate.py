@@ -127,9 +127,9 @@ def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
 
 def _signature(path: Path, task: str) -> str | None:
     from cmlm_kd.checkpoints import read_checkpoint
-    from cmlm_kd.signature import signature_of_classifier
+    from cmlm_kd.signature import signature_by_teachers
 
-    return signature_of_classifier(read_checkpoint(path), task) if path.is_file() else None
+    return signature_by_teachers(read_checkpoint(path), task) if path.is_file() else None
 
 
 def _examples(arguments: argparse.Namespace, model_labels: tuple[str, ...]) -> Examples:

@@ -95,12 +95,12 @@ def load_measured(path: str) -> tuple[MaskedLMTeacher, str | None]:
         return load_masked_lm_teacher(path), None
     from cmlm_kd.checkpoints import read_checkpoint
     from cmlm_kd.export import masked_lm_of_checkpoint
-    from cmlm_kd.signature import signature_of_classifier
+    from cmlm_kd.signature import signature_by_teachers
 
     state = read_checkpoint(Path(path))
     model = masked_lm_of_checkpoint(state)
     described = model.describe(path, vocabulary_hash(measured_tokenizer(path).tokenizer))
-    return MaskedLMTeacher(model, described).eval(), signature_of_classifier(state)
+    return MaskedLMTeacher(model, described).eval(), signature_by_teachers(state)
 
 
 def measured_tokenizer(path: str) -> PieceTokenizer:
