@@ -9,16 +9,24 @@ from pathlib import Path
 from cmlm_kd.errors import UserError
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse._ActionsContainer) -> None:
     """Declare ``--device``; :func:`chosen_device` reads it."""
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
 
 
 def chosen_device(arguments: argparse.Namespace) -> str:
-    """Return the device that ``--device`` names, or a GPU if there is one."""
+    """Return the device that ``--device`` names, or a GPU if there is one.
+
+    Raises:
+        UserError: for a device that cannot be used.
+    """
     import torch
 
-    return arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    from cmlm_kd.devices import check_device
+
+    device: str = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    return device
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

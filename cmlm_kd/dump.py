@@ -20,7 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cmlm_kd.databin import Databin, corpus_hash, dictionary_hash
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.devices import check_device
+from cmlm_kd.errors import UserError
 from cmlm_kd.masking import COVER_STRIDE, cover_mask, cover_passes
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.store import Manifest, ShardPlan, ShardRows, StoreHeader, StoreWriter, describe_environment
@@ -66,13 +67,7 @@ class DumpOptions:
                 raise UserError(f"--tail-temperatures has {temperature}, each must be positive and finite")
         if not self.tail_temperatures:
             raise UserError("--tail-temperatures is empty, give at least one, such as 1")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(
-                f"--device is {self.device!r}, which torch can't use ({first_line(error)}); "
-                "give cpu, or cuda where there is a GPU"
-            ) from error
+        check_device(self.device)
 
 
 def dump(data: Path, split: str, teacher_path: Path, output: Path, options: DumpOptions) -> Manifest:

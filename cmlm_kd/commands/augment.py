@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmlm_kd.command_arguments import chosen_device
+from cmlm_kd.command_arguments import add_device, chosen_device
 from cmlm_kd.errors import UserError
 from cmlm_kd.text import comma_separated
 
@@ -81,9 +81,7 @@ def _add_mlm(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument("--max-tokens", type=int, default=8192, help="model positions a batch")
     parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
-    parser.add_argument(
-        "--device", default=None, help="cpu, cuda, cuda:1, ...; default: a GPU if there is one"
-    )
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
