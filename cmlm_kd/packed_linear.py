@@ -90,7 +90,7 @@ class PackedLinear(nn.Linear):
         return {**self.__dict__, "packed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._repack()
 
 

@@ -28,10 +28,12 @@ class Encoded(NamedTuple):
     Attributes:
         input_ids: ``(S,)`` int32.
         token_type_ids: ``(S,)`` int8, 0 for the first sentence, 1 for the second.
+        empty: sentences, 0 or 1, that have no piece but special tokens, where the tokenizer can tell.
     """
 
     input_ids: NDArray[np.int32]
     token_type_ids: NDArray[np.int8]
+    empty: tuple[int, ...] = ()
 
 
 class SentenceInputs(Protocol):
@@ -71,11 +73,7 @@ class HuggingFaceInputs:
         """Return the ids of sentences, or of pairs of sentences."""
         texts: Any = (list(first),) if second is None else (list(first), list(second))
         batch = self.tokenizer(*texts, truncation="longest_first", max_length=self.max_length)
-        encodings = batch.encodings or []
-        return [
-            Encoded(np.array(encoding.ids, np.int32), _sentence_of(encoding, second is not None))
-            for encoding in encodings
-        ]
+        return [_as_read(encoding, len(texts)) for encoding in batch.encodings or []]
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -86,12 +84,15 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
-def _sentence_of(encoding: Any, is_pair: bool) -> NDArray[np.int8]:
-    """Return 1 from the second sentence on, as BERT counts: ``(S,)``."""
+def _as_read(encoding: Any, sentences: int) -> Encoded:
+    """Return what a tokenizer made of one or two sentences; types are 1 from the second one on, as BERT
+    counts."""
+    owners = encoding.sequence_ids  # None for special tokens
     types = np.zeros(len(encoding.ids), np.int8)  # (S,)
-    if is_pair and 1 in encoding.sequence_ids:
-        types[encoding.sequence_ids.index(1) :] = 1
-    return types
+    if sentences == 2 and 1 in owners:
+        types[owners.index(1) :] = 1
+    empty = tuple(sentence for sentence in range(sentences) if sentence not in owners)
+    return Encoded(np.array(encoding.ids, np.int32), types, empty)
 
 
 class EncodedExamples:
@@ -103,6 +104,7 @@ class EncodedExamples:
 
     Attributes:
         sizes: ``(N,)`` ids of each example.
+        empty: (row, sentence) of each sentence without pieces; see :class:`Encoded`.
     """
 
     def __init__(self, examples: Examples, inputs: SentenceInputs) -> None:
@@ -113,6 +115,7 @@ class EncodedExamples:
             encoded += inputs.encode(examples.first[part], second)
         self.pad = inputs.pad
         self.sizes = np.array([len(row.input_ids) for row in encoded], np.int32)  # (N,)
+        self.empty = [(row, sentence) for row, one in enumerate(encoded) for sentence in one.empty]
         self._ends = np.cumsum(self.sizes, dtype=np.int64)  # (N,)
         self._ids = np.concatenate([row.input_ids for row in encoded])  # (all ids,)
         self._types = np.concatenate([row.token_type_ids for row in encoded])  # (all ids,)

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.exit_choices import at_threshold, choices_table, every_depth, measure_exits
     from cmlm_kd.exit_plot import write_exit_plot
     from cmlm_kd.students.fastbert_directory import load_fastbert, write_speed
+    from cmlm_kd.students.fastbert_exits import check_distilled
 
     if not arguments.model.is_dir():
         raise UserError(
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     device = chosen_device(arguments)
     model = load_fastbert(arguments.model).to(device)
+    check_distilled(model)
     examples = _held_out(arguments, model.labels)
     measured = measure_exits(
         model,

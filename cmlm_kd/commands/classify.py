@@ -44,14 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read all texts, classify them, write a line for each in their order."""
     from cmlm_kd.classified_output import json_lines, parse_texts, tsv_lines
-    from cmlm_kd.early_exit import check_speed, classify
+    from cmlm_kd.early_exit import classify
+    from cmlm_kd.students.fastbert_exits import check_speed
     from cmlm_kd.students.loading import load_early_exits
     from cmlm_kd.text import decoded_lines, read_lines
 
+    device = chosen_device(arguments)
     model = load_early_exits(arguments.model, arguments.tokenizer)
     if arguments.speed is not None:
         check_speed(model, arguments.speed)  # before waiting for standard input
-    device = chosen_device(arguments)
     if arguments.texts == "-":
         place = "standard input"
         lines = list(decoded_lines(sys.stdin.buffer, place))

@@ -49,13 +49,15 @@ def run(arguments: argparse.Namespace) -> None:
 
     from cmlm_kd.classification.corpora import class_names_of
     from cmlm_kd.classification.prediction import predict_logits
-    from cmlm_kd.early_exit import DEFAULT_SPEED, check_speed
+    from cmlm_kd.early_exit import DEFAULT_SPEED
     from cmlm_kd.exit_choices import all_layers, at_threshold, choices_table, every_depth, measure_exits
     from cmlm_kd.exit_plot import write_exit_plot
+    from cmlm_kd.students.fastbert_exits import check_distilled, check_speed
     from cmlm_kd.students.loading import load_early_exits, load_student
 
     device = chosen_device(arguments)
     model = load_early_exits(arguments.model).to(device)
+    check_distilled(model)
     for speed in arguments.speed:
         check_speed(model, speed)
     examples = _examples(arguments, model.labels)

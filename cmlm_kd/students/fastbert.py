@@ -21,7 +21,8 @@ from cmlm_kd.criteria.fastbert_terms import check_classes
 from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import EXITS, LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs, Request
-from cmlm_kd.students.fastbert_branch import Branch, BranchSettings, FusedBranch
+from cmlm_kd.packed_linear import pack_linear_layers
+from cmlm_kd.students.fastbert_branch import TYPICAL_ROWS, Branch, BranchSettings, FusedBranch
 from cmlm_kd.students.layerwise import additive_mask, check_layerwise, embed, encoder_layers, run_layer
 from cmlm_kd.teachers.classifier import SequenceClassifier, class_names, describe_config
 from cmlm_kd.teachers.pretrained import without_reports
@@ -48,6 +49,7 @@ class FastBERTClassifier(nn.Module):
         labels: names of the classes in the order of the logits.
         stage: ``branches`` once the branches are, or were, trained.
         speed: the threshold that was calibrated for the model, in [0, 1], or None.
+        calibration: how it was, as JSON values, or None.
         signature: KD signature of the training of its branches, or None.
 
     Raises:
@@ -78,7 +80,10 @@ class FastBERTClassifier(nn.Module):
             Branch(config.hidden_size, len(self.labels), self.settings) for _ in self.layers
         )
         self.fused = nn.ModuleList()
+        self._attention_for_training: str | None = None  # None: it is the encoder's now
+        self.register_load_state_dict_post_hook(_fuse_again)  # type: ignore[no-untyped-call]
         self.speed: float | None = None
+        self.calibration: dict[str, Any] | None = None
         self.signature: str | None = None
         self.begin_stage("teacher")
 
@@ -140,7 +145,7 @@ class FastBERTClassifier(nn.Module):
 
         A threshold that was calibrated before is forgotten.
         """
-        self.speed = self.signature = None
+        self.speed = self.calibration = self.signature = None
         if needs.student.exits:
             self.begin_stage("branches", "original" if needs.teacher_dropout else "paper")
         else:
@@ -148,24 +153,31 @@ class FastBERTClassifier(nn.Module):
 
     def train(self, mode: bool = True) -> FastBERTClassifier:
         """Switch dropout on or off; what is frozen in mode ``paper`` stays without."""
-        super().train(mode)
+        super().train(mode)  # linear layers drop what is packed
         if mode:
             self.fused = nn.ModuleList()
+        if mode and self._attention_for_training is not None:
+            self.encoder.set_attn_implementation(self._attention_for_training)
+            self._attention_for_training = None
         if self.stage == "branches" and self.mode == "paper":
             for part in (self.encoder, self.teacher):
                 part.eval()
         return self
 
     def for_inference(self) -> FastBERTClassifier:
-        """Make it fast for weights that stay as they are; returns itself, in evaluation mode.
+        """Make it fast until :meth:`train`, in float32; returns itself, in evaluation mode.
 
-        Classifiers multiply their matrices together, until :meth:`train`. Encoders that can take torch's
-        fused attention, which on CPUs saves some 4 % of long batches, but whose backward is slow.
+        Weights of linear layers are packed for oneDNN (:mod:`cmlm_kd.packed_linear`), those of classifiers
+        multiplied together. Encoders that can take torch's fused attention, which on CPUs saves some 4 % of
+        long batches, but whose backward is slow. Weights that are loaded later are seen; call it again
+        after any other change of them.
         """
-        if getattr(self.encoder, "_supports_sdpa", False):
+        if getattr(self.encoder, "_supports_sdpa", False) and self._attention_for_training is None:
+            self._attention_for_training = self.config._attn_implementation
             self.encoder.set_attn_implementation("sdpa")
         self.float().eval()
-        self.fused = nn.ModuleList(FusedBranch(branch) for branch in self._branches())
+        pack_linear_layers(self.encoder, TYPICAL_ROWS)
+        self.fused = nn.ModuleList(FusedBranch(branch) for branch in self._branches()).eval()
         return self
 
     def embed(
@@ -207,10 +219,14 @@ class FastBERTClassifier(nn.Module):
         if request.exits:
             exits = self.all_logits(input_ids, attention_mask, token_type_ids)  # (L, B, C)
             return StudentOutput(logits=exits[-1], exits=exits)
-        states, padding = self.embed(input_ids, attention_mask, token_type_ids)
+        return StudentOutput(logits=self.last_logits(*self.embed(input_ids, attention_mask, token_type_ids)))
+
+    def last_logits(self, states: Tensor, padding: Tensor | None) -> Tensor:
+        """Return the teacher classifier's logits, ``(B, C)``, of what :meth:`embed` returned; no branch
+        runs."""
         for layer in self.layers:
             states = run_layer(layer, states, padding)
-        return StudentOutput(logits=self.exits[-1](states, padding))
+        return self.exits[-1](states, padding)  # type: ignore[no-any-return]
 
     def all_logits(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Return the logits of each layer's classifier, ``(L, B, C)``; the last are the teacher's."""
@@ -225,6 +241,7 @@ class FastBERTClassifier(nn.Module):
         """Return, as JSON, what :meth:`from_state` rebuilds it from."""
         own: dict[str, Any] = {"branches": asdict(self.settings), "stage": self.stage, "speed": self.speed}
         own |= {"max_length": self.inputs.max_length, "signature": self.signature}
+        own |= {} if self.calibration is None else {"calibration": self.calibration}
         return json.dumps({**json.loads(describe_config(self.config)), ARCHITECTURE: own})
 
     @classmethod
@@ -237,5 +254,12 @@ class FastBERTClassifier(nn.Module):
         config = AutoConfig.for_model(kind, **document)
         model = cls(config, tokenizer, BranchSettings(**own["branches"]), own["max_length"])
         model.begin_stage(own["stage"])
-        model.speed, model.signature = own["speed"], own["signature"]
+        model.speed, model.calibration = own["speed"], own.get("calibration")
+        model.signature = own["signature"]
         return model
+
+
+def _fuse_again(model: nn.Module, _: object) -> None:
+    """Let the classifiers' form for inference follow weights that were loaded."""
+    if isinstance(model, FastBERTClassifier) and len(model.fused):
+        model.for_inference()

@@ -9,6 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.packed_linear import PackedLinear
+
+TYPICAL_ROWS = 40
+"""Positions of a short text: where it is alone, packing saves most."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,9 @@ class FusedBranch(nn.Module):
 
     Args:
         branch: weights are copied; later changes of them are not seen.
+        rows: positions at once for which the one product of all positions is packed; others work too.
     """
 
-    narrow_weight: Tensor
-    narrow_bias: Tensor
     probe_weight: Tensor
     probe_bias: Tensor
     mixed_weight: Tensor
@@ -105,7 +108,7 @@ class FusedBranch(nn.Module):
     output_weight: Tensor
     output_bias: Tensor
 
-    def __init__(self, branch: Branch) -> None:
+    def __init__(self, branch: Branch, rows: int = TYPICAL_ROWS) -> None:
         super().__init__()
         heads, size = branch.heads, branch.query.out_features
         self.heads = heads
@@ -124,8 +127,6 @@ class FusedBranch(nn.Module):
                 after @ branch.value.bias + branch.dense.weight @ branch.attended.bias + branch.dense.bias
             )  # (k,)
         copies = {
-            "narrow_weight": branch.narrow.weight,
-            "narrow_bias": branch.narrow.bias,
             "probe_weight": probe.reshape(heads * size, size),
             "probe_bias": probe_bias.flatten(),
             "mixed_weight": by_head.transpose(0, 1).reshape(size, heads * size),
@@ -135,10 +136,11 @@ class FusedBranch(nn.Module):
         }
         for name, tensor in copies.items():  # no part of a checkpoint
             self.register_buffer(name, tensor.detach().clone(), persistent=False)
+        self.narrow = PackedLinear(_without_parameters(branch.narrow), "tanh", rows)
 
     def forward(self, states: Tensor, padding: Tensor | None) -> Tensor:
         """Return logits, ``(B, C)``; see :meth:`Branch.forward`."""
-        narrow = torch.tanh(F.linear(states, self.narrow_weight, self.narrow_bias))  # (B, S, k)
+        narrow = self.narrow(states)  # (B, S, k)
         probe = F.linear(narrow[:, 0], self.probe_weight, self.probe_bias)  # (B, h * k)
         scores = probe.view(len(probe), self.heads, -1) @ narrow.transpose(1, 2)  # (B, h, S)
         if padding is not None:
@@ -146,3 +148,12 @@ class FusedBranch(nn.Module):
         mixed = (scores.softmax(-1) @ narrow).flatten(1)  # (B, h * k)
         hidden = torch.tanh(F.linear(mixed, self.mixed_weight, self.mixed_bias))  # (B, k)
         return F.linear(hidden, self.output_weight, self.output_bias)
+
+
+def _without_parameters(linear: nn.Linear) -> nn.Linear:
+    """Return a copy that nothing trains, and no checkpoint holds."""
+    copied = nn.Linear(linear.in_features, linear.out_features, device="meta").eval()
+    for name, tensor in linear.named_parameters():
+        delattr(copied, name)
+        copied.register_buffer(name, tensor.detach().clone(), persistent=False)
+    return copied

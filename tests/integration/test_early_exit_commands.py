@@ -102,7 +102,9 @@ def test_a_process_that_has_no_fairseq(place):
         ("good\tbad\nfine\n", (), "line 2: 1 fields, but 2 in the first line"),
         ("good\tbad\tfine\n", (), "line 1: 3 fields; a line is text, or text<TAB>text"),
         ("film " * 60, (), "text 1 is longer than the 40 pieces"),
+        ("good\n\u200b\n", (), "text 2 is '\\u200b', of which the tokenizer leaves nothing"),
         ("good\n", ("--batch-size", "0"), "--batch-size is 0"),
+        ("good\n", ("--device", "cpu:none"), "--device is 'cpu:none', which torch can't use"),
     ],
 )
 def test_what_classify_refuses(place, capsys, monkeypatch, text, flags, message):
@@ -163,7 +165,10 @@ def test_what_calibrate_refuses(place, copied, capsys):
     for flags, message in cases:
         assert message in fails(capsys, "calibrate", copied, *data, *flags)
     goal = ("--target-speedup", "2")
-    assert "not self-distilled" in fails(capsys, "calibrate", place / "fine-tuned", *data, *goal)
+    assert fails(capsys, "calibrate", place / "fine-tuned", *data, *goal) == (
+        "cmlm-kd calibrate: the model was not self-distilled: its branches are random, and leaving early "
+        "means nothing; train them with --criterion fastbert_kd\n"
+    )
     assert "is no directory" in fails(capsys, "calibrate", place / "checkpoint.pt", *data, *goal)
     assert load_fastbert(copied).speed is None
 
@@ -189,6 +194,11 @@ def test_exits_beside_fixed_depths(place, copied, capsys, tmp_path):
 def test_what_exits_refuses(place, capsys, tmp_path):
     words = ("exits", place / "model", place / "SST-2", "--corpus", "SST-2")
     assert "--speed is 2.0" in fails(capsys, *words, "--speed", "2")
+    undistilled = ("exits", place / "fine-tuned", *words[2:])
+    assert fails(capsys, *undistilled) == (
+        "cmlm-kd exits: the model was not self-distilled: its branches are random, and leaving early means "
+        "nothing; train them with --criterion fastbert_kd\n"
+    )
     write_bert(tmp_path / "scorer", labels=())
     capsys.readouterr()
     assert "predicts a score" in fails(capsys, *words, "--plain", tmp_path / "scorer")

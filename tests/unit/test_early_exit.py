@@ -7,13 +7,15 @@ import pytest
 import torch
 from tiny_classification import LABELS, sentences
 from tiny_fastbert import make_fastbert
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import EncodedExamples
+from cmlm_kd.classification.inputs import EncodedExamples, HuggingFaceInputs
 from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.criteria.fastbert_terms import uncertainty
-from cmlm_kd.early_exit import classify, classify_at_every_layer, exit_early
+from cmlm_kd.early_exit import classify, classify_at_every_layer
 from cmlm_kd.errors import UserError
+from cmlm_kd.students.fastbert_exits import exit_early
 
 COUNT = 24
 TEXTS = [text for text, _ in sentences(COUNT, seed=5)]
@@ -67,7 +69,7 @@ def test_each_text_leaves_after_the_first_certain_layer(model, layers, speed):
     torch.testing.assert_close(done.uncertainty, uncertainty(there), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 5, COUNT])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, COUNT])
 def test_the_same_answer_in_every_batch(model, layers, speed, batch_size):
     done = classify(model, TEXTS, speed=speed, batch_size=batch_size)
     assert done.exit_layer.tolist() == expected_exits(layers, speed)
@@ -106,8 +108,17 @@ def test_speed_1_runs_the_first_layer_alone(model):
     uncertain = copy.deepcopy(model)
     for parameter in uncertain.classifiers[0].output.parameters():
         parameter.data.zero_()  # equal probabilities: uncertainty 1
+    uncertain.for_inference()
     done = exit_early(uncertain, **whole_batch(model), speed=1)
-    assert done.exit_layer.tolist() == [1] * COUNT and done.uncertainty.max() <= 1
+    assert done.exit_layer.tolist() == [1] * COUNT
+    assert done.uncertainty.min() > 1 - 1e-6 and done.uncertainty.max() <= 1
+    alone = classify(uncertain, TEXTS, speed=1, batch_size=1)
+    assert alone.exit_layer.tolist() == [1] * COUNT and alone.uncertainty.max() <= 1
+    almost = classify(uncertain, TEXTS[:4], speed=0.999, batch_size=4).exit_layer.tolist()
+    assert (
+        min(almost) > 1
+        and classify(uncertain, TEXTS[:4], speed=0.999, batch_size=1).exit_layer.tolist() == almost
+    )
 
 
 def shapes_of_layers(model, run):
@@ -136,21 +147,100 @@ def test_the_batch_shrinks_and_its_padding_goes_with_the_long_texts(model, layer
     assert sizes[-1] < COUNT and len(set(widths)) > 1  # or the test would show nothing
 
 
-def test_one_synchronisation_a_layer(model, speed, monkeypatch):
-    """Every way in which this code could wait for the device goes through one of these."""
+class WaitingOperations(TorchDispatchMode):
+    """Notes operators whose result the host needs before it can go on, however they were called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        masks = args[1] if function.overloadpacket in (aten.index, aten.index_put, aten.index_put_) else ()
+        if function.overloadpacket in WAITING or any(
+            mask is not None and mask.dtype in (torch.bool, torch.uint8) for mask in masks
+        ):
+            self.seen.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+aten = torch.ops.aten
+WAITING = {
+    aten._local_scalar_dense,
+    aten.equal,
+    aten.is_nonzero,
+    aten.masked_select,
+    aten.nonzero,
+    aten._unique2,
+    aten.unique_consecutive,
+}
+
+
+def waits_of(action, monkeypatch):
+    """Return the ways in which an action waits for the device: methods of tensors, and operators below."""
     waits = []
-    for name in ("tolist", "item", "nonzero", "__bool__", "__int__", "__float__", "cpu", "numpy"):
-        original = getattr(torch.Tensor, name)
+    with monkeypatch.context() as patched, WaitingOperations() as operations:
+        for name in ("tolist", "item", "__bool__", "__int__", "__float__", "__index__", "cpu", "numpy"):
+            original = getattr(torch.Tensor, name)
 
-        def counted(self, *args, original=original, name=name):
-            waits.append(name)
-            return original(self, *args)
+            def counted(self, *args, original=original, name=name):
+                waits.append(name)
+                before = len(operations.seen)
+                value = original(self, *args)
+                del operations.seen[before:]  # it is this one
+                return value
 
-        monkeypatch.setattr(torch.Tensor, name, counted)
-    batch = whole_batch(model)
-    waits.clear()
-    seen = shapes_of_layers(model, lambda: exit_early(model, **batch, speed=speed))
-    assert len(seen) == 4 and len(waits) == 4  # the batch's width, and what stays after layers 1, 2 and 3
+            patched.setattr(torch.Tensor, name, counted)
+        action()
+    return waits + operations.seen
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda x: x[x > 0],
+        lambda x: x.nonzero(),
+        lambda x: torch.where(x > 0),
+        lambda x: x.masked_select(x > 0),
+        lambda x: x.sum().item(),
+        lambda x: bool(x.any()),
+        lambda x: x.tolist(),
+        lambda x: x.cpu(),
+    ],
+)
+def test_what_waits_for_the_device_is_seen(action, monkeypatch):
+    assert len(waits_of(lambda: action(torch.tensor([1.0, -1.0])), monkeypatch)) >= 1
+
+
+def test_one_synchronisation_a_layer(model, speed, monkeypatch):
+    batch, seen = whole_batch(model), []
+
+    def run():
+        seen.extend(shapes_of_layers(model, lambda: exit_early(model, **batch, speed=speed)))
+
+    waits = waits_of(run, monkeypatch)
+    # The batch's width, and what stays after layers 1, 2 and 3; of one that stays, its logits.
+    assert len(seen) == 4 and waits == ["tolist"] * 4
+
+
+def test_one_synchronisation_a_layer_of_a_single_text(model, layers, speed, monkeypatch):
+    exits = expected_exits(layers, speed)
+    for number in (1, 4):
+        row = EncodedExamples(EXAMPLES, model.inputs).collate([exits.index(number)])
+        waits = waits_of(lambda row=row: exit_early(model, **row, speed=speed), monkeypatch)
+        assert waits == ["tolist"] * (1 + min(number, 3))
+    assert waits_of(lambda: exit_early(model, **row, speed=0), monkeypatch) == ["tolist"]
+
+
+@pytest.mark.parametrize("speed", [0, 0.5])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_padding_on_the_left_is_refused(model, rows, speed):
+    batch = EncodedExamples(EXAMPLES, model.inputs).collate(range(rows))
+    left = {name: torch.nn.functional.pad(part, (2, 0)) for name, part in batch.items()}
+    with pytest.raises(UserError, match="attention_mask: an input has padding on the left"):
+        exit_early(model, **left, speed=speed)
+    batch["attention_mask"][0] = 0
+    with pytest.raises(UserError, match="attention_mask: an input is nothing but padding"):
+        exit_early(model, **batch, speed=speed)
 
 
 def test_a_model_in_training_is_switched_to_evaluation(model, speed):
@@ -200,6 +290,8 @@ def test_a_model_that_was_not_self_distilled(model):
         (["good", " \t"], "text 2 is empty"),
         ("good", "are one string"),
         (["good", "film " * 60], "text 2 is longer than the 40 pieces"),
+        (["good", "\u200b"], r"text 2 is '\\u200b', of which the tokenizer leaves nothing"),
+        (["\x00\x01", "good"], r"text 1 is '\\x00\\x01', of which"),
     ],
 )
 def test_texts_that_cannot_be_classified(model, texts, message):
@@ -212,10 +304,25 @@ def test_texts_that_are_too_long_may_be_cut(model):
     assert len(classify(model, ["film " * 38]).labels) == 1  # with [CLS] and [SEP], just not too long
 
 
+@pytest.mark.parametrize("truncate", [False, True])
+def test_texts_are_tokenized_once(model, monkeypatch, truncate):
+    asked, encode = [], HuggingFaceInputs.encode
+    monkeypatch.setattr(
+        HuggingFaceInputs, "encode", lambda self, *texts: asked.append(texts) or encode(self, *texts)
+    )
+    classify(model, TEXTS, truncate=truncate)
+    assert asked == [(TEXTS, None)] and model.inputs.max_length == 40
+
+
 def test_halves_of_pairs(model):
     with pytest.raises(UserError, match="2 first texts, but 1 second"):
         classify(model, ["good", "bad"], ["fine"])
     with pytest.raises(UserError, match=r"text 2 \(second of the pair\) is empty"):
         classify(model, ["good", "bad"], ["fine", ""])
+    with pytest.raises(UserError, match=r"text 2 \(second of the pair\) is '\\u200b', of which"):
+        classify(model, ["good", "bad"], ["fine", "\u200b"], speed=0)
+    with pytest.raises(UserError, match=r"text 1 \(first of the pair\) is '\\u200b', of which"):
+        classify(model, ["\u200b", "bad"], ["fine", "dull"], truncate=True)
+    assert len(classify(model, ["☃"], ["fine"]).labels) == 1  # an unknown piece is one
     with pytest.raises(UserError, match="--batch-size is 0"):
         classify(model, ["good"], batch_size=0)

@@ -1,5 +1,6 @@
 """FastBERT's classifiers, what each stage trains, and its directory."""
 
+import copy
 import json
 
 import pytest
@@ -12,6 +13,8 @@ from transformers import AutoModel
 from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
+from cmlm_kd.needs import Needs
+from cmlm_kd.packed_linear import PackedLinear, can_pack
 from cmlm_kd.students.fastbert import FastBERTClassifier
 from cmlm_kd.students.fastbert_branch import Branch, BranchSettings, FusedBranch
 from cmlm_kd.students.fastbert_directory import is_fastbert, load_fastbert, save_fastbert, write_speed
@@ -79,11 +82,55 @@ def test_a_fused_branch_is_the_same_function(lengths):
 
 def test_branches_are_fused_until_they_are_trained(model):
     names, batch = set(model.state_dict()), batch_of(model)
+    attention = model.config._attn_implementation
     slow = model.eval().all_logits(**batch)
     model.for_inference()
     assert set(model.state_dict()) == names and len(model.fused) == 4
     torch.testing.assert_close(model.all_logits(**batch), slow, rtol=0, atol=1e-5)
+    assert model.config._attn_implementation == "sdpa"
     assert model.train().exits is model.classifiers
+    assert model.config._attn_implementation == attention
+    assert not any(layer.packed is not None for layer in packed_layers(model))
+    torch.testing.assert_close(model.eval().all_logits(**batch), slow, rtol=0, atol=1e-5)
+
+
+def packed_layers(model):
+    return [layer for layer in model.modules() if isinstance(layer, PackedLinear)]
+
+
+@pytest.mark.skipif(not can_pack(torch.float32), reason="this CPU or PyTorch packs no float32 layers")
+def test_the_encoders_and_the_branches_large_products_are_packed(model, tmp_path):
+    batch = batch_of(model)
+    with torch.inference_mode():
+        slow = model.eval().all_logits(**batch)
+        model.for_inference()
+        fast = model.all_logits(**batch)
+        torch.testing.assert_close(fast, slow, rtol=0, atol=1e-5)
+        # 6 products of a layer, and one of its branch, through copies and moves too.
+        for same in (model, copy.deepcopy(model), model.to("cpu"), model.train().for_inference()):
+            layers = packed_layers(same)
+            assert len(layers) == 4 * 7 and all(layer.packed is not None for layer in layers)
+            assert torch.equal(same.all_logits(**batch), fast)
+    save_fastbert(tmp_path / "saved", model)
+    saved = load_file(tmp_path / "saved" / "model.safetensors")
+    assert saved["bert.encoder.layer.0.intermediate.dense.weight"].shape == (32, 16)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_weights_loaded_into_a_model_for_inference_are_used(encoder, model, assign):
+    torch.manual_seed(1)
+    other = start_fastbert(str(encoder), LABELS, branches=SETTINGS)
+    for parameter in other.encoder.parameters():
+        parameter.data.mul_(1.1)
+    other.for_inference()
+    batch = batch_of(model)
+    with torch.inference_mode():
+        expected = model.for_inference().all_logits(**batch)
+        assert (other.all_logits(**batch) - expected).abs().max() > 1e-3
+        # As part of another module, as in training.
+        weights = torch.nn.ModuleDict({"classifier": model}).state_dict()
+        torch.nn.ModuleDict({"classifier": other}).load_state_dict(weights, assign=assign)
+        torch.testing.assert_close(other.all_logits(**batch), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -106,7 +153,7 @@ def test_layers_of_every_family_give_what_hugging_face_gives(family, attention):
         expected = model.teacher(states, additive_mask(batch["attention_mask"], states.dtype))
         torch.testing.assert_close(model(**batch).logits, expected, rtol=0, atol=1e-5)
         every = model.all_logits(**batch)
-    assert every.shape == (2, 3, 2) and torch.equal(every[-1], model(**batch).logits)
+        assert every.shape == (2, 3, 2) and torch.equal(every[-1], model(**batch).logits)
 
 
 def one_step(model, loss):
@@ -187,6 +234,13 @@ def test_a_calibrated_speed_is_noted(model, tmp_path):
     assert load_fastbert(directory).speed == 0.125
     noted = json.loads((directory / "config.json").read_text())["fastbert"]
     assert noted["calibration"] == {"target_accuracy": 0.9} and noted["version"] == 1
+    again = load_fastbert(directory)
+    save_fastbert(tmp_path / "again", again)  # and in every copy
+    assert (tmp_path / "again" / "config.json").read_text() == (directory / "config.json").read_text()
+    again.begin_training(Needs())
+    save_fastbert(tmp_path / "trained", again)
+    noted = json.loads((tmp_path / "trained" / "config.json").read_text())["fastbert"]
+    assert noted["speed"] is None and "calibration" not in noted
 
 
 def test_directories_that_are_none(model, encoder, tmp_path):
