@@ -15,6 +15,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from cmlm_kd.cpu import CPU_INFO, native_bfloat16
 from cmlm_kd.errors import UserError
 from cmlm_kd.user_dir import PLUGIN_NAME, plugin_directory
 
@@ -24,7 +25,6 @@ FAIRSEQ_INSTALL = "pip install --no-deps ve-fairseq==0.12.3"
 _SUPPORTED_PYTHONS = ((3, 11), (3, 12))
 _FAIRSEQ_BUILDS = ("ve-fairseq", "fairseq", "fairseq-fixed", "fairseq-built")
 _UNSAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 _CPU_RANKS = (
     "--distributed-init-method tcp://127.0.0.1:PORT --distributed-world-size N --distributed-rank R "
     "--distributed-no-spawn --distributed-backend gloo --ddp-backend legacy_ddp --device-id 0 --cpu"
@@ -213,13 +213,11 @@ def check_user_dir() -> Finding:
     return Finding("user-dir", "ok", str(directory))
 
 
-def check_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> Finding:
+def check_bfloat16(cpu_info: Path = CPU_INFO) -> Finding:
     """Whether bfloat16 autocast on this CPU is fast."""
-    if not cpu_info.is_file():
+    native = native_bfloat16(cpu_info)
+    if native is None:
         return Finding("bfloat16 on CPU", "info", "unknown on this system")
-    text = cpu_info.read_text(encoding="utf-8", errors="replace")
-    flags = set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
-    native = [flag for flag in _BFLOAT16_FLAGS if flag in flags]
     if native:
         return Finding("bfloat16 on CPU", "info", f"native ({', '.join(native)}): autocast pays")
     return Finding(

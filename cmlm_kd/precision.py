@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 from typing import Any
 
 import torch
 
+from cmlm_kd.cpu import native_bfloat16
+
+logger = logging.getLogger(__name__)
+
 
 def bfloat16_autocast(enabled: bool, device: torch.device | str) -> contextlib.AbstractContextManager[Any]:
     """Return a context in which matrix products on the device run in bfloat16, or one that changes nothing.
+
+    Warns, once, of a CPU that is slower so.
 
     Args:
         enabled: which of the two.
@@ -17,4 +25,21 @@ def bfloat16_autocast(enabled: bool, device: torch.device | str) -> contextlib.A
     """
     if not enabled:
         return contextlib.nullcontext()
-    return torch.autocast(torch.device(device).type, torch.bfloat16)
+    kind = torch.device(device).type
+    if kind == "cpu":
+        _warn_of_slow_cpu()
+    return torch.autocast(kind, torch.bfloat16)
+
+
+def autocast_pays(device: torch.device | str) -> bool:
+    """Return whether to choose bfloat16 autocast: on GPUs, and on CPUs known to have that arithmetic."""
+    return torch.device(device).type != "cpu" or bool(native_bfloat16())
+
+
+@functools.cache
+def _warn_of_slow_cpu() -> None:
+    if native_bfloat16() == ():
+        logger.warning(
+            "this CPU has no bfloat16 arithmetic of its own: --bf16-autocast makes it several times slower "
+            "than float32; leave the flag out"
+        )

@@ -154,7 +154,12 @@ def test_user_dir_found_lost_or_ambiguous(probes, tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "words"),
-    [("sse4 avx512_bf16 amx_bf16", "native"), ("sse4 avx2", "not native"), (None, "unknown")],
+    [
+        ("sse4 avx512_bf16 amx_bf16", "native"),
+        ("sse4 avx2", "not native"),
+        ("fp asimd bf16", "native"),
+        (None, "unknown"),
+    ],
 )
 def test_bfloat16_of_the_cpu(tmp_path, flags, words):
     cpu_info = tmp_path / "cpuinfo"
