@@ -46,6 +46,11 @@ whole_numbers() { # NAME: a list with commas
     [[ ${!1} =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--${1//_/-} is '${!1}'; give whole numbers, such as 1,2,3"
 }
 
+number() { # NAME RANGE CONDITION: a number; the condition is awk's, on x
+    [[ ${!1} =~ ^[0-9]*\.?[0-9]+$ ]] && awk -v "x=${!1}" "BEGIN { exit !($3) }" ||
+        die "--${1//_/-} is '${!1}'; it must be a number $2"
+}
+
 # absolute NAME...: paths are the caller's, where they exist; scripts work in the repository's root.
 absolute() {
     local name
@@ -57,24 +62,53 @@ absolute() {
     done
 }
 
+# find_device: leave $cpu, a flag that is empty where there is a GPU, and $autocast, another, which is empty on a CPU that
+# bfloat16 would slow down.
+find_device() {
+    { read -r cpu && read -r autocast; } < <(python -c '
+import torch
+from cmlm_kd.precision import autocast_pays
+gpu = torch.cuda.is_available()
+print("" if gpu else "--cpu")
+print("--bf16-autocast" if autocast_pays("cuda" if gpu else "cpu") else "")') || die "torch does not work; see cmlm-kd doctor"
+}
+
 # set_up FOLDER: install what is missing and find it; make the output folder, FOLDER unless --output names another. Leaves
-# $run, that folder, and $cpu, empty where there is a GPU.
+# $run, that folder, and what find_device leaves.
 set_up() {
     case "$output" in
         '') run=$1 ;;
-        /*) run=$output ;;
-        *) run=$caller/$output ;;
+        *) run=$(cd "$caller" && realpath -m -s -- "$output") ;; # ./a and a are one folder
     esac
     bash scripts/setup.sh
     export PATH=$PWD/.venv/bin:$PATH TOKENIZERS_PARALLELISM=false
     # glibc gives big blocks back to the kernel and faults them in again at every step; keep them instead.
     export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000:glibc.malloc.top_pad=67108864}
-    cpu=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--cpu")')
+    find_device
     mkdir -p "$run"
 }
 
-# step TITLE OUTPUT COMMAND...: run a command unless the same command has already finished; notes how long it took. Expects
-# $run, the output folder.
+# same_command A B: whether they differ in nothing but how they write paths: relative to this folder, with ./ or ../.
+same_command() { [ "$(plain_paths "$1")" = "$(plain_paths "$2")" ]; }
+plain_paths() {
+    local text
+    text=$(sed -E ':again; s#/(\./|/)#/#g; s#/[^/ ]+/\.\./#/#; t again; s#(^|[ =:])(\./)+#\1#g' <<<"$1")
+    printf '%s' "${text//"$PWD/"/}"
+}
+
+# files_of OUTPUT: the files of a step, each with its size. is_whole OUTPUT LIST: none of the list is missing or shorter
+# than it was; later steps may add to an output.
+files_of() { find -L "$1" -type f -printf '%s %P\n'; }
+is_whole() {
+    local size name
+    while read -r size name; do
+        name=$1${name:+/$name}
+        [ -f "$name" ] && [ "$(stat -L -c %s "$name")" -ge "$size" ] || return 1
+    done <"$2"
+}
+
+# step TITLE OUTPUT COMMAND...: run a command unless the same command has already finished and all files of its output are
+# still there; a damaged output is put aside. Notes how long it took. Expects $run, the output folder.
 step() {
     local title=$1 result=$2 stamp begun=$SECONDS
     shift 2
@@ -82,14 +116,39 @@ step() {
     stamp=$run/.steps/${stamp//\//-}
     mkdir -p "$run/.steps" "$(dirname "$result")"
     if [ -e "$result" ] && [ -f "$stamp" ]; then
-        [ "$(cat "$stamp")" = "$*" ] || die "$result was made by another command; remove it or choose another --output"
-        say "$title: already there"
-        return
+        same_command "$(cat "$stamp")" "$*" || die "$result was made by another command; remove it or choose another --output"
+        if [ -n "${checks_itself:-}" ] || [ ! -f "$stamp.files" ] || is_whole "$result" "$stamp.files"; then
+            say "$title: already there"
+            [ -z "${checks_itself:-}" ] || "$@"
+            return
+        fi
+        say "$title: again, files are missing or cut off; what is left of them is in $result.damaged"
+        rm -rf -- "$result.damaged"
+        mv -- "$result" "$result.damaged"
+    else
+        say "$title"
     fi
-    say "$title"
     "$@"
     printf '%s\n' "$*" >"$stamp"
+    files_of "$result" >"$stamp.files"
     printf '%d s\t%s\n' "$((SECONDS - begun))" "$title" >>"$run/times.txt"
+}
+
+# checked_step TITLE OUTPUT COMMAND...: a step whose command compares what is there with checksums, and mends or refuses
+# it; it is called each time.
+checked_step() {
+    local checks_itself=yes
+    step "$@"
+}
+
+# with_log LOG COMMAND...: standard error goes to LOG; if the command fails, the end of it is shown.
+with_log() {
+    local log=$1 status=0
+    shift
+    "$@" 2>"$log" || status=$?
+    [ "$status" = 0 ] && return
+    tail -n 5 "$log" >&2
+    die "$1 failed with status $status; all that it said is in $log"
 }
 
 # side_by_side FUNCTION FIRST SECOND: call it with both names; on a CPU at the same time with half of the threads each,

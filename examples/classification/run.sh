@@ -38,7 +38,7 @@ set_up "runs/classification${updates:+-$updates}"
 . "$here/corpora.sh"
 
 # What all BERTs are trained with.
-bert_flags=(--optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast)
+bert_flags=(--optimizer bert_adamw --batch-size 32 --max-length 128 $autocast)
 chosen_by() { printf -- '--best-checkpoint-metric %s --maximize-best-checkpoint-metric' "$1"; }
 bert_student=(--arch bert_classifier --bert "$bert" --layers "$layers" "${bert_flags[@]}")
 

@@ -55,7 +55,7 @@ pretrain() {
     shift 3
     case " $* " in *" --disable-validation "*) kept=checkpoint_last.pt ;; esac
     step "$title" "$folder/train.log" train "$folder" "$most" "$text" --task masked_lm_kd --tokenized "$run/tokenized" \
-        --max-length 128 --max-tokens "$max_tokens" --optimizer bert_adamw --bf16-autocast --seed 1 $(schedule "$most") "$@"
+        --max-length 128 --max-tokens "$max_tokens" --optimizer bert_adamw $autocast --seed 1 $(schedule "$most") "$@"
     step "$title: export" "$folder/huggingface" cmlm-kd export "$folder/$kept" --output "$folder/huggingface"
 }
 
@@ -68,7 +68,7 @@ fine_tune() {
     total=$(fine_tuning_updates "$1")
     step "Fine-tune $2 on $1, seed $4" "$folder/train.log" train "$folder" "$total" "$run/split/$1" \
         --task classification_kd --corpus "$1" --arch bert_classifier --bert "$3" --criterion sentence_classification \
-        --optimizer bert_adamw --lr 1e-4 --batch-size 32 --max-length 128 --bf16-autocast --seed "$4" $(schedule "$total") \
+        --optimizer bert_adamw --lr 1e-4 --batch-size 32 --max-length 128 $autocast --seed "$4" $(schedule "$total") \
         --best-checkpoint-metric "$(metric_of "$1")" --maximize-best-checkpoint-metric
 }
 fine_tuning_updates() { if [ "$updates" = 2 ]; then printf 2; else updates= updates_of "$1"; fi; }

@@ -15,10 +15,13 @@ parse_options "--data-dir --teacher --output --updates --" "$@"
 [ -n "$teacher" ] || die "--teacher is missing; the paper's is bert-base-multilingual-cased"
 [ -z "$updates" ] || whole_number updates above 0
 
-if ! command -v cmlm-kd fairseq-train >/dev/null; then # no environment is active: make one
+for command in cmlm-kd fairseq-train fairseq-generate; do
+    command -v "$command" >/dev/null && continue # else no environment is active: make one
     bash "$repository/scripts/setup.sh"
     PATH=$repository/.venv/bin:$PATH
-fi
+    break
+done
+find_device
 plugin=$(cmlm-kd user-dir)
 output=${output:-iwslt14${updates:+-$updates}}
 
@@ -26,7 +29,7 @@ output=${output:-iwslt14${updates:+-$updates}}
 once() {
     local marker=$output/finished/$1
     shift
-    if [ -f "$marker" ] && [ "$(cat "$marker")" = "$*" ]; then
+    if [ -f "$marker" ] && same_command "$(cat "$marker")" "$*"; then
         printf 'finished before\n'
         return
     fi
@@ -45,13 +48,13 @@ cmlm-kd prepare --teacher "$teacher" --source-lang de --target-lang en --joined-
 
 say "teacher: BERT becomes a conditional masked language model"
 once teacher fairseq-train "$output/data-bin" --user-dir "$plugin" --task cmlm --criterion cmlm --arch bert_cmlm \
-    --optimizer bert_adamw --lr 5e-5 --clip-norm 1.0 --bf16-autocast \
+    --optimizer bert_adamw --lr 5e-5 --clip-norm 1.0 $autocast \
     --lr-scheduler polynomial_decay --warmup-updates 5000 --total-num-update 100000 \
     --max-tokens 16384 --required-batch-size-multiple 1 --max-update "${updates:-100000}" --seed 42 \
     --no-epoch-checkpoints --save-dir "$output/teacher"
 
 say "soft targets: every target position predicted once, from everything else"
-cmlm-kd dump "$output/data-bin" --teacher "$output/teacher/checkpoint_last.pt" --topk 8 --bf16-autocast \
+cmlm-kd dump "$output/data-bin" --teacher "$output/teacher/checkpoint_last.pt" --topk 8 $autocast \
     --output "$output/soft-targets"
 
 # Transformer base, pre-norm, embeddings and output layer tied; dropout inside attention and feed-forward too.

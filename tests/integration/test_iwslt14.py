@@ -150,6 +150,23 @@ def test_every_step_of_the_recipe(tmp_path):
         assert number_of_updates(state) == 2
 
 
+@pytest.mark.skipif(not (REPOSITORY / ".venv").is_dir(), reason="'bash scripts/setup.sh' would make .venv")
+@pytest.mark.parametrize("present", ["cmlm-kd", "fairseq-train"])
+def test_half_an_environment_is_none(tmp_path, present):
+    (tmp_path / present).write_text("#!/bin/sh\necho wrong environment >&2\nexit 1\n")
+    (tmp_path / present).chmod(0o755)
+    script = REPOSITORY / "examples" / "translation" / "iwslt14.sh"
+    done = subprocess.run(
+        ["bash", script, "--data-dir", tmp_path, "--teacher", "bert"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert "de-en.tgz does not exist" in done.stderr and "wrong environment" not in done.stderr
+
+
 def test_arguments_of_the_script(tmp_path):
     script = REPOSITORY / "examples" / "translation" / "iwslt14.sh"
     for arguments, message in (

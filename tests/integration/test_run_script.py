@@ -94,8 +94,8 @@ def test_captions_and_a_recurrent_student(tmp_path):
     note_step(output, "corpus", "cmlm-kd", "fetch-multi30k", output / "corpus", "--from", given)
     teacher = write_bert(tmp_path / "bert", [text for pair in corpus["train"] for text in pair])
     road = ("--data", "multi30k", "--teacher", teacher, "--data-dir", given, "--student", "lstm")
-    table = follow(output, *road)
-    assert all(name in table for name in STUDENTS)
+    table = follow(output, *road, "--temperature", 3, "--alpha", 0.25)
+    assert all(name in table for name in STUDENTS) and "|T:3|" in table and "|alpha:0.25|" in table
     assert "decoder.fc_out.weight" in read_checkpoint(output / "distilled" / "checkpoint_best.pt")["model"]
 
 
@@ -108,6 +108,10 @@ def test_captions_and_a_recurrent_student(tmp_path):
         (["--teacher", "bert"], "--teacher and --data-dir go with --data multi30k"),
         (["--seed", "one"], "--seed is 'one'; it must be a whole number"),
         (["--updates", "0"], "--updates is '0'; it must be a whole number above 0"),
+        (["--temperature", "0"], "--temperature is '0'; it must be a number above 0"),
+        (["--temperature", "hot"], "--temperature is 'hot'; it must be a number above 0"),
+        (["--alpha", "1.5"], "--alpha is '1.5'; it must be a number in [0, 1]"),
+        (["--alpha", "-0.5"], "--alpha is '-0.5'; it must be a number in [0, 1]"),
         (["--output"], "--output needs a value"),
         (["--epochs", "3"], "unknown option --epochs"),
     ],

@@ -31,7 +31,7 @@ afterwards() {
             folder=$run/$corpus/tinybert-two-stages
             task=("$run/split/$corpus" --task classification_kd --corpus "$corpus" --criterion tinybert_kd
                 --teacher "$run/$corpus/teacher" --arch bert_classifier --bert "$run/tinybert/distilled/general/huggingface"
-                --optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast --seed "$seed")
+                --optimizer bert_adamw --batch-size 32 --max-length 128 $autocast --seed "$seed")
             step "TinyBERT on $corpus, layers, seed $seed" "$folder-layers@$seed/train.log" train "$folder-layers@$seed" \
                 "$first" "${task[@]}" --disable-validation --lr 1e-4 $(schedule "$first")
             step "TinyBERT on $corpus, predictions, seed $seed" "$folder@$seed/train.log" train "$folder@$seed" \
