@@ -22,7 +22,7 @@ def command_modules() -> dict[str, ModuleType]:
     """Return command name -> module, for every module in :mod:`cmlm_kd.commands`.
 
     A command module has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``; heavy imports live in
-    ``run``.
+    ``run``. ``GOES_ON = True`` says that the same command goes on where an interrupted one stopped.
     """
     names = sorted(module.name for module in pkgutil.iter_modules(cmlm_kd.commands.__path__))
     return {name.replace("_", "-"): importlib.import_module(f"cmlm_kd.commands.{name}") for name in names}
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, goes_on=getattr(module, "GOES_ON", False))
     return parser
 
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     A :class:`UserError` becomes one line on standard error and exit status 2, and so does a disk that is full
-    or must not be written.
+    or must not be written. An interruption (Ctrl-C) becomes one line and exit status 130.
     """
     arguments = build_parser().parse_args(argv)
     try:
@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"cmlm-kd {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        hint = "; the same command goes on from there" if arguments.goes_on else ""
+        print(f"cmlm-kd {arguments.command}: interrupted{hint}", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
         return 141

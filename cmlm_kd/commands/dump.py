@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cmlm_kd.command_arguments import chosen_device
+from cmlm_kd.command_arguments import add_device, chosen_device
 
 HELP = "write the soft targets of a fine-tuned C-MLM teacher"
+GOES_ON = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
     )
     parser.add_argument("--split", default="train", help="split to read")
-    parser.add_argument("--topk", type=int, default=8, help="entries to keep for each position")
+    parser.add_argument(
+        "--topk",
+        type=int,
+        default=8,
+        help="entries to keep for each position, 1 to the size of the dictionary",
+    )
     parser.add_argument(
         "--tail-temperatures",
         type=float,
         nargs="+",
         default=[1.0, 10.0],
-        help="temperatures at which the log-mass outside the top k is kept",
+        help="temperatures at which the log-mass outside the top k is kept, one or more, each above 0",
     )
-    parser.add_argument("--stride", type=int, default=7, help="distance of the masked positions of a pass")
-    parser.add_argument("--max-tokens", type=int, default=4096, help="teacher positions a batch")
-    parser.add_argument("--shard-rows", type=int, default=4096, help="pairs a shard")
-    parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
     parser.add_argument(
-        "--device", default=None, help="cpu, cuda, cuda:1, ...; default: a GPU if there is one"
+        "--stride", type=int, default=7, help="distance of the masked positions of a pass, at least 1"
     )
+    parser.add_argument(
+        "--max-tokens", type=int, default=4096, help="teacher positions a batch, padding included, at least 1"
+    )
+    parser.add_argument("--shard-rows", type=int, default=4096, help="pairs a shard, at least 1")
+    parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -14,11 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("directory", type=Path, metavar="OUT_DIR", help="folder to write")
     parser.add_argument("--seed", type=int, default=1, help="equal seeds give byte-identical files")
-    parser.add_argument("--pairs", type=int, default=3000, help="parallel pairs to train on")
-    parser.add_argument("--valid", type=int, default=500, help="parallel pairs to validate on")
-    parser.add_argument("--test", type=int, default=500, help="parallel pairs to test on")
+    parser.add_argument("--pairs", type=int, default=3000, help="parallel pairs to train on, at least 1")
+    parser.add_argument("--valid", type=int, default=500, help="parallel pairs to validate on, at least 1")
+    parser.add_argument("--test", type=int, default=500, help="parallel pairs to test on, at least 1")
     parser.add_argument(
-        "--monolingual", type=int, default=30_000, help="lines of English without translation (mono.en)"
+        "--monolingual",
+        type=int,
+        default=30_000,
+        help="lines of English without translation (mono.en), at least 1",
     )
 
 
@@ -38,5 +41,6 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{arguments.directory}: {state} (seed {arguments.seed})")
     for split, count in (("train", sizes.pairs), ("valid", sizes.valid), ("test", sizes.test)):
         frames, clauses = manifest["frames"][split], manifest["clauses"][split]
-        print(f"  {split}: {count:,} pairs in {frames:,} sentence frames around {clauses} clauses of its own")
+        drawn = f"{count:,} pairs drawn from {frames:,} sentence frames"
+        print(f"  {split}: {drawn} around {clauses} clauses of its own")
     print(f"  mono.en: {sizes.monolingual:,} lines of English without translation, of one or two sentences")

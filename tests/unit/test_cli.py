@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from cmlm_kd.cli import main
+from cmlm_kd.cli import command_modules, main
 from cmlm_kd.commands import user_dir
 
 
@@ -56,6 +56,25 @@ def test_a_reader_that_went_away_is_no_error(monkeypatch):
     errors = io.StringIO()
     monkeypatch.setattr("sys.stderr", errors)
     assert main(["user-dir"]) == 141 and errors.closed
+
+
+@pytest.mark.parametrize(
+    ("goes_on", "message"),
+    [(False, "interrupted"), (True, "interrupted; the same command goes on from there")],
+)
+def test_an_interruption_is_one_line(monkeypatch, capsys, goes_on, message):
+    fail_with(monkeypatch, KeyboardInterrupt())
+    monkeypatch.setattr(user_dir, "GOES_ON", goes_on, raising=False)
+    assert main(["user-dir"]) == 130
+    assert capsys.readouterr().err == f"cmlm-kd user-dir: {message}\n"
+
+
+def test_which_commands_go_on_after_an_interruption():
+    modules = command_modules()
+    assert {name for name in modules if getattr(modules[name], "GOES_ON", False)} == {
+        "dump",
+        "fetch-multi30k",
+    }
 
 
 @pytest.mark.parametrize("error", [KeyError("k"), FileNotFoundError(errno.ENOENT, "No such file")])
