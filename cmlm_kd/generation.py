@@ -61,6 +61,16 @@ def read_hypotheses(path: Path, sentences: int | None = None) -> list[str]:
     return _join_pieces([hypotheses[sentence] for sentence in range(count)])
 
 
+def refuse_generated(path: Path, lines: Sequence[str]) -> None:
+    """Refuse lines, taken for plain text, that ``fairseq-generate`` or ``fairseq-interactive`` printed.
+
+    Raises:
+        UserError: naming the flag that reads them.
+    """
+    if _by_sentence(lines):
+        raise UserError(f"{path} holds H- or D- lines, as fairseq-generate prints them; add --from-generate")
+
+
 def read_speed(path: Path) -> DecodingSpeed:
     """Return the decoding speed that ``fairseq-generate`` printed.
 

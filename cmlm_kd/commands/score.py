@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from cmlm_kd.evaluation import ScoreSettings, evaluate
-    from cmlm_kd.generation import read_hypotheses
+    from cmlm_kd.generation import read_hypotheses, refuse_generated
     from cmlm_kd.text import read_lines
 
     settings = ScoreSettings(
@@ -67,10 +67,13 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     references = [read_lines(Path(path)) for path in arguments.reference]
-    systems = {
-        name: read_hypotheses(path, len(references[0])) if arguments.from_generate else read_lines(path)
-        for name, path in _named_files(arguments.hypothesis).items()
-    }
+    systems = {}
+    for name, path in _named_files(arguments.hypothesis).items():
+        if arguments.from_generate:
+            systems[name] = read_hypotheses(path, len(references[0]))
+        else:
+            systems[name] = read_lines(path)
+            refuse_generated(path, systems[name])
     evaluation = evaluate(systems, references, settings, arguments.baseline)
     if arguments.format == "json":
         text = json.dumps(evaluation.to_document(), indent=2, ensure_ascii=False) + "\n"

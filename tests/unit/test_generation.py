@@ -79,3 +79,7 @@ def test_score_reads_fairseqs_output(output, tmp_path, capsys):
     ]
     assert main([*command, "--metrics", "bleu"]) == 0
     assert "| student | 100.00 |" in capsys.readouterr().out
+    command.remove("--from-generate")
+    assert main(command) == 2
+    message = f"{generated} holds H- or D- lines, as fairseq-generate prints them; add --from-generate"
+    assert capsys.readouterr().err == f"cmlm-kd score: {message}\n"
