@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_csv(arguments.output / FILES[2], curves)
     write_png(arguments.output / FILES[3], curves)
     print(report.to_text(), end="")
+    print(f"\ncurves: {arguments.output / FILES[3]}; all numbers: {document}")
 
 
 def _named(flag: str, values: list[str], expected: dict[str, Path] | None = None) -> dict[str, Path]:

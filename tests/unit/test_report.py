@@ -219,7 +219,9 @@ def test_command_writes_the_whole_report(run, capsys):
         "report.json",
         "report.txt",
     ]
-    assert printed == (run / "result" / "report.txt").read_text()
+    table, place = printed.rsplit("\n\n", 1)
+    assert f"{table}\n" == (run / "result" / "report.txt").read_text()
+    assert place == "curves: result/curves.png; all numbers: result/report.json\n"
     lines = printed.splitlines()
     assert [cell.strip() for cell in lines[3].split("|")[1:-1]][::6] == ["with teacher", "9"]
     assert "with teacher: +" in printed and "the difference is significant (p = 0.0" in printed
