@@ -87,3 +87,25 @@ def test_no_network_and_a_torch_that_fits_or_not(checkout):
     settings = (checkout / ".venv" / "pyvenv.cfg").read_text()
     assert "include-system-site-packages = true" in settings, "so that the torch found first is seen"
     assert not (checkout / ".venv" / "cmlm-kd-setup.stamp").exists()
+
+
+def test_a_torchaudio_that_does_not_import(checkout):
+    """It arrived after the set-up; of the doctor's checks, only the one for it runs, the others take long."""
+    folder = checkout / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    executable(folder / "python", f'exec {sys.executable} "$@"')
+    doctor = "from cmlm_kd import cli, doctor; doctor.CHECKS = (doctor.check_torchaudio,); cli.entry_point()"
+    executable(folder / "cmlm-kd", f'exec {sys.executable} -c "{doctor}" "$@"')
+    script = (checkout / "scripts" / "setup.sh").read_text()
+    state = script[script.index("wanted() {") :].split("\n", 1)[0]
+    command = f"constraints=requirements/constraints.txt; {state}; wanted > .venv/cmlm-kd-setup.stamp"
+    subprocess.run(["bash", "-c", command], cwd=checkout, check=True)
+    package = checkout / "elsewhere" / "torchaudio"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise OSError('libcudart.so.13: no such file')\n")
+    paths = f"{package.parent}:{REPOSITORY}"
+    assert setup(checkout, PYTHONPATH=str(REPOSITORY)) == (0, [])
+    status, errors = setup(checkout, PYTHONPATH=paths)
+    assert status == 1 and len(errors) == 1
+    assert errors[0].startswith("broken  torchaudio: installed but does not import (OSError: libcudart.so.13")
+    assert errors[0].endswith("; remedy: pip uninstall torchaudio")
