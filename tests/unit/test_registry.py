@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.registry import Registry, kd_criteria
 
@@ -85,3 +86,17 @@ def test_soft_target_kd_is_there():
 
     entry = kd_criteria.get("soft_target_kd")
     assert (entry.cls, entry.config) == (soft_target.SoftTargetKD, soft_target.SoftTargetConfig)
+
+
+def test_flags_of_a_criterion_are_printed(capsys):
+    assert main(["flags", "soft_target_kd"]) == 0
+    printed = capsys.readouterr().out
+    assert "--kd-alpha\n    weight of the KD term, in [0, 1] (default: 0.5)\n" in printed
+    assert "--kd-convention {teacher,hinton}\n" in printed and "(a switch)" in printed
+    assert main(["flags"]) == 0
+    names = capsys.readouterr().out.split()
+    assert {"soft_target_kd", "pkd", "mobilebert_kd"} <= set(names)
+    for name in names:
+        assert main(["flags", name]) == 0
+    assert main(["flags", "soft_target"]) == 2
+    assert "did you mean 'soft_target_kd'" in capsys.readouterr().err
