@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Generic, TypeVar
 
@@ -12,6 +12,22 @@ from cmlm_kd.errors import UserError
 
 Base = TypeVar("Base")
 Registered = TypeVar("Registered")
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], listed: Iterable[str]) -> UserError:
+    """Return what to say of a name that is not registered.
+
+    Args:
+        kind: what it was to name, or the flag that names it.
+        name: what the user gave.
+        known: all names, of which the closest are offered.
+        listed: names to list where none is close.
+    """
+    close = difflib.get_close_matches(name, list(known), n=3)
+    hint = (
+        f"did you mean {' or '.join(map(repr, close))}?" if close else f"registered are: {', '.join(listed)}"
+    )
+    return UserError(f"no {kind} is named {name!r}; {hint}")
 
 
 @dataclass(frozen=True)
@@ -83,13 +99,7 @@ class Registry(Generic[Base]):
         """
         if name in self._entries:
             return self._entries[name]
-        close = difflib.get_close_matches(name, self._entries, n=3)
-        hint = (
-            f"did you mean {' or '.join(map(repr, close))}?"
-            if close
-            else "registered are: " + ", ".join(self)
-        )
-        raise UserError(f"no {self.kind} is named {name!r}; {hint}")
+        raise unknown_name(self.kind, name, self, self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

@@ -10,12 +10,14 @@ import pkgutil
 import torch
 
 from cmlm_kd.checkpoints import SAFE_GLOBALS
+from fairseq_plugins.unknown_names import answer_unknown_names
 from fairseq_plugins.user_errors import print_user_errors
 
 # torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors. These
 # harmless classes are allowed, so that it stays on.
 torch.serialization.add_safe_globals(SAFE_GLOBALS)
 print_user_errors()
+answer_unknown_names()
 
 for _room in ("criterions", "data", "optim", "models", "tasks"):
     _package = importlib.import_module(f"{__name__}.{_room}")

@@ -479,10 +479,28 @@ def test_a_criterion_needs_its_teacher(root, tmp_path):
     assert "--teacher-cache is of no use without --teacher DIR" in refused(tmp_path, *flags)
 
 
-def test_an_unknown_criterion_answers_with_close_ones(root, tmp_path):
-    flags = classification(root / "data", tmp_path / "s", bert=root / "encoder", criterion="pdk")
+@pytest.mark.parametrize(
+    ("spelling", "message"),
+    [
+        (["--criterion", "pdk"], "no --criterion is named 'pdk'; did you mean 'pkd'?"),
+        (["--criterion=pdk"], "no --criterion is named 'pdk'; did you mean 'pkd'?"),
+        (
+            ["--criterion", "zzzz"],
+            "no --criterion is named 'zzzz'; registered are: bert_mlm, bilstm_kd, cmlm,",
+        ),
+        (
+            ["--task", "clasification_kd"],
+            "no --task is named 'clasification_kd'; did you mean 'classification_kd'",
+        ),
+        (["--arch", "bert_clasifier"], "no --arch is named 'bert_clasifier'; did you mean 'bert_classifier'"),
+        (["--optimizer", "bert_adam"], "no --optimizer is named 'bert_adam'; did you mean 'bert_adamw'"),
+    ],
+)
+def test_an_unknown_name_answers_with_close_ones(root, tmp_path, spelling, message):
+    flags = classification(root / "data", tmp_path / "s", *spelling, bert=root / "encoder")
     status, errors = exit_of(train, *flags)
-    assert status != 0 and "pkd" in errors
+    assert status == 2 and errors.startswith(f"fairseq-train: {message}") and errors.count("\n") == 1
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_teacher_that_is_not_read_is_mentioned(root, tmp_path, caplog):
