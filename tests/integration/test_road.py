@@ -16,7 +16,8 @@ from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
 LSTM = ["--arch", "lstm", "--optimizer", "adam", "--lr", 0.001, "--cpu"]
 LSTM += ["--encoder-embed-dim", 8, "--encoder-hidden-size", 8]
 LSTM += ["--decoder-embed-dim", 8, "--decoder-hidden-size", 8, "--decoder-out-embed-dim", 8]
-STUDENTS = {"transformer": TINY_STUDENT, "lstm": LSTM}
+LUONG = ["--arch", "lstm_luong_wmt_en_de", *LSTM[2:], "--encoder-layers", 1, "--decoder-layers", 1]
+STUDENTS = {"transformer": TINY_STUDENT, "lstm": LSTM, "lstm_luong_wmt_en_de": LUONG}
 TRAINING = ("--max-tokens", 400, "--max-epoch", 2)
 DECODING = ("--task", "translation", "--beam", 2, "--max-len-a", 0, "--max-len-b", 8, "--cpu")
 
