@@ -11,8 +11,10 @@ For student logits s, the class y and an ensemble of K teachers with logits t_1 
     loss = hard + kd                    original
     loss = hard                         a task without a teacher
 
-all summed over sentences. For scores, of which the paper has none with a teacher, hard and kd are the squared
-errors of the label and of the teachers' mean score, as in the released code's later ``MseCriterion``.
+all summed over sentences. ``--kd-divergence`` puts another divergence of the released code's later versions
+in the place of kd (:mod:`cmlm_kd.criteria.mtdnn_divergences`). For scores, of which the paper has none with a
+teacher, hard and kd are the squared errors of the label and of the teachers' mean score, as in the released
+code's later ``MseCriterion``.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ import torch
 from torch import Tensor
 
 from cmlm_kd.criteria.bilstm import logits_mse
+from cmlm_kd.criteria.mtdnn_divergences import DIVERGENCES, Divergence
 from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
-from cmlm_kd.losses import entropy, soft_cross_entropy
+from cmlm_kd.losses import soft_cross_entropy
 from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
@@ -45,22 +48,32 @@ class MTDNNKDConfig:
             "labels plus divergence, as the released code (twice the paper's gradient)"
         },
     )
+    kd_divergence: Literal["kl", "sym_kl", "ns_kl", "ns_sym_kl", "js", "hl"] = field(
+        default="kl",
+        metadata={
+            "help": "of classes, how far the student is from the teacher: kl, the method's; the others are "
+            "those of the released code's later versions (hl has no gradient, as there)"
+        },
+    )
 
     def signature(self) -> str:
         """Return the criterion's part of a KD signature."""
-        return f"kd:mtdnn|mode:{self.kd_mode}"
+        other = "" if self.kd_divergence == "kl" else f"|divergence:{self.kd_divergence}"
+        return f"kd:mtdnn|mode:{self.kd_mode}{other}"
 
 
-def soft_label_loss(logits: Tensor, probs: Tensor, mode: Mode) -> Tensor:
+def soft_label_loss(logits: Tensor, probs: Tensor, mode: Mode, divergence: Divergence = "kl") -> Tensor:
     """Return the soft term of each sentence in nats, ``(B,)``; both modes have the same gradient.
 
     Args:
         logits: ``(B, C)`` of the student.
         probs: ``(B, C)``, the ensemble's distribution.
-        mode: ``paper`` for the cross entropy, ``original`` for the divergence.
+        mode: with ``kl``, ``paper`` for the cross entropy, ``original`` for the divergence.
+        divergence: see :mod:`cmlm_kd.criteria.mtdnn_divergences`.
     """
-    cross_entropy = soft_cross_entropy(logits, probs)  # (B,)
-    return cross_entropy if mode == "paper" else cross_entropy - entropy(probs)
+    if mode == "paper" and divergence == "kl":
+        return soft_cross_entropy(logits, probs)
+    return DIVERGENCES[divergence](logits, probs)
 
 
 def weight_of_terms(mode: Mode) -> float:
@@ -110,6 +123,6 @@ class MTDNNKD(SentenceCriterion):
             soft = logits_mse(logits, teacher.logits)  # (B,)
         else:
             probs = teacher.probabilities().to(logits.dtype)  # (B, C)
-            soft = soft_label_loss(logits, probs, self.config.kd_mode)  # (B,)
+            soft = soft_label_loss(logits, probs, self.config.kd_mode, self.config.kd_divergence)  # (B,)
         terms["kd_loss"] = Term(soft.sum(), count)
         return CriterionOutput.weighted({"hard_loss": weight, "kd_loss": weight}, terms, len(target))

@@ -11,6 +11,7 @@ import torch
 
 from cmlm_kd.criteria.bilstm import logits_mse
 from cmlm_kd.criteria.mtdnn import MTDNNKD, MTDNNKDConfig, soft_label_loss
+from cmlm_kd.criteria.mtdnn_divergences import DIVERGENCES
 from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.signals import TeacherSignal
 
@@ -51,6 +52,73 @@ def test_one_teacher():
     assert logits.grad[0, 0].item() == pytest.approx(-0.0980531082, abs=1e-8)
     twice = TeacherSignal(TEACHERS).probabilities().softmax(-1)
     assert soft_label_loss(STUDENT, twice, "original").mean().item() == pytest.approx(0.3878324032, abs=1e-6)
+
+
+def naive(name, logits, probs):
+    """One sentence and class at a time; numbers taken out of the graph are those that the code detaches."""
+
+    def kl(first, second):
+        return sum(a * (a.log() - b.log()) for a, b in zip(first, second, strict=True))
+
+    def log_odds(x):
+        return -(1 / (x + 1e-6) - 1 + 1e-6).log()
+
+    def stable(weights, first, second):
+        return sum(
+            2 * w * (log_odds(a) - log_odds(b)) for w, a, b in zip(weights, first, second, strict=True)
+        )
+
+    def one(row, q):
+        p = [score.exp() / sum(other.exp() for other in row) for score in row]
+        fixed = [value.detach() for value in p]
+        middle = [(a + b) / 2 for a, b in zip(fixed, q, strict=True)]
+        return {
+            "kl": lambda: kl(q, p),
+            "sym_kl": lambda: kl(q, p) + kl(fixed, q),
+            "ns_kl": lambda: stable(p, fixed, q),
+            "ns_sym_kl": lambda: stable(p, fixed, q) + stable(q, q, fixed),
+            "js": lambda: kl(middle, p) + kl(middle, q),
+            "hl": lambda: sum((a.sqrt() - b.sqrt()) ** 2 for a, b in zip(fixed, q, strict=True)) / len(q),
+        }[name]()
+
+    return sum(one(row, q) for row, q in zip(logits, probs, strict=True)) / len(logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kl", 0.4449561536),
+        ("ns_kl", 1.0619096756),
+        ("sym_kl", 0.9850758314),
+        ("ns_sym_kl", 2.8327732086),
+        ("js", 0.2747242451),
+        ("hl", 0.0769267008),
+    ],
+)
+def test_divergences_of_later_versions(name, expected):
+    """KlCriterion, NsKlCriterion, SymKlCriterion, NsSymKlCriterion, JSCriterion and HLCriterion."""
+    probs, logits = TEACHERS[0].softmax(-1), STUDENT.clone().requires_grad_()
+    loss = DIVERGENCES[name](logits, probs).mean()
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    loop = naive(name, logits, probs)
+    torch.testing.assert_close(loss, loop)
+    if name == "hl":
+        assert not loss.requires_grad
+    else:
+        torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(loop, logits))
+
+
+@pytest.mark.parametrize("name", ["js", "hl"])
+def test_a_chosen_divergence_is_trained_on(name):
+    config = MTDNNKDConfig(kd_divergence=name)
+    logits = STUDENT.clone().requires_grad_()
+    output = MTDNNKD(config).training_loss(StudentOutput(logits=logits), TARGET, TeacherSignal(TEACHERS[:1]))
+    divergence = DIVERGENCES[name](STUDENT, TEACHERS[0].softmax(-1)).sum()
+    torch.testing.assert_close(output.terms["kd_loss"].total, divergence)
+    hard = output.terms["hard_loss"].total
+    torch.testing.assert_close(output.loss.detach(), (hard + divergence) / 2)
+    output.loss.backward()  # hard labels have one, whatever the divergence
+    assert logits.grad.norm() > 0 and config.signature().endswith(f"divergence:{name}")
 
 
 def test_squared_error_of_scores():
