@@ -31,7 +31,7 @@ FIGURES = {
         *(rf"{traffic}: plain encoder \d+ ms" for traffic in ("one at a time", "as they come", "by length")),
         r"at most 1\.05\): \d\.\d\d",
         r"at most 1\.25\): \d\.\d\d",
-        r"times shorter; quotient \(at least 0\.9\): \d\.\d\d",
+        r"times fewer \(\d+\.\d\d by length\), time .* times shorter; quotient \(at least 0\.9\): \d\.\d\d",
     ],
     "inference.py": [
         r"BERT-base +109\.\d M parameters, paper 109 M",
