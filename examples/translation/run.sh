@@ -6,7 +6,7 @@
 #       real captions and a real BERT; the captions come from DIR, or are fetched and checked
 # Options: --student transformer|lstm, --seed N (of the students; 1), --output DIR, --updates N (stop every training
 # after N updates, to try the road), --temperature T and --alpha A (of distillation: above 0, and in [0, 1]; by default 2
-# and 0.5, with multi30k 1 and 0.5). A folder holds the results of one choice: give other ones another --output.
+# and 0.5, with multi30k 1 and 0.1). A folder holds the results of one choice: give other ones another --output.
 # A step whose output is there is skipped; an interrupted one goes on from its last checkpoint or shard.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
@@ -68,7 +68,7 @@ else
     step "Get the captions" "$run/corpus" cmlm-kd fetch-multi30k "$run/corpus" ${data_dir:+--from "$data_dir"}
     teacher_updates=1656 teacher_flags=(--lr 3e-4 --warmup-updates 100 --max-tokens 2600)
     dump_flags=(--max-tokens 4096)
-    alpha=${alpha:-0.5} temperature=${temperature:-1} student_updates=2000
+    alpha=${alpha:-0.1} temperature=${temperature:-1} student_updates=2000
     student_flags=(--max-tokens 4096 --dropout 0.3)
     transformer=(--encoder-layers 4 --decoder-layers 4 --lr 3e-3 --warmup-updates 500)
 fi
