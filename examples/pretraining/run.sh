@@ -10,9 +10,9 @@
 #   --corpus NAME[,NAME...]  SST-2, MRPC, ... as in docs/classification.md
 #   --layers 0,2,4           DistilBERT begins with these layers of the teacher; TinyBERT has as many, MobileBERT all
 #   --width N                of TinyBERT's hidden states; default: the teacher's
-#   --teacher-updates N      of the IB-BERT that teaches MobileBERT; twice --updates
+#   --teacher-updates N      of the IB-BERT that teaches MobileBERT; as --updates
 #   --seeds 1,2,3            of fine-tuning; pre-training has one
-#   --max-tokens 4096        positions of a batch of text
+#   --max-tokens 3072        positions of a batch of text
 #   --output DIR             runs/pretraining; what is there already is not repeated
 #   --updates N              of every pre-training, 2000; with 2 fine-tuning has as few, which tries the road
 # Both students of a method start alike and make as many updates. Nothing is chosen on the dev sets, which are only for
@@ -23,7 +23,7 @@ set -euo pipefail
 cd "$repository"
 here=examples/pretraining
 
-method= text= bert= teacher= data= corpus= layers=0,2,4 width= seeds=1,2,3 max_tokens=4096 output= updates=2000
+method= text= bert= teacher= data= corpus= layers=0,2,4 width= seeds=1,2,3 max_tokens=3072 output= updates=2000
 teacher_updates=
 parse_options "--method --text --bert --teacher --data --corpus --layers --width --teacher-updates --seeds --max-tokens \
     --output --updates" "$@"

@@ -225,6 +225,17 @@ def test_a_published_mobilebert_goes_on_as_the_student(text, teacher, tmp_path):
         torch.testing.assert_close(weights(last)[f"masked_lm.model.{name}"], tensor)
 
 
+def test_without_distillation_a_student_begins_with_the_same_embeddings(text, teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(MaskedLMTeacher, "signal", None)  # nobody asks the teacher
+    last = train(
+        *(text, teacher, tmp_path, 1, "--criterion", "bert_mlm", "--optimizer", "bert_adamw", "--lr", 0.0),
+        "--disable-validation",
+    )
+    given, found = AutoModelForMaskedLM.from_pretrained(teacher).state_dict(), weights(last)
+    for name in ("mobilebert.embeddings.word_embeddings.weight", "cls.predictions.dense.weight"):
+        torch.testing.assert_close(found[f"masked_lm.model.{name}"], given[name], rtol=0, atol=0)
+
+
 def test_embeddings_at_random_on_request(text, teacher, tmp_path):
     flags = (*PROGRESSIVE, "--random-embeddings", "--lr", 0.0)
     found = weights(train(text, teacher, tmp_path, 1, *flags))

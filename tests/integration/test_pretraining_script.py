@@ -86,7 +86,7 @@ def test_mobilebert_after_a_teacher_of_its_own(here):
     students = [words for words in trainings if "mobilebert" in words]
     (alone,) = [words for words in students if "bert_mlm" in words]  # the two lanes run at the same time
     transfer, predictions = [words for words in students if "mobilebert_kd" in words]
-    for words in (transfer, predictions):
+    for words in (alone, transfer, predictions):  # all begin with the teacher's embeddings and head
         assert flag(words, "--teacher") == str(here / "run" / "mobilebert" / "ib_bert" / "huggingface")
     for name in ("--layers", "--hidden-size", "--bottleneck-size", "--ffn-size", "--dropout", "--lr"):
         assert flag(alone, name) == flag(transfer, name) == flag(predictions, name)

@@ -1,19 +1,20 @@
 # MobileBERT: an IB-BERT as deep as the encoder and inside as wide is trained first, with --teacher-updates updates; the
 # student is as deep, passes on states as wide, and is a quarter as wide inside. Half of its updates transfer knowledge
-# layer by layer, the rest distil predictions. See docs/criteria/mobilebert_kd.md.
+# layer by layer, the rest distil predictions. Both students begin with the teacher's embeddings and masked-LM head;
+# bert_mlm does not ask it in training. See docs/criteria/mobilebert_kd.md.
 read -r inside deep < <(python -c 'import sys; from transformers import AutoConfig
 config = AutoConfig.from_pretrained(sys.argv[1]); print(config.hidden_size, config.num_hidden_layers)' "$teacher")
 shape=(--layers "$deep" --hidden-size $((inside / 2)) --embedding-size $((inside / 4)) --heads 4 --positions 128)
 student=(--arch mobilebert "${shape[@]}" --bottleneck-size $((inside / 4)) --ffn-size "$inside" --dropout 0)
-ib_bert_updates=${teacher_updates:-$((2 * updates))}
-pretrain "$run/mobilebert/ib_bert" "$ib_bert_updates" "IB-BERT, the teacher" --criterion bert_mlm --arch ib_bert \
-    --bert-tokenizer "$teacher" "${shape[@]}" --bottleneck-size "$inside" --ffn-size $((4 * inside)) --lr 5e-4
-tokenizer=$teacher teacher=$run/mobilebert/ib_bert/huggingface teaching=ib_bert # from here on; no method comes after
+pretrain "$run/mobilebert/ib_bert" "${teacher_updates:-$updates}" "IB-BERT, the teacher" --criterion bert_mlm \
+    --arch ib_bert --bert-tokenizer "$teacher" "${shape[@]}" --bottleneck-size "$inside" --ffn-size $((4 * inside)) \
+    --lr 5e-4
+teacher=$run/mobilebert/ib_bert/huggingface teaching=ib_bert # from here on; no method comes after
 for corpus in "${corpora[@]}"; do fine_tune "$corpus" ib_bert "$teacher" 1; done
 
 pretrain_alone() { # FOLDER
-    pretrain "$1" "$updates" "MobileBERT's shape alone" --criterion bert_mlm --bert-tokenizer "$tokenizer" \
-        "${student[@]}" --lr 5e-4
+    pretrain "$1" "$updates" "MobileBERT's shape alone" --criterion bert_mlm --teacher "$teacher" "${student[@]}" \
+        --lr 5e-4
 }
 
 pretrain_distilled() { # FOLDER
