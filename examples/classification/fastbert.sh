@@ -37,7 +37,7 @@ form_of() { # folders that are no published corpus hold plain text
 trains_on_dev() { [ "$(form_of "$1")" = text ] && [ ! -e "$(data_of "$1")/train.tsv" ]; }
 table_split() { if trains_on_dev "$1"; then printf test; else reported_split "$1"; fi; }
 
-model_flags=(--bert "$bert" --optimizer bert_adamw --batch-size 32 --max-length 128 --bf16-autocast --seed "$seed")
+model_flags=(--bert "$bert" --optimizer bert_adamw --batch-size 32 --max-length 128 $autocast --seed "$seed")
 chosen_by() { printf -- '--best-checkpoint-metric %s --maximize-best-checkpoint-metric' "$1"; }
 
 # best_of DIR METRIC RATE...: the learning rate whose training in DIR/RATE did best on the held-out tenth.
