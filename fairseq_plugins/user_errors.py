@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch.multiprocessing import ProcessRaisedException
 
 from cmlm_kd.errors import UserError
 
-_NAME = f"{UserError.__module__}.{UserError.__qualname__}: "
+
+class UserErrorInStep(UserError, RuntimeError):
+    """A ``UserError`` of a training step.
+
+    fairseq writes the whole training into ``crash.pt`` at whatever ends a step but a ``RuntimeError``. What
+    the user has to correct is no crash, and the checkpoints there are as good as that file.
+    """
+
+
+_NAMES = tuple(f"\n{kind.__module__}.{kind.__qualname__}: " for kind in (UserError, UserErrorInStep))
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -23,10 +34,21 @@ def user_message(error: BaseException) -> str | None:
     if isinstance(error, UserError) and _TRACEBACK not in text:
         return text
     if isinstance(error, UserError | ProcessRaisedException):
-        _, name, message = text.rpartition("\n" + _NAME)
-        if name and _TRACEBACK not in message:
+        message = min((text.rpartition(name)[2] for name in _NAMES), key=len)
+        if len(message) < len(text) and _TRACEBACK not in message:
             return message.strip()
     return None
+
+
+@contextlib.contextmanager
+def without_crash_file() -> Iterator[None]:
+    """Let a ``UserError`` end a training step without a ``crash.pt``; also a decorator."""
+    try:
+        yield
+    except UserErrorInStep:
+        raise
+    except UserError as error:
+        raise UserErrorInStep(str(error)) from error
 
 
 def print_user_errors() -> None:

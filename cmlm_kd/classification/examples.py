@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Examples:
             tell.
         labels: names of the classes, in the order of a model's logits; empty for scores.
         source: where they come from, for messages.
+        numbers: ``(N,)``, where each stands there; None: one after the other.
+        counted: what ``numbers`` count: lines of a file from 1, or rows from 0.
     """
 
     first: list[str]
@@ -31,9 +36,13 @@ class Examples:
     target: NDArray[np.int64] | NDArray[np.float32] | None
     labels: tuple[str, ...]
     source: str
+    numbers: NDArray[np.integer[Any]] | None = None
+    counted: Literal["line", "row"] = "row"
 
     def __post_init__(self) -> None:
-        lengths = {len(part) for part in (self.first, self.second, self.target) if part is not None}
+        lengths = {
+            len(part) for part in (self.first, self.second, self.target, self.numbers) if part is not None
+        }
         if len(lengths) > 1:
             raise ValueError(f"Examples: parts of {sorted(lengths)} examples")
 
@@ -42,12 +51,19 @@ class Examples:
 
     def select(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Examples:
         """Return the examples ``rows``, in that order."""
+        numbers = np.arange(len(self)) if self.numbers is None else self.numbers  # (N,)
         return replace(
             self,
+            numbers=numbers[np.asarray(rows, np.int64)],
             first=[self.first[row] for row in rows],
             second=None if self.second is None else [self.second[row] for row in rows],
             target=None if self.target is None else self.target[np.asarray(rows, np.int64)],
         )
+
+    def place(self, row: int) -> str:
+        """Return where an example comes from, for messages: file and line, or data set and row."""
+        number = row if self.numbers is None else int(self.numbers[row])
+        return f"{self.source}, {self.counted} {number}"
 
     def text_hash(self) -> str:
         """Return a hash of the sentences in their order; targets do not matter to a teacher."""
@@ -69,6 +85,14 @@ class Examples:
         if self.labels:
             return [self.labels[int(label)] for label in self.target]
         return [f"{score:.3f}" for score in self.target]
+
+
+def in_usual_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return each of the labels once: by value where all are integers, else in alphabetical order."""
+    found = set(labels)
+    if all(_INTEGER.fullmatch(label) for label in found):
+        return tuple(sorted(found, key=lambda label: (int(label), label)))
+    return tuple(sorted(found))
 
 
 def check_every_class_occurs(examples: Examples) -> None:

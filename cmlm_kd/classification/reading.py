@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmlm_kd.classification.corpora import GLUE_FILES, HUGGINGFACE, TEXT, CorpusFormat, corpus_format
-from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.examples import Examples, in_usual_order
 from cmlm_kd.classification.tables import Row, Table
 from cmlm_kd.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 TEXT_COLUMNS = {2: ("text", "label"), 3: ("text", "second text", "label")}
 
@@ -25,10 +29,11 @@ class ReadingOptions:
     Attributes:
         corpus: its name, see :mod:`cmlm_kd.classification.corpora`.
         labels: names of the classes in the order of a model's logits; empty: those of the corpus, or, for
-            plain text, of the training set in alphabetical order.
+            plain text, of the training set, by value if all are integers, else in alphabetical order.
         regression: plain text and datasets: the last column holds scores.
         text_columns: datasets: the columns of the one or two sentences; empty: the columns of strings.
-        skip_malformed: leave out lines with another number of columns.
+        skip_malformed: leave out lines with another number of columns, and examples that lack a sentence or
+            a label (plain text and datasets).
         label_optional: whether a file may have no labels, as GLUE's test sets.
         unlabelled: read the sentences alone; a line of plain text has one or two of them.
     """
@@ -103,10 +108,13 @@ def _read_text(path: Path, options: ReadingOptions) -> Examples:
             f"{path}, line 1: {width} columns; a line is text<TAB>label, or text<TAB>text<TAB>label"
         )
     table = Table(path, TEXT_COLUMNS[width], skip_malformed=options.skip_malformed)
+    _without_gaps(table, options)
     second = 1 if width == 3 else None
     if options.regression:
         return _examples(table, (0, second, width - 1), (), {}, (-math.inf, math.inf))
-    labels = options.labels or tuple(sorted({row.fields[-1].strip() for row in table.rows}))
+    if not options.labels:
+        _hint_at_header(table)
+    labels = options.labels or in_usual_order(row.fields[-1].strip() for row in table.rows)
     return _examples(table, (0, second, width - 1), labels, {name: name for name in labels}, None)
 
 
@@ -118,7 +126,36 @@ def _read_unlabelled_text(path: Path, width: int, options: ReadingOptions) -> Ex
             f"{path}: without labels nothing says which classes there are; name them with --labels"
         )
     table = Table(path, TEXT_COLUMNS[width + 1][:width], skip_malformed=options.skip_malformed)
+    _without_gaps(table, options)
     return _examples(table, (0, 1 if width == 2 else None, None), options.labels, {}, None)
+
+
+def _without_gaps(table: Table, options: ReadingOptions) -> None:
+    """Refuse lines of plain text that lack a sentence or a label, or leave them out."""
+    kept = []
+    for row in table.rows:
+        missing = [name for name, field in zip(table.columns, row.fields, strict=True) if not field.strip()]
+        if not missing:
+            kept.append(row)
+        elif not options.skip_malformed:
+            raise UserError(
+                f"{table.path}, line {row.line}: the {missing[0]} is empty; correct the line, or leave such "
+                "lines out with --skip-malformed-rows"
+            )
+    if not kept:
+        raise UserError(f"{table.path} has no example; give a file with one example a line")
+    table.rows = kept
+
+
+def _hint_at_header(table: Table) -> None:
+    """Warn of a first line whose class is no other line's, where every other class has several lines."""
+    first = table.rows[0].fields[-1].strip()
+    counts = Counter(row.fields[-1].strip() for row in table.rows)
+    if counts.pop(first) == 1 and counts and min(counts.values()) > 1:
+        logger.warning(
+            "%s, line %d: no other line has the class %r; if this is a header, take it out of the file",
+            *(table.path, table.rows[0].line, first),
+        )
 
 
 def _label_names(classes: Mapping[str, str], chosen: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,6 +198,8 @@ def _examples(
         target,
         labels,
         str(table.path),
+        np.array([row.line for row in table.rows], np.int64),
+        "line",
     )
 
 

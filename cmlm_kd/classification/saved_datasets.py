@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.examples import Examples, in_usual_order
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,15 +25,37 @@ def read_saved_dataset(path: Path, split: str, options: ReadingOptions) -> Examp
     The column ``label`` has the class (a ``ClassLabel``, a string or a number) or the score (a float).
 
     Raises:
-        UserError: if there is no such dataset, split or column, or a row's label is unknown.
+        UserError: if there is no such dataset, split or column, a row's label is unknown, or a sentence is
+            null or empty.
     """
     dataset = _load(path, split)
     place = f"{path} ({split})"
     texts = _text_columns(dataset, options, place)
-    first = [str(value or "") for value in dataset[texts[0]]]
-    second = [str(value or "") for value in dataset[texts[1]]] if len(texts) == 2 else None
-    labels, target = _targets(dataset, options, place)
-    return Examples(first, second, target, labels, place)
+    kept = _rows_with_text(dataset, texts, options, place)  # (N,)
+    chosen = dataset if len(kept) == len(dataset) else dataset.select(kept)
+    sentences = [[str(value) for value in chosen[name]] for name in texts]
+    labels, target = _targets(chosen, kept, options, place)
+    return Examples(sentences[0], sentences[1] if len(texts) == 2 else None, target, labels, place, kept)
+
+
+def _rows_with_text(
+    dataset: Any, texts: tuple[str, ...], options: ReadingOptions, place: str
+) -> NDArray[np.int64]:
+    """Return the rows that have all sentences; refuse the others, unless they are to be left out."""
+    has_text = np.ones(len(dataset), bool)  # (rows,)
+    for name in texts:
+        has_text &= np.array(
+            [value is not None and bool(str(value).strip()) for value in dataset[name]], bool
+        )
+    lacking = np.flatnonzero(~has_text)
+    if len(lacking) and not options.skip_malformed:
+        row = int(lacking[0])
+        shown = ", ".join(f"{name} {dataset[name][row]!r}" for name in texts)
+        raise UserError(
+            f"{place}, row {row}: a sentence is empty ({shown}); correct the row, or leave such rows out "
+            "with --skip-malformed-rows"
+        )
+    return np.flatnonzero(has_text)
 
 
 def _load(path: Path, split: str) -> Any:
@@ -76,9 +98,9 @@ def _text_columns(dataset: Any, options: ReadingOptions, place: str) -> tuple[st
 
 
 def _targets(
-    dataset: Any, options: ReadingOptions, place: str
+    dataset: Any, rows: NDArray[np.int64], options: ReadingOptions, place: str
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | NDArray[np.float32] | None]:
-    """Return the classes' names and the targets."""
+    """Return the classes' names and the targets; ``rows`` are the rows' numbers, for messages."""
     from datasets import ClassLabel
 
     if options.unlabelled:
@@ -95,18 +117,16 @@ def _targets(
         )
     feature, values = dataset.features[LABEL_COLUMN], list(dataset[LABEL_COLUMN])
     if options.regression or str(feature.dtype).startswith("float"):
-        return (), _scores(values, place)
+        return (), _scores(values, rows, place)
     if isinstance(feature, ClassLabel):
         if options.label_optional and all(value in (-1, None) for value in values):
             return options.labels or tuple(feature.names), None
         values = [feature.int2str(value) if value not in (-1, None) else None for value in values]
     names = [None if value is None else str(value) for value in values]
-    known = (
-        tuple(feature.names) if isinstance(feature, ClassLabel) else tuple(sorted({n for n in names if n}))
-    )
+    known = tuple(feature.names) if isinstance(feature, ClassLabel) else in_usual_order(n for n in names if n)
     labels = options.labels or known
     index = {name: position for position, name in enumerate(labels)}
-    for row, name in enumerate(names):
+    for row, name in zip(rows, names, strict=True):
         if name not in index:
             raise UserError(
                 f"{place}, row {row}: label {name!r} is none of {', '.join(map(repr, labels))}; correct the "
@@ -115,11 +135,11 @@ def _targets(
     return labels, np.array([index[str(name)] for name in names], np.int64)  # (N,)
 
 
-def _scores(values: list[Any], place: str) -> NDArray[np.float32]:
+def _scores(values: list[Any], rows: NDArray[np.int64], place: str) -> NDArray[np.float32]:
     scores = np.array([np.nan if value is None else float(value) for value in values], np.float32)  # (N,)
     wrong = np.flatnonzero(~np.isfinite(scores))
     if len(wrong):
         raise UserError(
-            f"{place}, row {wrong[0]}: score {values[wrong[0]]!r} is not a number; correct the row"
+            f"{place}, row {rows[wrong[0]]}: score {values[wrong[0]]!r} is not a number; correct the row"
         )
     return scores

@@ -7,6 +7,7 @@ position's state after layer L. Everything is float32. The directory appears onl
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -194,7 +195,7 @@ def _compute(
             {name: tensor.to(device) for name, tensor in part.collate(rows).items()} for part in encoded
         ]
         with bfloat16_autocast(narrow, device):
-            signal = teachers.signal(batches, needs, check=rows)
+            signal = teachers.signal(batches, needs, place=functools.partial(_place, examples, rows))
         named = {f"logits-{index}.npy": logits for index, logits in enumerate(signal.members)}
         named.update({f"hidden-{layer}.npy": states for layer, states in signal.hidden_states.items()})
         for name, tensor in named.items():
@@ -202,6 +203,11 @@ def _compute(
                 arrays[name] = np.empty((len(order), tensor.size(1)), np.float32)  # (N, C) or (N, d)
             arrays[name][rows] = tensor.float().cpu().numpy()
     return arrays
+
+
+def _place(examples: Examples, rows: list[int], row: int) -> str:
+    """Return where a row of the batch ``rows`` comes from."""
+    return examples.place(rows[row])
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,16 +100,18 @@ class TeacherEnsemble:
         return ModelDescription(f"ensemble of {names}", frozenset(gives), self.labels)
 
     @torch.no_grad()
-    def signal(self, batches: Sequence[Batch], needs: Needs, *, check: Sequence[int] = ()) -> TeacherSignal:
+    def signal(
+        self, batches: Sequence[Batch], needs: Needs, *, place: Callable[[int], str] | None = None
+    ) -> TeacherSignal:
         """Run every teacher on a batch.
 
         Args:
             batches: the batch in each member's ids.
             needs: what the criterion reads.
-            check: rows of the data set that the batch has, for messages.
+            place: a row of the batch -> where it comes from, for messages.
 
         Raises:
-            UserError: if a teacher's logits are not finite, naming it and the row.
+            UserError: if a teacher's logits are not finite, naming it and the example.
         """
         request = needs.teacher or NOTHING_ELSE
         logits, output = [], StudentOutput()
@@ -117,7 +119,7 @@ class TeacherEnsemble:
             member.model.to(batch["input_ids"].device).train(needs.teacher_dropout)
             output = member.model(**batch, request=request)
             ordered = output.sentence_logits()[:, member.order]  # (B, C)
-            _check_finite(ordered, member.model.name, check)
+            _check_finite(ordered, member.model.name, place)
             logits.append(ordered)
         return TeacherSignal(
             tuple(logits),
@@ -153,11 +155,11 @@ class TeacherEnsemble:
         }
 
 
-def _check_finite(logits: Tensor, name: str, rows: Sequence[int]) -> None:
+def _check_finite(logits: Tensor, name: str, place: Callable[[int], str] | None) -> None:
     finite = logits.isfinite().all(-1)  # (B,)
     if not bool(finite.all()):
         first = int((~finite).nonzero()[0])
-        row = f"example {rows[first]} (counted from 0)" if len(rows) else f"row {first} of the batch"
+        row = f"row {first} of the batch" if place is None else place(first)
         raise UserError(
             f"{name} gives {logits[first].tolist()} for {row}: its weights or its arithmetic overflow; check "
             "it with 'cmlm-kd evaluate', or run it without --bf16-autocast"

@@ -42,7 +42,10 @@ class TaughtCorpusConfig(PrecisionConfig):
     hold_out_seed: int = field(default=1, metadata={"help": "which examples --hold-out takes, 0 or more"})
     skip_malformed_rows: bool = field(
         default=False,
-        metadata={"help": "leave out lines with a wrong number of columns instead of refusing the file"},
+        metadata={
+            "help": "leave out lines with a wrong number of columns, or without sentence or label, "
+            "instead of refusing the file"
+        },
     )
     max_length: int = field(
         default=0, metadata={"help": "cut inputs to so many pieces, 3 or more; 0: what the model takes"}
@@ -206,7 +209,7 @@ class TaughtCorpus:
     def probe(self, dataset, needs, *, bfloat16):
         """Ask teachers that will be asked online about the longest examples, before the first update.
 
-        fairseq would leave a ``crash.pt`` of a run in which a teacher's numbers turn out to overflow.
+        A teacher whose numbers overflow mostly does so on these; others end the run when their turn comes.
         """
         if self._cache is None:
             longest = dataset.sizes.argsort(kind="stable")[-PROBED_EXAMPLES:]
@@ -221,4 +224,5 @@ class TaughtCorpus:
         shared = {name: sample["net_input"][name] for name in INPUTS}
         batches = [own.get(position, shared) for position in range(len(self.teachers.members))]
         with bfloat16_autocast(bfloat16, device):
-            return self.teachers.signal(batches, needs, check=rows)
+            place = self.examples("train").place
+            return self.teachers.signal(batches, needs, place=lambda row: place(rows[row]))

@@ -10,6 +10,7 @@ from omegaconf import II
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.precision import bfloat16_autocast
+from fairseq_plugins.user_errors import without_crash_file
 
 
 @dataclass
@@ -54,6 +55,7 @@ class AutocastMixin:
 
         return call
 
+    @without_crash_file()
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Forward under autocast, backward as ever."""
         if self.cfg.bf16_autocast and isinstance(
@@ -65,8 +67,12 @@ class AutocastMixin:
             )
         if hasattr(criterion, "begin_update"):
             criterion.begin_update(update_num, optimizer)
+        self.before_step(sample, criterion)
         wrapped = self._autocasting(criterion, model)
         return super().train_step(sample, model, wrapped, optimizer, update_num, ignore_grad)
+
+    def before_step(self, sample, criterion):
+        """Add to a training batch what depends on the update that has begun; nothing here."""
 
     def valid_step(self, sample, model, criterion):
         """Evaluate under the arithmetic of training."""

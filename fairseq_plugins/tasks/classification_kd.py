@@ -20,6 +20,7 @@ from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, Tau
 from fairseq_plugins.starting_point import StartingPointConfig, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
+from fairseq_plugins.user_errors import without_crash_file
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +170,7 @@ class ClassificationKDTask(SentenceTask):
 
     # -- steps -----------------------------------------------------------------------------------------
 
+    @without_crash_file()
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Ask the teachers, then train; both ways of asking look the same to the criterion."""
         if self._reads_teacher():

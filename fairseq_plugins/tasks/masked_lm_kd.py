@@ -127,13 +127,10 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         self._text.check(cfg._name, self._teaching.needs)
         return criterion
 
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """Ask the teacher, then train."""
-        if hasattr(criterion, "begin_update"):
-            criterion.begin_update(update_num, optimizer)  # what is asked of the teacher may change with time
+    def before_step(self, sample, criterion):
+        """Ask the teacher what the criterion reads at this update."""
         self._teaching.needs = getattr(criterion, "needs", Needs())
         self._teaching.for_training(sample)
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def valid_step(self, sample, model, criterion):
         """Ask the teacher, then compare."""
@@ -148,7 +145,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         """Load the epoch's shard of ``train``, or ``valid``; text is cut into pieces the first time."""
         if split not in ("train", "valid"):
             raise FileNotFoundError(f"masked_lm_kd has no split {split!r}, only train and valid")
-        self.datasets.pop(split, None)  # one shard in memory, not two
+        # Until it has the new shard, fairseq holds the last one: two are in memory for a moment.
         self.datasets[split] = self._text.dataset(split, epoch, self.positions - 2)
 
     def max_positions(self):

@@ -26,6 +26,7 @@ from fairseq_plugins.tasks.task_metrics import (
     log_main_metrics,
     under_its_name,
 )
+from fairseq_plugins.user_errors import without_crash_file
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +199,9 @@ class MultitaskKDTask(SentenceTask):
             part = corpus.dataset(split, self._student.inputs, online=own.name in self._needs)
             parts[own.name] = part if own.ranks is None else self._queries(own, part)
             if training and own.name in self._needs:
-                corpus.open_cache(self._needs[own.name], bfloat16=self.cfg.bf16_autocast, cpu=self.cfg.cpu)
+                narrow = self.cfg.bf16_autocast
+                corpus.open_cache(self._needs[own.name], bfloat16=narrow, cpu=self.cfg.cpu)
+                corpus.probe(part, self._needs[own.name], bfloat16=narrow)
         if training and self._needs:
             untaught = sum(len(part) for name, part in parts.items() if name not in self._needs)
             total = sum(map(len, parts.values()))
@@ -217,6 +220,7 @@ class MultitaskKDTask(SentenceTask):
 
     # -- steps -----------------------------------------------------------------------------------------
 
+    @without_crash_file()
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Ask the task's teachers, if it has some, then train."""
         name = sample["net_input"]["task"]

@@ -424,8 +424,32 @@ def test_a_teacher_that_gives_no_number_is_refused(root, tmp_path):
     model.save_pretrained(folder)
     for flags in ((), ("--teacher-cache", tmp_path / "cache")):
         errors = refused(tmp_path, *distilling(root, tmp_path / "s", *flags, teacher=str(folder)))
-        assert re.search(r"teacher .*nan gives \[nan, .* for example \d+ ", errors)
+        assert re.search(r"teacher .*nan gives \[nan, .* for .*train.tsv, line \d+: ", errors)
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture(scope="module")
+def odd(root, tmp_path_factory):
+    """A teacher that gives no number for a word that one short sentence of a corpus has; its student."""
+    folder = tmp_path_factory.mktemp("odd")
+    write_sst2(folder / "data")
+    with (folder / "data" / "train.tsv").open("a") as file:
+        file.write("odd\t1\n")
+    write_bert(folder / "encoder", labels=None, extra=["odd"])
+    teacher = AutoModelForSequenceClassification.from_pretrained(
+        write_bert(folder / "teacher", extra=["odd"])
+    )
+    with torch.no_grad():
+        teacher.get_input_embeddings().weight[-1] = float("nan")
+    teacher.save_pretrained(folder / "teacher")
+    return folder
+
+
+def test_a_teacher_that_gives_no_number_in_the_middle_is_told_by_line(odd, tmp_path):
+    """The longest examples, asked about before training, are not among those."""
+    flags = distilling(odd, tmp_path / "s", "--max-update", 20, "--max-epoch", 1, "--hold-out", 0.05)
+    errors = refused(tmp_path, *flags)  # no crash.pt either
+    assert re.search(r"teacher .*teacher gives \[nan, .* for .*train.tsv, line 50: ", errors)
 
 
 def test_a_cache_of_another_teacher_is_refused(root, tmp_path):

@@ -18,6 +18,7 @@ from cmlm_kd.classification import ReadingOptions, read_examples
 from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.cli import main
 from cmlm_kd.criterion import hard_label_loss
+from cmlm_kd.errors import UserError
 from cmlm_kd.students.loading import load_student, multitask_of_checkpoint
 from cmlm_kd.teachers.classifier import load_classifier
 
@@ -325,6 +326,15 @@ def test_what_is_refused_before_training(root, tmp_path, flags, settings, messag
     status, errors = exit_of(train, *multitask(root, tmp_path / "s", *filled, **settings))
     assert status == 1 and re.search(message, errors) and "Traceback" not in errors, errors
     assert not (tmp_path / "s").exists() or not list((tmp_path / "s").glob("*.pt"))
+
+
+def test_a_teacher_that_gives_no_number_is_refused_before_training(root, tmp_path):
+    teacher = AutoModelForSequenceClassification.from_pretrained(write_bert(tmp_path / "nan", layers=2))
+    with torch.no_grad():
+        teacher.classifier.bias[0] = float("nan")
+    teacher.save_pretrained(tmp_path / "nan")
+    with pytest.raises(UserError, match=r"nan gives \[nan, .* for .*SST-2/train.tsv, line \d+: "):
+        prepared(root, "--teacher", f"SST-2={tmp_path / 'nan'}")
 
 
 def test_architecture_and_task_belong_together(root, tmp_path):

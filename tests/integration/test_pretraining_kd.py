@@ -293,6 +293,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(here, tmp_path, monkeypa
     assert batch["input_ids"].shape == batch["attention_mask"].shape and len(batch["id"]) > 0
     assert batch["target"].shape == batch["masked_index"].shape
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+    assert not list(tmp_path.rglob("crash.pt"))
 
 
 def test_students_are_measured_beside_each_other(here, tmp_path, capsys, caplog):

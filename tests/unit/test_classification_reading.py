@@ -49,6 +49,31 @@ def test_mrpc_has_a_byte_order_mark_and_stray_quotes(tmp_path):
     assert examples.second == ['He said " so " .', 'He said it " .'] and examples.target.tolist() == [1, 0]
 
 
+def test_qqp_as_published(tmp_path):
+    """Some lines of the published file are short, others have a question of nothing."""
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    rows = ["7\t1\t2\tHow so?\tWhy?\t1", "8\t3\t4\tHow?\t\t0"]
+    folder = write(tmp_path / "train.tsv", header, *rows)
+    examples = read(folder, "QQP")
+    assert examples.first == ["How so?", "How?"] and examples.second == ["Why?", ""]
+    assert examples.labels == ("not_duplicate", "duplicate") and examples.target.tolist() == [1, 0]
+    short = write(tmp_path / "short" / "train.tsv", header, rows[0], "9\t5\t6\tWhat is", rows[1])
+    with pytest.raises(UserError, match=r"line 3: 4 columns instead of 6 .*--skip-malformed-rows"):
+        read(short, "QQP")
+    kept = read(short, "QQP", skip_malformed=True)
+    assert len(kept) == 2 and kept.place(1) == f"{short / 'train.tsv'}, line 4"
+
+
+def test_wnli_as_published(tmp_path):
+    rows = ("0\tI stuck a pin. It had a hole.\tThe pin had a hole.\t1", "1\tHe ran.\tShe ran.\t0")
+    folder = write(tmp_path / "train.tsv", "index\tsentence1\tsentence2\tlabel", *rows)
+    examples = read(folder, "WNLI")
+    assert examples.first[0].startswith("I stuck") and examples.second == ["The pin had a hole.", "She ran."]
+    assert examples.labels == ("not_entailment", "entailment") and examples.target.tolist() == [1, 0]
+    write(tmp_path / "test.tsv", "index\tsentence1\tsentence2", "0\tHe ran.\tShe ran.")
+    assert read(folder, "WNLI", "test", label_optional=True).target is None
+
+
 def test_sts_b_has_scores(tmp_path):
     examples = read(write_pairs(tmp_path, "STS-B"), "STS-B")
     assert examples.labels == () and examples.target.dtype == np.float32
@@ -148,6 +173,75 @@ def test_an_unknown_label(tmp_path):
         UserError, match=r"dev.tsv, line 4: label 'maybe' is none of '0', '1'; correct the line"
     ):
         read(folder, "SST-2", "valid")
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [("a film\t", "label"), ("\tgood", "text"), (" \tgood", "text"), ("a film\t ", "label")],
+)
+def test_plain_text_without_a_sentence_or_a_label(tmp_path, line, missing):
+    folder = write(tmp_path / "train.tsv", "fine\tgood", line, "dull\tbad")
+    with pytest.raises(
+        UserError, match=f"train.tsv, line 2: the {missing} is empty; .*--skip-malformed-rows"
+    ):
+        read(folder, "text")
+    kept = read(folder, "text", skip_malformed=True)
+    assert kept.first == ["fine", "dull"] and kept.labels == ("bad", "good")
+
+
+def test_plain_text_without_a_sentence_or_a_label_in_pairs_scores_and_unlabelled(tmp_path):
+    pairs = write(tmp_path / "pairs" / "train.tsv", "a\tb\tyes", "a\t\tno")
+    with pytest.raises(UserError, match="line 2: the second text is empty"):
+        read(pairs, "text")
+    scores = write(tmp_path / "scores" / "train.tsv", "a\t1.5", "b\t")
+    with pytest.raises(UserError, match="line 2: the label is empty"):
+        read(scores, "text", regression=True)
+    texts = write(tmp_path / "texts" / "train.tsv", "a film", "", "a plot")
+    with pytest.raises(UserError, match="line 2: the text is empty"):
+        read(texts, "text", labels=("x", "y"), unlabelled=True)
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+def test_a_saved_dataset_without_a_sentence(tmp_path, nothing):
+    datasets = pytest.importorskip("datasets")
+    rows = {"text": ["a film", nothing, "a plot"], "label": ["x", "y", "z"]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "d"))
+    with pytest.raises(
+        UserError, match=r"\(train\), row 1: a sentence is empty \(text .*--skip-malformed-rows"
+    ):
+        read(tmp_path / "d", "huggingface")
+    kept = read(tmp_path / "d", "huggingface", skip_malformed=True)
+    assert kept.first == ["a film", "a plot"] and kept.labels == ("x", "z")
+    assert kept.place(1).endswith("(train), row 2")
+
+
+def test_the_place_of_an_example_outlives_a_hold_out(tmp_path):
+    examples = read(write(tmp_path / "train.tsv", *(f"text {i}\t{i % 2}" for i in range(20))), "text")
+    for part in hold_out(examples, 0.3, 1):
+        for row, text in enumerate(part.first):
+            assert part.place(row) == f"{tmp_path / 'train.tsv'}, line {int(text.split()[1]) + 1}"
+
+
+def test_classes_that_are_integers_stand_in_their_order(tmp_path):
+    numbers = write(tmp_path / "numbers" / "train.tsv", *(f"text\t{label}" for label in (10, 2, 0, 1, -1)))
+    assert read(numbers, "text").labels == ("-1", "0", "1", "2", "10")
+    assert read(numbers, "text").target.tolist() == [4, 3, 1, 2, 0]
+    mixed = write(tmp_path / "mixed" / "train.tsv", "text\t10", "text\t2", "text\tx")
+    assert read(mixed, "text").labels == ("10", "2", "x")
+    chosen = ("10", "2", "1", "0", "-1")  # such as those of a model
+    assert read_examples(numbers, "train", ReadingOptions.for_model("text", chosen)).labels == chosen
+
+
+def test_a_header_of_plain_text_is_suspected(tmp_path, caplog):
+    lines = ["fine\tgood", "dull\tbad", "great\tgood", "weak\tbad"]
+    assert read(write(tmp_path / "with" / "train.tsv", "text\tlabel", *lines), "text").labels[-1] == "label"
+    (record,) = caplog.records
+    assert (
+        "train.tsv, line 1: no other line has the class 'label'; if this is a header" in record.getMessage()
+    )
+    read(write(tmp_path / "without" / "train.tsv", *lines), "text")
+    read(write(tmp_path / "few" / "train.tsv", "fine\tgood", "dull\tbad"), "text")
+    assert len(caplog.records) == 1
 
 
 def test_an_unknown_label_of_plain_text(tmp_path):

@@ -114,7 +114,7 @@ def test_a_teacher_that_gives_no_number_is_named_and_nothing_is_written(tmp_path
     with torch.no_grad():
         teachers.members[0].model.model.classifier.bias[1] = float("nan")
     with pytest.raises(
-        UserError, match=r"teacher .*broken gives \[.*nan\] for example \d+ .*cmlm-kd evaluate"
+        UserError, match=r"teacher .*broken gives \[.*nan\] for train.tsv, row \d+: .*cmlm-kd evaluate"
     ):
         write(tmp_path / "c", teachers, LOGITS)
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]

@@ -7,7 +7,7 @@ import torch
 from torch.multiprocessing import ProcessRaisedException, start_processes
 
 from cmlm_kd.errors import UserError, first_line
-from fairseq_plugins.user_errors import print_user_errors, user_message
+from fairseq_plugins.user_errors import UserErrorInStep, print_user_errors, user_message, without_crash_file
 
 MESSAGE = "soft_target_kd: --kd-alpha must be in [0, 1], got 2.0"
 
@@ -50,6 +50,16 @@ def directly(error):
 @pytest.mark.parametrize("travelled", [directly, from_a_worker, from_a_process])
 def test_the_message_and_nothing_else(travelled):
     assert user_message(travelled(UserError(MESSAGE))) == MESSAGE
+
+
+@pytest.mark.parametrize("travelled", [directly, from_a_process])
+def test_what_ends_a_step_is_what_fairseq_makes_no_crash_file_of(travelled):
+    with pytest.raises(RuntimeError) as caught, without_crash_file(), without_crash_file():
+        raise UserError(MESSAGE)
+    assert isinstance(caught.value, UserErrorInStep)
+    assert user_message(travelled(caught.value)) == MESSAGE
+    with pytest.raises(KeyError), without_crash_file():
+        raise KeyError(MESSAGE)
 
 
 @pytest.mark.parametrize("travelled", [directly, from_a_worker, from_a_process])
