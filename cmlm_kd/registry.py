@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Generic, TypeVar
@@ -12,6 +14,8 @@ from cmlm_kd.errors import UserError
 
 Base = TypeVar("Base")
 Registered = TypeVar("Registered")
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listed: Iterable[str]) -> UserError:
@@ -57,8 +61,8 @@ class Registry(Generic[Base]):
         """Return a class decorator that registers under ``name``; the fields of ``config`` become flags.
 
         Raises:
-            UserError: if the name or the class name is taken, the class does not extend the base, or
-                ``config`` is no dataclass.
+            UserError: if the name is none or taken, the class is none, is abstract, does not extend the base
+                or has a taken name, or ``config`` is no dataclass.
         """
 
         def decorate(cls: type[Registered]) -> type[Registered]:
@@ -68,6 +72,12 @@ class Registry(Generic[Base]):
         return decorate
 
     def _add(self, name: str, cls: type, config: type) -> None:
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise UserError(
+                f"{self.kind} {name!r}: a name has letters, digits, - and _ alone, and begins with a letter"
+            )
+        if not isinstance(cls, type):
+            raise UserError(f"{self.kind} {name!r}: {cls!r} is no class; decorate a class")
         if name in self._entries:
             owner = self._entries[name].cls
             raise UserError(
@@ -84,6 +94,9 @@ class Registry(Generic[Base]):
                 f"{self.kind} {name!r}: {cls.__name__} must extend "
                 f"{self.base.__module__}.{self.base.__name__}"
             )
+        if inspect.isabstract(cls):
+            missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+            raise UserError(f"{self.kind} {name!r}: {cls.__name__} is abstract; define {missing}")
         if not (isinstance(config, type) and is_dataclass(config)):
             raise UserError(f"{self.kind} {name!r}: config must be a dataclass, got {config!r}")
         entry = Entry(name, cls, config)

@@ -24,7 +24,7 @@ from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput,
 from cmlm_kd.errors import UserError
 from cmlm_kd.layers import LayerMap, layer_map
 from cmlm_kd.masked_lm_loss import masked_output
-from cmlm_kd.needs import ModelDescription, Needs, Request
+from cmlm_kd.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
 from cmlm_kd.state_projection import ProjectionKind, StateProjection
@@ -267,6 +267,13 @@ class TinyBertKD(SentenceCriterion):
 def _refuse_misfits(config: TinyBertConfig, student: ModelDescription, teacher: ModelDescription) -> None:
     """Refuse widths and heads that the formula cannot compare, naming both models."""
     if config.kd_attention_weight:
+        for model in (student, teacher):
+            if ATTENTION_SCORES not in model.gives:
+                raise UserError(
+                    f"tinybert_kd: reads attention scores, which {model.name} does not give ({student.name}; "
+                    f"{teacher.name}); pass --kd-attention-weight 0 to compare hidden states alone, or take "
+                    "another model"
+                )
         check_same_heads("tinybert_kd", student, teacher)
     compares_states = config.kd_embedding_weight or config.kd_hidden_weight
     if compares_states and config.projection is None and student.hidden_size != teacher.hidden_size:

@@ -144,7 +144,8 @@ def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher
         role: what messages call it.
 
     Raises:
-        UserError: if nothing can be loaded, it has no classification head, or it has no tokenizer.
+        UserError: if nothing can be loaded, it has no classification head, its classes do not exclude each
+            other, or it has no tokenizer.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -156,6 +157,11 @@ def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher
             f"{role} {name_or_path!r} is no fine-tuned classifier: it has no weights for {len(lost)} "
             "tensors, such as "
             f"{lost[0]}; fine-tune it first with --criterion sentence_classification and 'cmlm-kd export'"
+        )
+    if model.config.problem_type == "multi_label_classification":
+        raise UserError(
+            f"{role} {name_or_path!r} has the problem_type 'multi_label_classification': any number of its "
+            "classes can be right at once, and here exactly one is; give a classifier with one class a text"
         )
     tokenizer = load_tokenizer(name_or_path, REQUIRED_TOKENS)
     return SequenceClassifier(model, tokenizer, f"{role} {name_or_path}", max_length).eval()

@@ -10,7 +10,7 @@ import pkgutil
 from typing import ClassVar
 
 from fairseq import utils
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import CRITERION_REGISTRY, FairseqCriterion, register_criterion
 from fairseq.dataclass.constants import DDP_BACKEND_CHOICES
 from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
@@ -241,7 +241,18 @@ class _Totals:
 
 
 def register_with_fairseq(entry: Entry[KDCriterion]) -> None:
-    """Make ``--criterion entry.name`` exist. Resuming compares class names, so adapters keep them."""
+    """Make ``--criterion entry.name`` exist. Resuming compares class names, so adapters keep them.
+
+    Raises:
+        UserError: if fairseq, or another user directory, has a criterion or a class of that name.
+    """
+    for name, cls in CRITERION_REGISTRY.items():
+        taken = "the name" if name == entry.name else f"the class name {cls.__name__}"
+        if name == entry.name or cls.__name__ == entry.cls.__name__:
+            raise UserError(
+                f"KD criterion {entry.name!r}: fairseq has {taken} already, of --criterion {name} "
+                f"({cls.__module__}); choose another"
+            )
     config = fairseq_dataclass(entry.config, entry.name, SETTINGS_OF_FAIRSEQ)
     adapter = type(
         entry.cls.__name__,

@@ -1,5 +1,7 @@
 """Any sequence classifier as a teacher, and encoders' first layers as students."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -149,6 +151,14 @@ def test_directories_that_hold_no_classifier(tmp_path):
     ):
         start_classifier(str(encoder), LABELS)
     assert not list(encoder.glob("*.partial"))
+
+
+def test_classes_that_do_not_exclude_each_other_are_refused(tmp_path):
+    folder = write_bert(tmp_path / "tags")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "problem_type": "multi_label_classification"}))
+    with pytest.raises(UserError, match=r"teacher .*tags' has the problem_type 'multi_label_classification'"):
+        load_classifier(str(folder))
 
 
 def test_a_tokenizer_with_more_pieces_than_the_model(tmp_path):

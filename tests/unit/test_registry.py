@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from cmlm_kd.cli import main
+from cmlm_kd.criteria.sentence_classification import SentenceClassification
+from cmlm_kd.criterion import KDCriterion
 from cmlm_kd.errors import UserError
 from cmlm_kd.registry import Registry, kd_criteria
 
@@ -55,6 +57,43 @@ def test_duplicate_class_name_is_refused(registry):
 def test_wrong_base_is_refused(registry):
     with pytest.raises(UserError, match=r"Stranger must extend .*Base"):
         registry.register("second_toy", config=Config)(type("Stranger", (), {}))
+
+
+@pytest.mark.parametrize("name", ["two words", "", "3d", "x=y", "--flag", None])
+def test_names_that_no_flag_can_give_are_refused(registry, name):
+    with pytest.raises(UserError, match=f"toy {name!r}: a name has letters, digits"):
+        registry.register(name, config=Config)(type("Second", (Base,), {}))
+
+
+def test_what_is_no_class_is_refused(registry):
+    with pytest.raises(UserError, match="is no class; decorate a class"):
+        registry.register("second_toy", config=Config)(lambda: None)
+
+
+def test_an_abstract_class_is_refused():
+    with pytest.raises(UserError, match="Half is abstract; define training_loss, validation_loss"):
+        kd_criteria.register("half", config=Config)(type("Half", (KDCriterion,), {}))
+    assert "half" not in kd_criteria
+
+
+@pytest.mark.parametrize(
+    ("name", "cls", "message"),
+    [
+        ("cross_entropy", "Mine", "fairseq has the name already, of --criterion cross_entropy"),
+        (
+            "mine",
+            "CrossEntropyCriterion",
+            "the class name CrossEntropyCriterion already, of --criterion cross",
+        ),
+        ("cmlm", "Mine", "fairseq has the name already, of --criterion cmlm .fairseq_plugins"),
+    ],
+)
+def test_names_of_fairseqs_criteria_are_refused(name, cls, message):
+    import fairseq_plugins  # noqa: F401 - listens to the registry
+
+    with pytest.raises(UserError, match=f"KD criterion '{name}': .*{message}"):
+        kd_criteria.register(name, config=Config)(type(cls, (SentenceClassification,), {}))
+    assert name not in kd_criteria
 
 
 @pytest.mark.parametrize("config", [int, Config(), None])

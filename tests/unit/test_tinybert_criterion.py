@@ -204,11 +204,16 @@ def change(model, **changes):
     return dataclasses.replace(model, **changes)
 
 
+NO_SCORES = change(TEACHER, gives=GIVES - {"attention scores"})
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "settings", "message"),
     [
         (STUDENT, change(TEACHER, heads=5), {}, "2 and 5 attention heads"),
         (STUDENT, TEACHER, {"kd_projection": "none"}, "width 6 and 10"),
+        (STUDENT, NO_SCORES, {}, "which teacher big does not give .*pass --kd-attention-weight 0"),
+        (change(STUDENT, gives=NO_SCORES.gives), TEACHER, {}, "which student small does not give"),
         (STUDENT, TEACHER, {"kd_layer_map": "2,5"}, "teacher layer 5 is not in 1 to 4"),
         (change(STUDENT, layers=6), TEACHER, {}, "deeper than its teacher"),
     ],
@@ -224,7 +229,6 @@ def test_impossible_pairs_are_refused_by_name(student, teacher, settings, messag
     [
         (STUDENT, None, "no teacher"),
         (ModelDescription("student bilstm", labels=STUDENT.labels), TEACHER, "student bilstm does not give"),
-        (STUDENT, change(TEACHER, gives=GIVES - {"attention scores"}), "teacher big does not give"),
         (
             STUDENT,
             change(TEACHER, layers=0, gives=frozenset({"probabilities"})),
@@ -237,6 +241,12 @@ def test_models_that_cannot_give_it_are_refused_as_elsewhere(student, teacher, m
     needs = TinyBertKD(TinyBertConfig()).needs(student, teacher)
     with pytest.raises(UserError, match=message):
         check_needs("tinybert_kd", needs, student, teacher)
+
+
+def test_models_without_attention_scores_are_compared_without():
+    _, needs = build(teacher=NO_SCORES, kd_attention_weight=0.0)
+    assert needs.teacher.attention_scores == () and needs.teacher.hidden_states
+    check_needs("tinybert_kd", needs, STUDENT, NO_SCORES)
 
 
 def test_heads_and_widths_may_differ_where_the_formula_allows_it():
