@@ -19,10 +19,11 @@ from cmlm_kd.databin import Databin
 from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
 
 ROAD = "README.md"  # walked first: what it writes, the other pages start from
-BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md")
+BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md")
 CLASSIFICATION = {  # pages about classifiers and running text, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
     "docs/classification.md": "test_classification_pages.py",
+    "docs/criteria/bert_mlm.md": "test_pretraining_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
     "docs/criteria/distilbert_kd.md": "test_pretraining_pages.py",
     "docs/criteria/fastbert_kd.md": "test_fastbert_kd.py",

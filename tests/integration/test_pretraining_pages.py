@@ -38,6 +38,12 @@ def test_from_an_encoder_to_a_teacher_to_a_student(here, capsys):
     assert isinstance(AutoModelForMaskedLM.from_pretrained("small"), DistilBertForMaskedLM)
 
 
+def test_bert_mlm(here):
+    (words,) = commands("docs/criteria/bert_mlm.md")
+    follow(words)
+    assert (here / "mlm" / "checkpoint_last.pt").exists()
+
+
 def test_distilbert(here):
     shutil.copytree("bert", "teacher")
     for words in commands("docs/criteria/distilbert_kd.md"):
