@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The grid of the PKD paper: temperature, alpha and learning rate with beta 0, then beta with the best of these.
-# Chooses on 10 % of the training set; the last line trains on all of it with what won.
+# Chooses settings, and the checkpoint of every run, on 10 % of the training set; the dev set is for the last line alone.
 #
 #   bash examples/classification/pkd_grid.sh DATA CORPUS TEACHER ENCODER LAYERS [FLAGS OF FAIRSEQ-TRAIN...]
 #
@@ -46,9 +46,9 @@ for beta in ${BETAS:-10 100 500 1000}; do
             --teacher-cache "$output/states" "${choosing[@]}" "$@"
     done
 done
-IFS=_ read -r beta states <<< "$(best patient)"
+chosen=$(best patient)
+IFS=_ read -r beta states <<< "$chosen"
 settings+=(--kd-beta "$beta")
 [ "$states" = unnormalized ] && settings+=(--kd-unnormalized)
 echo "best: ${settings[*]}"
-run final "${settings[@]}" "$@"
-cmlm-kd evaluate "$data" --corpus "$corpus" --model teacher="$teacher" student="$output/final/checkpoint_best.pt"
+cmlm-kd evaluate "$data" --corpus "$corpus" --model teacher="$teacher" student="$output/patient_$chosen/checkpoint_best.pt"
