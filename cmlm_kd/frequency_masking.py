@@ -12,7 +12,7 @@ that is not copied. What replaces a chosen piece is :func:`cmlm_kd.mlm_masking.h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,6 @@ def check_smoothing(owner: str, smoothing: float) -> None:
             f"{owner}: --mask-smoothing is {smoothing}, it must be at least 0; 0 treats all pieces alike, "
             f"{SMOOTHING} is usual"
         )
-
-
-def count_pieces(sentences: Iterable[NDArray[np.integer]], vocabulary: int) -> NDArray[np.int64]:
-    """Return how often each piece stands in a text, ``(V,)``, one sentence of ids at a time."""
-    counts = np.zeros(vocabulary, np.int64)  # (V,)
-    for pieces in sentences:
-        np.add.at(counts, pieces, 1)
-    return counts
 
 
 def smoothed_weights(

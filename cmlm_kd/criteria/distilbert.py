@@ -12,7 +12,7 @@ fourth need the logits of student and teacher, which by default are projected ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -107,10 +107,11 @@ class DistilBertKD(KDCriterion):
     """DistilBERT's loss over running text; equation in the module docstring.
 
     Reads, of student and teacher, what their output layers project (or logits) at the compared positions and,
-    for the cosine, their last hidden states; the pieces that were hidden.
+    for the cosine, their last hidden states; the pieces that were hidden. Where no logits are compared, the
+    teacher predicts nothing and the student what was hidden.
 
     Terms: ``kl_loss`` (with T^2) and ``mse_loss`` a compared position, ``mlm_loss`` a hidden one,
-    ``cosine_loss`` a real one. Terms without weight are left out and not computed, but for ``kl_loss``.
+    ``cosine_loss`` a real one. Terms without weight are left out.
 
     The loss of a batch is multiplied with its real positions and divided by them later, so that of several
     batches of an update each counts by its size. Divided by the counts of its own batch, a term does not
@@ -126,7 +127,7 @@ class DistilBertKD(KDCriterion):
     last: tuple[int, int] = (0, 0)
 
     def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
-        """Return predictions and, for the cosine, the last hidden states.
+        """Return predictions where they are compared and, for the cosine, the last hidden states.
 
         Raises:
             UserError: naming both models, if widths do not fit.
@@ -141,12 +142,16 @@ class DistilBertKD(KDCriterion):
                 "student the teacher's width, or pass --kd-cosine-weight 0"
             )
         self.last = (student.layers, teacher.layers)
-        asked, of_teacher = (self._request(layer) for layer in self.last)
-        return Needs(asked, of_teacher, teacher_values="logits")
+        own, theirs = ((layer,) if config.kd_cosine_weight else () for layer in self.last)
+        if self._compares_logits:
+            predicted = Request(own, predictions=config.kd_positions)
+            return Needs(predicted, replace(predicted, hidden_states=theirs), teacher_values="logits")
+        alone = Request(own, predictions="masked" if config.kd_mlm_weight else "none")
+        return Needs(alone, Request(theirs, predictions="none"), teacher_values="logits")
 
-    def _request(self, layer: int) -> Request:
-        states = (layer,) if self.config.kd_cosine_weight else ()
-        return Request(hidden_states=states, predictions=self.config.kd_positions)
+    @property
+    def _compares_logits(self) -> bool:
+        return bool(self.config.kd_soft_weight or self.config.kd_mse_weight)
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
@@ -163,18 +168,22 @@ class DistilBertKD(KDCriterion):
         teacher = present(teacher, "distilbert_kd")
         mask = present(student.attention_mask, "distilbert_kd")  # (B, S)
         size = mask.sum()  # N
-        output = self._logits_part(student, target, teacher, size)
-        if not self.config.kd_cosine_weight:
-            return output
-        real = mask.flatten().nonzero().squeeze(1)  # (N,)
-        states = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]
-        own, theirs = (hidden.flatten(0, 1)[real] for hidden in states)  # (N, d)
-        cosine = CriterionOutput.weighted(
-            {"cosine_loss": self.config.kd_cosine_weight},
-            {"cosine_loss": Term(cosine_term(own, theirs).sum(), size)},
-            size,
-        )
-        return CriterionOutput(output.loss + cosine.loss, {**output.terms, **cosine.terms}, size=size)
+        parts = []
+        if self._compares_logits:
+            parts.append(self._logits_part(student, target, teacher, size))
+        elif self.config.kd_mlm_weight:
+            parts.append(self._weighted({"mlm_loss": _mlm(student, target)}, size))
+        if self.config.kd_cosine_weight:
+            real = mask.flatten().nonzero().squeeze(1)  # (N,)
+            states = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]
+            own, theirs = (hidden.flatten(0, 1)[real] for hidden in states)  # (N, d)
+            parts.append(self._weighted({"cosine_loss": Term(cosine_term(own, theirs).sum(), size)}, size))
+        loss = torch.stack([part.loss for part in parts]).sum()
+        terms = {name: term for part in parts for name, term in part.terms.items()}
+        return CriterionOutput(loss, terms, size=size)
+
+    def _weighted(self, terms: dict[str, Term], size: Tensor) -> CriterionOutput:
+        return CriterionOutput.weighted({name: self._weights[name] for name in terms}, terms, size)
 
     def _logits_part(
         self, student: StudentOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
@@ -190,15 +199,15 @@ class DistilBertKD(KDCriterion):
     ) -> CriterionOutput:
         """Return what comes of the two (N, V) matrices."""
         config, compared = self.config, torch.tensor(len(target), device=target.device)
-        own, theirs, rows = student.vocabulary_logits(), teacher.vocabulary_logits(), hidden_rows(target)
-        kl = kl_term(own, theirs, config.kd_temperature).sum()
-        terms = {"kl_loss": Term(kl, compared)}
+        own, theirs = student.vocabulary_logits(), teacher.vocabulary_logits()  # (N, V) each
+        terms = {}
+        if config.kd_soft_weight:
+            terms["kl_loss"] = Term(kl_term(own, theirs, config.kd_temperature).sum(), compared)
         if config.kd_mlm_weight:
-            hidden = torch.tensor(len(rows), device=target.device)
-            terms["mlm_loss"] = Term(mlm_term(own[rows], target[rows]).sum(), hidden)
+            terms["mlm_loss"] = _mlm(StudentOutput(logits=own), target)
         if config.kd_mse_weight:
             terms["mse_loss"] = Term(logits_mse_term(own, theirs).sum(), compared)
-        return CriterionOutput.weighted({name: self._weights[name] for name in terms}, terms, size)
+        return self._weighted(terms, size)
 
     @property
     def _weights(self) -> dict[str, float]:
@@ -207,6 +216,7 @@ class DistilBertKD(KDCriterion):
             "kl_loss": config.kd_soft_weight,
             "mlm_loss": config.kd_mlm_weight,
             "mse_loss": config.kd_mse_weight,
+            "cosine_loss": config.kd_cosine_weight,
         }
 
     def _fused(
@@ -234,9 +244,18 @@ class DistilBertKD(KDCriterion):
         )
         loss = projected_loss(features, weight, student.bias, blocks)
         sums = {"kl_loss": blocks.soft.sum(), "mlm_loss": blocks.hard.sum(), "mse_loss": blocks.mse.sum()}
-        kept = [name for name in sums if name == "kl_loss" or self._weights[name]]
-        return CriterionOutput(loss, {name: Term(sums[name], counts[name]) for name in kept}, size=size)
+        terms = {name: Term(sums[name], counts[name]) for name in sums if self._weights[name]}
+        return CriterionOutput(loss, terms, size=size)
 
     def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
         """Return the loss of the hidden pieces, by which students are compared."""
         return masked_output(student, target)
+
+
+def _mlm(student: StudentOutput, target: Tensor) -> Term:
+    """Return the loss of the hidden pieces, summed over them."""
+    rows = hidden_rows(target)  # (M,)
+    return Term(
+        mlm_term(student.vocabulary_logits(rows), target[rows]).sum(),
+        torch.tensor(len(rows), device=target.device),
+    )

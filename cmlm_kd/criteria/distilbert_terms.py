@@ -27,21 +27,6 @@ from torch import Tensor
 from cmlm_kd.losses import widen
 
 
-def compared_positions(attention_mask: Tensor, masked: Tensor, *, masked_only: bool) -> Tensor:
-    """Return where kl and mse are taken, ``(B, S)`` bool.
-
-    The cosine is taken at all real positions, and mlm at the masked ones, whatever is chosen here.
-
-    Args:
-        attention_mask: ``(B, S)``, 0 or False on padding.
-        masked: ``(B, S)`` bool, True where the model has to say what stood there.
-        masked_only: the masked positions alone (``--restrict_ce_to_mask`` of the released code), instead of
-            every real one, special tokens included.
-    """
-    real = attention_mask.bool()  # (B, S)
-    return real & masked if masked_only else real
-
-
 def kl_term(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return the Kullback-Leibler divergence of the student from the teacher, times T^2, ``(N,)``.
 

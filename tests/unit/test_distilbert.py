@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from cmlm_kd.criteria.distilbert_terms import (
-    compared_positions,
     cosine_term,
     kl_term,
     logits_mse_term,
@@ -111,13 +110,6 @@ def test_the_divergence_is_of_the_student_from_the_teacher():
     sure[torch.arange(POSITIONS), target] = 0.0
     torch.testing.assert_close(kl_term(student, sure, 1.0), mlm_term(student, target))
     assert (kl_term(sure, student, 1.0) > 100).all()
-
-
-def test_positions():
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-    masked = torch.tensor([[False, True, False, True], [False, True, False, False]])
-    assert compared_positions(mask, masked, masked_only=False).equal(mask.bool())
-    assert compared_positions(mask, masked, masked_only=True).equal(masked)
 
 
 def test_positions_stand_alone():

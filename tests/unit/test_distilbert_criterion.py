@@ -121,7 +121,8 @@ def featured(kind, leaves, teacher):
 
 @pytest.mark.parametrize("kind", ["real", "masked"])
 @pytest.mark.parametrize(
-    "weights", [{}, {"kd_mse_weight": 0.5}, {"kd_mlm_weight": 0.0}, {"kd_soft_weight": 0.0}]
+    "weights",
+    [{}, {"kd_mse_weight": 0.5}, {"kd_mlm_weight": 0.0}, {"kd_soft_weight": 0.0, "kd_mse_weight": 0.5}],
 )
 def test_fused_is_dense(kind, weights):
     leaves = [
@@ -209,6 +210,43 @@ def test_nothing_more_is_asked_for_than_the_weights_need():
     needs = criterion(kd_positions="masked").needs(description(), description("teacher", layers=4))
     assert (needs.student.hidden_states, needs.teacher.hidden_states) == ((2,), (4,))
     assert needs.teacher.predictions == "masked"
+    unlike = {"kd_soft_weight": 0.0}  # no logits are compared: a teacher without head can give the cosine
+    teacher = description("teacher", layers=4, gives=())
+    for mlm, predictions in ((2.0, "masked"), (0.0, "none")):
+        needs = criterion(**unlike, kd_mlm_weight=mlm).needs(description(), teacher)
+        assert (needs.student.predictions, needs.teacher.predictions) == (predictions, "none")
+        assert (needs.student.hidden_states, needs.teacher.hidden_states) == ((2,), (4,))
+        check_needs("distilbert_kd", needs, description(), teacher)
+    needs = criterion(**unlike, kd_mse_weight=1.0).needs(description(), description("teacher"))
+    assert needs.student.predictions == needs.teacher.predictions == "real"
+
+
+@pytest.mark.parametrize("implementation", ["auto", "fused", "dense"])
+def test_without_the_divergence_only_what_was_hidden_is_predicted(implementation):
+    settings = {"kd_soft_weight": 0.0, "kd_implementation": implementation}
+    student, target, teacher = dense_batch("masked")
+    output = criterion(**settings).training_loss(
+        student, target, TeacherSignal(hidden_states=teacher.hidden_states)
+    )
+    whole = criterion().training_loss(*dense_batch("real"))
+    assert output.terms.keys() == {"mlm_loss", "cosine_loss"}
+    for name, term in output.terms.items():
+        torch.testing.assert_close(term.total, whole.terms[name].total)
+    loss = 2 * whole.terms["mlm_loss"].total / 3 + whole.terms["cosine_loss"].total / 8
+    torch.testing.assert_close(output.loss / output.size, loss)
+
+
+def test_the_cosine_alone_needs_no_predictions():
+    student, target, teacher = dense_batch("real")
+    only = StudentOutput(
+        hidden_states=student.hidden_states, attention_mask=MASK, positions=student.positions[:0]
+    )
+    output = criterion(kd_soft_weight=0.0, kd_mlm_weight=0.0).training_loss(
+        only, target[:0], TeacherSignal(hidden_states=teacher.hidden_states)
+    )
+    assert output.terms.keys() == {"cosine_loss"}
+    expected = criterion().training_loss(student, target, teacher).terms["cosine_loss"].total
+    torch.testing.assert_close(output.loss, expected)
 
 
 @pytest.mark.parametrize(

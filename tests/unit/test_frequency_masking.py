@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.frequency_masking import check_smoothing, count_pieces, smoothed_mask, smoothed_weights
+from cmlm_kd.frequency_masking import check_smoothing, smoothed_mask, smoothed_weights
 from cmlm_kd.masking import batch_generator
 
 SPECIAL = (0, 1)
@@ -41,11 +41,6 @@ def test_weights_are_counts_to_the_minus_smoothing():
     )
     np.testing.assert_array_equal(smoothed_weights(counts, SPECIAL, 0.0), [0, 0, 1, 1, 1, 1])
     assert counts.tolist() == [7, 7, 0, 1, 100, 10_000]
-
-
-def test_counts_add_up_over_sentences():
-    sentences = [np.array([3, 3, 1], np.int32), np.array([0, 3], np.int32)]
-    assert count_pieces(sentences, 5).tolist() == [1, 1, 0, 3, 0]
 
 
 @pytest.mark.parametrize("length", [1, 6, 7, 20, 100, 333])
