@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BufferedIOBase
 from itertools import zip_longest
 from pathlib import Path
@@ -22,11 +23,8 @@ def read_lines(path: Path) -> list[str]:
     return list(iterate_lines(path))
 
 
-def iterate_lines(path: Path, most_bytes: int = 0) -> Iterator[str]:
+def iterate_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a UTF-8 text file, plain or gzipped, without their line ends.
-
-    With ``most_bytes`` a longer line comes in several parts, parted behind a space where there is one, so
-    that no file needs more memory than that.
 
     Only line feeds end a line (carriage returns before them are dropped), so a form feed or a Unicode line
     separator inside a sentence cannot shift the pairing of two files. A byte order mark at the beginning is
@@ -35,27 +33,45 @@ def iterate_lines(path: Path, most_bytes: int = 0) -> Iterator[str]:
     Raises:
         UserError: if the file is missing, cannot be read or is not UTF-8.
     """
+    with _reading(path) as stream:
+        yield from decoded_lines(stream, str(path))
+
+
+def iterate_parts(path: Path, most_bytes: int) -> Iterator[tuple[int, str]]:
+    """Yield the number of each line, from 1, and the line; one longer than ``most_bytes`` in several parts.
+
+    Such a line is parted behind a space, or between two characters where a part has no space, so that no
+    file needs more memory than that. Otherwise as :func:`iterate_lines`.
+    """
+    with _reading(path) as stream:
+        for number, part in _parts(stream, most_bytes):
+            yield number, _without_end(_decode(part, str(path), number))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BufferedIOBase]:
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
         raise UserError(f"{path} {problem}; give a text file, plain or gzipped")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            yield from decoded_lines(_parts(stream, most_bytes) if most_bytes else stream, str(path))
+            yield stream
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); copy the file again") from error
 
 
-def _parts(stream: BufferedIOBase, most_bytes: int) -> Iterator[bytes]:
-    """Yield lines, or their parts of about ``most_bytes``."""
-    rest = b""
+def _parts(stream: BufferedIOBase, most_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield lines, or their parts of about ``most_bytes``, each with the number of its line."""
+    rest, number = b"", 1
     while read := stream.readline(most_bytes):
         line, rest = rest + read, b""
         if len(read) == most_bytes and not read.endswith(b"\n"):
             cut = _last_break(line)
             line, rest = line[:cut], line[cut:]
-        yield line
+        yield number, line
+        number += read.endswith(b"\n")
     if rest:
-        yield rest
+        yield number, rest
 
 
 def _last_break(line: bytes) -> int:
@@ -80,7 +96,11 @@ def decoded_lines(stream: Iterable[bytes], place: str) -> Iterator[str]:
         UserError: if it is not UTF-8.
     """
     for number, line in enumerate(stream, 1):
-        yield _decode(line.removesuffix(b"\n").removesuffix(b"\r"), place, number)
+        yield _without_end(_decode(line, place, number))
+
+
+def _without_end(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
 
 
 def _decode(line: bytes, place: str, number: int) -> str:

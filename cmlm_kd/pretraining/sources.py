@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.text import comma_separated, iterate_lines
+from cmlm_kd.text import comma_separated, iterate_parts
 
 MOST_BYTES = 1 << 20
 """Of a line that is read at once; a longer one comes in parts."""
@@ -33,21 +33,28 @@ class TextFile:
     column: str = ""
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines of a text file, or the rows of a saved data set, empty ones too.
+        """Yield what :meth:`parts` yields, without numbers."""
+        for _, text in self.parts():
+            yield text
+
+    def parts(self) -> Iterator[tuple[int, str]]:
+        """Yield the number of each line of a text file, or row of a saved data set, and its text.
+
+        Empty ones come too; a line of more than :data:`MOST_BYTES` comes in parts, each with its number.
 
         Raises:
             UserError: if the file cannot be read, is not UTF-8 or is no text.
         """
         if self.column:
-            yield from _rows(self.path, self.column)
+            yield from enumerate(_rows(self.path, self.column), 1)
             return
-        for number, line in enumerate(iterate_lines(self.path, MOST_BYTES), 1):
-            if "\0" in line:
+        for number, part in iterate_parts(self.path, MOST_BYTES):
+            if "\0" in part:
                 raise UserError(
-                    f"{self.path}, line {number} or near it: has a NUL byte, which no text has; is it a "
-                    "binary file? give text files, plain or gzipped"
+                    f"{self.path}, line {number}: has a NUL byte, which no text has; is it a binary file? "
+                    "give text files, plain or gzipped"
                 )
-            yield line
+            yield number, part
 
 
 def find_text(folder: Path, names: str, split: str, column: str = "") -> list[TextFile]:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import logging
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -75,8 +75,9 @@ def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTok
         writer = _Writer(pieces, sizes, len(tokenizer), longest)
         for file in files:
             before = writer.rows
-            for texts in _batches(file.lines()):
-                writer.add(tokenizer.encode_ids(texts))
+            writer.begin_file()
+            for numbers, texts in _batches(file.parts()):
+                writer.add(numbers, tokenizer.encode_ids(texts))
             if writer.rows == before:
                 logger.warning("%s has no text", file.path)
         if not writer.rows:
@@ -105,13 +106,25 @@ class _Writer:
         self._blocks = array("q", (0, 0))  # row and piece of each beginning
         self.counts = np.zeros(vocabulary, np.int64)  # (V,)
         self.rows = self.written = self.split = 0
+        self.begin_file()
 
-    def add(self, lines: Sequence[Sequence[int]]) -> None:
-        """Write lines, each as one row or several; a line without pieces has none."""
+    def begin_file(self) -> None:
+        """Numbers of lines begin again."""
+        self._last_line = self._last_split = 0
+
+    def add(self, numbers: Sequence[int], lines: Sequence[Sequence[int]]) -> None:
+        """Write lines, each as one row or several; a line without pieces has none.
+
+        Args:
+            numbers: of the lines; parts of one line have the same and follow each other.
+            lines: ids of their pieces.
+        """
         rows = []
-        for line in lines:
+        for number, line in zip(numbers, lines, strict=True):
             parts = list(rows_of(line, self._longest))
-            self.split += len(parts) > 1
+            if number != self._last_split and (len(parts) > 1 or number == self._last_line):
+                self.split, self._last_split = self.split + 1, number
+            self._last_line = number
             for part in parts:
                 rows.append(part)
                 self.rows += 1
@@ -141,15 +154,18 @@ class _Writer:
         }
 
 
-def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
+def _batches(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[list[int], list[str]]]:
+    """Yield numbers and texts of lines that are not blank."""
+    numbers: list[int] = []
+    texts: list[str] = []
     characters = 0
-    for line in lines:
-        if line.strip():
-            batch.append(line)
-            characters += len(line)
+    for number, text in lines:
+        if text.strip():
+            numbers.append(number)
+            texts.append(text)
+            characters += len(text)
         if characters >= CHARACTERS_AT_ONCE:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+            yield numbers, texts
+            numbers, texts, characters = [], [], 0
+    if texts:
+        yield numbers, texts

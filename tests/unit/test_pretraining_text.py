@@ -92,7 +92,7 @@ def test_a_saved_dataset_without_the_split_or_damaged(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"ok\n\x00\x00\x01", r"text\.txt, line 2 or near it: has a NUL byte"),
+        (b"ok\n\x00\x00\x01", r"text\.txt, line 2: has a NUL byte"),
         (b"ok\n\x89PNG\r\n\x1a\n", r"text\.txt, line 2: byte 1 \(0x89\) is not UTF-8"),
     ],
 )
@@ -120,6 +120,19 @@ def test_a_line_of_any_length_is_read_in_parts(tmp_path, monkeypatch):
     assert max(len(part.encode()) for part in parts) <= 32
     words = "".join(parts[: next(i for i, part in enumerate(parts) if "ää" in part)])
     assert all(part.endswith(" ") for part in parts[: len(words) // 16])
+
+
+def test_a_line_read_in_parts_is_one_line(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(sources, "MOST_BYTES", 16)
+    monkeypatch.setattr(writing, "CHARACTERS_AT_ONCE", 40)  # parts of a line come in several batches
+    lines = ["good film " * 20, "good", "good film " * 3, "bad " * 9, ""]
+    files = [TextFile(write(tmp_path / name, lines)) for name in ("a.txt", "b.txt")]
+    assert {number for number, _ in files[0].parts()} == {1, 2, 3, 4, 5}
+    corpus = tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
+    assert corpus.manifest["split_lines"] == 2 * 3
+    write(tmp_path / "c.txt", lines).write_bytes(("good film " * 20 + "\nsch").encode() + b"\xf6n")
+    with pytest.raises(UserError, match=r"c\.txt, line 2: byte 4 \(0xf6\) is not UTF-8"):
+        texts([TextFile(tmp_path / "c.txt")])
 
 
 # Pieces on disk
