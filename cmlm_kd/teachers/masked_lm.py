@@ -25,7 +25,7 @@ from cmlm_kd.teachers.output_features import features_instead_of_logits
 from cmlm_kd.teachers.pretrained import has_head, load_masked_lm, without_reports
 from cmlm_kd.tokenizers import PieceTokenizer
 
-_PLAIN_STACKS = frozenset({"bert", "ib-bert", "mobilebert"})
+_PLAIN_STACKS = frozenset({"bert", "camembert", "electra", "ib-bert", "mobilebert", "roberta", "xlm-roberta"})
 """Model types whose layers, kept in ``encoder.layer``, take hidden states to hidden states alone."""
 
 

@@ -1,9 +1,12 @@
 import pytest
 import torch
+from tiny_encoders import PIECES, write_encoder
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.needs import Request
 from cmlm_kd.teachers.masked_lm import MaskedLM
+from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher
 
 VOCABULARY = 100
 SIZES = {
@@ -59,3 +62,65 @@ def test_an_encoder_without_masked_form_is_refused(tmp_path):
 def test_a_directory_without_model_is_named(tmp_path):
     with pytest.raises(UserError, match="cannot load a masked language model from"):
         MaskedLM.from_pretrained(str(tmp_path))
+
+
+SKIPPING = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "albert")
+
+
+def as_teacher(model):
+    model = MaskedLM(model)
+    return MaskedLMTeacher(model, model.describe("teacher", "hash"))
+
+
+@pytest.mark.parametrize("family", SKIPPING)
+def test_a_teacher_says_what_plain_transformers_says(tmp_path, family):
+    """Predictions, hidden states and attention of one pass, and of one that needs the first layer alone."""
+    layers = "n_layers" if family == "distilbert" else "num_hidden_layers"
+    plain = write_encoder(tmp_path, family, **{layers: 3})
+    teacher = as_teacher(AutoModelForMaskedLM.from_pretrained(tmp_path))
+    ids = torch.randint(5, PIECES, (2, 6), generator=torch.Generator().manual_seed(1))  # (B, S)
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    ids = ids.masked_fill(mask == 0, plain.config.pad_token_id)
+    hidden = torch.tensor([1, 4, 8])
+    plain.set_attn_implementation("eager")
+    with torch.no_grad():
+        whole = plain(ids, mask, output_hidden_states=True, output_attentions=True)
+
+    def check(signal, request):
+        assert signal.hidden_states.keys() == set(request.hidden_states)
+        for layer, states in signal.hidden_states.items():
+            torch.testing.assert_close(states, whole.hidden_states[layer])
+        assert signal.attention_scores.keys() == set(request.attention_scores)
+        for layer, scores in signal.attention_scores.items():
+            torch.testing.assert_close(scores.softmax(-1), whole.attentions[layer - 1])
+
+    for predictions, rows in (("masked", hidden), ("real", mask.flatten().nonzero().squeeze(1))):
+        request = Request((0, 3), attention_scores=(1, 3), predictions=predictions)
+        signal = teacher.signal(ids, mask, hidden, request)
+        check(signal, request)
+        torch.testing.assert_close(signal.vocabulary_logits(), whole.logits.flatten(0, 1)[rows])
+    ran = []
+    for name, module in teacher.named_modules():
+        if name.endswith(("attention.self.query", "attention.q_lin", "attention.query")):
+            module.register_forward_hook(lambda *_: ran.append(1))
+    request = Request((0, 1), attention_scores=(1,), predictions="none")
+    signal = teacher.signal(ids, mask, hidden, request)
+    check(signal, request)
+    assert not signal.predicts
+    assert len(ran) == (3 if family in ("distilbert", "albert") else 1)  # these two run all of their layers
+    again = Request((3,), predictions="none")
+    check(teacher.signal(ids, mask, hidden, again), again)
+
+
+def test_dropout_of_a_teacher_is_on_request(tmp_path):
+    write_encoder(tmp_path)
+    teacher = as_teacher(AutoModelForMaskedLM.from_pretrained(tmp_path))
+    batch = torch.full((1, 8), 7), torch.ones(1, 8, dtype=torch.long), torch.tensor([1])
+    request = Request((2,), predictions="none")
+
+    def states(dropout):
+        return teacher.signal(*batch, request, dropout=dropout).hidden_states[2]
+
+    calm = states(False)
+    assert not torch.equal(states(True), calm) and not torch.equal(states(True), states(True))
+    assert torch.equal(states(False), calm)
