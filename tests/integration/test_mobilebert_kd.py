@@ -7,13 +7,19 @@ import torch
 from documentation import commands
 from fairseq_runs import run_train
 from tiny_classification import make_tokenizer, sentences, write_sst2
-from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, MobileBertForMaskedLM
+from transformers import (
+    AutoModelForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    MobileBertConfig,
+    MobileBertForMaskedLM,
+    MobileBertForPreTraining,
+)
 
 from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.export import masked_lm_of_checkpoint
-from cmlm_kd.students.bottleneck_bert import BottleneckSizes, new_mobilebert
 from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher
 
 SIZES = (
@@ -214,15 +220,37 @@ def test_an_exported_student_is_transformers_own_and_becomes_a_classifier(traine
 
 
 def test_a_published_mobilebert_goes_on_as_the_student(text, teacher, tmp_path):
-    sizes = BottleneckSizes(2, 16, 8, 2, 12, 3, 8, 40)
+    """As published: transformers' own class with all that it was pre-trained with."""
+    config = MobileBertConfig(
+        vocab_size=25,
+        hidden_size=16,
+        true_hidden_size=8,
+        intra_bottleneck_size=8,
+        embedding_size=8,
+        intermediate_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_feedforward_networks=3,
+        max_position_embeddings=40,
+    )
     torch.manual_seed(4)
-    published = new_mobilebert(sizes, 25, 0)
+    published = MobileBertForPreTraining(config).eval()
     published.save_pretrained(tmp_path / "published")
     make_tokenizer().save_pretrained(tmp_path / "published")
     arch = ("--arch", "mobilebert", "--bert", tmp_path / "published", "--lr", 0.0)
     last = train(text, teacher, tmp_path / "save", 1, *PROGRESSIVE, arch=arch)
+    beside = {name for name in published.state_dict() if "pooler" in name or "seq_relationship" in name}
+    assert len(beside) == 4
+    found = weights(last)
     for name, tensor in published.state_dict().items():
-        torch.testing.assert_close(weights(last)[f"masked_lm.model.{name}"], tensor)
+        if name not in beside:
+            torch.testing.assert_close(found[f"masked_lm.model.{name}"], tensor)
+    ids, mask = exported_batch(tmp_path)
+    index = torch.tensor([1, 4, 10])
+    ours = masked_lm_of_checkpoint(read_checkpoint(last)).eval()
+    with torch.no_grad():
+        theirs = published(input_ids=ids, attention_mask=mask).prediction_logits.flatten(0, 1)[index]
+        torch.testing.assert_close(ours(ids, mask, index), theirs)
 
 
 def test_without_distillation_a_student_begins_with_the_same_embeddings(text, teacher, tmp_path, monkeypatch):
