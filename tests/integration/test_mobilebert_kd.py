@@ -18,6 +18,7 @@ from transformers import (
 
 from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
+from cmlm_kd.criteria.mobilebert import MobileBertKD
 from cmlm_kd.errors import UserError
 from cmlm_kd.export import masked_lm_of_checkpoint
 from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher
@@ -180,21 +181,27 @@ def test_layers_keep_their_rates_in_half_precision(text, teacher, tmp_path):
 
 
 def test_the_teacher_gives_what_the_stage_reads_and_no_more(text, teacher, tmp_path, monkeypatch):
-    asked = []
-    signal = MaskedLMTeacher.signal
+    asked, begun = [], []
+    signal, begin = MaskedLMTeacher.signal, MobileBertKD.begin_update
 
     def spy(self, *inputs, **options):
         if torch.is_grad_enabled():  # in training
             asked.append(inputs[-1])
         return signal(self, *inputs, **options)
 
+    def note(self, update):
+        begun.append(update)
+        begin(self, update)
+
     monkeypatch.setattr(MaskedLMTeacher, "signal", spy)
+    monkeypatch.setattr(MobileBertKD, "begin_update", note)
     train(text, teacher, tmp_path, 3, *PROGRESSIVE, "--kd-transfer-updates", 2, "--disable-validation")
     assert [(each.hidden_states, each.attention_scores, each.predictions) for each in asked] == [
         ((1,), (1,), "none"),
         ((2,), (2,), "none"),
         ((), (), "masked"),
     ]
+    assert begun == [0, 0, 1, 2]  # when it is built, and once an update
 
 
 def test_an_exported_student_is_transformers_own_and_becomes_a_classifier(trained, tmp_path):
