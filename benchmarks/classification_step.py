@@ -108,7 +108,9 @@ class Steps:
     def online(self) -> None:
         sample = self._next()
         with measuring.autocast(self.args):
-            signal = self.teachers.signal([sample["net_input"]], self.pkd.needs, check=sample["id"])
+            signal = self.teachers.signal(
+                [sample["net_input"]], self.pkd.needs, place="text {} of the batch".format
+            )
         sample["teacher"] = signal.to_batch()
         self._step(self.pkd, sample)
 

@@ -508,10 +508,7 @@ def test_a_criterion_needs_its_teacher(root, tmp_path):
     [
         (["--criterion", "pdk"], "no --criterion is named 'pdk'; did you mean 'pkd'?"),
         (["--criterion=pdk"], "no --criterion is named 'pdk'; did you mean 'pkd'?"),
-        (
-            ["--criterion", "zzzz"],
-            "no --criterion is named 'zzzz'; registered are: bert_mlm, bilstm_kd, cmlm,",
-        ),
+        (["--criterion", "zzzz"], "no --criterion is named 'zzzz'; registered are: "),
         (
             ["--task", "clasification_kd"],
             "no --task is named 'clasification_kd'; did you mean 'classification_kd'",

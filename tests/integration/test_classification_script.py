@@ -122,7 +122,7 @@ def test_the_pages_other_commands(here, monkeypatch, capsys):
     """Measuring and comparing checkpoints without the script."""
     monkeypatch.chdir(here)
     write_bert(here / "teacher", labels=("entailment", "not_entailment"))
-    scripts = ["run.sh", "fastbert.sh"]  # each followed by a test of its own
+    scripts = ["run.sh", "run.sh", "run.sh", "fastbert.sh"]  # each followed by a test of its own
     others = [words for words in commands("examples/classification/README.md") if words[0] != "bash"]
     started = [words[1] for words in commands("examples/classification/README.md") if words[0] == "bash"]
     assert started == [f"examples/classification/{script}" for script in scripts] and len(others) == 2
