@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tiny_store import write_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -15,3 +16,9 @@ def shared_dir():
     if not (folder / "models").is_dir():
         pytest.skip(f"no real models and data in {folder}; name their folder with CMLM_KD_SHARED")
     return folder
+
+
+@pytest.fixture
+def store_path(tmp_path):
+    """A small store with known rows."""
+    return write_store(tmp_path / "store")
