@@ -3,26 +3,20 @@
 import gzip
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from fairseq.data import Dictionary
-from fairseq.data.indexed_dataset import MMapIndexedDataset
-from tiny_tokenizers import BERT_TOKENS, training_lines, wordpiece, wrap, write_config, write_wordpiece
+from tiny_prepare import ENGLISH, GERMAN, contents, flags, refuse, run, symbols_of, write_text
+from tiny_tokenizers import training_lines, write_config, write_wordpiece
 
 from cmlm_kd.cli import main
 from cmlm_kd.databin import Databin, corpus_hash, dictionary_hash
 from cmlm_kd.prepare import load_manifest
 from cmlm_kd.tokenizers import PieceTokenizer, pieces_to_text
 from cmlm_kd.vocabulary import Vocabulary
-
-GERMAN = ["Zwei Männer.", "Der Mann hat 3 Euro.", "Wie spät ist es?", "Ein Mann."]
-ENGLISH = ["Two men.", "The man has $3.", "What's the time?", "A man."]
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +29,6 @@ def text(tmp_path):
     write_text(tmp_path / "train", GERMAN, ENGLISH)
     write_text(tmp_path / "valid", ["Drei Männer ☃.", "Wie?"], ["Three men ☃.", "What?"])
     return tmp_path
-
-
-def write_text(prefix, german, english):
-    for language, lines in (("de", german), ("en", english)):
-        prefix.with_name(f"{prefix.name}.{language}").write_text(
-            "".join(f"{line}\n" for line in lines), encoding="utf-8"
-        )
-
-
-def flags(text, teacher, *more):
-    named = ["--teacher", teacher, "-s", "de", "-t", "en", "--trainpref", text / "train"]
-    return ["prepare", *map(str, [*named, "--destdir", text / "data", *more])]
-
-
-def run(text, teacher, *more):
-    assert main(flags(text, teacher, "--validpref", text / "valid", *more)) == 0
-    return text / "data"
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def symbols_of(data, split, language):
-    dictionary = Dictionary.load(str(data / f"dict.{language}.txt"))
-    rows = MMapIndexedDataset(str(data / f"{split}.de-en.{language}"))
-    return [[dictionary[i] for i in row] for row in rows]
 
 
 # What is written
@@ -318,139 +285,3 @@ def test_what_a_killed_run_left_is_cleared_away(text, teacher):
     assert not (text / "data").exists() and (text / ".data.partial").is_dir()
     run(text, teacher)
     assert not [path for path in text.iterdir() if path.name.startswith(".")]
-
-
-# Bad input: status 2, one line that names value and remedy, nothing written
-
-
-def refuse(text, teacher, message, capsys, more=()):
-    before = contents(text)
-    capsys.readouterr()
-    assert main(flags(text, teacher, "--validpref", text / "valid", *more)) == 2
-    printed = capsys.readouterr()
-    assert re.search(message.replace("(", r"\(").replace(")", r"\)"), printed.err), printed.err
-    assert printed.err.startswith("cmlm-kd prepare: ") and printed.err.count("\n") == 1
-    assert contents(text) == before
-
-
-def test_different_line_counts(text, teacher, capsys):
-    write_text(text / "train", GERMAN, ENGLISH[:-1])
-    message = (
-        "train.de has 4 lines but .*train.en has 3; parallel text needs one translation a line, so find where"
-    )
-    refuse(text, teacher, message, capsys)
-
-
-@pytest.mark.parametrize("empty", ["", "   ", "\u00a0\t"])
-def test_empty_lines(text, teacher, capsys, empty):
-    write_text(text / "train", [GERMAN[0], empty, *GERMAN, "x"], [ENGLISH[0], "x", *ENGLISH, empty])
-    message = (
-        "train: 2 of 7 pairs have an empty side, the first in line 2; mend the text, or pass --drop-empty"
-    )
-    refuse(text, teacher, message, capsys)
-    data = run(text, teacher, "--drop-empty")
-    report = load_manifest(data)["splits"]["train"]
-    assert (report["pairs"], report["dropped_empty"]) == (5, 2)
-    assert "2 empty pairs dropped" in capsys.readouterr().out
-    assert (data / "raw" / "train.en").read_text().split("\n")[:-1] == [ENGLISH[0], *ENGLISH]
-    assert len(Databin.open(data / "train.de-en.en")) == 5
-
-
-def test_lines_of_which_the_tokenizer_leaves_nothing(text, teacher, capsys):
-    write_text(text / "train", [*GERMAN, "\u200b\x01"], [*ENGLISH, "x"])
-    message = "train, line 5: the teacher's tokenizer leaves nothing of one side; mend .* --drop-empty"
-    refuse(text, teacher, message, capsys)
-    data = run(text, teacher, "--drop-empty")
-    assert load_manifest(data)["splits"]["train"]["dropped_empty"] == 1
-    assert len((data / "raw" / "train.de").read_text().split("\n")) == 5
-
-
-def test_nothing_but_empty_lines(text, teacher, capsys):
-    write_text(text / "train", ["", " "], ["x", "y"])
-    message = "train: no pair has text on both sides; give text with at least one pair"
-    refuse(text, teacher, message, capsys, ["--drop-empty"])
-    write_text(text / "train", [], [])
-    refuse(text, teacher, "train.de and .*train.en are empty; give text with at least one pair", capsys)
-
-
-def test_invalid_utf8(text, teacher, capsys):
-    (text / "valid.en").write_bytes(b"What?\nna\xefve\n")
-    refuse(
-        text,
-        teacher,
-        "valid.en, line 2: byte 3 (0xef) is not UTF-8; convert the file, for example with 'iconv",
-        capsys,
-    )
-
-
-def test_missing_files(text, teacher, capsys):
-    (text / "train.en").unlink()
-    refuse(
-        text,
-        teacher,
-        "neither .*train.en nor .*train.en.gz exists; give the prefix of existing files",
-        capsys,
-    )
-    refuse(
-        text,
-        text / "no" / "teacher",
-        "teacher '.*no/teacher' is not a directory; give a Hugging Face",
-        capsys,
-    )
-
-
-def test_a_teacher_directory_without_a_tokenizer(text, capsys):
-    bare = write_config(text / "bare", "bert")
-    refuse(
-        text, bare, "bare' has no tokenizer (looked for tokenizer.json, .*); save one there with tok", capsys
-    )
-
-
-def test_a_tokenizer_without_a_mask_token(text, capsys):
-    tokens = {name: token for name, token in BERT_TOKENS.items() if name != "mask"}
-    wrap(wordpiece(GERMAN, False), tokens).save_pretrained(text / "gpt")
-    write_config(text / "gpt", "gpt2")
-    refuse(text, text / "gpt", "gpt' has no mask token, .*; take a BERT- or RoBERTa-like model", capsys)
-
-
-def test_a_teacher_without_configuration(text, teacher, capsys):
-    bare = shutil.copytree(teacher, text / "bare")
-    (bare / "config.json").unlink()
-    refuse(
-        text, bare, "cannot load the configuration of teacher .*; give a directory with a config.json", capsys
-    )
-    (bare / "config.json").write_text('{"model_type": "t5"}')
-    refuse(text, bare, "say how long an input it takes (max_position_embeddings", capsys)
-
-
-def test_languages_and_training_text(text, teacher, capsys):
-    refuse(
-        text,
-        teacher,
-        "source and target language are both 'de'; name the files' two suffixes",
-        capsys,
-        ["-t", "de"],
-    )
-    with pytest.raises(SystemExit) as stopped:
-        main(["prepare", "--teacher", str(teacher), "-s", "de", "-t", "en"])
-    assert stopped.value.code == 2 and "--trainpref" in capsys.readouterr().err
-
-
-def test_a_destination_that_cannot_be_made(text, teacher, capsys):
-    refuse(
-        text,
-        teacher,
-        "cannot write .*train.de/data: .*; make room or choose another",
-        capsys,
-        ["--destdir", text / "train.de" / "data"],
-    )
-
-
-def test_damaged_manifests_are_refused(text, teacher, capsys):
-    data = run(text, teacher)
-    (data / "prepare.json").write_text('{"format": ')
-    refuse(text, teacher, "prepare.json is damaged (.*); write the data again with 'cmlm-kd prepare'", capsys)
-    (data / "prepare.json").write_text("[]")
-    refuse(text, teacher, "prepare.json is damaged; write the data again with 'cmlm-kd prepare'", capsys)
-    run(text, teacher, "--overwrite")
-    assert np.load(data / "dict.de.teacher_ids.npy").dtype == np.int32
