@@ -1,9 +1,12 @@
 """Whether memory grows with the text: the peak of a training on a small corpus and on a big one.
 
-Each size is a process of its own: text is written down in pieces, every shard is read and a student makes
-some updates on it::
+Each size is a process of its own: text is written down in pieces, then a student makes some updates in each
+of equally many epochs, of which each reads a shard::
 
-    python benchmarks/corpus_memory.py [--megabytes 10 1000] [--updates-a-shard 2]
+    python benchmarks/corpus_memory.py [--megabytes 10 1000] [--epochs 60] [--updates-an-epoch 2]
+
+A training takes more memory update by update, until it has met batches of all shapes: that is why corpora of
+all sizes are given the same epochs, and why these should be no fewer than the biggest one has shards.
 
 The peaks of the resident memory are printed, and how much more the biggest corpus took than the smallest; the
 goal is at most 5 %. Cutting 1 GB of text takes minutes a core.
@@ -42,8 +45,8 @@ def write_text(path: Path, megabytes: float) -> None:
                 start = stop
 
 
-def train(folder: Path, updates_a_shard: int) -> str:
-    """Make some updates on every shard; returns what was done, with the peak."""
+def train(folder: Path, epochs: int, updates: int) -> str:
+    """Make some updates in each epoch; returns what was done, with the peak."""
     import measuring
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -62,13 +65,15 @@ def train(folder: Path, updates_a_shard: int) -> str:
     model = MaskedLM.from_sizes(BertSizes(layers=1, hidden_size=64, positions=128), tokenizer)
     optimizer = torch.optim.AdamW(model.parameters())
     shards = text.open("train", 126).shards
+    if shards > epochs:
+        raise SystemExit(f"{epochs} epochs don't read {shards} shards; pass --epochs {shards}")
     data = None
-    for epoch in range(1, shards + 1):
+    for epoch in range(1, epochs + 1):
         del data
         data = text.dataset("train", epoch, 126)
         data.set_epoch(epoch)
         batches = data.batch_by_size(data.ordered_indices(), max_tokens=2048)
-        for rows in batches[:: max(1, len(batches) // updates_a_shard)]:
+        for rows in batches[:: max(1, -(-len(batches) // updates))]:
             batch = data.collater([data[row] for row in rows])
             output = model.observe(**batch["net_input"], request=NOTHING_ELSE)
             loss = torch.nn.functional.cross_entropy(output.vocabulary_logits(), batch["target"])
@@ -84,18 +89,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--megabytes", type=float, nargs="+", default=[10.0, 1000.0])
-    parser.add_argument("--updates-a-shard", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--updates-an-epoch", type=int, default=2)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.folder:
-        print(train(args.folder, args.updates_a_shard))
+        print(train(args.folder, args.epochs, args.updates_an_epoch))
         return
     peaks = []
     for megabytes in args.megabytes:
         with tempfile.TemporaryDirectory() as folder:
             write_text(Path(folder) / "train.txt", megabytes)
-            command = [sys.executable, __file__, "--folder", folder]
-            command += ["--updates-a-shard", str(args.updates_a_shard)]
+            command = [sys.executable, __file__, "--folder", folder, "--epochs", str(args.epochs)]
+            command += ["--updates-an-epoch", str(args.updates_an_epoch)]
             start = time.perf_counter()
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         printed = done.stdout.strip().splitlines()[-1]

@@ -55,7 +55,7 @@ FIGURES = {
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
         ("pretraining_step.py", PRETRAINING),
-        ("corpus_memory.py", ("--megabytes", 0.01)),
+        ("corpus_memory.py", ("--megabytes", 0.01, "--epochs", 2)),
         ("augmentation.py", AUGMENTATION),
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
