@@ -8,6 +8,7 @@
 #   --bert DIR_OR_HUB_NAME   the teacher is this encoder, fine-tuned; students are its first layers, or a BiLSTM
 #   --layers N               of the student, 3
 #   --seeds 1,2,3            each of both students is trained with; settings are chosen with the first
+#   --settings 'A;B;...'     for the student with a teacher to choose from; default: the method's, in methods/METHOD.sh
 #   --word-vectors FILE      of the BiLSTM, for example GloVe; default: the teacher's own word embeddings
 #   --output DIR             runs/classification; trainings that are there already are not repeated
 #   --updates N              of every training; default: by corpus. 2 tries the road
@@ -20,14 +21,15 @@ cd "$repository"
 here=examples/classification
 . "$here/steps.sh"
 
-method= corpus= data= bert= layers=3 seeds=1,2,3 word_vectors= output= updates=
-parse_options "--method --corpus --data --bert --layers --seeds --word-vectors --output --updates" "$@"
+method= corpus= data= bert= layers=3 seeds=1,2,3 settings= word_vectors= output= updates=
+parse_options "--method --corpus --data --bert --layers --seeds --settings --word-vectors --output --updates" "$@"
 case "$method" in
     pkd | tinybert | bilstm | mtdnn) methods=("$method") ;;
     all) methods=(pkd tinybert bilstm mtdnn) ;;
     *) die "--method is '$method'; it must be pkd, tinybert, bilstm, mtdnn or all" ;;
 esac
 required corpus data bert
+[ -z "$settings" ] || [ "$method" != all ] || die "--settings are those of one --method, not of all; see --help"
 whole_number layers above 0
 [ -z "$updates" ] || whole_number updates above 1
 whole_numbers seeds
@@ -67,6 +69,10 @@ train_bert_alone() { # FOLDER SEED SETTINGS
         $(schedule "$total") $(chosen_by "$metric")
 }
 
+# Given settings take the place of the method's, and what comes of them lies beside what came of those.
+given_settings() { [ -z "$settings" ] || IFS=';' read -ra distilled_settings <<<"$settings"; }
+variant=${settings:+-$(tr -c '[:alnum:].\n' - <<<"$settings")}
+
 for corpus in "${corpora[@]}"; do
     step "Hold out a tenth of $corpus" "$run/split/$corpus" cmlm-kd split "$(data_of "$corpus")" --corpus "$corpus" \
         --hold-out 0.1 --hold-out-seed 1 --output "$run/split/$corpus"
@@ -80,9 +86,10 @@ for method in "${methods[@]}"; do
     for corpus in "${corpora[@]}"; do
         split=$run/split/$corpus metric=$(metric_of "$corpus") total=$(updates_of "$corpus")
         make_teacher
-        alone_folder=$run/$corpus/alone distilled_folder=$run/$corpus/$method/distilled
+        alone_folder=$run/$corpus/alone distilled_folder=$run/$corpus/$method$variant/distilled
         . "$here/methods/$method.sh"
+        given_settings
         side_by_side lane alone distilled
-        report "$run/$corpus/$method" "$corpus" "$teacher"
+        report "$run/$corpus/$method$variant" "$corpus" "$teacher"
     done
 done && exit # bash reads no further, so that a run of hours survives an edit of this file

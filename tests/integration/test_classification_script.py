@@ -90,6 +90,14 @@ def test_tinybert_trains_layers_then_predictions(here):
     assert all(flag(words, "--max-update") == "1" for words in layers + predictions)
     text = check_report(here / "run" / "RTE" / "tinybert" / "seeds-1", (1,), "accuracy")
     assert "distilled: not tested against alone" in text
+    # Settings of one's own, one with another training file; teacher and student alone are those there.
+    split = here / "run" / "split" / "RTE"
+    shutil.copy(split / "train.tsv", split / "more.tsv")
+    _, more = follow(here, "tinybert", "RTE", "--seeds", "1", "--settings", "1e-3 4e-4 50 more.tsv;1e-3 2e-4")
+    assert [flag(words, "--lr") for words in more] == ["1e-3", "4e-4", "1e-3", "2e-4"]
+    assert ["more.tsv" in words for words in more] == [True, True, False, False]
+    (folder,) = (here / "run" / "RTE").glob("tinybert-*")
+    assert "\ndistilled: 1e-3" in check_report(folder / "seeds-1", (1,), "accuracy")
 
 
 def test_bilstm_learns_from_sentences_that_were_made(here):
@@ -142,6 +150,10 @@ def test_the_pages_other_commands(here, monkeypatch, capsys):
     [
         (["--method", "bert"], "--method is 'bert'; it must be pkd, tinybert, bilstm, mtdnn or all"),
         (["--method", "pkd", "--data", "x", "--bert", "y"], "--corpus is missing"),
+        (
+            ["--method", "all", "--corpus", "RTE", "--data", "x", "--bert", "y", "--settings", "1e-4"],
+            "--settings are those of one --method",
+        ),
         (["--updates", "1"], "--updates is '1'; it must be a whole number above 1"),
         (["--layers", "0"], "--layers is '0'; it must be a whole number above 0"),
         (["--seeds", "1,,2"], "--seeds is '1,,2'; give whole numbers"),

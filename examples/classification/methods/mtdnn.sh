@@ -1,7 +1,7 @@
 # MT-DNN: four models of all tasks, of which the best two become the teachers of each task, fine-tuned on it; their
 # ensembles teach one student of all tasks. See docs/criteria/mtdnn_kd.md; mtdnn.sh is the paper's size of it.
 folder=$run/mtdnn/$(IFS=+ && printf '%s' "${corpora[*]}")
-alone_folder=$folder/alone distilled_folder=$folder/distilled metric=score total=0
+alone_folder=$folder/alone distilled_folder=$folder/distilled$variant metric=score total=0
 for corpus in "${corpora[@]}"; do total=$((total + $(updates_of "$corpus"))); done
 [ -z "$updates" ] || total=$updates
 tasks=(--task multitask_kd --corpora "$(IFS=, && printf '%s' "${corpora[*]}")" --arch multitask_bert --bert "$bert"
@@ -50,5 +50,6 @@ train_distilled() { # FOLDER SEED SETTINGS
         --layers "$layers" --criterion mtdnn_kd --teacher "${teachers#,}" \
         --teacher-cache "$distilled_folder/teacher-outputs" $3 --seed "$2"
 }
+given_settings
 side_by_side lane alone distilled
-for corpus in "${corpora[@]}"; do report "$folder/$corpus" "$corpus" "$(ensemble_of "$corpus")"; done
+for corpus in "${corpora[@]}"; do report "$folder/$corpus$variant" "$corpus" "$(ensemble_of "$corpus")"; done
