@@ -5,8 +5,8 @@ of equally many epochs, of which each reads a shard::
 
     python benchmarks/corpus_memory.py [--megabytes 10 1000] [--epochs 60] [--updates-an-epoch 2]
 
-A training takes more memory update by update, until it has met batches of all shapes: that is why corpora of
-all sizes are given the same epochs, and why these should be no fewer than the biggest one has shards.
+A training's memory rises during its first dozens of updates, whatever the corpus (see --epochs 1): that is
+why corpora of all sizes are given the same epochs. These must be no fewer than the biggest one has shards.
 
 The peaks of the resident memory are printed, and how much more the biggest corpus took than the smallest; the
 goal is at most 5 %. Cutting 1 GB of text takes minutes a core.

@@ -4,6 +4,7 @@ import re
 
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset
+from tiny_tokenizers import training_lines, write_wordpiece
 
 from cmlm_kd.cli import main
 
@@ -16,6 +17,17 @@ def write_text(prefix, german, english):
         prefix.with_name(f"{prefix.name}.{language}").write_text(
             "".join(f"{line}\n" for line in lines), encoding="utf-8"
         )
+
+
+def write_corpus(folder):
+    """Write four pairs to train on and two to validate on, in which there is an unknown character."""
+    write_text(folder / "train", GERMAN, ENGLISH)
+    write_text(folder / "valid", ["Drei Männer ☃.", "Wie?"], ["Three men ☃.", "What?"])
+    return folder
+
+
+def write_teacher(folder):
+    return write_wordpiece(folder / "bert", training_lines(), lowercase=False)
 
 
 def flags(text, teacher, *more):

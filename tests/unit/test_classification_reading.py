@@ -1,22 +1,13 @@
-"""Corpora as they are published, and what is wrong with a file, by file and line."""
+"""Corpora as they are published."""
 
 import numpy as np
 import pytest
+from corpus_files import read, write
 from tiny_classification import write_pairs, write_sst2
 
 from cmlm_kd.classification import ReadingOptions, hold_out, read_examples, write_examples
 from cmlm_kd.classification.examples import Examples, check_every_class_occurs
 from cmlm_kd.errors import UserError
-
-
-def write(path, *lines, end="\n"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes((end.join(lines) + end).encode())
-    return path.parent
-
-
-def read(folder, corpus, split="train", file="", **options):
-    return read_examples(folder, split, ReadingOptions(corpus, **options), file)
 
 
 def test_cola_has_no_header(tmp_path):

@@ -2,21 +2,11 @@
 
 import numpy as np
 import pytest
+from corpus_files import read, write
 from tiny_classification import write_sst2
 
-from cmlm_kd.classification import ReadingOptions, read_examples
 from cmlm_kd.classification.examples import Examples, check_every_class_occurs
 from cmlm_kd.errors import UserError
-
-
-def write(path, *lines, end="\n"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes((end.join(lines) + end).encode())
-    return path.parent
-
-
-def read(folder, corpus, split="train", file="", **options):
-    return read_examples(folder, split, ReadingOptions(corpus, **options), file)
 
 
 def test_an_unknown_label(tmp_path):

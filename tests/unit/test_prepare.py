@@ -9,7 +9,18 @@ import subprocess
 import sys
 
 import pytest
-from tiny_prepare import ENGLISH, GERMAN, contents, flags, refuse, run, symbols_of, write_text
+from tiny_prepare import (
+    ENGLISH,
+    GERMAN,
+    contents,
+    flags,
+    refuse,
+    run,
+    symbols_of,
+    write_corpus,
+    write_teacher,
+    write_text,
+)
 from tiny_tokenizers import training_lines, write_config, write_wordpiece
 
 from cmlm_kd.cli import main
@@ -21,14 +32,12 @@ from cmlm_kd.vocabulary import Vocabulary
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    return write_wordpiece(tmp_path_factory.mktemp("teacher") / "bert", training_lines(), lowercase=False)
+    return write_teacher(tmp_path_factory.mktemp("teacher"))
 
 
 @pytest.fixture
 def text(tmp_path):
-    write_text(tmp_path / "train", GERMAN, ENGLISH)
-    write_text(tmp_path / "valid", ["Drei Männer ☃.", "Wie?"], ["Three men ☃.", "What?"])
-    return tmp_path
+    return write_corpus(tmp_path)
 
 
 # What is written

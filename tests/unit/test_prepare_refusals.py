@@ -4,8 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_prepare import ENGLISH, GERMAN, refuse, run, write_text
-from tiny_tokenizers import BERT_TOKENS, training_lines, wordpiece, wrap, write_config, write_wordpiece
+from tiny_prepare import ENGLISH, GERMAN, refuse, run, write_corpus, write_teacher, write_text
+from tiny_tokenizers import BERT_TOKENS, wordpiece, wrap, write_config
 
 from cmlm_kd.cli import main
 from cmlm_kd.databin import Databin
@@ -14,14 +14,12 @@ from cmlm_kd.prepare import load_manifest
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    return write_wordpiece(tmp_path_factory.mktemp("teacher") / "bert", training_lines(), lowercase=False)
+    return write_teacher(tmp_path_factory.mktemp("teacher"))
 
 
 @pytest.fixture
 def text(tmp_path):
-    write_text(tmp_path / "train", GERMAN, ENGLISH)
-    write_text(tmp_path / "valid", ["Drei Männer ☃.", "Wie?"], ["Three men ☃.", "What?"])
-    return tmp_path
+    return write_corpus(tmp_path)
 
 
 def test_different_line_counts(text, teacher, capsys):
