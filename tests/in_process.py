@@ -107,3 +107,17 @@ def run_script(script, *arguments, folder, extra=()):
         server.shutdown(socket.SHUT_RDWR)
         server.close()
     return done, given
+
+
+def check_failing_training(run, done, given, stamps="*train.log"):
+    """Look whether a script ended with its first trainings, which fail, and noted none of them as finished.
+
+    Args:
+        run: the script's output folder.
+        done, given: what run_script returned.
+        stamps: what it would have noted, a pattern.
+    """
+    trainings = [words for words in given if words[0] == "fairseq-train"]
+    assert done.returncode != 0 and 1 <= len(trainings) <= 2, "two where they go side by side"
+    assert "no-such-flag" in done.stderr
+    assert not list((run / ".steps").glob(stamps))

@@ -89,4 +89,4 @@ done
 for corpus in "${corpora[@]}"; do
     say "FastBERT, $corpus"
     cat "$run/$(basename "$bert")/$corpus/report.txt"
-done && exit # bash reads no further, so that a run of hours survives an edit of this file
+done; exit # not &&, which would hide failed steps; on this line, so that a run of hours survives an edit of this file

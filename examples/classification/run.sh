@@ -92,4 +92,4 @@ for method in "${methods[@]}"; do
         side_by_side lane alone distilled
         report "$run/$corpus/$method$variant" "$corpus" "$teacher"
     done
-done && exit # bash reads no further, so that a run of hours survives an edit of this file
+done; exit # not &&, which would hide failed steps; on this line, so that a run of hours survives an edit of this file

@@ -128,4 +128,4 @@ for method in "${methods[@]}"; do
     ! declare -F afterwards >/dev/null || afterwards
     report
     unset -f afterwards
-done && exit # bash reads no further, so that a run of hours survives an edit of this file
+done; exit # not &&, which would hide failed steps; on this line, so that a run of hours survives an edit of this file

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from documentation import REPOSITORY, commands
 from fairseq_runs import run_train
-from in_process import run_script
+from in_process import check_failing_training, run_script
 from tiny_classification import classification, write_bert, write_pairs, write_sst2
 
 from cmlm_kd.cli import main
@@ -33,15 +33,19 @@ def here(tmp_path):
     return tmp_path
 
 
-def follow(here, method, corpus, *flags):
-    """Run the script; returns what it printed and the trainings that it started."""
-    done, given = run_script(
+def call(here, method, corpus, *flags, extra=()):
+    return run_script(
         SCRIPT,
         *("--method", method, "--corpus", corpus, "--data", here / "glue", "--bert", here / "encoder"),
         *("--output", here / "run", "--updates", 2, "--layers", 2, *flags),
         folder=here,
-        extra=("--cpu", "--no-progress-bar"),
+        extra=("--cpu", "--no-progress-bar", *extra),
     )
+
+
+def follow(here, method, corpus, *flags):
+    """Run the script; returns what it printed and the trainings that it started."""
+    done, given = call(here, method, corpus, *flags)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
     return done.stdout, [words for words in given if words[0] == "fairseq-train"]
 
@@ -147,6 +151,10 @@ def test_the_pages_other_commands(here, monkeypatch, capsys):
     for words in others:
         assert main(words[1:]) == 0
     assert "distilled: +0.00 accuracy against alone" in capsys.readouterr().out
+
+
+def test_a_training_that_fails_ends_it(here):
+    check_failing_training(here / "run", *call(here, "pkd", "RTE", extra=("--no-such-flag",)))
 
 
 @pytest.mark.parametrize(

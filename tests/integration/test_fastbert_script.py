@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from documentation import REPOSITORY
-from in_process import run_script
+from in_process import check_failing_training, run_script
 from tiny_classification import sentences, write_bert, write_sst2
 
 from cmlm_kd.students.fastbert_directory import load_fastbert
@@ -29,15 +29,19 @@ def here(tmp_path):
     return tmp_path
 
 
-def follow(here, *flags):
-    """Run the script; returns what it printed and the commands that it gave."""
-    done, given = run_script(
+def call(here, *extra):
+    return run_script(
         SCRIPT,
         *("--corpus", "SST-2,topics", "--data", here / "data", "--bert", here / "encoder"),
-        *("--output", here / "run", "--updates", 2, "--target-speedup", 1.02, *flags),
+        *("--output", here / "run", "--updates", 2, "--target-speedup", 1.02),
         folder=here,
-        extra=("--cpu", "--no-progress-bar"),
+        extra=("--cpu", "--no-progress-bar", *extra),
     )
+
+
+def follow(here):
+    """Run the script; returns what it printed and the commands that it gave."""
+    done, given = call(here)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
     return done.stdout, given
 
@@ -55,10 +59,13 @@ def budgets(trainings):
     }
 
 
-@pytest.mark.skipif(
+needs_environment = pytest.mark.skipif(
     os.path.realpath(sys.prefix) != os.path.realpath(ENVIRONMENT),
     reason=f"fastbert.sh works in {ENVIRONMENT}; 'bash scripts/test.sh' makes it and runs the tests in it",
 )
+
+
+@needs_environment
 def test_two_corpora_and_again(here):
     printed, given = follow(here)
     trainings = [words for words in given if words[0] == "fairseq-train"]
@@ -91,6 +98,11 @@ def test_two_corpora_and_again(here):
     again, more = follow(here)
     assert {words[1] for words in more} == {"choose"}
     assert again[again.index("== FastBERT") :] == printed[printed.index("== FastBERT") :]
+
+
+@needs_environment
+def test_a_training_that_fails_ends_it(here):
+    check_failing_training(here / "run", *call(here, "--no-such-flag"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from documentation import REPOSITORY
-from in_process import run_script
+from in_process import check_failing_training, run_script
 from tiny_classification import write_bert, write_sst2
 from tiny_text import write_text
 
@@ -29,16 +29,20 @@ def here(tmp_path_factory):
     return folder
 
 
-def follow(here, method, *flags):
-    """Run the script; returns what it printed and the trainings that it started."""
-    done, given = run_script(
+def call(here, method, *flags, extra=()):
+    return run_script(
         SCRIPT,
         *("--method", method, "--text", here / "text", "--bert", here / "encoder", "--corpus", "SST-2"),
         *("--data", here / "glue", "--output", here / "run", "--updates", 2, "--layers", "0,2", "--seeds", 1),
         *flags,
         folder=here,
-        extra=("--cpu", "--no-progress-bar"),
+        extra=("--cpu", "--no-progress-bar", *extra),
     )
+
+
+def follow(here, method, *flags):
+    """Run the script; returns what it printed and the trainings that it started."""
+    done, given = call(here, method, *flags)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
     return done.stdout, [words for words in given if words[0] == "fairseq-train"]
 
@@ -66,7 +70,9 @@ def test_distilbert_and_again(here):
         assert flag(alone[0], name) == flag(distilled[0], name)
     check_tables(here, "distilbert", ["alone", "distilled"])
     again, none = follow(here, "distilbert")
-    assert not none and again.count("already there") == printed.count("\n== ") - 2
+    assert not none and again.count("already there") == printed.count("== ") - 2
+    failing = call(here, "tinybert", extra=("--no-such-flag",))  # whose teacher is there already
+    check_failing_training(here / "run", *failing, stamps="tinybert*")
 
 
 def test_tinybert_in_two_stages(here):
