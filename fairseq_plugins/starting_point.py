@@ -12,6 +12,7 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from cmlm_kd.checkpoints import read_checkpoint
+from cmlm_kd.errors import UserError
 
 LAST = "checkpoint_last.pt"
 
@@ -46,3 +47,26 @@ def state_of_start(cfg):
     """
     path = starting_checkpoint(cfg)
     return {} if path is None else read_checkpoint(path).get("task_state") or {}
+
+
+def check_classes(earlier, here, source, name):
+    """Refuse to go on from a checkpoint whose logits stand for other classes, or for these in another order.
+
+    fairseq would load its weights as long as there are as many classes.
+
+    Args:
+        earlier: classes of the checkpoint in the order of the logits; none for scores.
+        here: those of the data, likewise.
+        source: what the message calls the checkpoint.
+        name: what the message begins with.
+
+    Raises:
+        UserError: naming both, and what makes them equal.
+    """
+    if list(earlier) != list(here):
+        first, second = (", ".join(labels) or "none, but scores" for labels in (earlier, here))
+        raise UserError(
+            f"{name}: {source} has the classes {first}, the data {second}; pass --labels in the order of the "
+            "checkpoint, the data it was trained on, or another --save-dir. To begin with its encoder alone, "
+            "export it and pass the directory as --bert"
+        )

@@ -49,7 +49,7 @@ def start_fastbert(
 
 
 def check_same_model(described: str, model: FastBERTClassifier, source: str) -> None:
-    """Refuse to go on from a model of another shape, or whose logits stand for other classes.
+    """Refuse to go on from a model of another shape; the task has looked at its classes.
 
     Args:
         described: what :meth:`FastBERTClassifier.state_of_architecture` said of the earlier model.
@@ -60,13 +60,6 @@ def check_same_model(described: str, model: FastBERTClassifier, source: str) -> 
         UserError: naming what differs, and the flags that make them equal.
     """
     document: dict[str, Any] = json.loads(described)
-    names = document["id2label"]
-    labels = tuple(str(names[str(index)]) for index in range(len(names)))
-    if labels != model.labels:
-        raise UserError(
-            f"fastbert: {source} has the classes {', '.join(labels)}, the data {', '.join(model.labels)}; "
-            f"pass --labels {','.join(labels)}, or the data it was trained on"
-        )
     branches = document[ARCHITECTURE]["branches"]
     shapes = {
         "--layers": (document.get("num_hidden_layers", document.get("n_layers")), len(model.layers)),

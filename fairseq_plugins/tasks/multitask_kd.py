@@ -19,6 +19,12 @@ from cmlm_kd.students.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
+from fairseq_plugins.starting_point import (
+    StartingPointConfig,
+    check_classes,
+    starting_checkpoint,
+    state_of_start,
+)
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -35,7 +41,7 @@ HEADS = "heads"
 
 
 @dataclass
-class MultitaskKDConfig(TaughtCorpusConfig):
+class MultitaskKDConfig(TaughtCorpusConfig, StartingPointConfig):
     """Flags of ``--task multitask_kd``; those of single tasks are lists such as ``SST-2=value,RTE=value``."""
 
     data: str = field(default=MISSING, metadata={"help": "folder with a folder for each corpus"})
@@ -113,7 +119,16 @@ class MultitaskKDTask(SentenceTask):
                 self._take_labels(self._heads)
             else:
                 self._heads = [self._head(own) for own in self._settings]
+                self._check_start(self._heads)
         return self._heads
+
+    def _check_start(self, heads):
+        earlier = {head["name"]: head["labels"] for head in state_of_start(self.cfg).get(HEADS, ())}
+        for head in heads:
+            labels = earlier.get(head.name, head.labels)  # of another number of tasks fairseq says so itself
+            check_classes(
+                labels, head.labels, starting_checkpoint(self.cfg), f"multitask_kd: task {head.name}"
+            )
 
     def _take_labels(self, heads):
         """Know the classes of a checkpoint's tasks, so that no training data need be there."""

@@ -11,6 +11,8 @@ from fairseq_runs import exit_of, run_train
 from tiny_classification import classification, write_bert, write_sst2
 from transformers import AutoModelForSequenceClassification
 
+from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -142,6 +144,17 @@ def test_positions_of_two_tokenizers_are_refused(root, tmp_path):
 )
 def test_settings_are_refused_before_training(root, tmp_path, flags, settings, message):
     assert re.search(message, refused(tmp_path, *distilling(root, tmp_path / "s", *flags, **settings)))
+
+
+def test_other_classes_than_those_of_the_checkpoint_are_refused(root, tmp_path):
+    """fairseq would go on, since there are as many."""
+    flags = classification(root / "data", tmp_path / "s", bert=root / "encoder")
+    run_train(*flags)
+    earlier = tmp_path / "s" / "checkpoint_last.pt"
+    for start in ((), ("--save-dir", tmp_path / "new", "--finetune-from-model", earlier)):
+        status, errors = exit_of(train, *flags, "--labels", "positive,negative", "--max-update", 4, *start)
+        assert status == 1 and f"{earlier} has the classes negative, positive, the data" in errors
+    assert number_of_updates(read_checkpoint(earlier)) == 2 and not list(tmp_path.glob("new/*.pt"))
 
 
 def test_a_criterion_needs_its_teacher(root, tmp_path):

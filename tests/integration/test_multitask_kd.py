@@ -328,6 +328,13 @@ def test_what_is_refused_before_training(root, tmp_path, flags, settings, messag
     assert not (tmp_path / "s").exists() or not list((tmp_path / "s").glob("*.pt"))
 
 
+def test_other_classes_than_those_of_the_checkpoint_are_refused(root, trained, tmp_path):
+    flags = ("--finetune-from-model", trained, "--san-heads", "RTE", "--labels", "SST-2=positive:negative")
+    status, errors = exit_of(train, *multitask(root, tmp_path / "s", *teachers(root), *flags))
+    assert status == 1 and not list(tmp_path.glob("s/*.pt"))
+    assert f"multitask_kd: task SST-2: {trained} has the classes negative, positive, the data" in errors
+
+
 def test_a_teacher_that_gives_no_number_is_refused_before_training(root, tmp_path):
     teacher = AutoModelForSequenceClassification.from_pretrained(write_bert(tmp_path / "nan", layers=2))
     with torch.no_grad():

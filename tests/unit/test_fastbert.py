@@ -280,28 +280,15 @@ def test_models_that_make_no_sense(encoder, labels, settings, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "settings", "message"),
+    ("settings", "message"),
     [
-        (LABELS, {"layers": 2}, "earlier was trained with --layers 4, here it is 2; pass --layers 4"),
-        (
-            LABELS,
-            {"branches": BranchSettings(4, 2)},
-            "earlier was trained with --branch-size 8, here it is 4",
-        ),
-        (
-            LABELS,
-            {"branches": BranchSettings(8, 4)},
-            "earlier was trained with --branch-heads 2, here it is 4",
-        ),
-        (
-            LABELS[::-1],
-            {},
-            "earlier has the classes negative, positive, the data positive, negative; pass --l",
-        ),
+        ({"layers": 2}, "earlier was trained with --layers 4, here it is 2; pass --layers 4"),
+        ({"branches": BranchSettings(4, 2)}, "earlier was trained with --branch-size 8, here it is 4"),
+        ({"branches": BranchSettings(8, 4)}, "earlier was trained with --branch-heads 2, here it is 4"),
     ],
 )
-def test_models_of_another_shape_are_not_gone_on_from(encoder, model, labels, settings, message):
-    other = start_fastbert(str(encoder), labels, **{"branches": SETTINGS, **settings})
+def test_models_of_another_shape_are_not_gone_on_from(encoder, model, settings, message):
+    other = start_fastbert(str(encoder), LABELS, **{"branches": SETTINGS, **settings})
     with pytest.raises(UserError, match=message):
         check_same_model(model.state_of_architecture(), other, "earlier")
     check_same_model(model.state_of_architecture(), model, "earlier")
