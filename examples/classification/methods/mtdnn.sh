@@ -32,7 +32,8 @@ make_teachers_of() { # NUMBER of a model
 side_by_side train_models "1 3" "2 4"
 logs=()
 for number in 1 2 3 4; do logs+=("$number=$folder/models/$number/train.log"); done
-read -r first second <<<"$(cmlm-kd choose --best 2 --metric score "${logs[@]}" 2> >(tee "$folder/models/validation.txt" >&2))"
+best=$(cmlm-kd choose --best 2 --metric score "${logs[@]}" 2> >(tee "$folder/models/validation.txt" >&2))
+read -r first second <<<"$best"
 side_by_side make_teachers_of "$first" "$second"
 find "$folder/models" "$folder/teachers" -name 'checkpoint*.pt' -delete
 
