@@ -59,16 +59,33 @@ def runs(tmp_path_factory):
         *(root / "prepared", "--task", "cmlm", "--criterion", "cmlm", "--arch", "bert_cmlm", *common),
         *("--optimizer", "bert_adamw", "--lr", 1e-3, "--max-tokens", 200, "--cpu"),
     )
-    return {"student": student, "teacher": teacher, **classifiers(root), "distilbert_kd": on_text(root)}
+    return {"student": student, "teacher": teacher, **classifiers(root), **on_text(root)}
+
+
+def without_save_dir(flags):
+    place = flags.index("--save-dir")
+    return (*flags[:place], *flags[place + 2 :])
 
 
 def on_text(root):
     """Both processes cut the text into pieces, one of them waiting; what is hidden depends on the batch."""
-    bert = write_masked_lm(root / "masked-lm")
-    flags = ("--teacher", bert, "--init-layers", "0,2", "--masking", "frequency", "--dropout", 0)
-    everything = pretraining(write_text(root / "text"), root, *flags, "--max-update", 5)
-    place = everything.index("--save-dir")
-    return (*everything[:place], *everything[place + 2 :])
+    bert, text = write_masked_lm(root / "masked-lm"), write_text(root / "text")
+    flags = (*NO_DROPOUT, "--teacher", bert, "--init-layers", "0,2", "--masking", "frequency")
+    distilbert = pretraining(text, root, *flags, "--max-update", 5)
+    return {"distilbert_kd": without_save_dir(distilbert), "mobilebert_kd": progressive(root, text, bert)}
+
+
+def progressive(root, text, tokenizer):
+    """Layers in turns, each alone with a gradient, then predictions; a teacher that was hardly trained."""
+    sizes = ("--layers", 2, "--hidden-size", 16, "--heads", 2, "--ffn-size", 12, "--embedding-size", 8)
+    shape = (*NO_DROPOUT, *sizes, "--positions", 40, "--bottleneck-size", 8)
+    flags = ("--bert-tokenizer", tokenizer, *shape)
+    run_train(*pretraining(text, root / "ib", *flags, criterion="bert_mlm", arch="ib_bert"))
+    export = ["export", root / "ib" / "checkpoint_last.pt", "--output", root / "ib-bert"]
+    assert main([str(word) for word in export]) == 0
+    flags = (*shape, "--teacher", root / "ib-bert", "--kd-transfer-updates", 4, "--optimizer", "bert_lamb")
+    student = pretraining(text, root, *flags, "--max-update", 6, criterion="mobilebert_kd", arch="mobilebert")
+    return without_save_dir(student)
 
 
 def classifiers(root):
@@ -82,11 +99,9 @@ def classifiers(root):
     }
     runs = {}
     for criterion, flags in students.items():
-        everything = classification(
-            data, root, *taught, *flags, bert=root / "classifier", criterion=criterion
+        runs[criterion] = without_save_dir(
+            classification(data, root, *taught, *flags, bert=root / "classifier", criterion=criterion)
         )
-        place = everything.index("--save-dir")
-        runs[criterion] = (*everything[:place], *everything[place + 2 :])
     return {**runs, "mtdnn_kd": several_tasks(root)}
 
 
@@ -97,9 +112,7 @@ def several_tasks(root):
     write_classifier(root / "encoder", labels=None, layers=2)
     taught = ("--teacher", f"SST-2={root / 'sst-a'}:{root / 'sst-b'},QNLI={root / 'answers'}")
     best = ("--best-checkpoint-metric", "score", "--maximize-best-checkpoint-metric")
-    everything = multitask(root, root, *NO_DROPOUT, *taught, "--max-update", 5, *best)
-    place = everything.index("--save-dir")
-    return (*everything[:place], *everything[place + 2 :])
+    return without_save_dir(multitask(root, root, *NO_DROPOUT, *taught, "--max-update", 5, *best))
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +151,7 @@ def parallel(runs, tmp_path_factory):
 LOGGED = (
     *("loss", "nll_loss", "hard_loss", "kd_loss", "kd_tokens", "without_teacher", "accuracy", "gnorm"),
     *("kl_loss", "cosine_loss", "hard_labels_alone", "SST-2_kd_loss", "RTE_hard_loss", "STS-B_hard_loss"),
+    *("feature_map_loss", "attention_loss", "distillation_loss"),
 )
 
 
@@ -150,7 +164,14 @@ def read(path):
     return weights, {**logged, "val_loss": float(state["extra_state"]["val_loss"])}
 
 
-@pytest.mark.parametrize("name", ["student", "teacher", "pkd", "tinybert_kd", "mtdnn_kd", "distilbert_kd"])
+COUNTS = {
+    **{"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 3, "mtdnn_kd": 7},
+    **{"distilbert_kd": 5, "mobilebert_kd": 6},
+}
+"""How many of these each criterion logs."""
+
+
+@pytest.mark.parametrize("name", COUNTS)
 def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     run_train(*runs[name], "--update-freq", WORLD_SIZE, "--save-dir", tmp_path)
     weights, logged = read(tmp_path)
@@ -159,8 +180,7 @@ def test_two_processes_learn_what_one_learns(runs, parallel, tmp_path, name):
     parallel_weights, parallel_logged = read(root / name)
 
     assert parallel_logged == pytest.approx(logged, rel=1e-4)
-    counts = {"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 3, "mtdnn_kd": 7, "distilbert_kd": 5}
-    assert len(logged) == counts[name]
+    assert len(logged) == COUNTS[name]
     assert weights.keys() == parallel_weights.keys()
     for key, value in weights.items():
         torch.testing.assert_close(parallel_weights[key], value, rtol=1e-4, atol=1e-6)
