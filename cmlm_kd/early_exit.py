@@ -151,8 +151,9 @@ def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool) -> Encod
         )
     too_long = np.flatnonzero(encoded.sizes > longest)  # (n,)
     if len(too_long):
+        others = f" (so are others, {len(too_long)} in all)" if len(too_long) > 1 else ""
         raise UserError(
-            f"text {too_long[0] + 1} is longer than the {longest} pieces that the model takes (so are "
-            f"{len(too_long) - 1} others); shorten it, or pass --truncate to cut it"
+            f"text {too_long[0] + 1} is longer than the {longest} pieces that the model takes{others}; "
+            "shorten it, or pass --truncate to cut it"
         )
     return encoded
