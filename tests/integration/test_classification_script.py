@@ -135,9 +135,8 @@ def test_the_pages_other_commands(here, monkeypatch, capsys):
     """Measuring and comparing checkpoints without the script."""
     monkeypatch.chdir(here)
     write_bert(here / "teacher", labels=("entailment", "not_entailment"))
-    scripts = (
-        ["run.sh"] * 5 + ["fastbert.sh"] * 2 + ["early_exit.py", "fastbert.sh"]
-    )  # each followed by a test of its own
+    # Each is followed by a test of its own.
+    scripts = ["run.sh"] * 5 + ["fastbert.sh"] + ["fastbert.sh", "early_exit.py"] * 3
     page = commands("examples/classification/README.md")
     others = [words for words in page if words[0] == "cmlm-kd"]
     assert len(others) == 2
