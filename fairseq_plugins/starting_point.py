@@ -49,15 +49,16 @@ def state_of_start(cfg):
     return {} if path is None else read_checkpoint(path).get("task_state") or {}
 
 
-def check_classes(earlier, here, source, name):
+def check_classes(cfg, earlier, here, name):
     """Refuse to go on from a checkpoint whose logits stand for other classes, or for these in another order.
 
     fairseq would load its weights as long as there are as many classes.
 
     Args:
-        earlier: classes of the checkpoint in the order of the logits; none for scores.
+        cfg: with the fields of :class:`StartingPointConfig`.
+        earlier: classes of the checkpoint that fairseq will load first, in the order of the logits; none for
+            scores.
         here: those of the data, likewise.
-        source: what the message calls the checkpoint.
         name: what the message begins with.
 
     Raises:
@@ -66,7 +67,7 @@ def check_classes(earlier, here, source, name):
     if list(earlier) != list(here):
         first, second = (", ".join(labels) or "none, but scores" for labels in (earlier, here))
         raise UserError(
-            f"{name}: {source} has the classes {first}, the data {second}; pass --labels in the order of the "
-            "checkpoint, the data it was trained on, or another --save-dir. To begin with its encoder alone, "
-            "export it and pass the directory as --bert"
+            f"{name}: {starting_checkpoint(cfg)} has the classes {first}, the data {second}; pass --labels "
+            "in the order of the checkpoint, the data it was trained on, or another --save-dir. To take "
+            "over its encoder alone, export it and pass the directory as --bert"
         )

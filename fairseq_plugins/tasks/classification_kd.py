@@ -17,12 +17,7 @@ from cmlm_kd.signature import TEACHERS
 from cmlm_kd.teachers.cache import check_cacheable
 from cmlm_kd.text import comma_separated
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
-from fairseq_plugins.starting_point import (
-    StartingPointConfig,
-    check_classes,
-    starting_checkpoint,
-    state_of_start,
-)
+from fairseq_plugins.starting_point import StartingPointConfig, check_classes, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
 from fairseq_plugins.user_errors import without_crash_file
@@ -144,7 +139,7 @@ class ClassificationKDTask(SentenceTask):
     def _check_start(self, labels):
         if self.from_checkpoint(LABELS) is None:
             earlier = state_of_start(self.cfg).get(LABELS, labels)
-            check_classes(earlier, labels, starting_checkpoint(self.cfg), "classification_kd")
+            check_classes(self.cfg, earlier, labels, "classification_kd")
 
     def build_criterion(self, cfg, from_checkpoint=False):
         """Build the criterion, which looks at student and teachers."""

@@ -19,12 +19,7 @@ from cmlm_kd.students.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
-from fairseq_plugins.starting_point import (
-    StartingPointConfig,
-    check_classes,
-    starting_checkpoint,
-    state_of_start,
-)
+from fairseq_plugins.starting_point import StartingPointConfig, check_classes, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -124,11 +119,9 @@ class MultitaskKDTask(SentenceTask):
 
     def _check_start(self, heads):
         earlier = {head["name"]: head["labels"] for head in state_of_start(self.cfg).get(HEADS, ())}
-        for head in heads:
-            labels = earlier.get(head.name, head.labels)  # of another number of tasks fairseq says so itself
-            check_classes(
-                labels, head.labels, starting_checkpoint(self.cfg), f"multitask_kd: task {head.name}"
-            )
+        for head in heads:  # that the checkpoint lacks one of them, fairseq says when it loads the weights
+            labels = earlier.get(head.name, head.labels)
+            check_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
 
     def _take_labels(self, heads):
         """Know the classes of a checkpoint's tasks, so that no training data need be there."""
