@@ -67,6 +67,17 @@ class BiLSTMKDConfig:
                 "terms have weight 1, as in the released code"
             )
 
+    def signature(self) -> str:
+        """Return the criterion's part of a KD signature."""
+        parts = [f"kd:bilstm|mode:{self.kd_mode}"]
+        if self.kd_mode == "paper":
+            parts.append(f"alpha:{self.kd_alpha:g}")
+        if self.kd_mode == "original_pairs":
+            parts.append(f"T:{self.kd_temperature:g}")
+        if self.kd_alpha or self.kd_mode != "paper":
+            parts.append(f"labels:{self.labels}")
+        return "|".join(parts)
+
     @property
     def labels(self) -> Literal["gold", "teacher"]:
         """Where hard labels come from, ``auto`` resolved."""

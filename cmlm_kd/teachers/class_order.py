@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from cmlm_kd.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 GENERIC = "LABEL_"
 """How Hugging Face names the classes of a model that was told no names: ``LABEL_0``, ``LABEL_1``, ..."""
@@ -27,7 +30,8 @@ def class_order(
         data: the data's classes; empty for scores.
         name: the teacher, for messages.
         values: what the corpus's files say -> the class's name.
-        given: names of the teacher's classes that replace its own (``--teacher-labels``).
+        given: names of the teacher's classes in the order of its logits (``--teacher-labels``), where its own
+            are not the data's; ``LABEL_0`` and its like give way to them.
 
     Raises:
         UserError: if the numbers differ, or a class has no counterpart, naming both sides.
@@ -44,8 +48,15 @@ def class_order(
             f"--teacher-labels names {len(given)} classes ({', '.join(given)}), {name} has {len(teacher)}"
         )
     spelled = {value.lower(): label.lower() for value, label in (values or {}).items()}
-    names = [_plain(label, spelled) for label in (given or teacher)]
     wanted = [label.lower() for label in data]
+    names, told = ([_plain(label, spelled) for label in labels] for labels in (teacher, given))
+    if told and (_is_generic(teacher) or sorted(names) != sorted(wanted)):
+        names = told
+    elif told and told != names:
+        logger.warning(
+            "%s names its classes itself, %s: the names %s that were given are not used for it",
+            *(name, _listed(teacher), _listed(given)),
+        )
     if sorted(names) != sorted(wanted):
         raise UserError(
             f"{name} has the classes {_listed(teacher)}, the data {_listed(data)}: they cannot be matched by "
@@ -58,6 +69,10 @@ def class_order(
 def _plain(label: str, spelled: Mapping[str, str]) -> str:
     lowered = label.lower()
     return spelled.get(lowered.removeprefix(GENERIC.lower()), lowered)
+
+
+def _is_generic(labels: Sequence[str]) -> bool:
+    return all(label.lower().startswith(GENERIC.lower()) for label in labels)
 
 
 def _counted(labels: Sequence[str]) -> str:

@@ -22,6 +22,30 @@ _COUNT_FROM_PADDING = frozenset(
 )
 
 
+MOST_PIECES = 1_000_000
+"""A tokenizer that allows more than this has not been told how many."""
+
+
+def longest_input(config: Any, tokenizer: Any, name: str) -> int:
+    """Return how many pieces a classifier takes; one that counts no positions takes what its tokenizer says.
+
+    Args:
+        config: its Hugging Face configuration.
+        tokenizer: its tokenizer.
+        name: what messages call it.
+
+    Raises:
+        UserError: if neither says so.
+    """
+    counted = (getattr(config, "max_position_embeddings", None) or 0) > 0  # XLNet has -1, T5 none
+    if not counted and tokenizer.model_max_length <= MOST_PIECES:
+        return int(tokenizer.model_max_length)
+    try:
+        return usable_positions(config)
+    except UserError as error:
+        raise UserError(f"{name}: {error}, or as model_max_length in tokenizer_config.json") from error
+
+
 def usable_positions(config: Any) -> int:
     """Return how many positions an encoder really has.
 

@@ -72,6 +72,7 @@ train_bert_alone() { # FOLDER SEED SETTINGS
 # Given settings take the place of the method's, and what comes of them lies beside what came of those.
 given_settings() { [ -z "$settings" ] || IFS=';' read -ra distilled_settings <<<"$settings"; }
 variant=${settings:+-$(tr -c '[:alnum:].\n' - <<<"$settings")}
+[ ${#variant} -le 120 ] || variant=${variant:0:100}-$(cksum <<<"$settings" | cut -d ' ' -f 1) # a file's name is short
 
 for corpus in "${corpora[@]}"; do
     step "Hold out a tenth of $corpus" "$run/split/$corpus" cmlm-kd split "$(data_of "$corpus")" --corpus "$corpus" \

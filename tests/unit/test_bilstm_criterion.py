@@ -149,3 +149,16 @@ def test_values_out_of_range(settings, message):
 
 def test_it_is_registered():
     assert kd_criteria.get("bilstm_kd").cls is BiLSTMKD
+
+
+@pytest.mark.parametrize(
+    ("settings", "signature"),
+    [
+        ({}, "kd:bilstm|mode:paper|alpha:0"),
+        ({"kd_alpha": 0.5}, "kd:bilstm|mode:paper|alpha:0.5|labels:gold"),
+        ({"kd_mode": "original"}, "kd:bilstm|mode:original|labels:teacher"),
+        ({"kd_mode": "original_pairs"}, "kd:bilstm|mode:original_pairs|T:3|labels:teacher"),
+    ],
+)
+def test_signature(settings, signature):
+    assert BiLSTMKDConfig(**settings).signature() == signature

@@ -179,6 +179,7 @@ def test_a_tokenizer_with_more_pieces_than_the_model(tmp_path):
         (("LABEL_0", "LABEL_1"), (), [0, 1]),  # the corpus's files say 0 and 1
         (("a", "b"), ("positive", "negative"), [1, 0]),
         (("1", "0"), (), [1, 0]),
+        (("LABEL_0", "LABEL_1"), ("positive", "negative"), [1, 0]),  # the user knows better than the corpus
     ],
 )
 def test_classes_are_matched_by_name(teacher_labels, given, order):
@@ -206,9 +207,35 @@ def test_classes_that_do_not_match(teacher_labels, data, given, message):
         class_order(teacher_labels, data, name="t", given=given)
 
 
+def test_given_names_are_for_teachers_without(tmp_path, caplog):
+    """One list serves an ensemble of which one teacher has names and another has none."""
+    named = write_bert(tmp_path / "named", labels=LABELS[::-1])
+    nameless = write_bert(tmp_path / "nameless", labels=("LABEL_0", "LABEL_1"))
+    ensemble = TeacherEnsemble.load([str(named), str(nameless)], LABELS, teacher_labels=LABELS)
+    assert [member.order for member in ensemble.members] == [[1, 0], [0, 1]]
+    assert "named names its classes itself, 'positive', 'negative'" in caplog.text
+    assert caplog.text.count("are not used for it") == 1
+
+
 def test_an_ensemble_reorders_each_member(tmp_path):
     same, swapped = write_bert(tmp_path / "a"), write_bert(tmp_path / "b", labels=LABELS[::-1])
     ensemble = TeacherEnsemble.load([str(same), str(swapped)], LABELS)
     assert [member.order for member in ensemble.members] == [[0, 1], [1, 0]]
     assert ensemble.description.name == f"ensemble of {same}, {swapped}"
     assert "logits" not in ensemble.description.gives and ensemble.description.layers == 0
+
+
+def test_a_teacher_without_positions_takes_what_its_tokenizer_says(tmp_path):
+    from transformers import XLNetConfig, XLNetForSequenceClassification
+
+    tokenizer = make_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "d_model": 8, "n_layer": 1, "n_head": 2, "d_inner": 8}
+    XLNetForSequenceClassification(XLNetConfig(**sizes)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = load_classifier(str(tmp_path))
+    assert model.inputs.max_length == 40
+    assert predict_logits(model, Examples(["good " * 60], None, None, (), "text")).shape == (1, 2)
+    tokenizer.model_max_length = int(1e30)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="a xlnet model doesn't say how long .* tokenizer_config.json"):
+        load_classifier(str(tmp_path))

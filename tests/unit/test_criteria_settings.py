@@ -26,3 +26,19 @@ def test_settings_are_explained_and_numbers_have_a_range(name, field, kind):
     assert len(text) > 10, f"{name}: {field.name}"
     if kind in (int, float):
         assert RANGE.search(text), f"{name}: --help of {field.name} names no range: {text!r}"
+
+
+WITHOUT_TEACHER = {"bert_mlm", "cmlm", "sentence_classification"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in kd_criteria
+        if kd_criteria.get(name).cls.__module__.startswith("cmlm_kd.") and name not in WITHOUT_TEACHER
+    ],
+)
+def test_what_was_learnt_from_a_teacher_can_be_signed(name):
+    part = kd_criteria.get(name).config().signature()
+    assert re.fullmatch(rf"kd:{name.removesuffix('_kd')}(\|[A-Za-z]+:[^|]+)+", part), part
