@@ -163,10 +163,12 @@ class KDCriterion(ABC):
             modelling). One that knows several is told by its inputs which it is.
         terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
             ``loss`` among them for the loss itself.
+        learns_untaught: whether it reads teachers, and yet learns something from a batch without one.
     """
 
     levels: ClassVar[tuple[Level, ...]] = ("tokens",)
     terms_in_nats: ClassVar[frozenset[str]] = frozenset()
+    learns_untaught: ClassVar[bool] = False
 
     def __init__(self, config: Any, padding_idx: int = -1) -> None:
         """Keep the config and the target entry that stands for padding."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.examples import Examples, check_pairs
 from cmlm_kd.classification.inputs import EncodedExamples, SentenceInputs
 from cmlm_kd.criteria.fastbert_terms import uncertainty
 from cmlm_kd.errors import UserError
@@ -78,8 +78,8 @@ def classify(
         device: where to compute.
 
     Raises:
-        UserError: for a threshold outside [0, 1], a model that was not self-distilled, or a text that is
-            empty or too long.
+        UserError: for a threshold outside [0, 1], a model that was not self-distilled, single texts where it
+            was trained on pairs or the other way round, or a text that is empty or too long.
     """
     if speed is None:
         speed = DEFAULT_SPEED if model.speed is None else model.speed
@@ -89,6 +89,7 @@ def classify(
         nothing = np.empty(0, np.float32)  # (0,)
         classes = len(model.labels)
         return Classified([], np.empty((0, classes), np.float32), np.empty(0, np.int64), nothing)
+    check_pairs(examples, model.reads_pairs, "the model reads")
     encoded = _encode(examples, model.inputs, truncate)
     parts = [exit_early(model, **batch, speed=speed) for batch in encoded.batches(batch_size, device)]
     back = encoded.by_length().argsort()  # (N,)

@@ -1,12 +1,13 @@
 """What GLUE measures: accuracy, F1, Matthews correlation, Pearson and Spearman correlation, each times 100.
 
-F1 is that of the class at position 1, as GLUE scores MRPC and QQP. A correlation with something constant,
-which is 0/0, counts as 0: nothing is predicted.
+F1 is that of the class at position 1, unless told otherwise, as GLUE scores MRPC and QQP. A correlation with
+something constant, which is 0/0, counts as 0: nothing is predicted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,9 @@ def _ranks(values: Numbers) -> NDArray[np.float64]:
     return (last - (counts - 1) / 2)[inverse.reshape(-1)]  # (N,)
 
 
-METRICS: Mapping[str, Callable[[Any, Any], float]] = {
+Metric = Callable[[Any, Any], float]
+
+METRICS: Mapping[str, Metric] = {
     "accuracy": accuracy,
     "f1": f1,
     "matthews": matthews,
@@ -78,13 +81,16 @@ def usual_metrics(classes: int) -> tuple[str, ...]:
     return ("accuracy", "f1", "matthews") if classes == 2 else ("accuracy", "matthews")
 
 
-def measure(logits: NDArray[np.floating[Any]], target: Numbers, metrics: Sequence[str]) -> dict[str, float]:
+def measure(
+    logits: NDArray[np.floating[Any]], target: Numbers, metrics: Sequence[str], positive: int = 1
+) -> dict[str, float]:
     """Return metric -> value times 100.
 
     Args:
         logits: ``(N, C)``, or ``(N, 1)`` for scores.
         target: ``(N,)`` classes (integers) or scores.
         metrics: names among :data:`METRICS`.
+        positive: the class whose F1 is measured.
 
     Raises:
         UserError: if a logit is not finite, naming the example.
@@ -96,4 +102,5 @@ def measure(logits: NDArray[np.floating[Any]], target: Numbers, metrics: Sequenc
             "training has diverged: pass a smaller --lr, or a --clip-norm"
         )
     predicted = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)  # (N,)
-    return {name: 100 * METRICS[name](predicted, target) for name in metrics}
+    functions: Mapping[str, Metric] = {**METRICS, "f1": partial(f1, positive=positive)}
+    return {name: 100 * functions[name](predicted, target) for name in metrics}

@@ -24,6 +24,10 @@ _NAMES = tuple(f"\n{kind.__module__}.{kind.__qualname__}: " for kind in (UserErr
 _TRACEBACK = "Traceback (most recent call last)"
 
 
+_NOT_LOADED = "Cannot load model parameters from checkpoint"
+"""What fairseq says in the place of whatever a model or a criterion says of a checkpoint's weights."""
+
+
 def user_message(error: BaseException) -> str | None:
     """Return what an exception has to say to the user; None if it is anything but a ``UserError``.
 
@@ -31,6 +35,8 @@ def user_message(error: BaseException) -> str | None:
     exception: what counts is the last one in it.
     """
     text = str(error)
+    if text.startswith(_NOT_LOADED) and isinstance(error.__context__, UserError):
+        return user_message(error.__context__)
     if isinstance(error, UserError) and _TRACEBACK not in text:
         return text
     if isinstance(error, UserError | ProcessRaisedException):

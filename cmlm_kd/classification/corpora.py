@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -124,6 +124,17 @@ CORPORA: Mapping[str, CorpusFormat] = {
 def class_names_of(name: str) -> Mapping[str, str] | None:
     """Return what the files of a published corpus call its classes -> the classes' names; None of others."""
     return CORPORA[name].classes if name in CORPORA else None
+
+
+def positive_class(name: str, labels: Sequence[str]) -> int:
+    """Return the position of the class whose F1 is measured: that which the files call 1, else the second.
+
+    Args:
+        name: of the corpus.
+        labels: the classes in the order of a model's logits.
+    """
+    called_one = (class_names_of(name) or {}).get("1")
+    return labels.index(called_one) if called_one in labels else 1
 
 
 def corpus_format(name: str) -> CorpusFormat:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmlm_kd.classification.examples import Examples
+from cmlm_kd.classification.examples import Examples, check_pairs
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.classification.prediction import Classifier, predict_logits
 from cmlm_kd.glue_metrics import measure
@@ -111,8 +111,11 @@ def evaluate_classifier(candidate: Candidate, examples: Examples, settings: Eval
     """Measure one candidate.
 
     Raises:
-        UserError: if its classes are not the data's, or its logits are not finite.
+        UserError: if it was trained on pairs and the data has single sentences or the other way round, its
+            classes are not the data's, or its logits are not finite.
     """
+    for model in candidate.models:
+        check_pairs(examples, model.reads_pairs, f"{candidate.name} reads")
     members = []
     with bfloat16_autocast(settings.bfloat16, settings.device):
         for model in candidate.models:

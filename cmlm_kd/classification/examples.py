@@ -118,6 +118,25 @@ def check_every_class_occurs(examples: Examples) -> None:
         )
 
 
+def check_pairs(examples: Examples, pairs: bool | None, reader: str) -> None:
+    """Refuse pairs for a reader of single sentences, and single sentences for a reader of pairs.
+
+    Args:
+        examples: what is to be read.
+        pairs: whether pairs are wanted; None: nobody knows.
+        reader: who reads them, for the message, such as a training set or a model.
+
+    Raises:
+        UserError: naming both.
+    """
+    if pairs is not None and pairs != (examples.second is not None):
+        kinds = "single sentences", "pairs of sentences"
+        raise UserError(
+            f"{examples.source} has {kinds[not pairs]}, {reader} {kinds[pairs]}; give a set with as many "
+            "columns of text"
+        )
+
+
 def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
     """Split a training set at random: what is left to train on, and the share that is held out.
 

@@ -29,6 +29,10 @@ class Classifier(Protocol):
     def description(self) -> ModelDescription:
         """What it can give."""
 
+    @property
+    def reads_pairs(self) -> bool | None:
+        """Whether it was trained on pairs of sentences; None where nothing says so."""
+
     def __call__(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
     ) -> StudentOutput:

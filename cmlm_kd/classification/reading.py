@@ -72,9 +72,14 @@ def read_examples(data: Path, split: str, options: ReadingOptions, file: str = "
         file: the split's file, relative to the folder, where it is not the published name.
 
     Raises:
-        UserError: naming file and line of what does not fit.
+        UserError: naming file and line of what does not fit, or for a file of ``huggingface``.
     """
     if options.corpus == HUGGINGFACE:
+        if file:
+            raise UserError(
+                f"{data}: a dataset saved on disk has splits, no files such as {file!r}; read that file with "
+                f"--corpus {TEXT}, or save its examples as a split"
+            )
         from cmlm_kd.classification.saved_datasets import read_saved_dataset
 
         return read_saved_dataset(data, split, options)

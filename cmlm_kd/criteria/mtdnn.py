@@ -101,6 +101,7 @@ class MTDNNKD(SentenceCriterion):
 
     config: MTDNNKDConfig
     terms_in_nats = frozenset({"loss", "hard_loss", "kd_loss"})
+    learns_untaught = True
 
     def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
         """Ask for distributions over classes, or for scores; see :class:`KDCriterion`."""

@@ -102,6 +102,11 @@ class BiLSTMClassifier(nn.Module):
         self.output = nn.Linear(config.fc_size, len(config.labels) or 1)
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether it reads pairs of sentences."""
+        return self.config.pair
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in the order of the logits; none for a score."""
         return self.config.labels

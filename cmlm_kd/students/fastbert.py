@@ -47,6 +47,7 @@ class FastBERTClassifier(nn.Module):
         classifiers: one :class:`Branch` a layer; the last is the teacher classifier.
         inputs: what turns sentences into the encoder's ids.
         labels: names of the classes in the order of the logits.
+        reads_pairs: whether it was trained on pairs of sentences; None where nothing says so.
         stage: ``branches`` once the branches are, or were, trained.
         speed: the threshold that was calibrated for the model, in [0, 1], or None.
         calibration: how it was, as JSON values, or None.
@@ -73,6 +74,7 @@ class FastBERTClassifier(nn.Module):
         whole = SequenceClassifier(model, tokenizer, "student fastbert", max_length)
         self.settings = settings or BranchSettings()
         self.inputs, self.labels = whole.inputs, class_names(config)
+        self.reads_pairs: bool | None = None
         self.encoder: Any = whole.model.base_model
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None
@@ -241,6 +243,7 @@ class FastBERTClassifier(nn.Module):
         """Return, as JSON, what :meth:`from_state` rebuilds it from."""
         own: dict[str, Any] = {"branches": asdict(self.settings), "stage": self.stage, "speed": self.speed}
         own |= {"max_length": self.inputs.max_length, "signature": self.signature}
+        own |= {} if self.reads_pairs is None else {"reads_pairs": self.reads_pairs}
         own |= {} if self.calibration is None else {"calibration": self.calibration}
         return json.dumps({**json.loads(describe_config(self.config)), ARCHITECTURE: own})
 
@@ -255,7 +258,7 @@ class FastBERTClassifier(nn.Module):
         model = cls(config, tokenizer, BranchSettings(**own["branches"]), own["max_length"])
         model.begin_stage(own["stage"])
         model.speed, model.calibration = own["speed"], own.get("calibration")
-        model.signature = own["signature"]
+        model.signature, model.reads_pairs = own["signature"], own.get("reads_pairs")
         return model
 
 

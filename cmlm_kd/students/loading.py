@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from cmlm_kd.checkpoints import model_settings, read_checkpoint
+from cmlm_kd.classification.inputs import tokenizer_hash
 from cmlm_kd.classification.prediction import Classifier
 from cmlm_kd.errors import UserError
 from cmlm_kd.signature import signature_of_self_distillation
@@ -26,6 +27,12 @@ from cmlm_kd.tokenizer_loading import load_tokenizer
 
 BERT_CONFIG = "bert_config"
 """Key of a checkpoint's task state: the Hugging Face configuration as JSON."""
+
+PAIRS = "pairs"
+"""Key of a checkpoint's task state: whether examples are pairs of sentences; older checkpoints have none."""
+
+INPUTS_HASH = "inputs"
+"""Key of a checkpoint's task state: hash of what turned sentences into ids; older checkpoints have none."""
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -95,6 +102,7 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
     """
     described, pieces, max_length = _described(state, BERT_CONFIG, tokenizer)
     model = classifier_of_config(json.loads(described), pieces, "student bert_classifier", max_length)
+    model.reads_pairs = state["task_state"].get(PAIRS)
     return _with_weights(model, state)
 
 
@@ -142,15 +150,22 @@ def multitask_of_checkpoint(
 
 def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tuple[str, Any, int]:
     """Return what a checkpoint says of its model, the tokenizer, and the longest input (0: any)."""
-    described = (state.get("task_state") or {}).get(key)
+    own = state.get("task_state") or {}
+    described = own.get(key)
     if described is None:
         raise UserError(
             "the checkpoint does not describe its model; was it written by --task classification_kd or "
             "multitask_kd?"
         )
     name = tokenizer or str(model_settings(state).get("bert") or "")
+    pieces = load_tokenizer(name, REQUIRED_TOKENS)
+    if tokenizer_hash(pieces) != own.get(INPUTS_HASH, tokenizer_hash(pieces)):
+        raise UserError(
+            f"the checkpoint was trained with another tokenizer than that of {name!r}; give the directory it "
+            "was trained with as --tokenizer"
+        )
     max_length = int(((state.get("cfg") or {}).get("task") or {}).get("max_length") or 0)
-    return str(described), load_tokenizer(name, REQUIRED_TOKENS), max_length
+    return str(described), pieces, max_length
 
 
 def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:

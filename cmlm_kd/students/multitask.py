@@ -189,6 +189,11 @@ class TaskClassifier(nn.Module):
         return self.model.tasks[self.task].labels
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether it reads pairs of sentences."""
+        return self.model.tasks[self.task].is_pair
+
+    @property
     def inputs(self) -> SentenceInputs:
         """What turns sentences into its ids."""
         return self.model.inputs

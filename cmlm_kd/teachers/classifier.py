@@ -24,7 +24,7 @@ from cmlm_kd.needs import (
     Request,
 )
 from cmlm_kd.teachers.attention_scores import attention_scores, gives_attention_scores
-from cmlm_kd.teachers.positions import usable_positions
+from cmlm_kd.teachers.positions import longest_input
 from cmlm_kd.teachers.pretrained import without_reports
 from cmlm_kd.tokenizer_loading import load_tokenizer
 
@@ -45,6 +45,8 @@ class SequenceClassifier(nn.Module):
         name: the same.
         inputs: what turns sentences into its ids.
         labels: names of its classes in the order of its logits; empty for a score.
+        reads_pairs: whether it was trained on pairs of sentences; None where nothing says so, as in Hugging
+            Face directories.
 
     Raises:
         UserError: if the model does not take inputs of that length, or all of the tokenizer's pieces.
@@ -57,7 +59,7 @@ class SequenceClassifier(nn.Module):
             model.set_attn_implementation("eager")
         self.model = model
         self.name = name
-        longest = usable_positions(model.config)
+        longest = longest_input(model.config, tokenizer, name)
         if not 0 <= max_length <= longest or 0 < max_length < 3:
             raise UserError(
                 f"--max-length is {max_length}; {name} takes 3 to {longest} pieces (0 stands for the most it "
@@ -71,6 +73,7 @@ class SequenceClassifier(nn.Module):
                 "model's own tokenizer"
             )
         self.labels = class_names(model.config)
+        self.reads_pairs: bool | None = None
 
     @property
     def config(self) -> Any:
@@ -81,7 +84,9 @@ class SequenceClassifier(nn.Module):
     def description(self) -> ModelDescription:
         """What it can give."""
         config = self.config
-        gives = {LOGITS, PROBABILITIES, HIDDEN_STATES}
+        gives = {LOGITS, PROBABILITIES}
+        if not config.is_encoder_decoder:
+            gives.add(HIDDEN_STATES)
         if gives_attention_scores(self.model.base_model):
             gives.add(ATTENTION_SCORES)
         return ModelDescription(
@@ -92,6 +97,7 @@ class SequenceClassifier(nn.Module):
             config.hidden_size,
             config.num_attention_heads,
             self.inputs.hash,
+            sees_ahead=not _is_causal(config),
         )
 
     def forward(
@@ -125,6 +131,18 @@ class SequenceClassifier(nn.Module):
         return StudentOutput(
             logits=output.logits, hidden_states=hidden, attention_scores=scores, attention_mask=attention_mask
         )
+
+
+def _is_causal(config: Any) -> bool:
+    """Return whether the architecture only writes on from left to right, as GPT-2 does."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as causal,
+    )
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES as masked,
+    )
+
+    return config.model_type in causal and config.model_type not in masked
 
 
 def class_names(config: Any) -> tuple[str, ...]:

@@ -82,6 +82,28 @@ class KDFairseqCriterion(FairseqCriterion):
         check_needs(name, needs, student, teacher)
         return needs, self.criterion.build_modules(student, teacher)
 
+    def load_state_dict(self, state_dict, strict=True):
+        """Take over what the criterion trained before. A checkpoint of one that trains nothing has None: what
+        is trained here begins anew.
+
+        Raises:
+            UserError: if the checkpoint's has other names or shapes.
+        """
+        if state_dict is None:
+            logger.info("%s: the checkpoint carries nothing of what it trains itself", self.entry.name)
+            return
+        here, there = (
+            {name: tuple(tensor.shape) for name, tensor in state.items()}
+            for state in (self.state_dict(), state_dict)
+        )
+        if here != there:
+            raise UserError(
+                f"{self.entry.name}: trains {here} besides the student, the checkpoint has {there}; pass the "
+                "settings of the run that wrote it (such as --kd-projection and --kd-layer-map), or export "
+                "its student and start from that directory with --bert"
+            )
+        super().load_state_dict(state_dict, strict)
+
     def begin_update(self, update, optimizer):
         """Tell the criterion how many updates there were; learn what it reads now, and at which rates."""
         self.criterion.begin_update(update)

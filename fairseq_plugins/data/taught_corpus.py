@@ -10,7 +10,7 @@ from omegaconf import II
 
 from cmlm_kd.classification import ReadingOptions, hold_out, read_examples
 from cmlm_kd.classification.corpora import class_names_of
-from cmlm_kd.classification.examples import check_every_class_occurs
+from cmlm_kd.classification.examples import check_every_class_occurs, check_pairs
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.classification.ranking import hold_out_queries
 from cmlm_kd.errors import UserError
@@ -97,12 +97,14 @@ class TaughtCorpus:
         settings: the same.
         teachers: :class:`TeacherEnsemble`, None before :meth:`load_teachers` and without.
         known_labels: classes of the training set once it is read, or of a checkpoint; None before.
+        known_pairs: whether its examples are pairs, likewise.
     """
 
     def __init__(self, settings):
         self.settings = settings
         self.teachers = None
         self.known_labels = None
+        self.known_pairs = None
         self._read = {}
         self._cache = None
 
@@ -128,6 +130,7 @@ class TaughtCorpus:
                 )
             examples = read_examples(own.folder, "train", own.reading, own.train_file)
             check_every_class_occurs(examples)
+            self.known_pairs = examples.second is not None
             if held:
                 parts = (hold_out_queries if own.ranks else hold_out)(examples, held, own.hold_out_seed)
                 self._read.update(zip(("train", "valid"), parts, strict=True))
@@ -136,7 +139,9 @@ class TaughtCorpus:
         else:
             file = own.valid_file if split == "valid" else ""
             chosen = {**vars(own.reading), "labels": own.reading.labels or self.labels, "unlabelled": False}
-            self._read[split] = read_examples(own.folder, split, ReadingOptions(**chosen), file)
+            examples = read_examples(own.folder, split, ReadingOptions(**chosen), file)
+            check_pairs(examples, self.known_pairs, "the training set has")
+            self._read[split] = examples
         return self._read[split]
 
     def dataset(self, split, inputs, *, online):

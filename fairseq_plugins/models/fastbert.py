@@ -69,6 +69,7 @@ class FastBERTModel(SentenceClassifierModel):
             dropout=cfg.dropout,
             max_length=task.max_length,
         )
+        classifier.reads_pairs = task.is_pair
         start = starting_checkpoint(cfg)
         if start is not None:
             earlier = state_of_start(cfg).get(ARCHITECTURE)

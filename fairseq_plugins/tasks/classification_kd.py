@@ -10,10 +10,12 @@ from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
 from cmlm_kd.classification import CORPORA, ReadingOptions
+from cmlm_kd.classification.corpora import positive_class
 from cmlm_kd.errors import UserError
 from cmlm_kd.glue_metrics import usual_metrics
 from cmlm_kd.needs import Needs
 from cmlm_kd.signature import TEACHERS
+from cmlm_kd.students.loading import PAIRS
 from cmlm_kd.teachers.cache import check_cacheable
 from cmlm_kd.text import comma_separated
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
@@ -108,8 +110,9 @@ class ClassificationKDTask(SentenceTask):
     def labels(self):
         """Classes in the order of the logits; empty for scores."""
         kept = self.from_checkpoint(LABELS)
-        if kept is not None:
-            self._corpus.known_labels = tuple(kept)  # no training data need be there
+        if kept is not None:  # no training data need be there
+            self._corpus.known_labels = tuple(kept)
+            self._corpus.known_pairs = self.from_checkpoint(PAIRS)
         return self._corpus.labels
 
     @property
@@ -128,7 +131,8 @@ class ClassificationKDTask(SentenceTask):
         labels = self.labels
         self._check_start(labels)
         model = super().build_model(cfg, from_checkpoint)
-        self.state.merge_state_dict({LABELS: list(labels)})
+        self.keep_inputs(model.inputs)
+        self.state.merge_state_dict({LABELS: list(labels), PAIRS: self._corpus.known_pairs})
         self._student, self.student_description = model, model.description
         self._corpus.load_teachers(model.inputs, self.max_length)
         if self.teacher_names:
@@ -192,8 +196,9 @@ class ClassificationKDTask(SentenceTask):
             return
         for name in ("predictions", "targets"):
             metrics.log_concat_tensor(f"_{name}", torch.cat([output[name].cpu() for output in predicted]))
+        positive = positive_class(self.cfg.corpus, self.labels)
         for name in usual_metrics(len(self.labels)):
-            metrics.log_derived(name, lambda meters, name=name: measured(meters, name))
+            metrics.log_derived(name, lambda meters, name=name: measured(meters, name, positive=positive))
         if "exits" in predicted[0]:
             log_each_exit(predicted)
 

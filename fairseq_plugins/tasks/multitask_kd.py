@@ -10,6 +10,7 @@ from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
 from cmlm_kd.classification import CORPORA
+from cmlm_kd.classification.corpora import positive_class
 from cmlm_kd.classification.ranking import by_query, group_by_query, reciprocal_ranks
 from cmlm_kd.classification.tasks import TaskFlags, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
@@ -132,6 +133,7 @@ class MultitaskKDTask(SentenceTask):
                 f"{', '.join(self._corpora)}; give the same"
             )
         for head in heads:
+            self._corpora[head.name].known_pairs = head.is_pair
             if not head.is_ranking:
                 self._corpora[head.name].known_labels = head.labels
 
@@ -155,6 +157,7 @@ class MultitaskKDTask(SentenceTask):
                 "--task classification_kd"
             )
         model = super().build_model(cfg, from_checkpoint)
+        self.keep_inputs(model.inputs)
         documents = [{**vars(head), "labels": list(head.labels)} for head in self.heads]
         self.state.merge_state_dict({HEADS: documents})
         self._student = model
@@ -178,23 +181,30 @@ class MultitaskKDTask(SentenceTask):
             check_needs(cfg._name, found, self._student.describe(name), taught[name].teachers.description)
             if self.cfg.teacher_cache:
                 check_cacheable(cfg._name, found)
-        self._say_who_is_taught(criterion, cfg._name, taught)
+        self._check_untaught(
+            criterion.criterion, cfg._name, [name for name in self._corpora if name not in taught]
+        )
+        if len(self._needs) < len(taught):
+            logger.warning("%s reads no teacher: --teacher is not used", cfg._name)
         return criterion
 
-    def _say_who_is_taught(self, criterion, name, taught):
-        """Log which tasks have hard labels alone; refuse a criterion for teachers where there is none."""
-        if len(self._needs) < len(taught):
-            logger.warning("%s reads no teacher: --teacher is not used", name)
-        if taught:
-            others = [task for task in self._corpora if task not in taught]
-            logger.info("hard labels alone, without a teacher: %s", ", ".join(others) or "no task")
-            return
-        first = self._student.describe(next(iter(self._corpora)))
-        if criterion.criterion.needs(first, None).teacher is not None:
+    def _check_untaught(self, criterion, name, untaught):
+        """Log which tasks have hard labels alone; refuse a criterion that cannot do without teachers."""
+        needs = {task: criterion.needs(self._student.describe(task), None) for task in untaught}
+        needy = [task for task, found in needs.items() if found.teacher is not None]
+        if len(needy) == len(self._corpora):
             raise UserError(
                 f"{name}: no task has a teacher; name some with --teacher NAME=DIR, or train without them "
                 "with --criterion sentence_classification"
             )
+        if needy and not criterion.learns_untaught:
+            raise UserError(
+                f"{name}: {', '.join(needy)} has no teacher, without which {name} has nothing to learn from "
+                f"there; name one with --teacher {needy[0]}=DIR, or take --criterion mtdnn_kd, which trains "
+                "such tasks on their labels"
+            )
+        if len(untaught) < len(self._corpora):
+            logger.info("hard labels alone, without a teacher: %s", ", ".join(untaught) or "no task")
 
     # -- data ------------------------------------------------------------------------------------------
 
@@ -256,7 +266,10 @@ class MultitaskKDTask(SentenceTask):
     def reduce_metrics(self, logging_outputs, criterion):
         """Log the loss of all tasks, and of each its terms and, in validation, what it is measured by."""
         super().reduce_metrics(logging_outputs, criterion)
-        sizes = log_each_task(logging_outputs, criterion, {head.name: head for head in self.heads})
+        heads = {head.name: head for head in self.heads}
+        forms = {own.name: own.reading.corpus for own in self._settings}
+        positive = {name: positive_class(forms[name], head.labels) for name, head in heads.items()}
+        sizes = log_each_task(logging_outputs, criterion, heads, positive)
         if criterion.training and self._needs:
             untaught = sum(size for name, size in sizes.items() if name not in self._needs)
             metrics.log_scalar_sum("hard_labels_alone", untaught)

@@ -2,6 +2,9 @@
 
 from fairseq.tasks import FairseqTask
 
+from cmlm_kd.errors import UserError
+from cmlm_kd.students.loading import INPUTS_HASH
+from fairseq_plugins.starting_point import state_of_start
 from fairseq_plugins.tasks.autocast import AutocastMixin
 
 
@@ -28,6 +31,21 @@ class SentenceTask(AutocastMixin, FairseqTask):
     def from_checkpoint(self, key):
         """Return what a checkpoint's task state says, None outside of loading one."""
         return self.state.state_dict.get(key)
+
+    def keep_inputs(self, inputs):
+        """Note what turns sentences into ids, as the checkpoint that is loaded must have done.
+
+        Raises:
+            UserError: if it is another tokenizer, or other words of a BiLSTM.
+        """
+        kept = self.from_checkpoint(INPUTS_HASH) or state_of_start(self.cfg).get(INPUTS_HASH, inputs.hash)
+        if kept != inputs.hash:
+            raise UserError(
+                f"{self.cfg._name}: the checkpoint that is to be loaded reads other ids than this student: "
+                "its tokenizer, or the list of its words, differs; give the --bert directory that it was "
+                "trained with, or for a BiLSTM the training set"
+            )
+        self.state.merge_state_dict({INPUTS_HASH: inputs.hash})
 
     @staticmethod
     def logging_outputs_can_be_summed(criterion):

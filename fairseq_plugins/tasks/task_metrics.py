@@ -30,13 +30,14 @@ def under_its_name(name, logged, names=()):
     return found
 
 
-def log_each_task(logging_outputs, criterion, heads):
+def log_each_task(logging_outputs, criterion, heads, positive):
     """Log the terms of each task as ``NAME_term``, and what it is measured by as ``NAME_metric``.
 
     Args:
         logging_outputs: of :func:`under_its_name`.
         criterion: whose adapter knows the units.
         heads: name -> :class:`cmlm_kd.students.multitask.TaskHead`.
+        positive: name -> class whose F1 is measured, for those with two.
 
     Returns:
         name -> sentences, or queries.
@@ -52,7 +53,7 @@ def log_each_task(logging_outputs, criterion, heads):
         for term, meter in terms.items():
             if isinstance(meter, AverageMeter) and term != "loss":
                 metrics.log_scalar(f"{name}_{term}", meter.avg, meter.count, round=3)
-        _log_metrics(name, head, own)
+        _log_metrics(name, head, own, positive.get(name, 1))
     return sizes
 
 
@@ -74,14 +75,15 @@ def log_main_metrics(main):
     metrics.log_derived(SCORE, mean)
 
 
-def measured(meters, metric, prefix=""):
-    """Return a metric, times 100, of the predictions that were logged under ``prefix``."""
+def measured(meters, metric, prefix="", positive=1):
+    """Return a metric, times 100, of the predictions that were logged under ``prefix``; F1 of the class
+    ``positive``."""
     logits, target = (
         meters[f"_{prefix}{part}"].tensor.float().numpy() for part in ("predictions", "targets")
     )
     if logits.shape[1] > 1:
         target = target.astype("int64")
-    return round(measure(logits, target, [metric])[metric], 4)
+    return round(measure(logits, target, [metric], positive)[metric], 4)
 
 
 def log_each_exit(logging_outputs):
@@ -124,7 +126,7 @@ def _own(output, name):
     return {key.removeprefix(prefix): value for key, value in output.items() if key.startswith(prefix)}
 
 
-def _log_metrics(name, head, own):
+def _log_metrics(name, head, own, positive):
     """Log the predictions of a task, if there are some, and what is derived from them."""
     if RANKS in own[0]:
         ranks = torch.cat([output[RANKS].cpu() for output in own])  # (G,)
@@ -137,5 +139,5 @@ def _log_metrics(name, head, own):
         metrics.log_concat_tensor(f"_{name}_{part}", together)
     for metric in usual_metrics(len(head.labels)):
         metrics.log_derived(
-            f"{name}_{metric}", lambda meters, metric=metric: measured(meters, metric, f"{name}_")
+            f"{name}_{metric}", lambda meters, metric=metric: measured(meters, metric, f"{name}_", positive)
         )

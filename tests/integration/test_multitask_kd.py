@@ -317,11 +317,24 @@ def test_exports_that_are_refused(trained, tmp_path, capsys, flags, message):
             {"criterion": "tinybert_kd"},
             r"tinybert_kd: .*student multitask_bert \(SST-2\)",
         ),
+        (
+            ("--teacher", "SST-2={root}/sst-a"),
+            {"corpora": "SST-2,RTE", "criterion": "bilstm_kd"},
+            "bilstm_kd: RTE has no teacher, without .*--teacher RTE=DIR, or take --criterion mtdnn_kd",
+        ),
+        (
+            ("--corpus-format", "A=text", "--corpus-folder", "A=mixed"),
+            {"corpora": "A", "criterion": "sentence_classification"},
+            "mixed/dev.tsv has pairs of sentences, the training set has single sentences",
+        ),
     ],
 )
 def test_what_is_refused_before_training(root, tmp_path, flags, settings, message):
     if not (root / "three").exists():
         write_bert(root / "three", labels=("a", "b", "c"), layers=1)
+        (root / "glue" / "mixed").mkdir()
+        for name, row in (("train", "good"), ("dev", "good\tfilm")):
+            (root / "glue" / "mixed" / f"{name}.tsv").write_text(f"{row}\tyes\n{row}\tno\n")
     filled = [str(flag).format(root=root) for flag in flags]
     status, errors = exit_of(train, *multitask(root, tmp_path / "s", *filled, **settings))
     assert status == 1 and re.search(message, errors) and "Traceback" not in errors, errors
