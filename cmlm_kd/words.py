@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 MASK_WORDS = frozenset({"[MASK]", "<mask>"})
 """Spellings of a hidden word that stay whole: BERT's and RoBERTa's."""
@@ -41,3 +42,21 @@ def split_with_spacing(text: str) -> tuple[list[str], list[str]]:
         spacing.append("" if found.start() == end else " ")
         end = found.end()
     return words, spacing
+
+
+def join_words(words: Sequence[str], spacing: Sequence[str], former: Sequence[str]) -> str:
+    """Return words as text, with a space where a new word would grow together with one it touches: "and/or"
+    with another word for the stroke is no "andwhichor".
+
+    Args:
+        words: some of them new.
+        spacing: what stood before each of the former words, see :func:`split_with_spacing`.
+        former: the words that stood there.
+    """
+    parts: list[str] = []
+    for i, (word, space) in enumerate(zip(words, spacing, strict=True)):
+        touches = i and not space and (word != former[i] or words[i - 1] != former[i - 1])
+        if touches and split_words(words[i - 1] + word) != [words[i - 1], word]:
+            space = " "
+        parts += space, word
+    return "".join(parts).lstrip()

@@ -35,7 +35,7 @@ from cmlm_kd.augmentation.stop_words import ENGLISH
 from cmlm_kd.errors import UserError
 from cmlm_kd.teachers.masked_lm import MaskedLM
 from cmlm_kd.tokenizers import PieceTokenizer
-from cmlm_kd.words import split_with_spacing
+from cmlm_kd.words import join_words, split_with_spacing
 
 _CHUNK = 1024  # examples whose words go through the model together
 
@@ -92,8 +92,7 @@ class Replaceable:
 
     def text(self, words: Sequence[str]) -> str:
         """Return the sentence with other words."""
-        parts = zip(self.spacing, words, strict=True)
-        return "".join([part for pair in parts for part in pair]).lstrip()
+        return join_words(words, self.spacing, self.words)
 
 
 class MlmReplacement:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, WordsByTag
 from cmlm_kd.errors import UserError
+from cmlm_kd.words import join_words
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def changed_sentence(
         draw: the next random number, even in [0, 1). Nothing else is random.
     """
     mask, change = rules.mask, rules.mask + rules.replace
-    words, tags = sentence.words.copy(), sentence.tags
+    words, former, tags = sentence.words.copy(), sentence.words, sentence.tags
     for i in range(len(words)):
         drawn = draw()
         if drawn < mask:
@@ -74,5 +75,6 @@ def changed_sentence(
         length = 1 + int(draw() * rules.longest_ngram)
         if length < len(words):
             start = int(draw() * (len(words) - length + 1))
-            words, spacing = words[start : start + length], spacing[start : start + length]
-    return "".join([part for pair in zip(spacing, words, strict=True) for part in pair]).lstrip()
+            kept = slice(start, start + length)
+            words, former, spacing = words[kept], former[kept], spacing[kept]
+    return join_words(words, spacing, former)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, WordsByTag
 from cmlm_kd.augmentation.rules import Rules, changed_sentence
+from cmlm_kd.words import join_words
 
 SENTENCE_ITERATIONS, PAIR_ITERATIONS = 20, 10
 """How often the paper applies its rules to a sentence, and to a pair."""
@@ -62,5 +63,4 @@ class Augmentation:
 
 def joined(sentence: TaggedSentence) -> str:
     """Return a sentence as text, each run of white space as one space."""
-    parts = zip(sentence.spacing, sentence.words, strict=True)
-    return "".join([part for pair in parts for part in pair]).lstrip()
+    return join_words(sentence.words, sentence.spacing, sentence.words)

@@ -16,6 +16,7 @@ from cmlm_kd.augmentation.rules import Rules, changed_sentence
 from cmlm_kd.augmentation.sampling import Augmentation, joined
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
+from cmlm_kd.words import join_words, split_with_spacing, split_words
 
 TAGS = {"the": "D", "a": "D", "dog": "N", "cat": "N", "house": "N", "sees": "V", "likes": "V", ".": "P"}
 TEXTS = ["The dog sees the cat.", "A cat likes the house.", "the dog likes a dog."]
@@ -62,6 +63,17 @@ def test_words_are_replaced_as_often_as_their_part_of_speech_has_them(corpus):
         assert abs(nouns[noun] / len(texts) - share) < 0.03
     assert {text[-1] for text in texts} == {"."}
     assert all(lexicon_tagger(tag_sentence(text, no_tags).words) == corpus[0].tags for text in texts)
+
+
+def test_new_words_stay_apart_from_those_they_touch():
+    """What tells "and/or" or "isn't" apart goes with the word that is replaced."""
+    cases = {"benign and/or": ["benign", "and", "which", "or"], "it isn't": ["it", "is", "not"]}
+    for text, words in cases.items():
+        former, spacing = split_with_spacing(text)
+        assert join_words(former, spacing, former) == text
+        assert split_words(join_words(words, spacing, former)) == words
+    former, spacing = split_with_spacing("isn't it?")
+    assert join_words(["[MASK]", "n't", "he", "?"], spacing, former) == "[MASK]n't he?"
 
 
 def test_mask_and_replacement_exclude_each_other(corpus):

@@ -237,5 +237,5 @@ def test_a_teacher_without_positions_takes_what_its_tokenizer_says(tmp_path):
     assert predict_logits(model, Examples(["good " * 60], None, None, (), "text")).shape == (1, 2)
     tokenizer.model_max_length = int(1e30)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="a xlnet model doesn't say how long .* tokenizer_config.json"):
+    with pytest.raises(UserError, match=r"a xlnet model doesn't say how long .* tokenizer_config.json"):
         load_classifier(str(tmp_path))
