@@ -109,7 +109,7 @@ def _decode(line: bytes, place: str, number: int) -> str:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{place}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; "
-            "convert the file, for example with 'iconv -t utf-8'"
+            "convert the text, for example with 'iconv -t utf-8', if it is one"
         ) from None
 
 

@@ -19,7 +19,15 @@ HELP = "measure masked language models: accuracy and loss on hidden pieces, agre
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument("text", type=Path, metavar="TEXT", help="held-out text, plain or gzipped")
+    parser.add_argument(
+        "text",
+        type=Path,
+        metavar="TEXT",
+        help="held-out text, plain or gzipped, or a data set saved on disk, whose validation split is read",
+    )
+    parser.add_argument(
+        "--text-column", default="", help="of a saved data set; default: its only column of strings, or text"
+    )
     parser.add_argument(
         "--model",
         nargs="+",
@@ -50,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.pretraining.evaluation import (
         MaskedModel,
         check_comparable,
+        held_out_text,
         hide_text,
         load_measured,
         masked_table,
@@ -75,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     others = [] if teacher is None else [teacher]
     check_comparable([*(model.model for model in models), *others], arguments.max_length)
     text = hide_text(
-        arguments.text,
+        held_out_text(arguments.text, arguments.text_column),
         measured_tokenizer(named[0][1]),
         max_length=arguments.max_length,
         probability=arguments.mask_probability,

@@ -114,8 +114,9 @@ class DistilBertKD(KDCriterion):
     ``cosine_loss`` a real one. Terms without weight are left out.
 
     The loss of a batch is multiplied with its real positions and divided by them later, so that of several
-    batches of an update each counts by its size. Divided by the counts of its own batch, a term does not
-    change with that but for ``mlm_loss``, as far as the share of hidden pieces differs between batches.
+    batches of an update each counts by its size; where all terms are of hidden pieces, with those. Divided by
+    the counts of its own batch, a term does not change with that but for one of hidden pieces beside one of
+    real positions, as far as the share of hidden pieces differs between batches.
 
     Relation: with ``--kd-mlm-weight`` alone it is ``bert_mlm``. Smallest command:
     docs/criteria/distilbert_kd.md.
@@ -130,7 +131,7 @@ class DistilBertKD(KDCriterion):
         """Return predictions where they are compared and, for the cosine, the last hidden states.
 
         Raises:
-            UserError: naming both models, if widths do not fit.
+            UserError: naming both models, if widths do not fit or the student is the deeper one.
         """
         config = self.config
         if teacher is None:
@@ -141,6 +142,11 @@ class DistilBertKD(KDCriterion):
                 f"{student.hidden_size} and {teacher.hidden_size}, of which there is no cosine; give the "
                 "student the teacher's width, or pass --kd-cosine-weight 0"
             )
+        if student.layers > teacher.layers:
+            raise UserError(
+                f"distilbert_kd: {student.name} has {student.layers} layers and {teacher.name} has "
+                f"{teacher.layers}; a student has as many or fewer"
+            )
         self.last = (student.layers, teacher.layers)
         own, theirs = ((layer,) if config.kd_cosine_weight else () for layer in self.last)
         if self._compares_logits:
@@ -148,6 +154,12 @@ class DistilBertKD(KDCriterion):
             return Needs(predicted, replace(predicted, hidden_states=theirs), teacher_values="logits")
         alone = Request(own, predictions="masked" if config.kd_mlm_weight else "none")
         return Needs(alone, Request(theirs, predictions="none"), teacher_values="logits")
+
+    @property
+    def _reads_real_positions(self) -> bool:
+        """Whether a term is of all real positions, not of hidden pieces alone."""
+        compared = self._compares_logits and self.config.kd_positions == "real"
+        return bool(compared or self.config.kd_cosine_weight)
 
     @property
     def _compares_logits(self) -> bool:
@@ -167,7 +179,7 @@ class DistilBertKD(KDCriterion):
         """
         teacher = present(teacher, "distilbert_kd")
         mask = present(student.attention_mask, "distilbert_kd")  # (B, S)
-        size = mask.sum()  # N
+        size = mask.sum() if self._reads_real_positions else (target != NOT_HIDDEN).sum()  # N, or M
         parts = []
         if self._compares_logits:
             parts.append(self._logits_part(student, target, teacher, size))

@@ -20,7 +20,7 @@ from cmlm_kd.needs import NOTHING_ELSE, Needs
 from cmlm_kd.precision import bfloat16_autocast
 from cmlm_kd.pretraining.corpus import rows_of
 from cmlm_kd.pretraining.hiding import TextHiding, frame_batch
-from cmlm_kd.pretraining.sources import TextFile
+from cmlm_kd.pretraining.sources import TextFile, is_saved, saved_files
 from cmlm_kd.scores import table
 from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher, load_masked_lm_teacher, vocabulary_hash
 from cmlm_kd.tokenizers import PieceTokenizer
@@ -135,8 +135,22 @@ def check_comparable(models: Sequence[MaskedLMTeacher], max_length: int) -> None
             raise UserError(f"{own.name} takes {longest} positions; pass --max-length {longest}")
 
 
+def held_out_text(path: Path, column: str = "") -> list[TextFile]:
+    """Return the text to measure on.
+
+    Args:
+        path: text file, plain or gzipped, or a data set that ``save_to_disk`` wrote, whose validation split
+            is read if it has splits.
+        column: of a saved data set; empty: the only column of strings, or ``text``.
+
+    Raises:
+        UserError: if a saved data set has no such split or column.
+    """
+    return saved_files(path, "valid", column) if is_saved(path) else [TextFile(path)]
+
+
 def hide_text(
-    path: Path,
+    files: Sequence[TextFile],
     tokenizer: PieceTokenizer,
     *,
     max_length: int,
@@ -147,7 +161,7 @@ def hide_text(
     """Read a text and hide pieces of it, as validation does with the same settings.
 
     Args:
-        path: text file, plain or gzipped; held in memory.
+        files: of held-out text, see :func:`held_out_text`; held in memory.
         tokenizer: of the models.
         max_length: positions of the longest row, [CLS] and [SEP] included.
         probability: share of the pieces to hide, in (0, 1].
@@ -157,9 +171,10 @@ def hide_text(
     Raises:
         UserError: if there is no text.
     """
-    rows = list(_rows(path, tokenizer, max_length - 2))
+    rows = [row for file in files for row in _rows(file, tokenizer, max_length - 2)]
     if not rows:
-        raise UserError(f"no text in {path}; give a file with one sentence or paragraph a line")
+        named = ", ".join(str(file.path) for file in files)
+        raise UserError(f"no text in {named}; give a file with one sentence or paragraph a line")
     hiding = TextHiding.of("random", tokenizer, probability)
     hidden = hiding.hide(range(len(rows)), rows, lambda chosen: batch_generator(seed, 0, chosen))
 
@@ -177,8 +192,8 @@ def hide_text(
     return HiddenText(batches, sum(len(batch["target"]) for batch in batches))
 
 
-def _rows(path: Path, tokenizer: PieceTokenizer, longest: int) -> Iterator[NDArray[np.int32]]:
-    lines = [line for line in TextFile(path).lines() if line.strip()]
+def _rows(file: TextFile, tokenizer: PieceTokenizer, longest: int) -> Iterator[NDArray[np.int32]]:
+    lines = [line for line in file.lines() if line.strip()]
     for start in range(0, len(lines), LINES_AT_ONCE):
         for pieces in tokenizer.encode_ids(lines[start : start + LINES_AT_ONCE]):
             for row in rows_of(pieces, longest):

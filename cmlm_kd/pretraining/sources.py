@@ -16,6 +16,9 @@ from cmlm_kd.text import comma_separated, iterate_parts
 MOST_BYTES = 1 << 20
 """Of a line that is read at once; a longer one comes in parts."""
 
+USUAL_NAMES = {"train": "train.txt", "valid": "valid.txt"}
+"""What a folder of text calls its splits."""
+
 SAVED_SPLITS = {"train": ("train",), "valid": ("validation", "valid", "dev")}
 _STATE, _SPLITS, _INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 
@@ -62,20 +65,26 @@ def find_text(folder: Path, names: str, split: str, column: str = "") -> list[Te
 
     Args:
         folder: a data set that ``save_to_disk`` wrote, or a folder of text.
-        names: what to take of a folder of text, separated by commas: files (without their ``.gz`` too),
-            patterns such as ``wiki-*.txt``, or saved data sets.
-        split: ``train`` or ``valid``, of saved data sets that have splits.
+        names: what to take, separated by commas: files of the folder (without their ``.gz`` too) or of
+            anywhere, patterns such as ``wiki-*.txt``, or saved data sets. The usual name, or none, is a saved
+            data set's own split, or for training the whole of one without splits.
+        split: ``train`` or ``valid``.
         column: of saved data sets; empty: the only column of strings, or ``text``.
 
     Raises:
         UserError: naming what does not exist.
     """
-    if is_saved(folder):
-        return _saved_files(folder, split, column)
+    if is_saved(folder) and names in ("", USUAL_NAMES[split]):
+        if split != "train" and not (folder / _SPLITS).is_file():
+            raise UserError(
+                f"{folder} holds one data set without splits, all of which is trained on; name a text to "
+                f"validate on with --{split}-text, or save a DatasetDict with a split 'validation'"
+            )
+        return saved_files(folder, split, column)
     found: list[TextFile] = []
     for name in comma_separated(names):
         for path in _matching(folder, name):
-            found += _saved_files(path, split, column) if is_saved(path) else [TextFile(path)]
+            found += saved_files(path, split, column) if is_saved(path) else [TextFile(path)]
     if not found:
         raise UserError(f"no text is named for {split}; give files of {folder} with --{split}-text")
     return found
@@ -97,14 +106,15 @@ def _matching(folder: Path, name: str) -> list[Path]:
     return [gzipped if gzipped.is_file() and not path.exists() else path]
 
 
-def _saved_files(path: Path, split: str, column: str) -> list[TextFile]:
+def saved_files(path: Path, split: str, column: str) -> list[TextFile]:
+    """Return the files of a saved data set's split, or all of one without; see :func:`find_text`."""
     if (path / _SPLITS).is_file():
         existing = [name for name in SAVED_SPLITS[split] if (path / name).is_dir()]
         if not existing:
             names = sorted(part.name for part in path.iterdir() if part.is_dir())
             raise UserError(
                 f"{path} has no split {' or '.join(map(repr, SAVED_SPLITS[split]))} for {split}; it has "
-                f"{', '.join(map(repr, names))}: save one under that name, or give a folder of text"
+                f"{', '.join(map(repr, names))}: save one under that name, or name a text with --{split}-text"
             )
         path = path / existing[0]
     try:

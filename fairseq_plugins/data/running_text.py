@@ -11,7 +11,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.frequency_masking import SMOOTHING, check_smoothing
 from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
 from cmlm_kd.pretraining.hiding import Masking, TextHiding
-from cmlm_kd.pretraining.sources import find_text
+from cmlm_kd.pretraining.sources import USUAL_NAMES, find_text
 from cmlm_kd.pretraining.writing import tokenized_corpus
 from fairseq_plugins.bridge import choices
 from fairseq_plugins.data.masked_text import MaskedTextDataset
@@ -32,13 +32,13 @@ class RunningTextConfig(FairseqDataclass):
         metadata={"help": "folder of text files, a sentence or paragraph a line, or what save_to_disk wrote"},
     )
     train_text: str = field(
-        default="train.txt",
+        default=USUAL_NAMES["train"],
         metadata={
             "help": "to train on: files of the folder (.gz too), patterns such as 'wiki-*.txt.gz', data sets "
             "saved on disk, separated by commas"
         },
     )
-    valid_text: str = field(default="valid.txt", metadata={"help": "to validate on, likewise"})
+    valid_text: str = field(default=USUAL_NAMES["valid"], metadata={"help": "to validate on, likewise"})
     text_column: str = field(
         default="",
         metadata={"help": "column of saved data sets; default: the only column of strings, or 'text'"},

@@ -1,4 +1,4 @@
-"""A loss that is not finite ends a training, with the batch written down and nothing learnt from it."""
+"""What is not finite ends a training: a loss with the batch written down, weights before they are saved."""
 
 from pathlib import Path
 
@@ -7,12 +7,39 @@ from fairseq.distributed import utils as distributed_utils
 
 from cmlm_kd.errors import UserError
 
+REMEDY = (
+    "go on from the last one with a lower --lr, more --warmup-updates, a --clip-norm, or without "
+    "--bf16-autocast"
+)
+
 
 class FiniteLossMixin:
     """Looks at every loss of a task before its backward; stands behind mixins that wrap the criterion.
 
-    The task's config has ``save_dir``.
+    A finite loss can still have gradients that break the weights, which the next loss would show; a
+    checkpoint that is due before it is not written. The task's config has ``save_dir``.
     """
+
+    _watched = None
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model whose weights are looked at."""
+        self._watched = super().build_model(cfg, from_checkpoint)
+        return self._watched
+
+    def state_dict(self):
+        """Return the task's part of a checkpoint, before anything of which is written.
+
+        Raises:
+            UserError: naming the first of the weights that are not finite.
+        """
+        for name, weight in [] if self._watched is None else self._watched.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise UserError(
+                    f"{self.cfg._name}: an update has left {name} with numbers that are not finite, and no "
+                    f"checkpoint is made of them: {REMEDY}"
+                )
+        return super().state_dict()
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Train, unless the loss is not finite.
@@ -42,7 +69,6 @@ class FiniteLossMixin:
         wrong = [term for term, value in terms.items() if value - value != 0]
         raise UserError(
             f"{name}: the loss of update {update} is {float(loss)} (not finite: "
-            f"{', '.join(wrong) or 'the sum'}); the batch is in {path}, and checkpoints are as they were: go "
-            "on from the last one with a lower --lr, more --warmup-updates, a --clip-norm, or without "
-            "--bf16-autocast"
+            f"{', '.join(wrong) or 'the sum'}); the batch is in {path}, and checkpoints are as they were: "
+            f"{REMEDY}"
         )

@@ -69,7 +69,10 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
                 "masked_lm_kd: a new BERT needs --bert-tokenizer DIR; "
                 "'cmlm-kd train-tokenizer' makes one from text"
             )
-        return cls(cfg, PieceTokenizer.from_pretrained(name))
+        tokenizer = PieceTokenizer.from_pretrained(name)
+        if cfg.bert and cfg.bert_tokenizer:
+            _refuse_renamed_pieces(cfg, tokenizer)
+        return cls(cfg, tokenizer)
 
     def build_model(self, cfg, from_checkpoint=False):
         """Build the model, learn how many positions it has and note its architecture for checkpoints."""
@@ -102,8 +105,8 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
             raise UserError(
                 f"masked_lm_kd: the vocabulary of {teacher.description.name} "
                 f"({teacher.description.tokenizer[:8]}) is not the student's ({own[:8]}, "
-                f"{len(self.tokenizer)} pieces); give the student the teacher's tokenizer: leave out "
-                "--bert-tokenizer, or pass a --bert that has it"
+                f"{len(self.tokenizer)} pieces); begin with a --bert that has the teacher's pieces, or with "
+                "a new model: leave out --bert and --bert-tokenizer"
             )
         self._teaching = TextTeaching(teacher, self.cfg.bf16_autocast)
         self.teacher_description = teacher.description
@@ -161,3 +164,17 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
     def target_dictionary(self):
         """There is none: labels are the tokenizer's ids."""
         return None
+
+
+def _refuse_renamed_pieces(cfg, tokenizer):
+    """Refuse a model with a tokenizer of its own whose embeddings stand for other pieces."""
+    try:
+        own = PieceTokenizer.from_pretrained(cfg.bert)
+    except UserError:
+        return  # it has none, which is what --bert-tokenizer is for
+    if vocabulary_hash(own.tokenizer) != vocabulary_hash(tokenizer.tokenizer):
+        raise UserError(
+            f"masked_lm_kd: the embeddings of --bert {cfg.bert} are of the pieces of its own tokenizer, "
+            f"which --bert-tokenizer {cfg.bert_tokenizer} does not have; leave out --bert-tokenizer, or "
+            "begin with a new model without --bert"
+        )

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from fairseq_cli import train
 from fairseq_runs import exit_of, run_train
 from tiny_classification import classification, write_bert, write_sst2
@@ -16,6 +17,7 @@ from cmlm_kd.needs import Request
 from cmlm_kd.teachers.masked_lm import MaskedLM
 
 NEW = ("--layers", 2, "--hidden-size", 8, "--heads", 2, "--ffn-size", 16, "--positions", 40)
+DEEP = ("--layers", 5, "--hidden-size", 16, "--heads", 2, "--ffn-size", 16, "--positions", 40)
 HALF = ("--init-layers", "0,2")
 
 
@@ -239,6 +241,7 @@ def test_exported_students_go_on_to_classification(exported, tmp_path, name):
         ("distilbert", (*HALF, "--masking", "none", "--kd-positions", "masked"), "--masking none hides none"),
         ("distilbert", (*HALF, "--max-length", 41), r"--max-length is 41, it must be in \[3, 40\]"),
         ("distilbert", (*HALF, "--mask-smoothing", -1), "--mask-smoothing is -1.0"),
+        ("distilbert", ("--arch", "bert_masked_lm", *DEEP), "has 5 layers and teacher"),
         ("tinybert", ("--layers", 5), "the student is deeper than its teacher"),
         ("tinybert", ("--kd-layer-map", "2,5"), "teacher layer 5 is not in 1 to 4"),
         ("tinybert", ("--heads", 4), "have 4 and 2 attention heads"),
@@ -259,7 +262,11 @@ def test_another_vocabulary_is_refused(here, tmp_path):
     other = write_masked_lm(tmp_path / "other", layers=2, extra=("zebra",))
     status, errors = exit_of(train, *flags(here, tmp_path, "--bert-tokenizer", other, *HALF))
     assert status == 1 and "is not the student's" in errors and "24 pieces" not in errors
-    assert "leave out --bert-tokenizer" in errors
+    assert "leave out --bert and --bert-tokenizer" in errors
+    status, errors = exit_of(
+        train, *flags(here, tmp_path, "--bert", other, "--bert-tokenizer", here / "teacher", *HALF)
+    )
+    assert status == 1 and "are of the pieces of its own tokenizer, which --bert-tokenizer" in errors
 
 
 def test_a_teacher_without_head_is_refused_where_predictions_are_read(here, tmp_path):
@@ -296,6 +303,18 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch(here, tmp_path, monkeypa
     assert not list(tmp_path.rglob("crash.pt"))
 
 
+def test_broken_weights_are_not_saved(here, tmp_path):
+    """The loss of the update that breaks them is finite, and a checkpoint is due before the next one."""
+    run_train(*flags(here, tmp_path, *HALF, "--max-update", 1))
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    breaking = ("--lr", 1e38, "--clip-norm", 0, "--reset-optimizer", "--save-interval-updates", 1)
+    status, errors = exit_of(train, *flags(here, tmp_path, *HALF, "--max-update", 2, *breaking))
+    assert status == 1 and "Traceback" not in errors
+    assert "with numbers that are not finite, and no checkpoint is made of them" in errors
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp")) and not list(tmp_path.rglob("crash.pt"))
+
+
 def test_students_are_measured_beside_each_other(here, tmp_path, capsys, caplog):
     """The command says of a checkpoint what its validation said, and the teacher agrees with itself."""
     with caplog.at_level("INFO"):
@@ -316,7 +335,12 @@ def test_students_are_measured_beside_each_other(here, tmp_path, capsys, caplog)
         assert distilled["metrics"][ours] == pytest.approx(validated[theirs], abs=0.01)
     assert distilled["kd_signature"].startswith("kd:distilbert|T:2|weights:5,2,1,0|positions:real|teacher:")
     assert main([*map(str, command)]) == 0
-    assert "| distilled |" in capsys.readouterr().out
+    assert "| distilled |" in (printed := capsys.readouterr().out)
+    lines = (here / "text" / "valid.txt").read_text().splitlines()
+    splits = {"train": Dataset.from_dict({"text": ["no"]}), "validation": Dataset.from_dict({"text": lines})}
+    DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    assert main([*map(str, (command[0], tmp_path / "saved", *command[2:]))]) == 0
+    assert capsys.readouterr().out.split("\n", 1)[1] == printed.split("\n", 1)[1]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from tiny_classification import SPECIAL, make_tokenizer
 from tiny_text import lines_of
 
@@ -64,8 +65,19 @@ def test_saved_datasets_alone_and_among_files(tmp_path):
     save_dataset(tmp_path / "saved", lines)
     write(tmp_path / "more.txt", ["more"])
     assert texts(find_text(tmp_path / "saved", "train.txt", "train")) == lines
-    assert texts(find_text(tmp_path / "saved", "train.txt", "valid")) == ["first"]
+    assert texts(find_text(tmp_path / "saved", "valid.txt", "valid")) == ["first"]
     assert texts(find_text(tmp_path, "saved,more.txt", "train")) == [*lines, "more"]
+
+
+def test_a_saved_dataset_without_splits_is_trained_on_alone(tmp_path):
+    """What it is validated on has to be named, and what is named is read."""
+    Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "saved")
+    write(tmp_path / "held-out.txt", ["c"])
+    saved, other = tmp_path / "saved", str(tmp_path / "held-out.txt")
+    assert texts(find_text(saved, "train.txt", "train")) == ["a", "b"]
+    assert texts(find_text(saved, other, "valid")) == texts(find_text(saved, other, "train")) == ["c"]
+    with pytest.raises(UserError, match="without splits, all of which is trained on; name a text"):
+        find_text(saved, "valid.txt", "valid")
 
 
 def test_the_column_of_a_saved_dataset(tmp_path):
