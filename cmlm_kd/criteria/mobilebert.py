@@ -15,7 +15,7 @@ distillation, is left out: lines of running text are no pairs of sentences, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -38,6 +38,8 @@ from cmlm_kd.criteria.mobilebert_terms import (
     distillation_term,
     feature_map_term,
     mean_term,
+    token_means,
+    token_variances,
     variance_term,
 )
 from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
@@ -55,6 +57,10 @@ OWNER = "mobilebert_kd"
 STATISTICS_WEIGHTS = {"original": (5000.0, 5.0), "paper": (0.0, 0.0)}
 """Weights of means and variances: the released command's. In ``paper`` mode the feature maps, which are not
 normalised there, contain them."""
+
+
+STATISTICS = {"mean_loss": (token_means, mean_term), "variance_loss": (token_variances, variance_term)}
+"""Terms of single numbers a token, and how those are computed."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,8 @@ class MobileBertConfig:
         default="paper",
         metadata={
             "help": "paper: feature maps as they are, means over a sentence's own tokens; original: the "
-            "released code's arithmetic: feature maps normalised, their means and variances apart, padding "
-            "counted"
+            "released code's arithmetic: feature maps normalised, their means and variances apart (against "
+            "those of all teacher layers), padding counted"
         },
     )
     kd_layer_map: str = field(
@@ -206,6 +212,7 @@ class MobileBertKD(KDCriterion):
     schedule: Schedule
     _stage: Stage
     _update: int = 0
+    _teacher_states: tuple[int, ...] = ()
 
     def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
         """Return everything that is read at any time.
@@ -218,6 +225,7 @@ class MobileBertKD(KDCriterion):
             return Needs(Request(), Request())  # refused as for every criterion
         owner = f"{OWNER}: {student.name} and {teacher.name}"
         self.layers = layer_map(config.kd_layer_map, student.layers, teacher.layers, owner=owner)
+        self._teacher_states = tuple(range(teacher.layers + 1))
         if config.transfers:
             _refuse_misfits(config, student, teacher)
         self.schedule = self._make_schedule(student)
@@ -255,8 +263,16 @@ class MobileBertKD(KDCriterion):
             self._request([layers[i] for i in stage.transfers], predicts=stage.distils and reads)
             for layers, reads in ((self.layers.student, True), (self.layers.teacher, learn))
         )
+        if stage.transfers and self._compares_all_layers:
+            teacher = replace(teacher, hidden_states=self._teacher_states)
         reads_teacher = bool(stage.transfers) or learn
         return Needs(student, teacher if reads_teacher else None)
+
+    @property
+    def _compares_all_layers(self) -> bool:
+        """Whether statistics are compared with those of all the teacher's hidden states."""
+        weights = self.config.weights
+        return self.config.kd_mode == "original" and any(weights[name] for name in STATISTICS)
 
     def _request(self, layers: list[int], *, predicts: bool) -> Request:
         weights = self.config.weights
@@ -312,9 +328,16 @@ class MobileBertKD(KDCriterion):
         mask, mode = student.attention_mask, self.config.kd_mode
         values: dict[str, list[Tensor]] = {name: [] for name, weight in self.config.weights.items() if weight}
         pairs = list(self.layers)
+        statistics = _TeacherStatistics(teacher.hidden_states)
         for m, n in (pairs[i] for i in self._stage.transfers):
+            compared = self._teacher_states if mode == "original" else (n,)
             for name in values:
-                values[name].append(_term(name, m, n, student, teacher, mask, mode))
+                if name in STATISTICS:
+                    of_teacher = statistics.of(name, compared)  # (K, B, L)
+                    value = STATISTICS[name][1](student.hidden_states[m], of_teacher, mask, mode)
+                else:
+                    value = _term(name, m, n, student, teacher, mask, mode)
+                values[name].append(value)
         count = torch.tensor(sentences, device=present(mask, OWNER).device)
         return {name: Term(torch.stack(each).mean(0).sum(), count) for name, each in values.items()}
 
@@ -351,11 +374,29 @@ def _term(
     mask: Tensor | None,
     mode: Mode,
 ) -> Tensor:
-    """Return one term of student layer m and teacher layer n, ``(B,)``."""
+    """Return the term of attention or feature maps, of student layer m and teacher layer n, ``(B,)``."""
     if name == "attention_loss":
         return attention_term(student.attention_scores[m], teacher.attention_scores[n], mask, mode)
-    of_states = {"feature_map_loss": feature_map_term, "mean_loss": mean_term, "variance_loss": variance_term}
-    return of_states[name](student.hidden_states[m], teacher.hidden_states[n], mask, mode)
+    return feature_map_term(student.hidden_states[m], teacher.hidden_states[n], mask, mode)
+
+
+class _TeacherStatistics:
+    """Means and variances of a teacher's hidden states, computed once a batch.
+
+    Args:
+        states: layer -> ``(B, L, d)``.
+    """
+
+    def __init__(self, states: Mapping[int, Tensor]) -> None:
+        self._states = states
+        self._kept: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+
+    def of(self, name: str, layers: tuple[int, ...]) -> Tensor:
+        """Return the statistic of a term for some layers, ``(K, B, L)``."""
+        if (name, layers) not in self._kept:
+            statistic = STATISTICS[name][0]
+            self._kept[name, layers] = statistic(self._states[layer] for layer in layers)
+        return self._kept[name, layers]
 
 
 def _refuse_misfits(config: MobileBertConfig, student: ModelDescription, teacher: ModelDescription) -> None:

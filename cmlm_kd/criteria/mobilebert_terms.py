@@ -20,18 +20,20 @@ feature maps   as they are                          each token's after LayerNorm
 attention      divergence                           cross entropy: equal gradient, greater by the entropy
                                                     of the teacher's attention
 padding        left out                             its tokens count; as keys nothing attends to them
+mean, variance compared with the mapped layer's     compared with those of all the teacher's hidden
+                                                    states, embeddings included; the mean over them
 distillation   divided by the masked positions      divided by their number + 1e-5
 =============  ===================================  =====================================================
 
-Mean and variance go layer by layer in both, which is what the released code is after; there each student
-layer is compared with the stacked outputs of *all* teacher layers, because a list stands where one of its
-items was meant. That is not copied. In the released code feature maps weigh 100, attention 1, mean 5000 and
-variance 5, each divided by the number of layers; its temperature multiplies hidden states before the head, so
-that only 1 means anything, and there is none here.
+That each student layer is compared with the statistics of *all* teacher layers comes from a list in the
+released code where one of its items was meant. There feature maps weigh 100, attention 1, mean 5000 and
+variance 5, each divided by the number of layers; its temperature multiplies hidden states before the head,
+so that only 1 means anything, and there is none here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -83,17 +85,27 @@ def attention_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: 
     return _mean_over_tokens((attention * compared).sum(3).mean(1), mask, mode)
 
 
+def token_means(states: Iterable[Tensor]) -> Tensor:
+    """Return each token's mean over the width, ``(K, B, L)``, of K layers' states ``(B, L, d)``."""
+    return torch.stack([widen(each).mean(2) for each in states])
+
+
+def token_variances(states: Iterable[Tensor]) -> Tensor:
+    """Return each token's variance (divided by d) over the width, ``(K, B, L)``, of states ``(B, L, d)``."""
+    return torch.stack([widen(each).var(2, unbiased=False) for each in states])
+
+
 def mean_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Mode) -> Tensor:
     """Return the mean squared difference of the tokens' means over the width, ``(B,)``.
 
     Args:
         student: ``(B, L, d)``.
-        teacher: ``(B, L, d)``.
+        teacher: ``(K, B, L)``, :func:`token_means` of the layers it is compared with.
         mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
         mode: see the module docstring.
     """
-    student_mean, teacher_mean = widen(student).mean(2), widen(teacher).mean(2)  # (B, L)
-    return _mean_over_tokens((teacher_mean - student_mean).square(), mask, mode)
+    difference = teacher - token_means([student])  # (K, B, L)
+    return _mean_over_tokens(difference.square().mean(0), mask, mode)
 
 
 def variance_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Mode) -> Tensor:
@@ -101,14 +113,12 @@ def variance_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: M
 
     Args:
         student: ``(B, L, d)``.
-        teacher: ``(B, L, d)``.
+        teacher: ``(K, B, L)``, :func:`token_variances` of the layers it is compared with.
         mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
         mode: see the module docstring.
     """
-    student_variance, teacher_variance = (
-        widen(states).var(2, unbiased=False) for states in (student, teacher)
-    )  # (B, L)
-    return _mean_over_tokens((teacher_variance - student_variance).abs(), mask, mode)
+    difference = teacher - token_variances([student])  # (K, B, L)
+    return _mean_over_tokens(difference.abs().mean(0), mask, mode)
 
 
 def distillation_term(student: Tensor, teacher: Tensor, target: Tensor, hard_share: float) -> Tensor:

@@ -141,6 +141,26 @@ def test_resuming_in_the_middle_of_an_epoch_ends_where_an_uninterrupted_run_does
         torch.testing.assert_close(parts["model"][name], value, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--kd-cosine-weight", 0, "--kd-positions", "masked"),
+        ("--kd-mlm-weight", 0),
+        ("--kd-soft-weight", 0, "--kd-cosine-weight", 0),
+    ],
+)
+def test_several_batches_an_update_are_one_big_batch(here, tmp_path, more):
+    weights = []
+    for count in (1, 3):
+        save_dir = tmp_path / str(count)
+        size = ("--max-tokens", 100_000, "--batch-size", 60 // count, "--update-freq", count, "--dropout", 0)
+        run_train(*flags(here, save_dir, *HALF, *size, "--optimizer", "sgd", "--lr", 0.1, *more))
+        weights.append(load(save_dir)["model"])
+    whole, parts = weights
+    for name, weight in whole.items():
+        torch.testing.assert_close(parts[name], weight, atol=2e-6, rtol=1e-5, msg=name)
+
+
 def test_general_tinybert(here, tmp_path, caplog):
     with caplog.at_level("INFO"):
         run_train(*tinybert(here, tmp_path))

@@ -8,7 +8,14 @@ import torch
 
 from cmlm_kd.criteria.mobilebert import MobileBertConfig, MobileBertKD
 from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage, background_rate
-from cmlm_kd.criteria.mobilebert_terms import attention_term, feature_map_term, mean_term, variance_term
+from cmlm_kd.criteria.mobilebert_terms import (
+    attention_term,
+    feature_map_term,
+    mean_term,
+    token_means,
+    token_variances,
+    variance_term,
+)
 from cmlm_kd.criterion import NOT_HIDDEN, StudentOutput
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import (
@@ -49,7 +56,7 @@ def random(*shape, seed):
 def outputs(seed=0, *, features=True):
     """Everything that a student or teacher could say of two sentences; hidden pieces are rows 0, 2 and 3."""
     kept = {
-        "hidden_states": {layer: random(2, 4, 6, seed=seed + layer) for layer in (1, 2, 3)},
+        "hidden_states": {layer: random(2, 4, 6, seed=seed + layer) for layer in (0, 1, 2, 3)},
         "attention_scores": {layer: random(2, 2, 4, 4, seed=seed + 10 + layer) for layer in (1, 2, 3)},
     }
     if features:
@@ -158,6 +165,13 @@ def test_what_has_no_weight_is_not_read():
     assert criterion.needs_now() == Needs(Request(), None)
 
 
+def test_released_statistics_read_all_of_the_teacher():
+    _, needs = make(mode="original")
+    assert (needs.student.hidden_states, needs.teacher.hidden_states) == ((1, 2, 3), (0, 1, 2, 3))
+    criterion, _ = make(mode="original", mean_weight=0.0, variance_weight=0.0)
+    assert criterion.needs_now().teacher.hidden_states == (1,)
+
+
 def test_a_shallower_student_learns_by_a_map():
     criterion, needs = make(teacher=replace(TEACHER, layers=6))
     assert (needs.student.hidden_states, needs.teacher.hidden_states) == ((1, 2, 3), (2, 4, 6))
@@ -182,14 +196,16 @@ def test_the_transfer_is_the_weighted_terms_of_its_layers(mode, strategy):
     found = criterion.training_loss(student_output(**student), TARGET, teacher_signal(**teacher))
     layers = (2,) if strategy == "progressive" else (1, 2, 3)
     expected = 0.0
+    states = {layer: state.detach() for layer, state in teacher["hidden_states"].items()}
     for layer in layers:
+        compared = [states[layer]] if mode == "paper" else list(states.values())  # embeddings among them
         s, t = student["hidden_states"][layer], teacher["hidden_states"][layer].detach()
         a, b = student["attention_scores"][layer], teacher["attention_scores"][layer].detach()
         for name, term, pair in (
             ("feature_map", feature_map_term, (s, t)),
             ("attention", attention_term, (a, b)),
-            ("mean", mean_term, (s, t)),
-            ("variance", variance_term, (s, t)),
+            ("mean", mean_term, (s, token_means(compared))),
+            ("variance", variance_term, (s, token_variances(compared))),
         ):
             expected = expected + weights[name] / 3 * term(*pair, MASK, mode).sum()
     torch.testing.assert_close(found.loss, expected, atol=1e-12, rtol=1e-12)

@@ -10,6 +10,8 @@ from cmlm_kd.criteria.mobilebert_terms import (
     distillation_term,
     feature_map_term,
     mean_term,
+    token_means,
+    token_variances,
     variance_term,
 )
 
@@ -28,6 +30,15 @@ def states():
 
 def scores():
     return random(3, 2, 5, 5, seed=3, scale=2), random(3, 2, 5, 5, seed=4, scale=2)
+
+
+def mean_of(student, teacher, mask, mode):
+    """The term of one teacher layer."""
+    return mean_term(student, token_means([teacher]), mask, mode)
+
+
+def variance_of(student, teacher, mask, mode):
+    return variance_term(student, token_variances([teacher]), mask, mode)
 
 
 def mean(values):
@@ -95,14 +106,26 @@ def assert_equal_with_gradients(found, expected, *leaves):
     ("term", "one"),
     [
         (feature_map_term, feature_map),
-        (mean_term, mean_difference),
-        (variance_term, variance_difference),
+        (mean_of, mean_difference),
+        (variance_of, variance_difference),
     ],
 )
 def test_terms_of_states_are_the_loops(term, one, mode):
     student, teacher = states()
     expected = over_tokens(one, student, teacher, mode)
     assert_equal_with_gradients(term(student, teacher, MASK, mode), expected, student, teacher)
+
+
+def test_statistics_of_several_layers_are_compared_with_each():
+    student, first = states()
+    second = random(3, 5, 4, seed=9)
+    for statistic, term, one in (
+        (token_means, mean_term, mean_of),
+        (token_variances, variance_term, variance_of),
+    ):
+        expected = (one(student, first, MASK, "original") + one(student, second, MASK, "original")) / 2
+        found = term(student, statistic([first, second]), MASK, "original")
+        assert_equal_with_gradients(found, expected, student, first, second)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -156,8 +179,8 @@ def test_more_padding_changes_original_alone():
     for term, narrow, wide in (
         (attention_term, narrow_scores, wide_scores),
         (feature_map_term, narrow_states, wide_states),
-        (mean_term, narrow_states, wide_states),
-        (variance_term, narrow_states, wide_states),
+        (mean_of, narrow_states, wide_states),
+        (variance_of, narrow_states, wide_states),
     ):
         torch.testing.assert_close(term(*wide, wider, "paper"), term(*narrow, MASK, "paper"))
         assert not torch.allclose(term(*wide, wider, "original"), term(*narrow, MASK, "original"))
@@ -169,14 +192,14 @@ def test_normalising_hides_scale_and_offset_which_mean_and_variance_see():
     torch.testing.assert_close(
         feature_map_term(student, teacher, MASK, "original"), torch.zeros(3).double(), atol=1e-9, rtol=0
     )
-    assert (mean_term(student, teacher, MASK, "original") > 0.1).all()
-    assert (variance_term(student, teacher, MASK, "original") > 0.1).all()
+    assert (mean_of(student, teacher, MASK, "original") > 0.1).all()
+    assert (variance_of(student, teacher, MASK, "original") > 0.1).all()
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_student_equal_to_its_teacher(mode):
     student, attention = states()[0], scores()[0]
-    for term in (feature_map_term, mean_term, variance_term):
+    for term in (feature_map_term, mean_of, variance_of):
         assert not term(student, student, MASK, mode).any()
     value = attention_term(attention, attention, MASK, mode)
     assert (value > 0).any() if mode == "original" else not value.any()
@@ -184,14 +207,14 @@ def test_a_student_equal_to_its_teacher(mode):
 
 def test_a_row_of_padding_alone_is_no_nan():
     mask = torch.zeros(1, 5, dtype=torch.long)
-    for term in (feature_map_term, mean_term, variance_term):
+    for term in (feature_map_term, mean_of, variance_of):
         assert term(random(1, 5, 4, seed=1), random(1, 5, 4, seed=2), mask, "paper").item() == 0
     assert attention_term(random(1, 2, 5, 5, seed=1), random(1, 2, 5, 5, seed=2), mask, "paper").item() == 0
 
 
 def test_half_precision_is_summed_in_single():
     student, teacher = (values.bfloat16() for values in states())
-    for term in (feature_map_term, mean_term, variance_term):
+    for term in (feature_map_term, mean_of, variance_of):
         value = term(student, teacher, MASK, "original")
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, term(student.float(), teacher.float(), MASK, "original"))
