@@ -1,21 +1,22 @@
-# TinyBERT: a new BERT that imitates the teacher's layers on text of which nothing is hidden; three quarters of the updates
-# go there, the rest train its masked-LM head. Fine-tuning starts from the end of that; the paper's own second stage, on
-# the corpora, from the layers. See docs/criteria/tinybert_kd.md.
+# TinyBERT: a new BERT that imitates the teacher's layers on text of which nothing is hidden; a third as many updates then
+# train its masked-LM head, and the student alone makes as many as both together. Fine-tuning starts from the end of that;
+# the paper's own second stage, on the corpora, from the layers. See docs/criteria/tinybert_kd.md.
 read -r teacher_width heads < <(python -c 'import sys; from transformers import AutoConfig
 config = AutoConfig.from_pretrained(sys.argv[1]); print(config.hidden_size, config.num_attention_heads)' "$teacher")
 width=${width:-$teacher_width}
 student=(--arch bert_masked_lm --bert-tokenizer "$teacher" --layers "$depth" --hidden-size "$width"
     --heads "$heads" --ffn-size $((4 * width)) --positions 128)
 
+head_updates=$(((updates + 2) / 3))
+
 pretrain_alone() { # FOLDER
-    pretrain "$1" "$updates" "TinyBERT's shape alone" --criterion bert_mlm "${student[@]}" --lr 5e-4
+    pretrain "$1" $((updates + head_updates)) "TinyBERT's shape alone" --criterion bert_mlm "${student[@]}" --lr 5e-4
 }
 
 pretrain_distilled() { # FOLDER
-    local general=$((3 * updates / 4))
-    pretrain "$1/general" "$general" "TinyBERT, general stage" --criterion tinybert_kd --teacher "$teacher" \
+    pretrain "$1/general" "$updates" "TinyBERT, general stage" --criterion tinybert_kd --teacher "$teacher" \
         --masking none "${student[@]}" --lr 5e-4 --disable-validation
-    pretrain "$1" $((updates - general)) "TinyBERT's masked-LM head" --criterion bert_mlm --arch bert_masked_lm \
+    pretrain "$1" "$head_updates" "TinyBERT's masked-LM head" --criterion bert_mlm --arch bert_masked_lm \
         --bert "$1/general/huggingface" --lr 5e-4
 }
 
