@@ -67,7 +67,7 @@ def test_invalid_utf8(text, teacher, capsys):
     refuse(
         text,
         teacher,
-        "valid.en, line 2: byte 3 (0xef) is not UTF-8; convert the file, for example with 'iconv",
+        "valid.en, line 2: byte 3 (0xef) is not UTF-8; convert the text, for example with 'iconv",
         capsys,
     )
 
