@@ -9,10 +9,11 @@ from typing import Any
 
 from cmlm_kd.criteria.fastbert_terms import check_classes
 from cmlm_kd.errors import UserError
+from cmlm_kd.students.bert import load_encoder, student_config, take_over
 from cmlm_kd.students.fastbert import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.students.fastbert_branch import BranchSettings
 from cmlm_kd.students.layerwise import check_layerwise
-from cmlm_kd.teachers.classifier import REQUIRED_TOKENS, load_encoder, student_config, take_over
+from cmlm_kd.teachers.classifier import REQUIRED_TOKENS
 from cmlm_kd.tokenizer_loading import load_tokenizer
 
 

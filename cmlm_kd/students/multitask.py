@@ -20,13 +20,11 @@ from cmlm_kd.classification.task_values import closest
 from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import ModelDescription
+from cmlm_kd.students.bert import load_encoder, student_config, take_over
 from cmlm_kd.students.san import SANSettings, StochasticAnswerNetwork
 from cmlm_kd.teachers.classifier import (
     SequenceClassifier,
     describe_config,
-    load_encoder,
-    student_config,
-    take_over,
 )
 
 ARCHITECTURE = "multitask_bert"

@@ -7,12 +7,12 @@ from typing import Optional
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 
+from cmlm_kd.students.bert import start_classifier
 from cmlm_kd.students.loading import BERT_CONFIG
 from cmlm_kd.teachers.classifier import (
     REQUIRED_TOKENS,
     classifier_of_config,
     describe_config,
-    start_classifier,
 )
 from cmlm_kd.tokenizer_loading import load_tokenizer
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given

@@ -9,6 +9,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import Request
+from cmlm_kd.students.bert import start_classifier
 from cmlm_kd.students.bottleneck_bert import (
     IB_BERT,
     MOBILEBERT,
@@ -19,7 +20,7 @@ from cmlm_kd.students.bottleneck_bert import (
     new_ib_bert,
     new_mobilebert,
 )
-from cmlm_kd.teachers.classifier import load_classifier, start_classifier
+from cmlm_kd.teachers.classifier import load_classifier
 from cmlm_kd.teachers.masked_lm import MaskedLM
 from cmlm_kd.teachers.masked_lm_teacher import load_masked_lm_teacher
 

@@ -14,8 +14,9 @@ from cmlm_kd.classification.inputs import EncodedExamples, HuggingFaceInputs
 from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import HIDDEN_STATES, Request
+from cmlm_kd.students.bert import start_classifier
 from cmlm_kd.teachers.class_order import class_order
-from cmlm_kd.teachers.classifier import load_classifier, start_classifier
+from cmlm_kd.teachers.classifier import load_classifier
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 TEXTS = Examples(["the film was good", "awful", "a very dull plot and poor acting"], None, None, (), "t")
