@@ -87,8 +87,8 @@ class ModelDescription:
         heads: attention heads a layer.
         tokenizer: hash of what turns text into its input ids; equal hashes give equal positions.
         vocabulary: pieces a masked language model chooses from, V; 0 for other models.
-        sees_ahead: whether hidden states know of what follows their position, so that the first one can stand
-            for a whole text.
+        first_stands_for_all: whether the hidden states of the first position stand for the whole text, as an
+            encoder's do.
     """
 
     name: str
@@ -99,7 +99,7 @@ class ModelDescription:
     heads: int = 0
     tokenizer: str = ""
     vocabulary: int = 0
-    sees_ahead: bool = True
+    first_stands_for_all: bool = True
 
     @property
     def is_regression(self) -> bool:
@@ -174,10 +174,10 @@ def _check_request(criterion: str, request: Request, model: ModelDescription, pa
             f"{criterion}: reads a classifier's logits on every layer, which {model.name} does not have "
             f"{pair}; take --arch fastbert, or another criterion (docs/criteria)"
         )
-    if request.first_position and request.hidden_states and not model.sees_ahead:
+    if request.first_position and request.hidden_states and not model.first_stands_for_all:
         raise UserError(
-            f"{criterion}: reads hidden states of the first position, which in {model.name} do not know of "
-            f"the text that follows {pair}; take an encoder, or leave them out (for pkd: --kd-beta 0)"
+            f"{criterion}: reads hidden states of the first position, which in {model.name} do not stand for "
+            f"the whole text {pair}; take an encoder, or leave them out (for pkd: --kd-beta 0)"
         )
     for what, layers, first in (
         (HIDDEN_STATES, request.hidden_states, 0),

@@ -54,9 +54,14 @@ def join_words(words: Sequence[str], spacing: Sequence[str], former: Sequence[st
         former: the words that stood there.
     """
     parts: list[str] = []
-    for i, (word, space) in enumerate(zip(words, spacing, strict=True)):
-        touches = i and not space and (word != former[i] or words[i - 1] != former[i - 1])
-        if touches and split_words(words[i - 1] + word) != [words[i - 1], word]:
-            space = " "
+    touching: list[str] = []  # words since the last space
+    new = False  # whether one of them is
+    for word, space, old in zip(words, spacing, former, strict=True):
+        if space:
+            touching, new = [], False
+        new = new or word != old
+        if touching and new and split_words("".join(touching) + word) != [*touching, word]:
+            touching, new, space = [], word != old, " "
+        touching.append(word)
         parts += space, word
     return "".join(parts).lstrip()

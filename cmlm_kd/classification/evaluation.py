@@ -95,6 +95,7 @@ class EvaluationSettings:
         speed: whether to measure it.
         values: what the corpus's files call the classes.
         model_labels: names of the models' classes, where their own say nothing.
+        several: whether those are for several models, see :func:`cmlm_kd.teachers.class_order.class_order`.
     """
 
     metrics: tuple[str, ...]
@@ -105,6 +106,7 @@ class EvaluationSettings:
     speed: bool = True
     values: Mapping[str, str] | None = None
     model_labels: tuple[str, ...] = ()
+    several: bool = False
 
 
 def evaluate_classifier(candidate: Candidate, examples: Examples, settings: EvaluationSettings) -> Result:
@@ -125,6 +127,7 @@ def evaluate_classifier(candidate: Candidate, examples: Examples, settings: Eval
                 name=candidate.name,
                 values=settings.values,
                 given=settings.model_labels,
+                several=settings.several,
             )
             logits = predict_logits(model, examples, settings.batch_size, settings.device)
             members.append(torch.from_numpy(logits[:, order]))

@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
         speed=not arguments.no_speed,
         values=class_names_of(arguments.corpus),
         model_labels=comma_separated(arguments.model_labels),
+        several=sum(len(candidate.models) for candidate in candidates) > 1,
     )
     results = [evaluate_classifier(candidate, examples, settings) for candidate in candidates]
     if arguments.predictions is not None:

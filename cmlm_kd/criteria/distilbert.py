@@ -142,10 +142,11 @@ class DistilBertKD(KDCriterion):
                 f"{student.hidden_size} and {teacher.hidden_size}, of which there is no cosine; give the "
                 "student the teacher's width, or pass --kd-cosine-weight 0"
             )
-        if student.layers > teacher.layers:
+        if config.kd_cosine_weight and student.layers > teacher.layers:
             raise UserError(
                 f"distilbert_kd: {student.name} has {student.layers} layers and {teacher.name} has "
-                f"{teacher.layers}; a student has as many or fewer"
+                f"{teacher.layers}; give the student as many or fewer, or compare predictions alone with "
+                "--kd-cosine-weight 0"
             )
         self.last = (student.layers, teacher.layers)
         own, theirs = ((layer,) if config.kd_cosine_weight else () for layer in self.last)

@@ -20,6 +20,7 @@ def class_order(
     name: str,
     values: Mapping[str, str] | None = None,
     given: Sequence[str] = (),
+    several: bool = False,
 ) -> list[int]:
     """Return for each class of the data the position of the teacher's logit.
 
@@ -30,8 +31,10 @@ def class_order(
         data: the data's classes; empty for scores.
         name: the teacher, for messages.
         values: what the corpus's files say -> the class's name.
-        given: names of the teacher's classes in the order of its logits (``--teacher-labels``), where its own
-            are not the data's; ``LABEL_0`` and its like give way to them.
+        given: names of the teacher's classes in the order of its logits (``--teacher-labels``), which replace
+            its own.
+        several: whether they are given for several teachers, of which those that name the data's classes
+            themselves keep their names.
 
     Raises:
         UserError: if the numbers differ, or a class has no counterpart, naming both sides.
@@ -50,7 +53,8 @@ def class_order(
     spelled = {value.lower(): label.lower() for value, label in (values or {}).items()}
     wanted = [label.lower() for label in data]
     names, told = ([_plain(label, spelled) for label in labels] for labels in (teacher, given))
-    if told and (_is_generic(teacher) or sorted(names) != sorted(wanted)):
+    keeps_own = several and not _is_generic(teacher, spelled) and sorted(names) == sorted(wanted)
+    if told and not keeps_own:
         names = told
     elif told and told != names:
         logger.warning(
@@ -71,8 +75,9 @@ def _plain(label: str, spelled: Mapping[str, str]) -> str:
     return spelled.get(lowered.removeprefix(GENERIC.lower()), lowered)
 
 
-def _is_generic(labels: Sequence[str]) -> bool:
-    return all(label.lower().startswith(GENERIC.lower()) for label in labels)
+def _is_generic(labels: Sequence[str], spelled: Mapping[str, str]) -> bool:
+    """Return whether classes are mere numbers, or named as the corpus's files do."""
+    return all(label.lower().startswith(GENERIC.lower()) or label.lower() in spelled for label in labels)
 
 
 def _counted(labels: Sequence[str]) -> str:

@@ -96,7 +96,7 @@ class SequenceClassifier(nn.Module):
             config.hidden_size,
             config.num_attention_heads,
             self.inputs.hash,
-            sees_ahead=not _is_causal(config),
+            first_stands_for_all=not _is_causal(config),
         )
 
     def forward(
@@ -133,7 +133,7 @@ class SequenceClassifier(nn.Module):
 
 
 def _is_causal(config: Any) -> bool:
-    """Return whether the architecture only writes on from left to right, as GPT-2 does."""
+    """Return whether the architecture writes on, as GPT-2 and XLNet, and classifies by the last position."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as causal,
     )

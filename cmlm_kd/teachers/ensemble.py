@@ -80,7 +80,14 @@ class TeacherEnsemble:
             model = load_classifier(name)
             if max_length:
                 model.inputs.max_length = min(max_length, model.inputs.max_length)
-            order = class_order(model.labels, labels, name=model.name, values=values, given=teacher_labels)
+            order = class_order(
+                model.labels,
+                labels,
+                name=model.name,
+                values=values,
+                given=teacher_labels,
+                several=len(names) > 1,
+            )
             members.append(Member(model, order))
         return cls(members, ensembling, labels)
 

@@ -90,7 +90,11 @@ class KDFairseqCriterion(FairseqCriterion):
             UserError: if the checkpoint's has other names or shapes.
         """
         if state_dict is None:
-            logger.info("%s: the checkpoint carries nothing of what it trains itself", self.entry.name)
+            logger.info(
+                "%s: the checkpoint carries nothing of what it trains itself, which begins anew; the "
+                "optimizer cannot resume with it: pass --reset-optimizer, or start by --finetune-from-model",
+                self.entry.name,
+            )
             return
         here, there = (
             {name: tuple(tensor.shape) for name, tensor in state.items()}

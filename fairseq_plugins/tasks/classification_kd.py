@@ -131,7 +131,6 @@ class ClassificationKDTask(SentenceTask):
         labels = self.labels
         self._check_start(labels)
         model = super().build_model(cfg, from_checkpoint)
-        self.keep_inputs(model.inputs)
         self.state.merge_state_dict({LABELS: list(labels), PAIRS: self._corpus.known_pairs})
         self._student, self.student_description = model, model.description
         self._corpus.load_teachers(model.inputs, self.max_length)

@@ -157,7 +157,6 @@ class MultitaskKDTask(SentenceTask):
                 "--task classification_kd"
             )
         model = super().build_model(cfg, from_checkpoint)
-        self.keep_inputs(model.inputs)
         documents = [{**vars(head), "labels": list(head.labels)} for head in self.heads]
         self.state.merge_state_dict({HEADS: documents})
         self._student = model

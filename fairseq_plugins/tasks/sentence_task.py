@@ -32,14 +32,20 @@ class SentenceTask(AutocastMixin, FairseqTask):
         """Return what a checkpoint's task state says, None outside of loading one."""
         return self.state.state_dict.get(key)
 
-    def keep_inputs(self, inputs):
-        """Note what turns sentences into ids, as the checkpoint that is loaded must have done.
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the student, and note what turns sentences into ids, which must be the loaded checkpoint's.
 
         Raises:
             UserError: if it is another tokenizer, or other words of a BiLSTM.
         """
-        kept = self.from_checkpoint(INPUTS_HASH) or state_of_start(self.cfg).get(INPUTS_HASH, inputs.hash)
-        if kept != inputs.hash:
+        # A checkpoint that is being loaded has left its state; a training that begins may start from one.
+        earlier = (self.state.state_dict or state_of_start(self.cfg)).get(INPUTS_HASH)
+        model = super().build_model(cfg, from_checkpoint)
+        self._keep_inputs(model.inputs, earlier)
+        return model
+
+    def _keep_inputs(self, inputs, earlier):
+        if earlier not in (None, inputs.hash):
             raise UserError(
                 f"{self.cfg._name}: the checkpoint that is to be loaded reads other ids than this student: "
                 "its tokenizer, or the list of its words, differs; give the --bert directory that it was "

@@ -152,7 +152,7 @@ def test_a_projection_begins_anew_after_a_criterion_without(root, trained, tmp_p
     ("kind", "message"),
     [
         ("bart", "reads hidden states, which teacher .* does not give"),
-        ("gpt2", "do not know of the text that follows"),
+        ("gpt2", "do not stand for the whole text"),
     ],
 )
 def test_teachers_without_a_first_position_teach_logits_alone(root, tmp_path, kind, message):

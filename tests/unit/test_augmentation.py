@@ -67,7 +67,11 @@ def test_words_are_replaced_as_often_as_their_part_of_speech_has_them(corpus):
 
 def test_new_words_stay_apart_from_those_they_touch():
     """What tells "and/or" or "isn't" apart goes with the word that is replaced."""
-    cases = {"benign and/or": ["benign", "and", "which", "or"], "it isn't": ["it", "is", "not"]}
+    cases = {
+        "benign and/or": ["benign", "and", "which", "or"],
+        "it isn't": ["it", "is", "not"],
+        "good/bad film": ["good", "-", "bad", "film"],
+    }
     for text, words in cases.items():
         former, spacing = split_with_spacing(text)
         assert join_words(former, spacing, former) == text

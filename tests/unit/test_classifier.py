@@ -181,6 +181,8 @@ def test_a_tokenizer_with_more_pieces_than_the_model(tmp_path):
         (("a", "b"), ("positive", "negative"), [1, 0]),
         (("1", "0"), (), [1, 0]),
         (("LABEL_0", "LABEL_1"), ("positive", "negative"), [1, 0]),  # the user knows better than the corpus
+        (("0", "1"), ("positive", "negative"), [1, 0]),
+        (("negative", "positive"), ("positive", "negative"), [1, 0]),  # and than the teacher
     ],
 )
 def test_classes_are_matched_by_name(teacher_labels, given, order):
