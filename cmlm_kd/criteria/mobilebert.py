@@ -15,33 +15,17 @@ distillation, is left out: lines of running text are no pairs of sentences, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from cmlm_kd.criteria.checks import (
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    check_same_heads,
-    check_settings,
-    present,
-)
+from cmlm_kd.criteria.checks import present
 from cmlm_kd.criteria.dense_teacher_fused import DenseTeacherBlocks, TeacherProjection
 from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage
-from cmlm_kd.criteria.mobilebert_terms import (
-    Mode,
-    attention_term,
-    distillation_count,
-    distillation_term,
-    feature_map_term,
-    mean_term,
-    token_means,
-    token_variances,
-    variance_term,
-)
+from cmlm_kd.criteria.mobilebert_settings import MobileBertConfig
+from cmlm_kd.criteria.mobilebert_terms import distillation_count, distillation_term
+from cmlm_kd.criteria.mobilebert_transfer import OWNER, refuse_misfits, transfer_terms
 from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
 from cmlm_kd.errors import UserError
 from cmlm_kd.layers import LayerMap, layer_map
@@ -51,141 +35,6 @@ from cmlm_kd.needs import ModelDescription, Needs, Request
 from cmlm_kd.projection import projected_loss
 from cmlm_kd.registry import kd_criteria
 from cmlm_kd.signals import TeacherSignal
-
-OWNER = "mobilebert_kd"
-
-STATISTICS_WEIGHTS = {"original": (5000.0, 5.0), "paper": (0.0, 0.0)}
-"""Weights of means and variances: the released command's. In ``paper`` mode the feature maps, which are not
-normalised there, contain them."""
-
-
-STATISTICS = {"mean_loss": (token_means, mean_term), "variance_loss": (token_variances, variance_term)}
-"""Terms of single numbers a token, and how those are computed."""
-
-
-@dataclass(frozen=True)
-class MobileBertConfig:
-    """Settings of :class:`MobileBertKD`; weights are those of the released command.
-
-    Raises:
-        UserError: for a value outside its range.
-    """
-
-    kd_strategy: Literal["progressive", "joint", "auxiliary"] = field(
-        default="progressive",
-        metadata={
-            "help": "progressive: transfer layer by layer, then distil; joint: all layers, then distil; "
-            "auxiliary: both at once"
-        },
-    )
-    kd_transfer_updates: int | None = field(
-        default=None,
-        metadata={
-            "help": "updates of knowledge transfer before distillation, 0 or more; 0: distillation alone, "
-            "for a student that learned the rest before; not with --kd-strategy auxiliary"
-        },
-    )
-    kd_mode: Literal["paper", "original"] = field(
-        default="paper",
-        metadata={
-            "help": "paper: feature maps as they are, means over a sentence's own tokens; original: the "
-            "released code's arithmetic: feature maps normalised, their means and variances apart (against "
-            "those of all teacher layers), padding counted"
-        },
-    )
-    kd_layer_map: str = field(
-        default="uniform",
-        metadata={
-            "help": "uniform, last, a teacher layer for each student layer (2,4,6), or pairs (1:2,3:6); "
-            "equally deep models learn layer from layer"
-        },
-    )
-    kd_feature_map_weight: float = field(
-        default=100.0, metadata={"help": "weight of the feature maps, 0 or more; 0 leaves them out"}
-    )
-    kd_attention_weight: float = field(
-        default=1.0,
-        metadata={"help": "weight of attention, 0 or more; 0 leaves it out and lets head counts differ"},
-    )
-    kd_mean_weight: float | None = field(
-        default=None,
-        metadata={
-            "help": "weight of the feature maps' means, 0 or more; default: 5000 in original, 0 in paper mode"
-        },
-    )
-    kd_variance_weight: float | None = field(
-        default=None,
-        metadata={"help": "weight of their variances, 0 or more; default: 5 in original, 0 in paper mode"},
-    )
-    kd_hard_share: float = field(
-        default=0.5, metadata={"help": "share of the true piece in distillation, in [0, 1]; 1: no teacher"}
-    )
-    kd_current_rate: float = field(
-        default=3.0,
-        metadata={"help": "progressive: rate of the layer whose turn it is, times --lr, above 0"},
-    )
-    kd_finished_rate: float = field(
-        default=0.3, metadata={"help": "progressive: rate of the layers below, 0 or more; 0 freezes them"}
-    )
-    kd_embedding_rate: float = field(
-        default=0.0,
-        metadata={
-            "help": "progressive: rate of embeddings and head during the transfer, 0 or more; 0 for those "
-            "that are the teacher's"
-        },
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(
-            OWNER,
-            self,
-            kd_feature_map_weight=NOT_NEGATIVE,
-            kd_attention_weight=NOT_NEGATIVE,
-            kd_mean_weight=NOT_NEGATIVE,
-            kd_variance_weight=NOT_NEGATIVE,
-            kd_finished_rate=NOT_NEGATIVE,
-            kd_embedding_rate=NOT_NEGATIVE,
-            kd_current_rate=POSITIVE,
-            kd_hard_share=SHARE,
-            kd_transfer_updates=NOT_NEGATIVE,
-        )
-        if self.kd_strategy == "auxiliary" and self.kd_transfer_updates is not None:
-            raise UserError(
-                f"{OWNER}: --kd-transfer-updates has no meaning for --kd-strategy auxiliary, which "
-                "transfers and distils all the time; leave it out"
-            )
-        if self.transfers and not any(self.weights.values()):
-            raise UserError(
-                f"{OWNER}: all weights of the transfer are 0, so that it would teach nothing; raise "
-                "one, or pass --kd-strategy joint --kd-transfer-updates 0 for distillation alone"
-            )
-
-    @property
-    def transfers(self) -> bool:
-        """Whether there is knowledge transfer at all."""
-        return self.kd_strategy == "auxiliary" or self.kd_transfer_updates != 0
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The transfer's terms with their weights."""
-        mean, variance = STATISTICS_WEIGHTS[self.kd_mode]
-        return {
-            "feature_map_loss": self.kd_feature_map_weight,
-            "attention_loss": self.kd_attention_weight,
-            "mean_loss": mean if self.kd_mean_weight is None else self.kd_mean_weight,
-            "variance_loss": variance if self.kd_variance_weight is None else self.kd_variance_weight,
-        }
-
-    def signature(self) -> str:
-        """Return the criterion's part of a KD signature."""
-        weights = ",".join(f"{weight:g}" for weight in self.weights.values())
-        parts = [f"kd:mobilebert|strategy:{self.kd_strategy}|transfer:{self.kd_transfer_updates}"]
-        parts.append(f"mode:{self.kd_mode}|layers:{self.kd_layer_map}|weights:{weights}")
-        parts.append(f"hard:{self.kd_hard_share:g}")
-        if self.kd_strategy == "progressive":
-            rates = (self.kd_current_rate, self.kd_finished_rate, self.kd_embedding_rate)
-            parts.append("rates:" + ",".join(f"{rate:g}" for rate in rates))
-        return "|".join(parts)
 
 
 @kd_criteria.register("mobilebert_kd", config=MobileBertConfig)
@@ -227,7 +76,9 @@ class MobileBertKD(KDCriterion):
         self.layers = layer_map(config.kd_layer_map, student.layers, teacher.layers, owner=owner)
         self._teacher_states = tuple(range(teacher.layers + 1))
         if config.transfers:
-            _refuse_misfits(config, student, teacher)
+            refuse_misfits(
+                student, teacher, attention=config.kd_attention_weight > 0, states=config.reads_states
+            )
         self.schedule = self._make_schedule(student)
         self.begin_update(0)
         layers = range(len(self.layers)) if config.transfers else range(0)
@@ -263,23 +114,16 @@ class MobileBertKD(KDCriterion):
             self._request([layers[i] for i in stage.transfers], predicts=stage.distils and reads)
             for layers, reads in ((self.layers.student, True), (self.layers.teacher, learn))
         )
-        if stage.transfers and self._compares_all_layers:
+        if stage.transfers and self.config.compares_all_layers:
             teacher = replace(teacher, hidden_states=self._teacher_states)
         reads_teacher = bool(stage.transfers) or learn
         return Needs(student, teacher if reads_teacher else None)
 
-    @property
-    def _compares_all_layers(self) -> bool:
-        """Whether statistics are compared with those of all the teacher's hidden states."""
-        weights = self.config.weights
-        return self.config.kd_mode == "original" and any(weights[name] for name in STATISTICS)
-
     def _request(self, layers: list[int], *, predicts: bool) -> Request:
-        weights = self.config.weights
-        states = any(weight for name, weight in weights.items() if name != "attention_loss")
+        config = self.config
         return Request(
-            hidden_states=tuple(layers) if states else (),
-            attention_scores=tuple(layers) if weights["attention_loss"] else (),
+            hidden_states=tuple(layers) if config.reads_states else (),
+            attention_scores=tuple(layers) if config.kd_attention_weight else (),
             predictions="masked" if predicts else "none",
         )
 
@@ -324,22 +168,15 @@ class MobileBertKD(KDCriterion):
         return masked_output(student, target)
 
     def _transfer(self, student: StudentOutput, teacher: TeacherSignal, sentences: int) -> dict[str, Term]:
-        """Return the terms that have a weight, means over the layers whose turn it is."""
-        mask, mode = student.attention_mask, self.config.kd_mode
-        values: dict[str, list[Tensor]] = {name: [] for name, weight in self.config.weights.items() if weight}
-        pairs = list(self.layers)
-        statistics = _TeacherStatistics(teacher.hidden_states)
-        for m, n in (pairs[i] for i in self._stage.transfers):
-            compared = self._teacher_states if mode == "original" else (n,)
-            for name in values:
-                if name in STATISTICS:
-                    of_teacher = statistics.of(name, compared)  # (K, B, L)
-                    value = STATISTICS[name][1](student.hidden_states[m], of_teacher, mask, mode)
-                else:
-                    value = _term(name, m, n, student, teacher, mask, mode)
-                values[name].append(value)
-        count = torch.tensor(sentences, device=present(mask, OWNER).device)
-        return {name: Term(torch.stack(each).mean(0).sum(), count) for name, each in values.items()}
+        """Return the terms that have a weight, of the layers whose turn it is."""
+        names = [name for name, weight in self.config.weights.items() if weight]
+        layers = list(self.layers)
+        pairs = [layers[i] for i in self._stage.transfers]
+        values = transfer_terms(
+            student, teacher, names, pairs, self.config.kd_mode, self._teacher_states
+        )  # name -> (B,)
+        count = torch.tensor(sentences, device=present(student.attention_mask, OWNER).device)
+        return {name: Term(each.sum(), count) for name, each in values.items()}
 
     def _distillation(self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None) -> Term:
         rows, share = hidden_rows(target), self.config.kd_hard_share  # (M,)
@@ -363,51 +200,3 @@ class MobileBertKD(KDCriterion):
             cross_entropy=True,
         )
         return Term(projected_loss(features[rows], weight, student.bias, blocks), count)
-
-
-def _term(
-    name: str,
-    m: int,
-    n: int,
-    student: StudentOutput,
-    teacher: TeacherSignal,
-    mask: Tensor | None,
-    mode: Mode,
-) -> Tensor:
-    """Return the term of attention or feature maps, of student layer m and teacher layer n, ``(B,)``."""
-    if name == "attention_loss":
-        return attention_term(student.attention_scores[m], teacher.attention_scores[n], mask, mode)
-    return feature_map_term(student.hidden_states[m], teacher.hidden_states[n], mask, mode)
-
-
-class _TeacherStatistics:
-    """Means and variances of a teacher's hidden states, computed once a batch.
-
-    Args:
-        states: layer -> ``(B, L, d)``.
-    """
-
-    def __init__(self, states: Mapping[int, Tensor]) -> None:
-        self._states = states
-        self._kept: dict[tuple[str, tuple[int, ...]], Tensor] = {}
-
-    def of(self, name: str, layers: tuple[int, ...]) -> Tensor:
-        """Return the statistic of a term for some layers, ``(K, B, L)``."""
-        if (name, layers) not in self._kept:
-            statistic = STATISTICS[name][0]
-            self._kept[name, layers] = statistic(self._states[layer] for layer in layers)
-        return self._kept[name, layers]
-
-
-def _refuse_misfits(config: MobileBertConfig, student: ModelDescription, teacher: ModelDescription) -> None:
-    """Refuse widths and heads that the transfer cannot compare, naming both models."""
-    if config.kd_attention_weight:
-        check_same_heads(OWNER, student, teacher)
-    states = any(weight for name, weight in config.weights.items() if name != "attention_loss")
-    if states and student.hidden_size != teacher.hidden_size:
-        raise UserError(
-            f"{OWNER}: the feature maps of {student.name} and {teacher.name} are {student.hidden_size} "
-            f"and {teacher.hidden_size} wide, and there is no projection between them; give the student "
-            f"--hidden-size {teacher.hidden_size} (an IB-BERT's is meant to be small), or take distilbert_kd "
-            "or tinybert_kd"
-        )

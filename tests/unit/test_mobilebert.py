@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmlm_kd.criteria.mobilebert import MobileBertConfig, MobileBertKD
+from cmlm_kd.criteria.mobilebert import MobileBertKD
 from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage, background_rate
+from cmlm_kd.criteria.mobilebert_settings import MobileBertConfig
 from cmlm_kd.criteria.mobilebert_terms import (
     attention_term,
     feature_map_term,
