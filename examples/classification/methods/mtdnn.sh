@@ -40,6 +40,7 @@ find "$folder/models" "$folder/teachers" -name 'checkpoint*.pt' -delete
 ensemble_of() { printf '%s:%s' "$folder/teachers/$1-$first-huggingface" "$folder/teachers/$1-$second-huggingface"; }
 teachers=
 for corpus in "${corpora[@]}"; do teachers=$teachers,$corpus=$(ensemble_of "$corpus"); done
+teacher_outputs=$folder/distilled/teacher-outputs # of all settings
 distilled_settings=("--lr 1e-4 --kd-mode paper" "--lr 2e-4 --kd-mode paper" "--lr 1e-4 --kd-mode original"
     "--lr 2e-4 --kd-mode original")
 train_alone() { # FOLDER SEED SETTINGS
@@ -49,7 +50,7 @@ train_alone() { # FOLDER SEED SETTINGS
 train_distilled() { # FOLDER SEED SETTINGS
     step "Student of all tasks by mtdnn, $3, seed $2" "$1/train.log" train "$1" "$total" "$run/split" "${tasks[@]}" \
         --layers "$layers" --criterion mtdnn_kd --teacher "${teachers#,}" \
-        --teacher-cache "$distilled_folder/teacher-outputs" $3 --seed "$2"
+        --teacher-cache "$teacher_outputs" $3 --seed "$2"
 }
 given_settings
 side_by_side lane alone distilled
