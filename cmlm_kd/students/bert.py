@@ -113,6 +113,8 @@ def student_config(
         raise UserError(
             f"{owner}: --layers is {layers}; {name!r} has {config.num_hidden_layers} (0 keeps them all)"
         )
+    if hasattr(config, "reads_pairs"):
+        config.reads_pairs = None  # is not known before it has been trained
     if layers:
         config.num_hidden_layers = layers
         if getattr(config, "layer_types", None):

@@ -221,7 +221,9 @@ class TaskClassifier(nn.Module):
         take_over(whole.base_model, self.model.encoder)
         whole.load_state_dict(self.model.heads[self.task].state_dict(), strict=False)
         inputs: Any = self.inputs
-        return SequenceClassifier(whole, inputs.tokenizer, f"task {self.task}", inputs.max_length).eval()
+        alone = SequenceClassifier(whole, inputs.tokenizer, f"task {self.task}", inputs.max_length).eval()
+        alone.reads_pairs = self.reads_pairs
+        return alone
 
 
 def start_multitask(

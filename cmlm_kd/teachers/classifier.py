@@ -44,8 +44,8 @@ class SequenceClassifier(nn.Module):
         name: the same.
         inputs: what turns sentences into its ids.
         labels: names of its classes in the order of its logits; empty for a score.
-        reads_pairs: whether it was trained on pairs of sentences; None where nothing says so, as in Hugging
-            Face directories.
+        reads_pairs: whether it was trained on pairs of sentences; kept in its configuration, so that an
+            exported directory says so, too; None where nothing does.
 
     Raises:
         UserError: if the model does not take inputs of that length, or all of the tokenizer's pieces.
@@ -72,7 +72,15 @@ class SequenceClassifier(nn.Module):
                 "model's own tokenizer"
             )
         self.labels = class_names(model.config)
-        self.reads_pairs: bool | None = None
+
+    @property
+    def reads_pairs(self) -> bool | None:
+        """See the class."""
+        return getattr(self.config, "reads_pairs", None)
+
+    @reads_pairs.setter
+    def reads_pairs(self, pairs: bool | None) -> None:
+        self.config.reads_pairs = pairs
 
     @property
     def config(self) -> Any:

@@ -188,6 +188,9 @@ class TaughtCorpus:
             teacher_labels=own.teacher_labels,
         )
         self.teachers.check_lengths(inputs.hash, inputs.max_length)
+        if "train" in self._read:  # not where a checkpoint is loaded
+            for member in self.teachers.members:
+                check_pairs(self._read["train"], member.model.reads_pairs, f"{member.model.name} reads")
 
     def open_cache(self, needs, *, bfloat16, cpu):
         """Open the cache of the training set, if there is to be one; the first worker writes it if need be.

@@ -79,6 +79,24 @@ def test_evaluate_reads_what_the_student_was_trained_on(trained, tmp_path, capsy
     assert status == 2 and "dev.tsv has pairs of sentences, s reads single sentences" in errors
 
 
+def test_an_exported_directory_says_what_it_reads(root, trained, tmp_path, capsys):
+    """To evaluation and as a teacher; what starts from it learns to read what it is trained on."""
+    exported, data = tmp_path / "exported", write_text(tmp_path / "data", True, True)
+    evaluate = ["evaluate", str(data), "--corpus", "text", "--model"]
+    assert main(["export", str(trained), "--output", str(exported)]) == 0
+    assert main([*evaluate, f"s={exported}", "--model-labels", "0,1"]) == 2
+    assert "dev.tsv has pairs of sentences, s reads single sentences" in capsys.readouterr().err
+    flags = classification(data, tmp_path / "s", bert=exported, corpus="text", criterion="pkd")
+    flags = (*flags, "--teacher", exported, "--teacher-labels", "0,1", "--kd-beta", 0)
+    assert f"train.tsv has pairs of sentences, teacher {exported} reads single sentences" in refused(*flags)
+
+    run_train(*classification(data, tmp_path / "t", bert=exported, corpus="text"))
+    checkpoint, again = tmp_path / "t" / "checkpoint_last.pt", tmp_path / "again"
+    assert main(["export", str(checkpoint), "--output", str(again)]) == 0
+    for model in (checkpoint, again):
+        assert main([*evaluate, f"s={model}"]) == 0
+
+
 # -- files of data sets saved on disk -------------------------------------------------------------------
 
 
