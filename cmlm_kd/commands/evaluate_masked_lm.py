@@ -40,6 +40,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-length", type=int, default=128, help="positions of a row, 3 or more; longer lines are parted"
     )
     parser.add_argument(
+        "--masking",
+        choices=["random", "frequency", "whole-word"],
+        default="random",
+        help="what to hide: each piece alike, rather rare ones (DistilBERT), or words",
+    )
+    parser.add_argument(
+        "--tokenized",
+        type=Path,
+        metavar="DIR",
+        help="that of the training, whose text says what is rare, for --masking frequency",
+    )
+    parser.add_argument(
+        "--mask-smoothing",
+        type=float,
+        default=0.7,
+        help="of --masking frequency: pieces count as count^-x; 0 or more",
+    )
+    parser.add_argument(
         "--mask-probability", type=float, default=0.15, help="share of the pieces to hide, in (0, 1]"
     )
     parser.add_argument("--mask-seed", type=int, default=1, help="which pieces, 0 or more")
@@ -54,10 +72,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Load, hide, measure, print."""
     import json
 
+    from cmlm_kd.frequency_masking import check_smoothing
     from cmlm_kd.masking import check_mask_probability
     from cmlm_kd.pretraining.evaluation import (
         MaskedModel,
         check_comparable,
+        counts_of_training,
         held_out_text,
         hide_text,
         load_measured,
@@ -67,6 +87,13 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
     check_mask_probability("evaluate-masked-lm", arguments.mask_probability)
+    check_smoothing("evaluate-masked-lm", arguments.mask_smoothing)
+    by_frequency = arguments.masking == "frequency"
+    if by_frequency != (arguments.tokenized is not None):
+        raise UserError(
+            "--masking frequency and --tokenized go together: the training's pieces say what is rare; give "
+            "both or neither"
+        )
     for flag, value, least in (
         ("--max-length", arguments.max_length, 3),
         ("--max-tokens", arguments.max_tokens, 1),
@@ -83,10 +110,14 @@ def run(arguments: argparse.Namespace) -> None:
     teacher = load_measured(arguments.teacher)[0].to(device) if arguments.teacher else None
     others = [] if teacher is None else [teacher]
     check_comparable([*(model.model for model in models), *others], arguments.max_length)
+    tokenizer = measured_tokenizer(named[0][1])
     text = hide_text(
         held_out_text(arguments.text, arguments.text_column),
-        measured_tokenizer(named[0][1]),
+        tokenizer,
         max_length=arguments.max_length,
+        masking=arguments.masking,
+        counts=counts_of_training(arguments.tokenized, tokenizer) if by_frequency else None,
+        smoothing=arguments.mask_smoothing,
         probability=arguments.mask_probability,
         seed=arguments.mask_seed,
         batch_tokens=arguments.max_tokens,

@@ -12,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmlm_kd.classification.inputs import tokenizer_hash
 from cmlm_kd.criteria.bert_mlm import BertMLMConfig, BertMLMCriterion
 from cmlm_kd.errors import UserError
+from cmlm_kd.frequency_masking import SMOOTHING
 from cmlm_kd.masked_lm_loss import text_validation
 from cmlm_kd.masking import MASK_PROBABILITY, batch_generator
 from cmlm_kd.needs import NOTHING_ELSE, Needs
 from cmlm_kd.precision import bfloat16_autocast
-from cmlm_kd.pretraining.corpus import rows_of
-from cmlm_kd.pretraining.hiding import TextHiding, frame_batch
+from cmlm_kd.pretraining.corpus import TokenizedCorpus, rows_of
+from cmlm_kd.pretraining.hiding import Masking, TextHiding, frame_batch
 from cmlm_kd.pretraining.sources import TextFile, is_saved, saved_files
 from cmlm_kd.scores import table
 from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher, load_masked_lm_teacher, vocabulary_hash
@@ -149,21 +151,48 @@ def held_out_text(path: Path, column: str = "") -> list[TextFile]:
     return saved_files(path, "valid", column) if is_saved(path) else [TextFile(path)]
 
 
+def counts_of_training(tokenized: Path, tokenizer: PieceTokenizer) -> NDArray[np.int64]:
+    """Return how often each piece stands in a training text, ``(V,)``.
+
+    Args:
+        tokenized: the ``--tokenized`` folder of a training.
+        tokenizer: of the models.
+
+    Raises:
+        UserError: if it is none, or has the pieces of another tokenizer.
+    """
+    corpus = TokenizedCorpus(tokenized / "train")
+    if corpus.manifest["tokenizer"] != tokenizer_hash(tokenizer.tokenizer):
+        raise UserError(
+            f"{tokenized} has pieces of another tokenizer than the models; give the --tokenized folder that "
+            "they were trained with"
+        )
+    return corpus.counts
+
+
 def hide_text(
     files: Sequence[TextFile],
     tokenizer: PieceTokenizer,
     *,
     max_length: int,
+    masking: Masking = "random",
+    counts: NDArray[np.int64] | None = None,
+    smoothing: float = SMOOTHING,
     probability: float = MASK_PROBABILITY,
     seed: int = 1,
     batch_tokens: int = 4096,
 ) -> HiddenText:
     """Read a text and hide pieces of it, as validation does with the same settings.
 
+    ``frequency`` chooses over the whole text at once.
+
     Args:
         files: of held-out text, see :func:`held_out_text`; held in memory.
         tokenizer: of the models.
         max_length: positions of the longest row, [CLS] and [SEP] included.
+        masking: which pieces.
+        counts: ``(V,)`` of the training text, for ``frequency``; see :func:`counts_of_training`.
+        smoothing: at least 0, for ``frequency``.
         probability: share of the pieces to hide, in (0, 1].
         seed: of the masks.
         batch_tokens: most positions of a batch, padding included.
@@ -175,7 +204,7 @@ def hide_text(
     if not rows:
         named = ", ".join(str(file.path) for file in files)
         raise UserError(f"no text in {named}; give a file with one sentence or paragraph a line")
-    hiding = TextHiding.of("random", tokenizer, probability)
+    hiding = TextHiding.of(masking, tokenizer, probability, counts, smoothing)
     hidden = hiding.hide(range(len(rows)), rows, lambda chosen: batch_generator(seed, 0, chosen))
 
     def frame(chosen: Sequence[int]) -> Mapping[str, Tensor]:

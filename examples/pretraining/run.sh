@@ -82,15 +82,23 @@ lane() {
     done
 }
 
-# report: masked accuracy and agreement, and the dev sets of the corpora. More students to measure on them are those in
-# the array further: NAME=FOLDER, where $run/CORPUS/FOLDER@SEED has a checkpoint; teaching is the folder of the teacher.
+# measure_text FILE FLAGS...: masked accuracy and agreement, with $run/$method/FILE for output.
+measure_text() {
+    local result=$run/$method/$1
+    step "$method: measure on the text, $1" "$result" cmlm-kd evaluate-masked-lm "$valid" "${@:2}" --teacher "$teacher" \
+        --model "teacher=$teacher" "alone=$run/$method/alone/huggingface" \
+        "distilled=$run/$method/distilled/huggingface" --output "$result"
+    say "$method, text, $1"
+    cat "$result"
+}
+
+# report: on the text, and on the dev sets of the corpora. More students to measure on these are those in the array
+# further: NAME=FOLDER, where $run/CORPUS/FOLDER@SEED has a checkpoint; teaching is the folder of the teacher. With
+# hides=frequency the students were trained on rare pieces, and are asked about rare pieces, too.
 report() {
     local corpus entry seed models others
-    step "$method: measure on the text" "$run/$method/masked.txt" cmlm-kd evaluate-masked-lm "$valid" \
-        --teacher "$teacher" --model "teacher=$teacher" "alone=$run/$method/alone/huggingface" \
-        "distilled=$run/$method/distilled/huggingface" --output "$run/$method/masked.txt"
-    say "$method, text"
-    cat "$run/$method/masked.txt"
+    measure_text masked.txt
+    [ "$hides" = random ] || measure_text "masked-$hides.txt" --masking "$hides" --tokenized "$run/tokenized"
     for corpus in "${corpora[@]}"; do
         models=("teacher=$run/$corpus/$teaching@1/checkpoint_best.pt")
         others=("alone=$method-alone" "distilled=$method-distilled" "${further[@]}")
@@ -122,7 +130,7 @@ for corpus in "${corpora[@]}"; do
     fine_tune "$corpus" teacher "$teacher" 1
 done
 for method in "${methods[@]}"; do
-    further=() teaching=teacher
+    further=() teaching=teacher hides=random
     . "$here/methods/$method.sh"
     side_by_side lane alone distilled
     ! declare -F afterwards >/dev/null || afterwards

@@ -363,9 +363,33 @@ def test_students_are_measured_beside_each_other(here, tmp_path, capsys, caplog)
     assert capsys.readouterr().out.split("\n", 1)[1] == printed.split("\n", 1)[1]
 
 
+def test_students_are_measured_on_other_masks(here, tmp_path, capsys):
+    """What is rare is counted where the students were trained."""
+    run_train(*flags(here, tmp_path, *HALF, "--tokenized", tmp_path / "pieces"))
+
+    def measured(*more):
+        given = (here / "text" / "valid.txt", "--model", here / "teacher", "--max-length", 40, *more)
+        status = main(["evaluate-masked-lm", *map(str, given), "--format", "json"])
+        printed, errors = capsys.readouterr()
+        return json.loads(printed)["models"][0]["metrics"] if status == 0 else errors
+
+    capsys.readouterr()
+    frequency = ("--masking", "frequency", "--tokenized", tmp_path / "pieces")
+    results = [measured(), measured(*frequency), measured(*frequency, "--mask-smoothing", 2)]
+    assert len({result["loss"] for result in results}) == 3
+    assert "--masking frequency and --tokenized go together" in measured(*frequency[:2])
+    assert "--masking frequency and --tokenized go together" in measured(*frequency[2:])
+    assert "is no text in pieces" in measured(*frequency[:3], tmp_path / "nowhere")
+    manifest = tmp_path / "pieces" / "train" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**document, "tokenizer": "0" * 64}))
+    assert "has pieces of another tokenizer than the models" in measured(*frequency)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (("--mask-smoothing", -1), "--mask-smoothing is -1.0, it must be at least 0"),
         (("--max-length", 41), "takes 40 positions; pass --max-length 40"),
         (("--max-tokens", 0), "--max-tokens is 0; it must be at least 1"),
         (("--mask-probability", 2), "--mask-probability is 2.0, it must be in (0, 1]"),

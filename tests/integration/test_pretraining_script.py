@@ -51,10 +51,15 @@ def flag(words, name):
     return words[words.index(name) + 1]
 
 
-def check_tables(here, method, students):
-    masked = (here / "run" / method / "masked.txt").read_text()
-    assert re.findall(r"^\| (\w+)", masked, re.MULTILINE) == ["model", "teacher", "alone", "distilled"]
-    assert "| teacher" in masked and " 100.00 |" in masked and "agreement" in masked
+def check_tables(here, method, students, also=()):
+    folder = here / "run" / method
+    names = {"masked.txt", *also}
+    assert {path.name for path in folder.glob("masked*.txt")} == names
+    tables = [(folder / name).read_text() for name in names]
+    assert len(set(tables)) == len(tables)
+    for masked in tables:
+        assert re.findall(r"^\| (\w+)", masked, re.MULTILINE) == ["model", "teacher", "alone", "distilled"]
+        assert "| teacher" in masked and " 100.00 |" in masked and "agreement" in masked
     fine_tuned = (here / "run" / method / "SST-2.txt").read_text()
     assert re.findall(r"^\| ([\w-]+) ", fine_tuned, re.MULTILINE)[1:] == ["teacher", *students]
 
@@ -68,9 +73,9 @@ def test_distilbert_and_again(here):
     assert len(alone) == len(distilled) == 1 and len(trainings) == 1 + 2 + 3
     for name in ("--init-layers", "--bert", "--max-update", "--lr", "--masking", "--max-tokens", "--seed"):
         assert flag(alone[0], name) == flag(distilled[0], name)
-    check_tables(here, "distilbert", ["alone", "distilled"])
+    check_tables(here, "distilbert", ["alone", "distilled"], also={"masked-frequency.txt"})
     again, none = follow(here, "distilbert")
-    assert not none and again.count("already there") == printed.count("== ") - 2
+    assert not none and again.count("already there") == printed.count("== ") - 3  # of tables
     failing = call(here, "tinybert", extra=("--no-such-flag",))  # whose teacher is there already
     check_failing_training(here / "run", *failing, stamps="tinybert*")
 

@@ -5,6 +5,8 @@ import pytest
 from tiny_tokenizers import training_lines, write_byte_level, write_wordpiece
 
 from cmlm_kd.mlm_masking import MaskingScheme, hide_chosen
+from cmlm_kd.pretraining.evaluation import hide_text
+from cmlm_kd.pretraining.sources import TextFile
 from cmlm_kd.tokenizers import PieceTokenizer
 from cmlm_kd.whole_words import whole_word_mask, word_numbers, word_starts
 
@@ -72,3 +74,26 @@ def test_words_of_a_text(kind, tmp_path):
     comma = ["men", ","] if kind == "wordpiece" else ["men,"]
     assert symbols == ["two", "unforgettable", *comma, "standing"]
     assert len(pieces.symbols) > len(symbols)
+
+
+def test_words_of_held_out_text_are_hidden_whole(tmp_path):
+    """A piece that goes on with a word is hidden where the piece before it is, unlike by random masks."""
+    write_wordpiece(tmp_path, lines := training_lines(), lowercase=True)
+    (tmp_path / "valid.txt").write_text("\n".join(lines) + "\n")
+    tokenizer = PieceTokenizer.from_pretrained(str(tmp_path))
+    starts = word_starts(tokenizer)
+    for masking, is_whole in (("whole-word", True), ("random", False)):
+        files = [TextFile(tmp_path / "valid.txt")]
+        text = hide_text(files, tokenizer, max_length=64, masking=masking, probability=0.5)
+        parted = 0
+        for batch in text.batches:
+            shape = batch["input_ids"].shape
+            masked = np.zeros(shape, np.bool_).reshape(-1)
+            masked[batch["masked_index"].numpy()] = True
+            original = batch["input_ids"].clone().reshape(-1)
+            original[batch["masked_index"]] = batch["target"]
+            pieces = original.reshape(shape).numpy()
+            going_on = ~starts[pieces[:, 1:]]  # (B, S - 1)
+            chosen = masked.reshape(shape)
+            parted += int((going_on & (chosen[:, 1:] != chosen[:, :-1])).sum())
+        assert (parted == 0) == is_whole

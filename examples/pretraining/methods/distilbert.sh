@@ -1,6 +1,7 @@
 # DistilBERT: layers of the teacher, trained on its predictions, the hidden pieces and its last hidden states. See
 # docs/criteria/distilbert_kd.md.
-student=(--arch distilbert --bert "$teacher" --init-layers "$layers" --masking frequency --lr 5e-4)
+hides=frequency
+student=(--arch distilbert --bert "$teacher" --init-layers "$layers" --masking "$hides" --lr 5e-4)
 
 pretrain_alone() { # FOLDER
     pretrain "$1" "$updates" "DistilBERT alone" --criterion bert_mlm "${student[@]}"
