@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
 from fairseq_cli import train
 from fairseq_runs import exit_of, run_train
 from tiny_classification import classification, write_bert, write_sst2
@@ -333,76 +332,3 @@ def test_broken_weights_are_not_saved(here, tmp_path):
     assert "with numbers that are not finite, and no checkpoint is made of them" in errors
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
     assert not list(tmp_path.glob("*.tmp")) and not list(tmp_path.rglob("crash.pt"))
-
-
-def test_students_are_measured_beside_each_other(here, tmp_path, capsys, caplog):
-    """The command says of a checkpoint what its validation said, and the teacher agrees with itself."""
-    with caplog.at_level("INFO"):
-        run_train(*flags(here, tmp_path, *HALF))
-    parts = (part.split() for part in logged(caplog, "valid on").split("|"))
-    validated = {part[0]: float(part[1]) for part in parts if len(part) == 2 and part[0] != "epoch"}
-    path = tmp_path / "checkpoint_last.pt"
-    command = [
-        *("evaluate-masked-lm", here / "text" / "valid.txt", "--teacher", here / "teacher"),
-        *("--model", f"teacher={here / 'teacher'}", f"distilled={path}", "--max-length", 40),
-    ]
-    capsys.readouterr()
-    assert main([*map(str, command), "--format", "json"]) == 0
-    teacher, distilled = json.loads(capsys.readouterr().out)["models"]
-    assert teacher["metrics"]["agreement"] == 100
-    assert teacher["metrics"]["accuracy"] == pytest.approx(validated["teacher_accuracy"], abs=0.01)
-    for ours, theirs in (("accuracy", "accuracy"), ("loss", "loss"), ("agreement", "agreement")):
-        assert distilled["metrics"][ours] == pytest.approx(validated[theirs], abs=0.01)
-    assert distilled["kd_signature"].startswith("kd:distilbert|T:2|weights:5,2,1,0|positions:real|teacher:")
-    assert main([*map(str, command)]) == 0
-    assert "| distilled |" in (printed := capsys.readouterr().out)
-    lines = (here / "text" / "valid.txt").read_text().splitlines()
-    splits = {"train": Dataset.from_dict({"text": ["no"]}), "validation": Dataset.from_dict({"text": lines})}
-    DatasetDict(splits).save_to_disk(tmp_path / "saved")
-    assert main([*map(str, (command[0], tmp_path / "saved", *command[2:]))]) == 0
-    assert capsys.readouterr().out.split("\n", 1)[1] == printed.split("\n", 1)[1]
-
-
-def test_students_are_measured_on_other_masks(here, tmp_path, capsys):
-    """What is rare is counted where the students were trained."""
-    run_train(*flags(here, tmp_path, *HALF, "--tokenized", tmp_path / "pieces"))
-
-    def measured(*more):
-        given = (here / "text" / "valid.txt", "--model", here / "teacher", "--max-length", 40, *more)
-        status = main(["evaluate-masked-lm", *map(str, given), "--format", "json"])
-        printed, errors = capsys.readouterr()
-        return json.loads(printed)["models"][0]["metrics"] if status == 0 else errors
-
-    capsys.readouterr()
-    frequency = ("--masking", "frequency", "--tokenized", tmp_path / "pieces")
-    results = [measured(), measured(*frequency), measured(*frequency, "--mask-smoothing", 2)]
-    assert len({result["loss"] for result in results}) == 3
-    assert "--masking frequency and --tokenized go together" in measured(*frequency[:2])
-    assert "--masking frequency and --tokenized go together" in measured(*frequency[2:])
-    assert "is no text in pieces" in measured(*frequency[:3], tmp_path / "nowhere")
-    manifest = tmp_path / "pieces" / "train" / "manifest.json"
-    document = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**document, "tokenizer": "0" * 64}))
-    assert "has pieces of another tokenizer than the models" in measured(*frequency)
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--mask-smoothing", -1), "--mask-smoothing is -1.0, it must be at least 0"),
-        (("--max-length", 41), "takes 40 positions; pass --max-length 40"),
-        (("--max-tokens", 0), "--max-tokens is 0; it must be at least 1"),
-        (("--mask-probability", 2), "--mask-probability is 2.0, it must be in (0, 1]"),
-        (("--model", "encoder"), "has no masked-LM head"),
-        (("--model", "other"), "has another vocabulary than"),
-    ],
-)
-def test_models_that_cannot_be_compared(here, tmp_path, capsys, more, message):
-    write_masked_lm(tmp_path / "encoder", head=False)
-    write_masked_lm(tmp_path / "other", extra=("zebra",))
-    models = [here / "teacher"]
-    if more[0] == "--model":
-        models, more = [here / "teacher", tmp_path / more[1]], ()
-    flags = ("--max-length", 40, *more, "--model", *models)
-    assert main(["evaluate-masked-lm", *map(str, (here / "text" / "valid.txt", *flags))]) == 2
-    assert message in capsys.readouterr().err
