@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,26 @@ class TeacherCache:
             self._ensembling,
             hidden_states={layer: tensor(array) for layer, array in self._hidden_states.items()},
         )
+
+    def summary(self, examples: Examples) -> str:
+        """Return in a line what the teachers say of the training set: how much they can add to its labels.
+
+        Args:
+            examples: of classes, with or without labels: the training set that the cache is of.
+        """
+        members = tuple(torch.from_numpy(np.array(array)) for array in self._logits)  # (N, C) each
+        probs = TeacherSignal(members, self._ensembling).probabilities()  # (N, C)
+        best = probs.argmax(1)  # (N,)
+        shares = 100 * torch.bincount(best, minlength=probs.size(1)) / len(best)  # (C,)
+        named = ", ".join(
+            f"{label} {share:.1f} %" for label, share in zip(examples.labels, shares.tolist(), strict=True)
+        )
+        bits = float(torch.special.entr(probs).sum(1).mean()) / math.log(2)
+        line = f"the teachers say {named}, with {bits:.2f} bits of doubt an example"
+        if examples.target is None:
+            return line
+        right = float((best == torch.from_numpy(examples.target)).double().mean())
+        return f"{line}; of {100 * right:.1f} % what the label says"
 
 
 def check_cacheable(criterion: str, needs: Needs) -> None:

@@ -213,6 +213,8 @@ class TaughtCorpus:
         if several:
             torch.distributed.barrier()
         self._cache = open_cache(path, identity, self.teachers.ensembling)
+        if self.teachers.labels:
+            logger.info("%s: %s", examples.source, self._cache.summary(examples))
 
     def probe(self, dataset, needs, *, bfloat16):
         """Ask teachers that will be asked online about the longest examples, before the first update.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from tiny_classification import LABELS, sentences, write_bert
@@ -11,7 +12,7 @@ from cmlm_kd.classification.examples import Examples
 from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
 from cmlm_kd.needs import Needs, Request
-from cmlm_kd.teachers.cache import CacheIdentity, check_cacheable, open_cache, write_cache
+from cmlm_kd.teachers.cache import CacheIdentity, TeacherCache, check_cacheable, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 NEEDS = Needs(Request((1,), first_position=True), Request((2, 3), first_position=True))
@@ -57,6 +58,18 @@ def test_an_ensemble(folders, tmp_path, ensembling):
     torch.testing.assert_close(cached.probabilities(5.0), online(teachers, rows, LOGITS).probabilities(5.0))
     swapped = load(folders[1])
     torch.testing.assert_close(cached.members[1], online(swapped, rows, LOGITS).logits)
+
+
+def test_what_an_ensemble_says_in_a_line():
+    """Means of (.9 .1) and (.7 .3), of (.2 .8) twice, and of (.5 .5) and (.3 .7)."""
+    first, second = ([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]], [[0.7, 0.3], [0.2, 0.8], [0.3, 0.7]])
+    logits = [np.log(np.array(probs, np.float32)) for probs in (first, second)]
+    examples = Examples(["a", "b", "c"], None, np.array([0, 1, 0]), ("no", "yes"), "x")
+    doubt = np.mean([-sum(p * np.log2(p) for p in (q, 1 - q)) for q in (0.8, 0.2, 0.4)])
+    said = f"the teachers say no 33.3 %, yes 66.7 %, with {doubt:.2f} bits of doubt an example"
+    cache = TeacherCache(logits, {}, "probabilities")
+    assert cache.summary(examples) == said + "; of 66.7 % what the label says"
+    assert cache.summary(dataclasses.replace(examples, target=None)) == said
 
 
 def test_more_layers_than_needed_are_welcome_and_less_are_refused(folders, tmp_path):
