@@ -12,7 +12,8 @@ same chunk (:mod:`cmlm_kd.criteria.dense_teacher_fused`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -27,8 +28,11 @@ CPU_BLOCK_BYTES = 8 << 20  # of logits that a loss gets at once on a CPU: what t
 class BlockLoss(Protocol):
     """A loss that is a sum over tokens, on blocks of rows."""
 
-    def start(self, sums: Tensor) -> Tensor | None:
-        """Take the sum of each row's logits, ``(N,)``, before the first block.
+    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
+        """Get ready, before the first block.
+
+        Args:
+            sums: gives the sum of each row's logits, ``(N,)``, for a pass over the weight: not for nothing.
 
         Returns:
             A part of the gradient that is the same for all entries of a row, ``(N,)``, or None. Blocks leave
@@ -147,12 +151,11 @@ def _pass_over_chunks(
     size = _even_chunk(tokens, chunk or _default_chunk(features))
     buffer = features.new_empty(size, vocabulary)  # (n, V), the only thing of its kind
     for_features = torch.empty_like(features) if wanted[0] else None  # (N, d)
-    for_weight = torch.zeros_like(weight, dtype=wide) if wanted[1] else None  # (V, d)
+    for_weight: Tensor | None = None  # (V, d)
     for_bias = features.new_zeros(vocabulary, dtype=wide) if wanted[2] else None  # (V,)
 
-    weight_sum = weight.sum(0, dtype=wide)  # (d,)
-    sums = features.to(wide) @ weight_sum  # (N,)
-    uniform = loss.start(sums if bias is None else sums + bias.sum(dtype=wide))  # (N,)
+    weight_sum = cache(lambda: weight.sum(0, dtype=wide))  # () -> (d,)
+    uniform = loss.start(lambda: _row_sums(features, weight_sum(), bias))  # (N,)
     for rows in _slices(0, tokens, size):
         hidden = features[rows]  # (n, d)
         logits = buffer[: hidden.size(0)]  # (n, V)
@@ -161,11 +164,19 @@ def _pass_over_chunks(
         _run_blocks(logits, bias, loss, rows.start, any(wanted), for_bias)
         if for_features is not None:
             torch.mm(logits, weight, out=for_features[rows])
-        if for_weight is not None:
-            _add_product(for_weight, logits, hidden)
+        if wanted[1]:
+            for_weight = _add_product(for_weight, logits, hidden)
+    if wanted[1] and for_weight is None:  # there were no tokens
+        for_weight = torch.zeros_like(weight, dtype=wide)  # (V, d)
     if uniform is not None:
-        _add_uniform(uniform, features, weight_sum, for_features, for_weight, for_bias)
+        _add_uniform(uniform, features, weight_sum(), for_features, for_weight, for_bias)
     return loss.total(), (for_features, for_weight, for_bias)
+
+
+def _row_sums(features: Tensor, weight_sum: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the sum of each row's logits, ``(N,)``."""
+    sums = features.to(weight_sum.dtype) @ weight_sum  # (N,)
+    return sums if bias is None else sums + bias.sum(dtype=sums.dtype)
 
 
 def _add_uniform(
@@ -207,12 +218,17 @@ def _run_blocks(
             narrow.copy_(block)
 
 
-def _add_product(for_weight: Tensor, logits: Tensor, hidden: Tensor) -> None:
-    """Add ``logits.T @ hidden`` to ``for_weight (V, d)``, in whose type the chunks are added up."""
+def _add_product(for_weight: Tensor | None, logits: Tensor, hidden: Tensor) -> Tensor:
+    """Return ``for_weight (V, d)``, None before the first chunk, with ``logits.T @ hidden`` added.
+
+    Chunks are added up in float32 at least.
+    """
+    if for_weight is None:
+        product = torch.mm(logits.t(), hidden)  # (V, d)
+        return product.to(torch.promote_types(product.dtype, torch.float32))
     if for_weight.dtype == logits.dtype:
-        for_weight.addmm_(logits.t(), hidden)
-    else:
-        for_weight.add_(torch.mm(logits.t(), hidden))
+        return for_weight.addmm_(logits.t(), hidden)
+    return for_weight.add_(torch.mm(logits.t(), hidden))
 
 
 def _default_chunk(features: Tensor) -> int:

@@ -23,6 +23,7 @@ three of the student and one of the teacher: the least for an exact loss and a t
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ class DenseTeacherBlocks:
         self._hard_numbers: list[int] = self._hard_rows.tolist()  # finds a block's part without a GPU's help
         self.soft, self.hard, self.mse = (torch.zeros_like(soft_weight) for _ in range(3))  # (N,) each
 
-    def start(self, sums: Tensor) -> Tensor | None:
+    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
         """Return None: no part of the gradient is the same for all entries."""
         return None
 

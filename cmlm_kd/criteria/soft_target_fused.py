@@ -9,6 +9,7 @@ the weights, so a block needs its softmax, which overwrites the logits, and a ha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -131,10 +132,12 @@ class SoftTargetBlocks:
                 teacher.ids, on_teacher, outside=outside, mass=soft_weight.unsqueeze(1)
             )
 
-    def start(self, sums: Tensor) -> Tensor | None:
-        """Take the sums of the rows' logits, ``(N,)``; return what label smoothing adds to each."""
-        self._sums = sums
-        return -self._uniform * self._hard_weight if self._uniform else None
+    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
+        """Return what label smoothing adds to the gradient of each row, ``(N,)``; keep the sums it needs."""
+        if not self._uniform:
+            return None
+        self._sums = sums()
+        return -self._uniform * self._hard_weight
 
     def start_chunk(self, rows: slice) -> None:
         """Do nothing: soft targets are at hand for all tokens."""

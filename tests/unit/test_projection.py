@@ -16,8 +16,9 @@ class SquaredLogits:
         self.dtypes, self.gradients = set(), set()
 
     def start(self, sums):
-        self.sums.append(3 * (self.coefficients.to(sums.dtype) * sums).sum())
-        return 3 * self.coefficients.to(sums.dtype)
+        of_rows = sums()
+        self.sums.append(3 * (self.coefficients.to(of_rows.dtype) * of_rows).sum())
+        return 3 * self.coefficients.to(of_rows.dtype)
 
     def start_chunk(self, rows):
         self.chunks.append((rows.start, rows.stop))
