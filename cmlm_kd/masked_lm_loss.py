@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cmlm_kd.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.masked_lm_fused import HiddenPieceBlocks
 from cmlm_kd.needs import NOTHING_ELSE, Needs, Request
+from cmlm_kd.projection import projected_loss
 from cmlm_kd.signals import TeacherSignal
 
 
@@ -42,13 +44,19 @@ def masked_loss(student: StudentOutput, target: Tensor) -> dict[str, Term]:
         target: ``(N,)``, see :class:`cmlm_kd.criterion.KDCriterion`.
     """
     rows = hidden_rows(target)  # (M,)
-    logits, wanted = student.vocabulary_logits(rows), target[rows]  # (M, V), (M,)
-    count = torch.tensor(len(rows), device=target.device)
-    right = (logits.detach().argmax(-1) == wanted).sum()
-    return {
-        "mlm_loss": Term(F.cross_entropy(logits, wanted, reduction="sum"), count),
-        "accuracy": Term(100.0 * right, count),
-    }
+    wanted, count = target[rows], torch.tensor(len(rows), device=target.device)  # (M,)
+    loss, best = _loss_and_best(student, rows, wanted)
+    return {"mlm_loss": Term(loss, count), "accuracy": Term(100.0 * (best == wanted).sum(), count)}
+
+
+def _loss_and_best(student: StudentOutput, rows: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross entropy of some rows' pieces, summed over rows, and the likeliest pieces, ``(M,)``."""
+    if student.logits is not None:
+        logits = student.vocabulary_logits(rows)  # (M, V)
+        return F.cross_entropy(logits, wanted, reduction="sum"), logits.detach().argmax(-1)
+    features, weight = student.projection()  # (N, d), (V, d)
+    blocks = HiddenPieceBlocks(wanted, features)
+    return projected_loss(features[rows], weight, student.bias, blocks), blocks.best
 
 
 def masked_output(student: StudentOutput, target: Tensor) -> CriterionOutput:
