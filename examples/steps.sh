@@ -12,7 +12,7 @@ die() {
 # parse_options "--NAME..." "$@": put the value of --word-vectors into $word_vectors, and so on. --help prints the comment
 # that the script begins with. Where -- is among the names, what follows it is left in the array rest.
 parse_options() {
-    local known=" $1 -h --help " name
+    local known=" $1 -h --help " variable
     shift
     while [ $# -gt 0 ]; do
         [[ $1 =~ ^-[a-z-]+$ && $known == *" $1 "* ]] || die "unknown option $1; see --help"
@@ -27,8 +27,8 @@ parse_options() {
                 ;;
         esac
         [ $# -gt 1 ] || die "$1 needs a value"
-        name=${1#--}
-        printf -v "${name//-/_}" '%s' "$2"
+        variable=${1#--}
+        printf -v "${variable//-/_}" '%s' "$2"
         shift 2
     done
 }

@@ -52,15 +52,16 @@ def flag(words, name):
 
 
 def check_tables(here, method, students, also=()):
-    folder = here / "run" / method
+    """Look at what stands in the folder of the student with a teacher, whose name is the second of students."""
+    folder = here / "run" / method / students[1]
     names = {"masked.txt", *also}
     assert {path.name for path in folder.glob("masked*.txt")} == names
     tables = [(folder / name).read_text() for name in names]
     assert len(set(tables)) == len(tables)
     for masked in tables:
-        assert re.findall(r"^\| (\w+)", masked, re.MULTILINE) == ["model", "teacher", "alone", "distilled"]
+        assert re.findall(r"^\| (\w+)", masked, re.MULTILINE) == ["model", "teacher", *students[:2]]
         assert "| teacher" in masked and " 100.00 |" in masked and "agreement" in masked
-    fine_tuned = (here / "run" / method / "SST-2.txt").read_text()
+    fine_tuned = (folder / "SST-2.txt").read_text()
     assert re.findall(r"^\| ([\w-]+) ", fine_tuned, re.MULTILINE)[1:] == ["teacher", *students]
 
 
@@ -76,6 +77,11 @@ def test_distilbert_and_again(here):
     check_tables(here, "distilbert", ["alone", "distilled"], also={"masked-frequency.txt"})
     again, none = follow(here, "distilbert")
     assert not none and again.count("already there") == printed.count("== ") - 3  # of tables
+    _, trainings = follow(here, "distilbert", "--name", "hot", "--", "--kd-temperature", 4)
+    (hot,) = [words for words in trainings if "distilbert_kd" in words]
+    assert flag(hot, "--kd-temperature") == "4" and "--kd-temperature" not in distilled[0]
+    assert len(trainings) == 2  # the student with a teacher and its fine-tuning
+    check_tables(here, "distilbert", ["alone", "hot"], also={"masked-frequency.txt"})
     failing = call(here, "tinybert", extra=("--no-such-flag",))  # whose teacher is there already
     check_failing_training(here / "run", *failing, stamps="tinybert*")
 
@@ -87,7 +93,7 @@ def test_tinybert_in_two_stages(here):
     task = [words for words in trainings if "tinybert_kd" in words and "classification_kd" in words]
     start = str(here / "run" / "tinybert" / "distilled" / "general" / "huggingface")
     assert [flag(words, "--bert") for words in task] == [start, start] and "--kd-stage" in task[1]
-    check_tables(here, "tinybert", ["alone", "distilled", "two-stages"])
+    check_tables(here, "tinybert", ["alone", "distilled", "distilled-two-stages"])
 
 
 def test_mobilebert_after_a_teacher_of_its_own(here):
@@ -116,6 +122,9 @@ def test_mobilebert_after_a_teacher_of_its_own(here):
         (["--layers", "0,,1"], "--layers is '0,,1'; give whole numbers"),
         (["--teacher-updates", "x"], "--teacher-updates is 'x'; it must be a whole number above 0"),
         (["--width", "0"], "--width is '0'; it must be a whole number above 0"),
+        (["--name", "alone"], "--name is 'alone'; give small letters, digits and -, not 'alone'"),
+        (["--name", "a/b"], "--name is 'a/b'; give small letters"),
+        (["--method", "all", "--", "--kd-temperature", "4"], "flags after -- are of one --method, not of all"),
         (["--epochs", "3"], "unknown option --epochs"),
     ],
 )

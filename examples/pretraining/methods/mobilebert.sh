@@ -3,11 +3,11 @@
 # layer by layer, the rest distil predictions. Both students begin with the teacher's embeddings and masked-LM head;
 # bert_mlm does not ask it in training. See docs/criteria/mobilebert_kd.md.
 read -r inside deep < <(python -c 'import sys; from transformers import AutoConfig
-config = AutoConfig.from_pretrained(sys.argv[1]); print(config.hidden_size, config.num_hidden_layers)' "$teacher")
+config = AutoConfig.from_pretrained(sys.argv[1]); print(config.hidden_size, config.num_hidden_layers)' "$bert$teacher")
 shape=(--layers "$deep" --hidden-size $((inside / 2)) --embedding-size $((inside / 4)) --heads 4 --positions 128)
-student=(--arch mobilebert "${shape[@]}" --bottleneck-size $((inside / 4)) --ffn-size "$inside" --dropout 0)
+student=(--arch mobilebert "${shape[@]}" --bottleneck-size $((inside / 4)) --ffn-size "$inside")
 pretrain "$run/mobilebert/ib_bert" "${teacher_updates:-$updates}" "IB-BERT, the teacher" --criterion bert_mlm \
-    --arch ib_bert --bert-tokenizer "$teacher" "${shape[@]}" --bottleneck-size "$inside" --ffn-size $((4 * inside)) \
+    --arch ib_bert --bert-tokenizer "$bert$teacher" "${shape[@]}" --bottleneck-size "$inside" --ffn-size $((4 * inside)) \
     --lr 5e-4
 teacher=$run/mobilebert/ib_bert/huggingface teaching=ib_bert # from here on; no method comes after
 for corpus in "${corpora[@]}"; do fine_tune "$corpus" ib_bert "$teacher" 1; done
@@ -22,7 +22,8 @@ pretrain_distilled() { # FOLDER
     turns=$((transfer > deep ? transfer : deep)) # with fewer updates than layers, as in a trial, the last have no turn
     # Rates of the layers rise and fall with their turns; the common one stays, once it has risen.
     pretrain "$1/transfer" "$transfer" "MobileBERT, layer by layer" --criterion mobilebert_kd --teacher "$teacher" \
-        --kd-transfer-updates "$turns" "${student[@]}" --lr 5e-4 --end-learning-rate 5e-4 --disable-validation
+        --kd-transfer-updates "$turns" "${student[@]}" --lr 5e-4 --end-learning-rate 5e-4 --disable-validation "${rest[@]}"
     pretrain "$1" $((updates - transfer)) "MobileBERT, predictions" --criterion mobilebert_kd --teacher "$teacher" \
-        --kd-transfer-updates 0 "${student[@]}" --lr 5e-4 --finetune-from-model "$1/transfer/checkpoint_last.pt"
+        --kd-transfer-updates 0 "${student[@]}" --lr 5e-4 --finetune-from-model "$1/transfer/checkpoint_last.pt" \
+        "${rest[@]}"
 }

@@ -1,6 +1,7 @@
 # TinyBERT: a new BERT that imitates the teacher's layers on text of which nothing is hidden; a third as many updates then
 # train its masked-LM head, and the student alone makes as many as both together. Fine-tuning starts from the end of that;
 # the paper's own second stage, on the corpora, from the layers. See docs/criteria/tinybert_kd.md.
+masked_lm_teacher
 read -r teacher_width heads < <(python -c 'import sys; from transformers import AutoConfig
 config = AutoConfig.from_pretrained(sys.argv[1]); print(config.hidden_size, config.num_attention_heads)' "$teacher")
 width=${width:-$teacher_width}
@@ -15,31 +16,31 @@ pretrain_alone() { # FOLDER
 
 pretrain_distilled() { # FOLDER
     pretrain "$1/general" "$updates" "TinyBERT, general stage" --criterion tinybert_kd --teacher "$teacher" \
-        --masking none "${student[@]}" --lr 5e-4 --disable-validation
+        --masking none "${student[@]}" --lr 5e-4 --disable-validation "${rest[@]}"
     pretrain "$1" "$head_updates" "TinyBERT's masked-LM head" --criterion bert_mlm --arch bert_masked_lm \
         --bert "$1/general/huggingface" --lr 5e-4
 }
 
 # Both stages of the recipe, with the fine-tuned teacher: two thirds of the updates for layers, the rest for predictions.
 afterwards() {
-    local corpus seed total first rest folder task
+    local corpus seed total first second folder task
     for corpus in "${corpora[@]}"; do
         total=$(fine_tuning_updates "$corpus")
-        first=$((2 * total / 3)) rest=$((total - 2 * total / 3))
+        first=$((2 * total / 3)) second=$((total - 2 * total / 3))
         step "Export the teacher of $corpus" "$run/$corpus/teacher" cmlm-kd export \
             "$run/$corpus/teacher@1/checkpoint_best.pt" --output "$run/$corpus/teacher"
         for seed in "${seeds[@]}"; do
-            folder=$run/$corpus/tinybert-two-stages
+            folder=$run/$corpus/tinybert-$name-two-stages
             task=("$run/split/$corpus" --task classification_kd --corpus "$corpus" --criterion tinybert_kd
-                --teacher "$run/$corpus/teacher" --arch bert_classifier --bert "$run/tinybert/distilled/general/huggingface"
-                --optimizer bert_adamw --batch-size 32 --max-length 128 $autocast --seed "$seed")
+                --teacher "$run/$corpus/teacher" --arch bert_classifier --bert "$run/tinybert/$name/general/huggingface"
+                --optimizer bert_adamw --batch-size 32 --max-length 128 --dropout 0.1 $autocast --seed "$seed")
             step "TinyBERT on $corpus, layers, seed $seed" "$folder-layers@$seed/train.log" train "$folder-layers@$seed" \
                 "$first" "${task[@]}" --disable-validation --lr 1e-4 $(schedule "$first")
             step "TinyBERT on $corpus, predictions, seed $seed" "$folder@$seed/train.log" train "$folder@$seed" \
-                "$rest" "${task[@]}" --kd-stage prediction --lr 1e-4 $(schedule "$rest") \
+                "$second" "${task[@]}" --kd-stage prediction --lr 1e-4 $(schedule "$second") \
                 --finetune-from-model "$folder-layers@$seed/checkpoint_last.pt" \
                 --best-checkpoint-metric "$(metric_of "$corpus")" --maximize-best-checkpoint-metric
         done
     done
-    further=("two-stages=tinybert-two-stages")
+    further=("$name-two-stages=tinybert-$name-two-stages")
 }
