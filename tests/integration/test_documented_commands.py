@@ -40,6 +40,7 @@ CLASSIFICATION = {  # pages about classifiers and running text, and which test f
 ELSEWHERE = {
     "bash examples/translation/run.sh": "test_run_script.py",
     "bash examples/pretraining/run.sh": "test_pretraining_script.py",
+    "bash examples/pretraining/text.sh": "test_pretraining_corpus.py",
     "bash examples/translation/iwslt14.sh": "test_iwslt14.py",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_iwslt14.py, through iwslt14.sh",
