@@ -11,6 +11,9 @@
 #   --layers 0,2,4           DistilBERT begins with these layers of the teacher; TinyBERT has as many, MobileBERT all
 #   --width N                of TinyBERT's hidden states; default: the teacher's
 #   --teacher-updates N      of the masked-LM head, and of the IB-BERT that teaches MobileBERT; as --updates
+#   --teacher-max-tokens N   positions of a batch of text in these; as --max-tokens
+#   --head-updates N         the last of TinyBERT's updates, which train its masked-LM head; default: a quarter of them
+#   --head-criterion NAME    by what: bert_mlm (default), or distilbert_kd, from the teacher's predictions
 #   --seeds 1,2,3            of fine-tuning; pre-training has one
 #   --max-tokens 3072        positions of a batch of text
 #   --name NAME              of the student with a teacher; default: distilled
@@ -27,9 +30,9 @@ cd "$repository"
 here=examples/pretraining
 
 method= text= bert= teacher= data= corpus= layers=0,2,4 width= seeds=1,2,3 max_tokens=3072 output= updates=2000
-teacher_updates= name=distilled rest=()
+teacher_updates= teacher_max_tokens= head_updates= head_criterion=bert_mlm name=distilled rest=()
 parse_options "--method --text --bert --teacher --data --corpus --layers --width --teacher-updates --seeds --max-tokens \
-    --name --output --updates --" "$@"
+    --teacher-max-tokens --head-updates --head-criterion --name --output --updates --" "$@"
 case "$method" in
     distilbert | tinybert | mobilebert) methods=("$method") ;;
     all) methods=(distilbert tinybert mobilebert) ;;
@@ -48,7 +51,12 @@ IFS=, read -ra seeds <<<"$seeds"
 IFS=, read -ra corpora <<<"$corpus"
 depth=$(tr -cd , <<<"$layers" | wc -c)
 depth=$((depth + 1))
-[[ $name =~ ^[a-z0-9-]+$ && $name != alone ]] || die "--name is '$name'; give small letters, digits and -, not 'alone'"
+[ -z "$teacher_max_tokens" ] || whole_number teacher_max_tokens above 1
+[ -z "$head_updates" ] || whole_number head_updates above 0
+[[ $head_criterion =~ ^(bert_mlm|distilbert_kd)$ ]] ||
+    die "--head-criterion is '$head_criterion'; it must be bert_mlm or distilbert_kd"
+[[ $name =~ ^[a-z0-9-]+$ && $name != alone ]] ||
+    die "--name is '$name'; give small letters, digits and -, not 'alone'"
 [ ${#rest[@]} = 0 ] || [ "$method" != all ] || die "flags after -- are of one --method, not of all"
 absolute text bert teacher data
 set_up runs/pretraining
@@ -71,7 +79,8 @@ pretrain() {
 masked_lm_teacher() {
     local corpus
     if [ -z "$teacher" ]; then
-        pretrain "$run/teacher" "${teacher_updates:-$updates}" "Teacher: a masked-LM head for $bert" --criterion bert_mlm \
+        max_tokens=${teacher_max_tokens:-$max_tokens} \
+            pretrain "$run/teacher" "${teacher_updates:-$updates}" "Teacher: a masked-LM head for $bert" --criterion bert_mlm \
             --arch bert_masked_lm --bert "$bert" --lr 1e-4
         teacher=$run/teacher/huggingface
     fi

@@ -52,7 +52,7 @@ def flag(words, name):
 
 
 def check_tables(here, method, students, also=()):
-    """Look at what stands in the folder of the student with a teacher, whose name is the second of students."""
+    """Look at what is in the folder of the student with a teacher, the second of students."""
     folder = here / "run" / method / students[1]
     names = {"masked.txt", *also}
     assert {path.name for path in folder.glob("masked*.txt")} == names
@@ -94,12 +94,28 @@ def test_tinybert_in_two_stages(here):
     start = str(here / "run" / "tinybert" / "distilled" / "general" / "huggingface")
     assert [flag(words, "--bert") for words in task] == [start, start] and "--kd-stage" in task[1]
     check_tables(here, "tinybert", ["alone", "distilled", "distilled-two-stages"])
+    _, trainings = follow(
+        here,
+        "tinybert",
+        "--width",
+        8,
+        "--head-updates",
+        2,
+        "--head-criterion",
+        "distilbert_kd",
+        "--name",
+        "other",
+    )
+    general, head = (words for words in trainings if flag(words, "--task") == "masked_lm_kd")
+    assert [flag(words, "--criterion") for words in (general, head)] == ["tinybert_kd", "distilbert_kd"]
+    assert [flag(words, "--max-update") for words in (general, head)] == ["1", "2"]  # 3 in all, as alone
+    check_tables(here, "tinybert", ["alone", "other", "other-two-stages"])
 
 
 def test_mobilebert_after_a_teacher_of_its_own(here):
-    _, trainings = follow(here, "mobilebert", "--teacher-updates", 3)
-    teacher = [words for words in trainings if "ib_bert" in words]
-    assert [flag(words, "--max-update") for words in teacher] == ["3"]
+    _, trainings = follow(here, "mobilebert", "--teacher-updates", 3, "--teacher-max-tokens", 512)
+    (teacher,) = (words for words in trainings if "ib_bert" in words)
+    assert (flag(teacher, "--max-update"), flag(teacher, "--max-tokens")) == ("3", "512")
     students = [words for words in trainings if "mobilebert" in words]
     (alone,) = [words for words in students if "bert_mlm" in words]  # the two lanes run at the same time
     transfer, predictions = [words for words in students if "mobilebert_kd" in words]
@@ -121,10 +137,15 @@ def test_mobilebert_after_a_teacher_of_its_own(here):
         (["--updates", "1"], "--updates is '1'; it must be a whole number above 1"),
         (["--layers", "0,,1"], "--layers is '0,,1'; give whole numbers"),
         (["--teacher-updates", "x"], "--teacher-updates is 'x'; it must be a whole number above 0"),
+        (["--teacher-max-tokens", "0"], "--teacher-max-tokens is '0'; it must be a whole number above 1"),
+        (["--head-criterion", "pkd"], "--head-criterion is 'pkd'; it must be bert_mlm or distilbert_kd"),
         (["--width", "0"], "--width is '0'; it must be a whole number above 0"),
         (["--name", "alone"], "--name is 'alone'; give small letters, digits and -, not 'alone'"),
         (["--name", "a/b"], "--name is 'a/b'; give small letters"),
-        (["--method", "all", "--", "--kd-temperature", "4"], "flags after -- are of one --method, not of all"),
+        (
+            ["--method", "all", "--", "--kd-temperature", "4"],
+            "flags after -- are of one --method, not of all",
+        ),
         (["--epochs", "3"], "unknown option --epochs"),
     ],
 )

@@ -6,7 +6,8 @@ read -r inside deep < <(python -c 'import sys; from transformers import AutoConf
 config = AutoConfig.from_pretrained(sys.argv[1]); print(config.hidden_size, config.num_hidden_layers)' "$bert$teacher")
 shape=(--layers "$deep" --hidden-size $((inside / 2)) --embedding-size $((inside / 4)) --heads 4 --positions 128)
 student=(--arch mobilebert "${shape[@]}" --bottleneck-size $((inside / 4)) --ffn-size "$inside")
-pretrain "$run/mobilebert/ib_bert" "${teacher_updates:-$updates}" "IB-BERT, the teacher" --criterion bert_mlm \
+max_tokens=${teacher_max_tokens:-$max_tokens} \
+    pretrain "$run/mobilebert/ib_bert" "${teacher_updates:-$updates}" "IB-BERT, the teacher" --criterion bert_mlm \
     --arch ib_bert --bert-tokenizer "$bert$teacher" "${shape[@]}" --bottleneck-size "$inside" --ffn-size $((4 * inside)) \
     --lr 5e-4
 teacher=$run/mobilebert/ib_bert/huggingface teaching=ib_bert # from here on; no method comes after
@@ -22,7 +23,8 @@ pretrain_distilled() { # FOLDER
     turns=$((transfer > deep ? transfer : deep)) # with fewer updates than layers, as in a trial, the last have no turn
     # Rates of the layers rise and fall with their turns; the common one stays, once it has risen.
     pretrain "$1/transfer" "$transfer" "MobileBERT, layer by layer" --criterion mobilebert_kd --teacher "$teacher" \
-        --kd-transfer-updates "$turns" "${student[@]}" --lr 5e-4 --end-learning-rate 5e-4 --disable-validation "${rest[@]}"
+        --kd-transfer-updates "$turns" "${student[@]}" --lr 5e-4 --end-learning-rate 5e-4 --disable-validation \
+        "${rest[@]}"
     pretrain "$1" $((updates - transfer)) "MobileBERT, predictions" --criterion mobilebert_kd --teacher "$teacher" \
         --kd-transfer-updates 0 "${student[@]}" --lr 5e-4 --finetune-from-model "$1/transfer/checkpoint_last.pt" \
         "${rest[@]}"

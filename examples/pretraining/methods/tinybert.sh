@@ -1,6 +1,7 @@
-# TinyBERT: a new BERT that imitates the teacher's layers on text of which nothing is hidden; a third as many updates then
-# train its masked-LM head, and the student alone makes as many as both together. Fine-tuning starts from the end of that;
-# the paper's own second stage, on the corpora, from the layers. See docs/criteria/tinybert_kd.md.
+# TinyBERT: a new BERT that imitates the teacher's layers on text of which nothing is hidden; its masked-LM head is trained
+# afterwards, and the student alone makes as many updates as both together, a third more than --updates. Fine-tuning
+# starts from the end of that; the paper's own second stage, on the corpora, from the layers. See
+# docs/criteria/tinybert_kd.md.
 masked_lm_teacher
 read -r teacher_width heads < <(python -c 'import sys; from transformers import AutoConfig
 config = AutoConfig.from_pretrained(sys.argv[1]); print(config.hidden_size, config.num_attention_heads)' "$teacher")
@@ -8,16 +9,21 @@ width=${width:-$teacher_width}
 student=(--arch bert_masked_lm --bert-tokenizer "$teacher" --layers "$depth" --hidden-size "$width"
     --heads "$heads" --ffn-size $((4 * width)) --positions 128)
 
-head_updates=$(((updates + 2) / 3))
+all_updates=$((updates + (updates + 2) / 3))
+head_updates=${head_updates:-$(((updates + 2) / 3))}
+[ "$head_updates" -lt "$all_updates" ] ||
+    die "--head-updates is $head_updates, it must be below $all_updates, all of TinyBERT's updates"
+head=(--criterion "$head_criterion")
+[ "$head_criterion" = bert_mlm ] || head+=(--teacher "$teacher" --kd-cosine-weight 0 --kd-positions masked)
 
 pretrain_alone() { # FOLDER
-    pretrain "$1" $((updates + head_updates)) "TinyBERT's shape alone" --criterion bert_mlm "${student[@]}" --lr 5e-4
+    pretrain "$1" "$all_updates" "TinyBERT's shape alone" --criterion bert_mlm "${student[@]}" --lr 5e-4
 }
 
 pretrain_distilled() { # FOLDER
-    pretrain "$1/general" "$updates" "TinyBERT, general stage" --criterion tinybert_kd --teacher "$teacher" \
-        --masking none "${student[@]}" --lr 5e-4 --disable-validation "${rest[@]}"
-    pretrain "$1" "$head_updates" "TinyBERT's masked-LM head" --criterion bert_mlm --arch bert_masked_lm \
+    pretrain "$1/general" $((all_updates - head_updates)) "TinyBERT, general stage" --criterion tinybert_kd \
+        --teacher "$teacher" --masking none "${student[@]}" --lr 5e-4 --disable-validation "${rest[@]}"
+    pretrain "$1" "$head_updates" "TinyBERT's masked-LM head" "${head[@]}" --arch bert_masked_lm \
         --bert "$1/general/huggingface" --lr 5e-4
 }
 
