@@ -14,6 +14,7 @@
 #   --teacher-max-tokens N   positions of a batch of text in these; as --max-tokens
 #   --head-updates N         the last of TinyBERT's updates, which train its masked-LM head; default: a quarter of them
 #   --head-criterion NAME    by what: bert_mlm (default), or distilbert_kd, from the teacher's predictions
+#   --transfer-updates N     the first of MobileBERT's, layer by layer; default: half of them; 0: predictions alone
 #   --seeds 1,2,3            of fine-tuning; pre-training has one
 #   --max-tokens 3072        positions of a batch of text
 #   --name NAME              of the student with a teacher; default: distilled
@@ -30,9 +31,10 @@ cd "$repository"
 here=examples/pretraining
 
 method= text= bert= teacher= data= corpus= layers=0,2,4 width= seeds=1,2,3 max_tokens=3072 output= updates=2000
-teacher_updates= teacher_max_tokens= head_updates= head_criterion=bert_mlm name=distilled rest=()
+teacher_updates= teacher_max_tokens= head_updates= head_criterion=bert_mlm transfer_updates= name=distilled
+rest=()
 parse_options "--method --text --bert --teacher --data --corpus --layers --width --teacher-updates --seeds --max-tokens \
-    --teacher-max-tokens --head-updates --head-criterion --name --output --updates --" "$@"
+    --teacher-max-tokens --head-updates --head-criterion --transfer-updates --name --output --updates --" "$@"
 case "$method" in
     distilbert | tinybert | mobilebert) methods=("$method") ;;
     all) methods=(distilbert tinybert mobilebert) ;;
@@ -52,7 +54,14 @@ IFS=, read -ra corpora <<<"$corpus"
 depth=$(tr -cd , <<<"$layers" | wc -c)
 depth=$((depth + 1))
 [ -z "$teacher_max_tokens" ] || whole_number teacher_max_tokens above 1
-[ -z "$head_updates" ] || whole_number head_updates above 0
+tinybert_updates=$((updates + (updates + 2) / 3))
+head_updates=${head_updates:-$(((updates + 2) / 3))} transfer_updates=${transfer_updates:-$((updates / 2))}
+whole_number head_updates above 0
+whole_number transfer_updates
+[ "$head_updates" -lt "$tinybert_updates" ] ||
+    die "--head-updates is $head_updates; it must be below $tinybert_updates, all of TinyBERT's updates"
+[ "$transfer_updates" -lt "$updates" ] ||
+    die "--transfer-updates is $transfer_updates; it must be below $updates, all of MobileBERT's updates"
 [[ $head_criterion =~ ^(bert_mlm|distilbert_kd)$ ]] ||
     die "--head-criterion is '$head_criterion'; it must be bert_mlm or distilbert_kd"
 [[ $name =~ ^[a-z0-9-]+$ && $name != alone ]] ||

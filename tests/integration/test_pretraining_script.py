@@ -125,6 +125,12 @@ def test_mobilebert_after_a_teacher_of_its_own(here):
         assert flag(alone, name) == flag(transfer, name) == flag(predictions, name)
     assert [flag(words, "--max-update") for words in (alone, transfer, predictions)] == ["2", "1", "1"]
     check_tables(here, "mobilebert", ["alone", "distilled"])
+    none = ["--transfer-updates", 0, "--name", "predictions", "--", "--kd-hard-share", 0.1]
+    _, trainings = follow(here, "mobilebert", "--teacher-updates", 3, "--teacher-max-tokens", 512, *none)
+    (predictions,) = [words for words in trainings if "mobilebert_kd" in words]
+    for name, value in (("--kd-transfer-updates", "0"), ("--max-update", "2"), ("--kd-hard-share", "0.1")):
+        assert flag(predictions, name) == value
+    check_tables(here, "mobilebert", ["alone", "predictions"])
 
 
 @pytest.mark.parametrize(
@@ -139,6 +145,8 @@ def test_mobilebert_after_a_teacher_of_its_own(here):
         (["--teacher-updates", "x"], "--teacher-updates is 'x'; it must be a whole number above 0"),
         (["--teacher-max-tokens", "0"], "--teacher-max-tokens is '0'; it must be a whole number above 1"),
         (["--head-criterion", "pkd"], "--head-criterion is 'pkd'; it must be bert_mlm or distilbert_kd"),
+        (["--head-updates", "2667"], "--head-updates is 2667; it must be below 2667, all of TinyBERT's"),
+        (["--transfer-updates", "2000"], "--transfer-updates is 2000; it must be below 2000, all of"),
         (["--width", "0"], "--width is '0'; it must be a whole number above 0"),
         (["--name", "alone"], "--name is 'alone'; give small letters, digits and -, not 'alone'"),
         (["--name", "a/b"], "--name is 'a/b'; give small letters"),

@@ -9,19 +9,15 @@ width=${width:-$teacher_width}
 student=(--arch bert_masked_lm --bert-tokenizer "$teacher" --layers "$depth" --hidden-size "$width"
     --heads "$heads" --ffn-size $((4 * width)) --positions 128)
 
-all_updates=$((updates + (updates + 2) / 3))
-head_updates=${head_updates:-$(((updates + 2) / 3))}
-[ "$head_updates" -lt "$all_updates" ] ||
-    die "--head-updates is $head_updates, it must be below $all_updates, all of TinyBERT's updates"
 head=(--criterion "$head_criterion")
 [ "$head_criterion" = bert_mlm ] || head+=(--teacher "$teacher" --kd-cosine-weight 0 --kd-positions masked)
 
 pretrain_alone() { # FOLDER
-    pretrain "$1" "$all_updates" "TinyBERT's shape alone" --criterion bert_mlm "${student[@]}" --lr 5e-4
+    pretrain "$1" "$tinybert_updates" "TinyBERT's shape alone" --criterion bert_mlm "${student[@]}" --lr 5e-4
 }
 
 pretrain_distilled() { # FOLDER
-    pretrain "$1/general" $((all_updates - head_updates)) "TinyBERT, general stage" --criterion tinybert_kd \
+    pretrain "$1/general" $((tinybert_updates - head_updates)) "TinyBERT, general stage" --criterion tinybert_kd \
         --teacher "$teacher" --masking none "${student[@]}" --lr 5e-4 --disable-validation "${rest[@]}"
     pretrain "$1" "$head_updates" "TinyBERT's masked-LM head" "${head[@]}" --arch bert_masked_lm \
         --bert "$1/general/huggingface" --lr 5e-4
