@@ -14,7 +14,8 @@
 #   --teacher-max-tokens N   positions of a batch of text in these; as --max-tokens
 #   --head-updates N         the last of TinyBERT's updates, which train its masked-LM head; default: a quarter of them
 #   --head-criterion NAME    by what: bert_mlm (default), or distilbert_kd, from the teacher's predictions
-#   --transfer-updates N     the first of MobileBERT's, layer by layer; default: half of them; 0: predictions alone
+#   --transfer-updates N     the first of MobileBERT's, layer by layer; default: half of them; 0: predictions alone; all:
+#                            layers and predictions together, all the time
 #   --seeds 1,2,3            of fine-tuning; pre-training has one
 #   --max-tokens 3072        positions of a batch of text
 #   --name NAME              of the student with a teacher; default: distilled
@@ -57,11 +58,13 @@ depth=$((depth + 1))
 tinybert_updates=$((updates + (updates + 2) / 3))
 head_updates=${head_updates:-$(((updates + 2) / 3))} transfer_updates=${transfer_updates:-$((updates / 2))}
 whole_number head_updates above 0
-whole_number transfer_updates
 [ "$head_updates" -lt "$tinybert_updates" ] ||
     die "--head-updates is $head_updates; it must be below $tinybert_updates, all of TinyBERT's updates"
-[ "$transfer_updates" -lt "$updates" ] ||
-    die "--transfer-updates is $transfer_updates; it must be below $updates, all of MobileBERT's updates"
+[ "$transfer_updates" = all ] || {
+    whole_number transfer_updates
+    [ "$transfer_updates" -lt "$updates" ] ||
+        die "--transfer-updates is $transfer_updates; it must be below $updates, all of MobileBERT's updates, or 'all'"
+}
 [[ $head_criterion =~ ^(bert_mlm|distilbert_kd)$ ]] ||
     die "--head-criterion is '$head_criterion'; it must be bert_mlm or distilbert_kd"
 [[ $name =~ ^[a-z0-9-]+$ && $name != alone ]] ||

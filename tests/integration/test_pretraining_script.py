@@ -125,12 +125,28 @@ def test_mobilebert_after_a_teacher_of_its_own(here):
         assert flag(alone, name) == flag(transfer, name) == flag(predictions, name)
     assert [flag(words, "--max-update") for words in (alone, transfer, predictions)] == ["2", "1", "1"]
     check_tables(here, "mobilebert", ["alone", "distilled"])
-    none = ["--transfer-updates", 0, "--name", "predictions", "--", "--kd-hard-share", 0.1]
-    _, trainings = follow(here, "mobilebert", "--teacher-updates", 3, "--teacher-max-tokens", 512, *none)
-    (predictions,) = [words for words in trainings if "mobilebert_kd" in words]
-    for name, value in (("--kd-transfer-updates", "0"), ("--max-update", "2"), ("--kd-hard-share", "0.1")):
-        assert flag(predictions, name) == value
-    check_tables(here, "mobilebert", ["alone", "predictions"])
+    one_stage = {
+        "nothing": (
+            ["0", "--", "--kd-hard-share", "1", "--random-embeddings"],
+            ["--kd-transfer-updates", "0"],
+        ),
+        "together": (["all"], ["--kd-strategy", "auxiliary"]),
+    }
+    for name, (given, passed) in one_stage.items():
+        given = [
+            "--teacher-updates",
+            3,
+            "--teacher-max-tokens",
+            512,
+            "--name",
+            name,
+            "--transfer-updates",
+            *given,
+        ]
+        _, trainings = follow(here, "mobilebert", *given)
+        (training,) = [words for words in trainings if "mobilebert_kd" in words]
+        assert flag(training, "--max-update") == "2" and flag(training, passed[0]) == passed[1]
+        check_tables(here, "mobilebert", ["alone", name])
 
 
 @pytest.mark.parametrize(
