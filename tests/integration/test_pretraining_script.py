@@ -113,7 +113,8 @@ def test_tinybert_in_two_stages(here):
 
 
 def test_mobilebert_after_a_teacher_of_its_own(here):
-    _, trainings = follow(here, "mobilebert", "--teacher-updates", 3, "--teacher-max-tokens", 512)
+    teaching = ("--teacher-updates", 3, "--teacher-max-tokens", 512)
+    _, trainings = follow(here, "mobilebert", *teaching)
     (teacher,) = (words for words in trainings if "ib_bert" in words)
     assert (flag(teacher, "--max-update"), flag(teacher, "--max-tokens")) == ("3", "512")
     students = [words for words in trainings if "mobilebert" in words]
@@ -133,17 +134,7 @@ def test_mobilebert_after_a_teacher_of_its_own(here):
         "together": (["all"], ["--kd-strategy", "auxiliary"]),
     }
     for name, (given, passed) in one_stage.items():
-        given = [
-            "--teacher-updates",
-            3,
-            "--teacher-max-tokens",
-            512,
-            "--name",
-            name,
-            "--transfer-updates",
-            *given,
-        ]
-        _, trainings = follow(here, "mobilebert", *given)
+        _, trainings = follow(here, "mobilebert", *teaching, "--name", name, "--transfer-updates", *given)
         (training,) = [words for words in trainings if "mobilebert_kd" in words]
         assert flag(training, "--max-update") == "2" and flag(training, passed[0]) == passed[1]
         check_tables(here, "mobilebert", ["alone", name])
