@@ -25,9 +25,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.optim.adam import Adam
 
 import fairseq_plugins  # noqa: F401 - registers the criterion
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 LENGTH, WIDTH, TOP_K = 32, 256, 8
 PAD = 1

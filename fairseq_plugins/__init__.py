@@ -9,7 +9,7 @@ import pkgutil
 
 import torch
 
-from cmlm_kd.checkpoints import SAFE_GLOBALS
+from cmlm_kd.fairseq_files.checkpoints import SAFE_GLOBALS
 from fairseq_plugins.unknown_names import answer_unknown_names
 from fairseq_plugins.user_errors import print_user_errors
 

@@ -11,8 +11,8 @@ from typing import Optional
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
-from cmlm_kd.checkpoints import read_checkpoint
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 
 LAST = "checkpoint_last.pt"
 

@@ -15,8 +15,8 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.registry import REGISTRIES
 from fairseq.tasks import TASK_REGISTRY
 
+from cmlm_kd.api.registry import unknown_name
 from cmlm_kd.errors import UserError
-from cmlm_kd.registry import unknown_name
 
 CLASSES = {"criterion": CRITERION_REGISTRY, "task": TASK_REGISTRY, "arch": ARCH_MODEL_REGISTRY}
 """Where a flag's names lead to classes, whose modules tell fairseq's own from others."""

@@ -1,6 +1,6 @@
 """Files of classification corpora, written by hand and read."""
 
-from cmlm_kd.classification import ReadingOptions, read_examples
+from cmlm_kd.data.classification import ReadingOptions, read_examples
 
 
 def write(path, *lines, end="\n"):

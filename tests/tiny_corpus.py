@@ -9,8 +9,8 @@ import zlib
 import numpy as np
 import torch
 
-from cmlm_kd.databin import Databin, write_databin
-from cmlm_kd.signals import SoftTargets
+from cmlm_kd.api.signals import SoftTargets
+from cmlm_kd.fairseq_files.databin import Databin, write_databin
 from cmlm_kd.store import Corpus, ShardRows, StoreHeader, StoreWriter
 
 SYMBOLS = 40

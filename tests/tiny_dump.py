@@ -7,9 +7,9 @@ from tiny_teacher import write_bert
 from torch import nn
 
 from cmlm_kd.cli import main
-from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
-from cmlm_kd.teachers.loading import save_teacher
-from cmlm_kd.vocabulary import Vocabulary
+from cmlm_kd.data.translation.vocabulary import Vocabulary
+from cmlm_kd.models.cmlm import ConditionalMaskedLM
+from cmlm_kd.models.cmlm_loading import save_teacher
 
 ROWS, TOO_LONG = 26, 11
 POSITIONS = 48

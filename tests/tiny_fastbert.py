@@ -3,8 +3,8 @@
 import torch
 from tiny_classification import LABELS, write_bert
 
-from cmlm_kd.students.fastbert_branch import BranchSettings
-from cmlm_kd.students.fastbert_start import start_fastbert
+from cmlm_kd.models.fastbert.branch import BranchSettings
+from cmlm_kd.models.fastbert.start import start_fastbert
 
 
 def make_fastbert(folder, seed=0):

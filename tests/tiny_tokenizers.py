@@ -8,7 +8,7 @@ import sentencepiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 
 SENTENCES = {
     "de": (

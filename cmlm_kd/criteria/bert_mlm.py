@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput
-from cmlm_kd.masked_lm_loss import masked_output
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, StudentOutput
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria.masked_lm_loss import masked_output
 
 
 @dataclass(frozen=True)

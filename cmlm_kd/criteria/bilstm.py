@@ -20,13 +20,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.needs import ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import POSITIVE, SHARE, check_settings
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
 from cmlm_kd.errors import UserError
-from cmlm_kd.losses import entropy, soft_cross_entropy, widen
-from cmlm_kd.needs import ModelDescription, Needs, Request
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.losses.divergences import entropy, soft_cross_entropy, widen
 
 
 @dataclass(frozen=True)

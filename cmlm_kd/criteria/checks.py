@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import ModelDescription
 
 Value = TypeVar("Value")
 

@@ -5,9 +5,9 @@ Over N real positions of running text, of which M were hidden::
     loss = w_soft mean(kl) + w_mlm mean(mlm) + w_cos mean(cosine) + w_mse mean(mse)
 
 kl and mse are means over the real positions, or over the hidden ones; mlm is one over the hidden, the cosine
-one over the real ones. The terms stand in :mod:`cmlm_kd.criteria.distilbert_terms`; the first, second and
+one over the real ones. The terms stand in :mod:`cmlm_kd.criteria.distilbert`; the first, second and
 fourth need the logits of student and teacher, which by default are projected chunk by chunk
-(:mod:`cmlm_kd.criteria.dense_teacher_fused`).
+(:mod:`cmlm_kd.losses.dense_teacher`).
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.api.needs import ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, check_settings, present, takes_fused
-from cmlm_kd.criteria.dense_teacher_fused import DenseTeacherBlocks, TeacherProjection
-from cmlm_kd.criteria.distilbert_terms import cosine_term, kl_term, logits_mse_term, mlm_term
-from cmlm_kd.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.criteria.masked_lm_loss import hidden_rows, masked_output
 from cmlm_kd.errors import UserError
-from cmlm_kd.masked_lm_loss import hidden_rows, masked_output
-from cmlm_kd.needs import ModelDescription, Needs, Request
-from cmlm_kd.projection import projected_loss
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.losses.dense_teacher import DenseTeacherBlocks, TeacherProjection
+from cmlm_kd.losses.divergences import widen
+from cmlm_kd.losses.projection import projected_loss
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,36 @@ class DistilBertConfig:
         """Return the criterion's part of a KD signature."""
         weights = ",".join(f"{weight:g}" for weight in self.weights.values())
         return f"kd:distilbert|T:{self.kd_temperature:g}|weights:{weights}|positions:{self.kd_positions}"
+
+
+def kl_term(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the Kullback-Leibler divergence of the student from the teacher, times T^2, ``(N,)``.
+
+    Args:
+        student: logits ``(N, V)``.
+        teacher: logits ``(N, V)``.
+        temperature: T above 0, of both sides.
+    """
+    log_student = F.log_softmax(widen(student) / temperature, -1)  # (N, V)
+    log_teacher = F.log_softmax(widen(teacher) / temperature, -1)  # (N, V)
+    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)  # (N, V)
+    return temperature**2 * divergence.sum(-1)
+
+
+def mlm_term(student: Tensor, target: Tensor) -> Tensor:
+    """Return the negative log-likelihood of what was masked, ``(N,)``: logits ``(N, V)``, ids ``(N,)``."""
+    return F.cross_entropy(widen(student), target, reduction="none")
+
+
+def logits_mse_term(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the squared difference of logits ``(N, V)`` without temperature, summed over V: ``(N,)``."""
+    return (widen(student) - widen(teacher)).square().sum(-1)
+
+
+def cosine_term(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return ``1 - cos`` of hidden states ``(N, d)`` of equal width, in [0, 2]: ``(N,)``."""
+    cosine: Tensor = torch.cosine_similarity(widen(student), widen(teacher), dim=-1)  # (N,)
+    return 1.0 - cosine
 
 
 @kd_criteria.register("distilbert_kd", config=DistilBertConfig)

@@ -1,7 +1,7 @@
 """``fastbert_kd``: an encoder's last classifier teaches those on its other layers (Liu et al., 2020,
 "FastBERT: a Self-distilling BERT with Adaptive Inference Time", section 3.2).
 
-The divergences are those of :mod:`cmlm_kd.criteria.fastbert_terms`: for the distribution p of the teacher
+The divergences are those of :mod:`cmlm_kd.criteria.fastbert`: for the distribution p of the teacher
 classifier and the distribution q_i of the branch on layer i of L layers::
 
     loss = sum_{i < L} KL(p | q_i)       direction forward, as coded (``run_fastbert.py``)
@@ -13,18 +13,45 @@ are frozen; in mode ``original`` their dropout is on while they teach, as in the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.criteria.fastbert_terms import self_distillation_loss
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.needs import ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import ModelDescription, Needs, Request
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.losses.divergences import widen
+
+Direction = Literal["forward", "reverse"]
+
+
+def self_distillation_loss(
+    branches: Sequence[Tensor] | Tensor, teacher: Tensor, direction: Direction = "forward"
+) -> Tensor:
+    """Return the divergence of all branches from the teacher classifier, ``(B,)``, summed over branches.
+
+    Summed over classes too; the mean over the batch is the released code's ``batchmean``. No gradient flows
+    to the teacher.
+
+    Args:
+        branches: logits ``(B, C)`` of each branch, or ``(L - 1, B, C)``.
+        teacher: ``(B, C)`` logits of the teacher classifier.
+        direction: see the module docstring.
+    """
+    if not len(branches):
+        return widen(teacher).new_zeros(len(teacher))  # (B,)
+    stacked = branches if isinstance(branches, Tensor) else torch.stack(list(branches))
+    own = F.log_softmax(widen(stacked), -1)  # (L - 1, B, C)
+    wanted = F.log_softmax(widen(teacher.detach()), -1)  # (B, C)
+    if direction == "reverse":
+        return (own.exp() * (own - wanted)).sum((0, 2))
+    return (wanted.exp() * (wanted - own)).sum((0, 2))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ its released form (``distill_util.py``), at update t of a layer's n::
                     0               of those above, the embeddings and the head
 
 so that each layer's time begins with a warm-up over its first tenth. A factor of 0 also makes the optimiser
-forget its moments (:mod:`cmlm_kd.group_rates`): at t = 0 all begin anew. So does distillation, whose first
+forget its moments (:mod:`cmlm_kd.optim`): at t = 0 all begin anew. So does distillation, whose first
 update is one of factor 0, as if it were a training of its own; from then on all factors are 1.
 """
 
@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cmlm_kd.students.bottleneck_bert import REST
+from cmlm_kd.optim import REST
 
 Strategy = Literal["progressive", "joint", "auxiliary"]
 
@@ -86,7 +86,7 @@ class Schedule:
     def rate_factors(self, update: int) -> Mapping[str, float] | None:
         """Return the rate factor of each group of parameters after so many updates.
 
-        Names are those of :func:`cmlm_kd.students.bottleneck_bert.name_parameter_groups`; None where all
+        Names are those of :func:`cmlm_kd.optim.name_parameter_groups`; None where all
         have the same rate for the whole training.
         """
         if self.strategy != "progressive" or not self.transfer_updates:

@@ -12,26 +12,99 @@ For student logits s, the class y and an ensemble of K teachers with logits t_1 
     loss = hard                         a task without a teacher
 
 all summed over sentences. ``--kd-divergence`` puts another divergence of the released code's later versions
-in the place of kd (:mod:`cmlm_kd.criteria.mtdnn_divergences`). For scores, of which the paper has none with a
+in the place of kd (:mod:`cmlm_kd.criteria.mtdnn`). For scores, of which the paper has none with a
 teacher, hard and kd are the squared errors of the label and of the teachers' mean score, as in the released
 code's later ``MseCriterion``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.bilstm import logits_mse
-from cmlm_kd.criteria.mtdnn_divergences import DIVERGENCES, Divergence
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
-from cmlm_kd.losses import soft_cross_entropy
-from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.losses.divergences import entropy, soft_cross_entropy, widen
+
+Divergence = Literal["kl", "sym_kl", "ns_kl", "ns_sym_kl", "js", "hl"]
+EPSILON = 1e-6
+"""Of ``stable_kl``: keeps log-odds of 0 and 1 finite."""
+
+
+def kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return KL(q | p), ``(B,)``; ``KlCriterion``."""
+    return soft_cross_entropy(logits, probs) - entropy(probs)
+
+
+def symmetric_kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return KL(q | p) + KL(p | q), ``(B,)``; ``SymKlCriterion``, whose second part has no gradient."""
+    fixed = _probabilities(logits).detach()  # (B, C)
+    return kl(logits, probs) + _kl_of(fixed, probs)
+
+
+def noise_stable_kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return the difference of log-odds under p, twice, ``(B,)``; ``NsKlCriterion`` (``stable_kl``)."""
+    student = _probabilities(logits)  # (B, C)
+    return _stable(student, student.detach(), probs)
+
+
+def noise_stable_symmetric_kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return :func:`noise_stable_kl` in both directions, ``(B,)``; ``NsSymKlCriterion``, whose second part
+    has no gradient."""
+    fixed = _probabilities(logits).detach()  # (B, C)
+    return noise_stable_kl(logits, probs) + _stable(probs, probs, fixed)
+
+
+def jensen_shannon(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return KL(m | p) + KL(m | q) with a fixed mean m, ``(B,)``; ``JSCriterion``: the directions are the
+    reverse of Jensen and Shannon's, and there is no half."""
+    middle = (_probabilities(logits).detach() + probs) / 2  # (B, C)
+    return kl(logits, middle) + _kl_of(middle, probs)
+
+
+def hellinger(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return the squared difference of roots, its mean over classes, ``(B,)``, without gradient;
+    ``HLCriterion``."""
+    fixed = _probabilities(logits).detach()  # (B, C)
+    return (fixed.sqrt() - probs.sqrt()).square().mean(-1)
+
+
+DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
+    "kl": kl,
+    "sym_kl": symmetric_kl,
+    "ns_kl": noise_stable_kl,
+    "ns_sym_kl": noise_stable_symmetric_kl,
+    "js": jensen_shannon,
+    "hl": hellinger,
+}
+"""Name -> function of the student's logits ``(B, C)`` and the teacher's probabilities ``(B, C)``."""
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return widen(logits).softmax(-1)
+
+
+def _kl_of(first: Tensor, second: Tensor) -> Tensor:
+    """Return KL(first | second) of two distributions, ``(B,)``, with 0 log 0 = 0."""
+    smallest = torch.finfo(second.dtype).tiny  # a probability that underflowed
+    return -(first * second.clamp(min=smallest).log()).sum(-1) - entropy(first)
+
+
+def _stable(weights: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return twice the difference of two log-odds under ``weights``, ``(B,)``."""
+    return 2 * (weights * (_log_odds(first) - _log_odds(second))).sum(-1)
+
+
+def _log_odds(probs: Tensor) -> Tensor:
+    return -(1 / (probs + EPSILON) - 1 + EPSILON).log()
+
 
 Mode = Literal["paper", "original"]
 
@@ -69,7 +142,7 @@ def soft_label_loss(logits: Tensor, probs: Tensor, mode: Mode, divergence: Diver
         logits: ``(B, C)`` of the student.
         probs: ``(B, C)``, the ensemble's distribution.
         mode: with ``kl``, ``paper`` for the cross entropy, ``original`` for the divergence.
-        divergence: see :mod:`cmlm_kd.criteria.mtdnn_divergences`.
+        divergence: see :mod:`cmlm_kd.criteria.mtdnn`.
     """
     if mode == "paper" and divergence == "kl":
         return soft_cross_entropy(logits, probs)

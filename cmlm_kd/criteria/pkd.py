@@ -32,14 +32,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_settings
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.criteria.layer_map import LayerMap, layer_map
 from cmlm_kd.errors import UserError
-from cmlm_kd.layers import LayerMap, layer_map
-from cmlm_kd.losses import entropy, soft_cross_entropy, widen
-from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs, Request
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.losses.divergences import entropy, soft_cross_entropy, widen
 
 Mode = Literal["original", "paper"]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 
 
 @dataclass(frozen=True)

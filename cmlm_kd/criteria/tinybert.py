@@ -7,7 +7,7 @@ the task's; stage ``prediction`` then lets it imitate the logits::
     intermediate = w_e embedding + w_h hidden + w_a attention
     prediction   = soft cross entropy at T, no T^2       (scores of regression: squared error)
 
-The terms stand in :mod:`cmlm_kd.criteria.tinybert_terms`, with what ``paper`` and ``original`` change.
+The terms stand in :mod:`cmlm_kd.criteria.tinybert`, with what ``paper`` and ``original`` change.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, check_same_heads, check_settings, present
-from cmlm_kd.criteria.tinybert_terms import Mode, attention_term, hidden_term, prediction_term
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.criteria.layer_map import LayerMap, layer_map
+from cmlm_kd.criteria.masked_lm_loss import masked_output
+from cmlm_kd.criteria.state_projection import ProjectionKind, StateProjection
 from cmlm_kd.errors import UserError
-from cmlm_kd.layers import LayerMap, layer_map
-from cmlm_kd.masked_lm_loss import masked_output
-from cmlm_kd.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
-from cmlm_kd.state_projection import ProjectionKind, StateProjection
+from cmlm_kd.losses.divergences import soft_cross_entropy, widen
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,68 @@ class TinyBertConfig:
         if self.kd_projection == "auto":
             return "separate" if self.kd_mode == "paper" else "shared"
         return self.kd_projection
+
+
+Mode = Literal["paper", "original"]
+SCORE_FLOOR = -1e2
+"""Scores at or below it are masked ones in the released code, which adds -10,000 to padding's columns."""
+
+
+def attention_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Mode) -> Tensor:
+    """Return the mean squared difference of one layer's attention scores, ``(B,)``.
+
+    Args:
+        student: ``(B, H, L, L)`` scores before the softmax, without or with a mask added.
+        teacher: the same of the teacher's layer; as many heads.
+        mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
+        mode: see the module docstring.
+    """
+    student, teacher = widen(student), widen(teacher)
+    if mode == "original":
+        student, teacher = (_floored(scores, mask) for scores in (student, teacher))
+        return (student - teacher).square().mean((1, 2, 3))
+    squares = (student - teacher).square().mean(1)  # (B, L, L)
+    if mask is None:
+        return squares.mean((1, 2))
+    real = mask.bool()  # (B, L)
+    pairs = real[:, :, None] & real[:, None, :]  # (B, L, L)
+    return squares.masked_fill(~pairs, 0.0).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
+
+
+def _floored(scores: Tensor, mask: Tensor | None) -> Tensor:
+    hidden = scores <= SCORE_FLOOR  # (B, H, L, L)
+    if mask is not None:
+        hidden = hidden | ~mask.bool()[:, None, None, :]
+    return scores.masked_fill(hidden, 0.0)
+
+
+def hidden_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Mode) -> Tensor:
+    """Return the mean squared difference of one layer's states, or of the embeddings, ``(B,)``.
+
+    Args:
+        student: ``(B, L, d)`` after the projection to the teacher's width.
+        teacher: ``(B, L, d)``.
+        mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
+        mode: see the module docstring.
+    """
+    squares = (widen(student) - widen(teacher)).square().mean(2)  # (B, L)
+    if mask is None or mode == "original":
+        return squares.mean(1)
+    real = mask.bool()  # (B, L)
+    return squares.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)
+
+
+def prediction_term(student: Tensor, teacher: Tensor, temperature: float, mode: Mode) -> Tensor:
+    """Return the soft cross entropy, ``(B,)``; no T^2 in paper or code.
+
+    Args:
+        student: logits ``(B, C)``.
+        teacher: probabilities ``(B, C)`` at the same temperature.
+        temperature: above 0.
+        mode: ``original`` divides by C (``soft_cross_entropy`` of the released code is a mean over B and C).
+    """
+    crossed = soft_cross_entropy(student, teacher, temperature)  # (B,)
+    return crossed / student.size(-1) if mode == "original" else crossed
 
 
 @kd_criteria.register("tinybert_kd", config=TinyBertConfig)

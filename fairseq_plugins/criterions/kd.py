@@ -17,12 +17,12 @@ from fairseq.logging import metrics
 from omegaconf import II
 
 import cmlm_kd.criteria
-from cmlm_kd.criterion import KDCriterion, StudentOutput
+from cmlm_kd.api.criterion import KDCriterion, StudentOutput
+from cmlm_kd.api.needs import Needs, check_needs
+from cmlm_kd.api.registry import Entry, kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria.masked_lm_loss import target_at, text_validation, validation_request
 from cmlm_kd.errors import UserError
-from cmlm_kd.masked_lm_loss import target_at, text_validation, validation_request
-from cmlm_kd.needs import Needs, check_needs
-from cmlm_kd.registry import Entry, kd_criteria
-from cmlm_kd.signals import TeacherSignal
 from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
 from fairseq_plugins.optim.grouped import set_rate_factors
 from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
@@ -40,14 +40,14 @@ SETTINGS_OF_FAIRSEQ = {
 
 
 class KDFairseqCriterion(FairseqCriterion):
-    """Adapter between a :class:`cmlm_kd.criterion.KDCriterion` and fairseq's trainer.
+    """Adapter between a :class:`cmlm_kd.api.criterion.KDCriterion` and fairseq's trainer.
 
     The loss is the criterion's sum; ``sample_size`` is the number of target tokens, or of sentences with
     ``--sentence-avg`` and for criteria over sentences. Models in evaluation get the criterion's validation
     loss.
 
     A task whose students give more than logits has ``kd_level`` (``tokens``, ``sentences`` or ``text``),
-    ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.needs.ModelDescription`; None without
+    ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.api.needs.ModelDescription`; None without
     a teacher); they are known once its model is built. What the criterion trains itself is a submodule here,
     which fairseq optimises, saves and resumes with the model.
 

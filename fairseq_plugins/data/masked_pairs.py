@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from cmlm_kd.databin import Databin
+from cmlm_kd.data.masking.positions import random_mask
+from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.errors import UserError
-from cmlm_kd.masking import random_mask
-from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
+from cmlm_kd.fairseq_files.databin import Databin
 from fairseq_plugins.data.sized import MaskedDataset
 
 logger = logging.getLogger(__name__)

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from cmlm_kd.masking import batch_generator
-from cmlm_kd.pretraining.hiding import frame_batch
+from cmlm_kd.data.masking.batch import frame_batch
+from cmlm_kd.data.masking.positions import batch_generator
 from fairseq_plugins.data.sized import MaskedDataset
 
 
@@ -15,9 +15,9 @@ class MaskedTextDataset(MaskedDataset):
     batch besides: neither workers nor a resume change it.
 
     Args:
-        shard: :class:`cmlm_kd.pretraining.corpus.Shard`.
-        special: :class:`cmlm_kd.tokenizers.SpecialIds`.
-        hiding: :class:`cmlm_kd.pretraining.hiding.TextHiding`.
+        shard: :class:`cmlm_kd.data.text.corpus.Shard`.
+        special: :class:`cmlm_kd.tokenization.pieces.SpecialIds`.
+        hiding: :class:`cmlm_kd.data.masking.batch.TextHiding`.
         seed: of the masks.
         fixed_masks: whether all epochs have the same.
     """

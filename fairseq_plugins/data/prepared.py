@@ -3,10 +3,10 @@
 import itertools
 from pathlib import Path
 
-from cmlm_kd.databin import Databin, dictionary_hash
+from cmlm_kd.data.translation.pairs import PairFormat
+from cmlm_kd.data.translation.prepare import load_manifest
 from cmlm_kd.errors import UserError
-from cmlm_kd.prepare import load_manifest
-from cmlm_kd.teachers.pairs import PairFormat
+from cmlm_kd.fairseq_files.databin import Databin, dictionary_hash
 
 
 class PreparedData:

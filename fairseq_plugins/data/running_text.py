@@ -7,12 +7,12 @@ from pathlib import Path
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II, MISSING
 
+from cmlm_kd.data.masking.batch import Masking, TextHiding
+from cmlm_kd.data.masking.frequency import SMOOTHING, check_smoothing
+from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
+from cmlm_kd.data.text.sources import USUAL_NAMES, find_text
+from cmlm_kd.data.text.writing import tokenized_corpus
 from cmlm_kd.errors import UserError
-from cmlm_kd.frequency_masking import SMOOTHING, check_smoothing
-from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.pretraining.hiding import Masking, TextHiding
-from cmlm_kd.pretraining.sources import USUAL_NAMES, find_text
-from cmlm_kd.pretraining.writing import tokenized_corpus
 from fairseq_plugins.bridge import choices
 from fairseq_plugins.data.masked_text import MaskedTextDataset
 
@@ -80,7 +80,7 @@ class RunningText:
 
     Args:
         settings: :class:`RunningTextConfig`.
-        tokenizer: :class:`cmlm_kd.tokenizers.PieceTokenizer`.
+        tokenizer: :class:`cmlm_kd.tokenization.pieces.PieceTokenizer`.
 
     Raises:
         UserError: for a setting outside its range.
@@ -100,7 +100,7 @@ class RunningText:
             longest: most pieces of a row.
 
         Raises:
-            UserError: see :func:`cmlm_kd.pretraining.writing.tokenized_corpus`.
+            UserError: see :func:`cmlm_kd.data.text.writing.tokenized_corpus`.
         """
         if split not in self._corpora:
             self._corpora[split] = corpus = self._open(split, longest)

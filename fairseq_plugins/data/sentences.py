@@ -17,8 +17,8 @@ class SentenceDataset(SizedDataset):
     """Examples in batches of like lengths.
 
     Args:
-        examples: :class:`cmlm_kd.classification.examples.Examples`.
-        encoded: the same in the student's ids (:class:`cmlm_kd.classification.inputs.EncodedExamples`).
+        examples: :class:`cmlm_kd.data.classification.examples.Examples`.
+        encoded: the same in the student's ids (:class:`cmlm_kd.data.classification.inputs.EncodedExamples`).
         others: the same in the ids of teachers with another tokenizer, by position among the teachers.
         shuffle: whether every epoch has other batches.
     """

@@ -3,7 +3,7 @@
 import numpy as np
 from fairseq.data import FairseqDataset
 
-from cmlm_kd.masking import sentence_generator
+from cmlm_kd.data.masking.positions import sentence_generator
 
 
 class SizedDataset(FairseqDataset):

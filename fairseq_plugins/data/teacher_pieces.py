@@ -6,8 +6,8 @@ from fairseq.data.encoders import register_bpe
 from fairseq.dataclass import FairseqDataclass
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.spelling import SPECIALS, WORD_START, joined_to_text, pieces_to_text
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.spelling import SPECIALS, WORD_START, joined_to_text, pieces_to_text
 
 
 @dataclass
@@ -24,7 +24,7 @@ class TeacherPiecesConfig(FairseqDataclass):
 
 @register_bpe("teacher_pieces", dataclass=TeacherPiecesConfig)
 class TeacherPieces:
-    """Adapter of :class:`cmlm_kd.tokenizers.PieceTokenizer`."""
+    """Adapter of :class:`cmlm_kd.tokenization.pieces.PieceTokenizer`."""
 
     def __init__(self, cfg):
         if not cfg.teacher_tokenizer:

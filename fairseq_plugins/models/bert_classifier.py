@@ -7,14 +7,14 @@ from typing import Optional
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 
-from cmlm_kd.students.bert import start_classifier
-from cmlm_kd.students.loading import BERT_CONFIG
-from cmlm_kd.teachers.classifier import (
+from cmlm_kd.models.bert import start_classifier
+from cmlm_kd.models.classifier import (
     REQUIRED_TOKENS,
     classifier_of_config,
     describe_config,
 )
-from cmlm_kd.tokenizer_loading import load_tokenizer
+from cmlm_kd.models.loading import BERT_CONFIG
+from cmlm_kd.tokenization.loading import load_tokenizer
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
 from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
 
@@ -41,7 +41,7 @@ class BertClassifierConfig(FairseqDataclass):
 
 @register_model("bert_classifier", dataclass=BertClassifierConfig)
 class BertClassifier(SentenceClassifierModel):
-    """Adapter of :class:`cmlm_kd.teachers.classifier.SequenceClassifier`."""
+    """Adapter of :class:`cmlm_kd.models.classifier.SequenceClassifier`."""
 
     @classmethod
     def build_model(cls, cfg, task):

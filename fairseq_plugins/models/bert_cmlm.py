@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 
+from cmlm_kd.data.translation.pairs import PairBatch
+from cmlm_kd.data.translation.prepare import tokenizer_hash
 from cmlm_kd.errors import UserError
-from cmlm_kd.prepare import tokenizer_hash
-from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
-from cmlm_kd.teachers.pairs import PairBatch
-from cmlm_kd.teachers.positions import usable_positions
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.models.cmlm import ConditionalMaskedLM
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.models.flags import check_dropout
 
 
@@ -29,7 +29,7 @@ class BertCMLMConfig(FairseqDataclass):
 
 @register_model("bert_cmlm", dataclass=BertCMLMConfig)
 class BertCMLM(BaseFairseqModel):
-    """Adapter of :class:`cmlm_kd.teachers.cmlm.ConditionalMaskedLM`."""
+    """Adapter of :class:`cmlm_kd.models.cmlm.ConditionalMaskedLM`."""
 
     def __init__(self, teacher):
         super().__init__()

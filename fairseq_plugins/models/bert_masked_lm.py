@@ -7,11 +7,11 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 
+from cmlm_kd.api.needs import NOTHING_ELSE
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import NOTHING_ELSE
-from cmlm_kd.students.inherit import parse_layers, shallower
-from cmlm_kd.teachers.masked_lm import BertSizes, MaskedLM
-from cmlm_kd.teachers.positions import usable_positions
+from cmlm_kd.models.inherit import parse_layers, shallower
+from cmlm_kd.models.masked_lm import BertSizes, MaskedLM
+from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.models.flags import check_dropout, given_sizes
 
 
@@ -41,7 +41,7 @@ class BertMaskedLMConfig(FairseqDataclass):
 
 @register_model("bert_masked_lm", dataclass=BertMaskedLMConfig)
 class BertMaskedLM(BaseFairseqModel):
-    """Adapter of :class:`cmlm_kd.teachers.masked_lm.MaskedLM`."""
+    """Adapter of :class:`cmlm_kd.models.masked_lm.MaskedLM`."""
 
     def __init__(self, masked_lm):
         super().__init__()
@@ -72,7 +72,7 @@ class BertMaskedLM(BaseFairseqModel):
         return self.masked_lm.config
 
     def describe(self, tokenizer):
-        """Return what it can give, as :class:`cmlm_kd.needs.ModelDescription`.
+        """Return what it can give, as :class:`cmlm_kd.api.needs.ModelDescription`.
 
         Args:
             tokenizer: hash of the tokenizer's vocabulary.
@@ -80,7 +80,7 @@ class BertMaskedLM(BaseFairseqModel):
         return self.masked_lm.describe(f"student {self.config.model_type}", tokenizer)
 
     def forward(self, input_ids, attention_mask, masked_index, request=NOTHING_ELSE):
-        """Return :class:`cmlm_kd.criterion.StudentOutput` with what is asked for."""
+        """Return :class:`cmlm_kd.api.criterion.StudentOutput` with what is asked for."""
         return self.masked_lm.observe(input_ids, attention_mask, masked_index, request)
 
     def max_positions(self):

@@ -6,8 +6,8 @@ from typing import Literal, Optional
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 
-from cmlm_kd.students.bilstm import ARCHITECTURE, BiLSTMClassifier
-from cmlm_kd.students.bilstm_building import BiLSTMOptions, build_bilstm
+from cmlm_kd.models.bilstm.building import BiLSTMOptions, build_bilstm
+from cmlm_kd.models.bilstm.model import ARCHITECTURE, BiLSTMClassifier
 from fairseq_plugins.bridge import choices
 from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
 
@@ -54,7 +54,7 @@ class BiLSTMClassifierConfig(FairseqDataclass):
 
 @register_model(ARCHITECTURE, dataclass=BiLSTMClassifierConfig)
 class BiLSTMClassifierModel(SentenceClassifierModel):
-    """Adapter of :class:`cmlm_kd.students.bilstm.BiLSTMClassifier`."""
+    """Adapter of :class:`cmlm_kd.models.bilstm.model.BiLSTMClassifier`."""
 
     @classmethod
     def build_model(cls, cfg, task):

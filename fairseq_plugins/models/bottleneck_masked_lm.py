@@ -3,8 +3,8 @@
 from dataclasses import field
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.bottleneck_bert import name_parameter_groups
-from cmlm_kd.teachers.masked_lm import MaskedLM
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.optim import name_parameter_groups
 from fairseq_plugins.models.bert_masked_lm import BertMaskedLM
 
 

@@ -8,8 +8,8 @@ from fairseq.models import register_model
 from omegaconf import II
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.inherit import distilbert_from_bert, parse_layers
-from cmlm_kd.teachers.masked_lm import MaskedLM
+from cmlm_kd.models.inherit import distilbert_from_bert, parse_layers
+from cmlm_kd.models.masked_lm import MaskedLM
 from fairseq_plugins.models.bert_masked_lm import BertMaskedLM
 from fairseq_plugins.models.flags import check_dropout
 
@@ -38,7 +38,7 @@ class DistilBertMaskedLMConfig(FairseqDataclass):
 
 @register_model("distilbert", dataclass=DistilBertMaskedLMConfig)
 class DistilBertMaskedLM(BertMaskedLM):
-    """transformers' ``DistilBertForMaskedLM``; see :func:`cmlm_kd.students.inherit.distilbert_from_bert`."""
+    """transformers' ``DistilBertForMaskedLM``; see :func:`cmlm_kd.models.inherit.distilbert_from_bert`."""
 
     @classmethod
     def build_model(cls, cfg, task):

@@ -6,11 +6,11 @@ from typing import Optional
 from fairseq.models import register_model
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.fastbert import ARCHITECTURE, FastBERTClassifier
-from cmlm_kd.students.fastbert_branch import BranchSettings
-from cmlm_kd.students.fastbert_start import check_same_model, start_fastbert
-from cmlm_kd.teachers.classifier import REQUIRED_TOKENS
-from cmlm_kd.tokenizer_loading import load_tokenizer
+from cmlm_kd.models.classifier import REQUIRED_TOKENS
+from cmlm_kd.models.fastbert.branch import BranchSettings
+from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
+from cmlm_kd.models.fastbert.start import check_same_model, start_fastbert
+from cmlm_kd.tokenization.loading import load_tokenizer
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
 from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
 from fairseq_plugins.starting_point import StartingPointConfig, starting_checkpoint, state_of_start
@@ -41,7 +41,7 @@ class FastBERTModelConfig(StartingPointConfig):
 
 @register_model(ARCHITECTURE, dataclass=FastBERTModelConfig)
 class FastBERTModel(SentenceClassifierModel):
-    """Adapter of :class:`cmlm_kd.students.fastbert.FastBERTClassifier`.
+    """Adapter of :class:`cmlm_kd.models.fastbert.model.FastBERTClassifier`.
 
     Args:
         classifier: the model.

@@ -7,8 +7,8 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 from omegaconf import II
 
-from cmlm_kd.students.bottleneck_bert import IB_BERT, BottleneckSizes, new_ib_bert
-from cmlm_kd.teachers.masked_lm import MaskedLM
+from cmlm_kd.models.bottleneck_bert import IB_BERT, BottleneckSizes, new_ib_bert
+from cmlm_kd.models.masked_lm import MaskedLM
 from fairseq_plugins.models.bottleneck_masked_lm import BottleneckMaskedLM, load_of_type, size_flag
 from fairseq_plugins.models.flags import check_dropout, given_sizes
 
@@ -30,7 +30,7 @@ class IBBertModelConfig(FairseqDataclass):
 
 @register_model("ib_bert", dataclass=IBBertModelConfig)
 class IBBert(BottleneckMaskedLM):
-    """:class:`cmlm_kd.teachers.ib_bert.IBBertForMaskedLM`."""
+    """:class:`cmlm_kd.models.encoders.ib_bert.IBBertForMaskedLM`."""
 
     @classmethod
     def build_model(cls, cfg, task):

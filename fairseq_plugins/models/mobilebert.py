@@ -8,13 +8,13 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 from omegaconf import II
 
-from cmlm_kd.students.bottleneck_bert import (
+from cmlm_kd.models.bottleneck_bert import (
     MOBILEBERT,
     BottleneckSizes,
     inherit_embeddings_and_head,
     new_mobilebert,
 )
-from cmlm_kd.teachers.masked_lm import MaskedLM
+from cmlm_kd.models.masked_lm import MaskedLM
 from fairseq_plugins.models.bottleneck_masked_lm import BottleneckMaskedLM, load_of_type, size_flag
 from fairseq_plugins.models.flags import check_dropout, given_sizes, refuse_beside_bert
 

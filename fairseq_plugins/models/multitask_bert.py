@@ -6,14 +6,14 @@ from typing import Optional
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 
-from cmlm_kd.classification.ranking import by_query
-from cmlm_kd.classification.task_values import some_tasks
+from cmlm_kd.api.needs import NOTHING_ELSE
+from cmlm_kd.data.classification.ranking import by_query
+from cmlm_kd.data.classification.task_values import some_tasks
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import NOTHING_ELSE
-from cmlm_kd.students.multitask import ARCHITECTURE, MultitaskClassifier, start_multitask
-from cmlm_kd.students.san import SANSettings
-from cmlm_kd.teachers.classifier import REQUIRED_TOKENS
-from cmlm_kd.tokenizer_loading import load_tokenizer
+from cmlm_kd.models.classifier import REQUIRED_TOKENS
+from cmlm_kd.models.multitask import ARCHITECTURE, MultitaskClassifier, start_multitask
+from cmlm_kd.models.san import SANSettings
+from cmlm_kd.tokenization.loading import load_tokenizer
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
 
 
@@ -43,7 +43,7 @@ class MultitaskBertConfig(FairseqDataclass):
 
 @register_model(ARCHITECTURE, dataclass=MultitaskBertConfig)
 class MultitaskBert(BaseFairseqModel):
-    """Adapter of :class:`cmlm_kd.students.multitask.MultitaskClassifier`."""
+    """Adapter of :class:`cmlm_kd.models.multitask.MultitaskClassifier`."""
 
     def __init__(self, classifier):
         super().__init__()

@@ -2,11 +2,11 @@
 
 from fairseq.models import BaseFairseqModel
 
-from cmlm_kd.needs import NOTHING_ELSE
+from cmlm_kd.api.needs import NOTHING_ELSE
 
 
 class SentenceClassifierModel(BaseFairseqModel):
-    """Adapter of a :class:`cmlm_kd.classification.prediction.Classifier`.
+    """Adapter of a :class:`cmlm_kd.models.prediction.Classifier`.
 
     Args:
         classifier: the library's model.

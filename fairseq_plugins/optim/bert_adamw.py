@@ -8,7 +8,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import register_optimizer
 from omegaconf import II
 
-from cmlm_kd.group_rates import parameter_groups
+from cmlm_kd.optim import parameter_groups
 from fairseq_plugins.optim.grouped import GroupedOptimizer, refuse_negative, two_rates
 
 

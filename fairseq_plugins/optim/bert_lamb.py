@@ -7,8 +7,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import register_optimizer
 from omegaconf import II
 
-from cmlm_kd.group_rates import parameter_groups
-from cmlm_kd.lamb import Lamb
+from cmlm_kd.optim import Lamb, parameter_groups
 from fairseq_plugins.optim.grouped import GroupedOptimizer, refuse_negative, two_rates
 
 
@@ -32,7 +31,7 @@ class BertLambConfig(FairseqDataclass):
 
 @register_optimizer("bert_lamb", dataclass=BertLambConfig)
 class BertLamb(GroupedOptimizer):
-    """Adapter of :class:`cmlm_kd.lamb.Lamb`.
+    """Adapter of :class:`cmlm_kd.optim.Lamb`.
 
     Defaults: MobileBERT's released command and ``optimization.py``.
     """

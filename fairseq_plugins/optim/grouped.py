@@ -4,13 +4,13 @@ from fairseq.optim import FairseqOptimizer
 from omegaconf import OmegaConf
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.group_rates import apply_rate, let_rest, set_factors
+from cmlm_kd.optim import apply_rate, let_rest, set_factors
 
 
 class GroupedOptimizer(FairseqOptimizer):
     """An optimiser whose groups have rates in proportion; a schedule of fairseq's sets the common one.
 
-    Subclasses make ``self._optimizer`` of :func:`cmlm_kd.group_rates.parameter_groups`.
+    Subclasses make ``self._optimizer`` of :func:`cmlm_kd.optim.parameter_groups`.
 
     Attributes:
         default_lr: the rate where ``--lr`` is not given.

@@ -9,15 +9,15 @@ from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
-from cmlm_kd.classification import CORPORA, ReadingOptions
-from cmlm_kd.classification.corpora import positive_class
+from cmlm_kd.api.needs import Needs
+from cmlm_kd.criteria.signature import TEACHERS
+from cmlm_kd.data.classification import CORPORA, ReadingOptions
+from cmlm_kd.data.classification.corpora import positive_class
 from cmlm_kd.errors import UserError
-from cmlm_kd.glue_metrics import usual_metrics
-from cmlm_kd.needs import Needs
-from cmlm_kd.signature import TEACHERS
-from cmlm_kd.students.loading import PAIRS
+from cmlm_kd.evaluation.glue import usual_metrics
+from cmlm_kd.models.loading import PAIRS
+from cmlm_kd.system.text import comma_separated
 from cmlm_kd.teachers.cache import check_cacheable
-from cmlm_kd.text import comma_separated
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
 from fairseq_plugins.starting_point import StartingPointConfig, check_classes, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask

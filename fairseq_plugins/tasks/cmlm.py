@@ -9,13 +9,13 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 from transformers import AutoConfig
 
-from cmlm_kd.databin import dictionary_hash
-from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.teachers.loading import BERT_CONFIG, DICTIONARY_HASH
-from cmlm_kd.teachers.positions import usable_positions
+from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
+from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.cmlm_loading import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.tokenization.positions import usable_positions
+from fairseq_plugins.autocast import AutocastMixin, PrecisionConfig
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData
-from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
 
 VALIDATION_SEED = 1
 """Of the masks of validation, whatever --seed is, so that runs can be compared."""

@@ -9,14 +9,14 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
-from cmlm_kd.classification import CORPORA
-from cmlm_kd.classification.corpora import positive_class
-from cmlm_kd.classification.ranking import by_query, group_by_query, reciprocal_ranks
-from cmlm_kd.classification.tasks import TaskFlags, main_metric, right_class, task_settings
+from cmlm_kd.api.needs import check_needs
+from cmlm_kd.criteria.signature import TEACHERS
+from cmlm_kd.data.classification import CORPORA
+from cmlm_kd.data.classification.corpora import positive_class
+from cmlm_kd.data.classification.ranking import by_query, group_by_query, reciprocal_ranks
+from cmlm_kd.data.classification.tasks import TaskFlags, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import check_needs
-from cmlm_kd.signature import TEACHERS
-from cmlm_kd.students.multitask import TaskHead
+from cmlm_kd.models.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig

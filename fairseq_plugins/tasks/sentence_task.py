@@ -3,9 +3,9 @@
 from fairseq.tasks import FairseqTask
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.loading import INPUTS_HASH
+from cmlm_kd.models.loading import INPUTS_HASH
+from fairseq_plugins.autocast import AutocastMixin
 from fairseq_plugins.starting_point import state_of_start
-from fairseq_plugins.tasks.autocast import AutocastMixin
 
 
 class SentenceTask(AutocastMixin, FairseqTask):

@@ -9,9 +9,9 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from cmlm_kd.errors import UserError
+from fairseq_plugins.autocast import AutocastMixin, PrecisionConfig
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
-from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 

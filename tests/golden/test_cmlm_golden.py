@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 ROWS = json.loads((Path(__file__).parent / "cmlm_student_loss.json").read_text())["rows"]
 PAD, VOCABULARY, TOKENS = 1, 11, 7

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.distilbert_terms import cosine_term, kl_term, logits_mse_term, mlm_term
+from cmlm_kd.criteria.distilbert import cosine_term, kl_term, logits_mse_term, mlm_term
 
 TEMPERATURE = 2.0
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])

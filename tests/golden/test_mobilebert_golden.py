@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.mobilebert_terms import (
+from cmlm_kd.criteria.mobilebert_transfer import (
     attention_term,
     distillation_count,
     distillation_term,

@@ -9,11 +9,10 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.bilstm import logits_mse
-from cmlm_kd.criteria.mtdnn import MTDNNKD, MTDNNKDConfig, soft_label_loss
-from cmlm_kd.criteria.mtdnn_divergences import DIVERGENCES
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.criteria.mtdnn import DIVERGENCES, MTDNNKD, MTDNNKDConfig, soft_label_loss
 
 TARGET = torch.tensor([0, 2, 1, 2])
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.needs import ModelDescription
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.pkd import PKD, PKDConfig, patience_loss
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.needs import ModelDescription
-from cmlm_kd.signals import TeacherSignal
 
 TARGET = torch.tensor([0, 2, 1, 2])
 FP16_STEP = 2.0**-13  # at 0.1355; at 0.5425 it is twice that

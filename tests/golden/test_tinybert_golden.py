@@ -9,8 +9,8 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.tinybert_terms import attention_term, hidden_term, prediction_term
-from cmlm_kd.layers import layer_map
+from cmlm_kd.criteria.layer_map import layer_map
+from cmlm_kd.criteria.tinybert import attention_term, hidden_term, prediction_term
 
 ATTENTION, HIDDEN, TOTAL = 17.0781724009, 2.2384945673, 19.3166669682
 ONE_LAYER_OF_SCORES = 5.7797624793

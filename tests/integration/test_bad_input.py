@@ -15,7 +15,7 @@ from fairseq_cli import generate, train
 from fairseq_runs import COMMON, TINY_STUDENT, USER_DIR, exit_of, run_train
 from tiny_corpus import write_split, write_store
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 
 ROWS = 40
 

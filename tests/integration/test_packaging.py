@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cmlm_kd.user_dir import fairseq_directory
+from cmlm_kd.system.user_dir import fairseq_directory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMPORT_BY_NAME = """

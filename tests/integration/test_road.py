@@ -10,8 +10,8 @@ from fairseq_runs import TINY_STUDENT, run_generate, run_interactive, run_train
 from tiny_teacher import write_bert
 
 from cmlm_kd.cli import main
-from cmlm_kd.generation import read_hypotheses
-from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus
+from cmlm_kd.evaluation.generation import read_hypotheses
 
 LSTM = ["--arch", "lstm", "--optimizer", "adam", "--lr", 0.001, "--cpu"]
 LSTM += ["--encoder-embed-dim", 8, "--encoder-hidden-size", 8]

@@ -11,7 +11,7 @@ from tiny_classification import LABELS, classification, make_tokenizer, sentence
 from transformers import BartConfig, BartForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from cmlm_kd.cli import main
-from cmlm_kd.training_log import read_validations
+from cmlm_kd.evaluation.training_log import read_validations
 
 
 @pytest.fixture(scope="module")

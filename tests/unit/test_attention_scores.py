@@ -6,7 +6,7 @@ from tiny_encoders import make_config
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.attention_scores import attention_scores, gives_attention_scores
+from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_attention_scores
 
 MOBILE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "hidden_size": 16}
 SETTINGS = {

@@ -16,7 +16,7 @@ from cmlm_kd.augmentation.rules import Rules, changed_sentence
 from cmlm_kd.augmentation.sampling import Augmentation, joined
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.words import join_words, split_with_spacing, split_words
+from cmlm_kd.tokenization.words import join_words, split_with_spacing, split_words
 
 TAGS = {"the": "D", "a": "D", "dog": "N", "cat": "N", "house": "N", "sees": "V", "likes": "V", ".": "P"}
 TEXTS = ["The dog sees the cat.", "A cat likes the house.", "the dog likes a dog."]

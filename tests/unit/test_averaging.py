@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from cmlm_kd.averaging import average_checkpoints, select_checkpoints
-from cmlm_kd.checkpoints import count_parameters, number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.portable import make_portable
+from cmlm_kd.fairseq_files.averaging import average_checkpoints, select_checkpoints
+from cmlm_kd.fairseq_files.checkpoints import count_parameters, number_of_updates, read_checkpoint
+from cmlm_kd.fairseq_files.portable import make_portable
 
 COUNTS = {"sum": np.array([5, 4]), "val": np.float64(2)}  # as --eval-bleu leaves them
 

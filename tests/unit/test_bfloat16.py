@@ -5,8 +5,8 @@ import logging
 import pytest
 import torch
 
-from cmlm_kd import precision
-from cmlm_kd.cpu import native_bfloat16
+from cmlm_kd.system import devices as precision
+from cmlm_kd.system.cpu import native_bfloat16
 
 
 @pytest.fixture

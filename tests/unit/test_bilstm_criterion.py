@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.needs import ModelDescription
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.bilstm import BiLSTMKD, BiLSTMKDConfig
-from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import ModelDescription
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
 
 SENTENCES, CLASSES = 5, 3
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import pad_batch
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import pad_batch
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.bilstm import BiLSTMClassifier, BiLSTMConfig, compare
-from cmlm_kd.students.bilstm_building import BiLSTMOptions, build_bilstm
-from cmlm_kd.students.bilstm_directory import load_bilstm, save_bilstm
-from cmlm_kd.students.loading import bilstm_of_checkpoint
-from cmlm_kd.students.word_inputs import WordInputs
-from cmlm_kd.word_vocabulary import WordVocabulary
+from cmlm_kd.models.bilstm.building import BiLSTMOptions, build_bilstm
+from cmlm_kd.models.bilstm.directory import load_bilstm, save_bilstm
+from cmlm_kd.models.bilstm.model import BiLSTMClassifier, BiLSTMConfig, WordInputs, compare
+from cmlm_kd.models.loading import bilstm_of_checkpoint
+from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
 
 SENTENCES = ["a dog", "the cat sees the dog .", "", "no no no cat"]
 OTHERS = ["the dog sees the cat", "a dog .", "cat", "no"]
@@ -180,8 +179,8 @@ def test_directory_loads_where_there_is_no_fairseq(tmp_path):
     program = (
         "import sys; sys.modules['fairseq'] = None\n"
         "from pathlib import Path\n"
-        "from cmlm_kd.classification.inputs import pad_batch\n"
-        "from cmlm_kd.students.bilstm_directory import load_bilstm\n"
+        "from cmlm_kd.data.classification.inputs import pad_batch\n"
+        "from cmlm_kd.models.bilstm.directory import load_bilstm\n"
         f"model = load_bilstm(Path({str(tmp_path / 'student')!r}))\n"
         f"rows = model.inputs.encode({SENTENCES!r}, {OTHERS!r})\n"
         "print(model(**pad_batch(rows, model.inputs.pad)).logits.tolist())\n"

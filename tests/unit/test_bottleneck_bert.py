@@ -7,22 +7,21 @@ import torch
 from tiny_classification import make_tokenizer
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, MobileBertForMaskedLM
 
+from cmlm_kd.api.needs import Request
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import Request
-from cmlm_kd.students.bert import start_classifier
-from cmlm_kd.students.bottleneck_bert import (
+from cmlm_kd.models.bert import start_classifier
+from cmlm_kd.models.bottleneck_bert import (
     IB_BERT,
     MOBILEBERT,
-    REST,
     BottleneckSizes,
     inherit_embeddings_and_head,
-    name_parameter_groups,
     new_ib_bert,
     new_mobilebert,
 )
-from cmlm_kd.teachers.classifier import load_classifier
-from cmlm_kd.teachers.masked_lm import MaskedLM
-from cmlm_kd.teachers.masked_lm_teacher import load_masked_lm_teacher
+from cmlm_kd.models.classifier import load_classifier
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.optim import REST, name_parameter_groups
+from cmlm_kd.teachers.masked_lm import load_masked_lm_teacher
 
 PIECES = 25
 TINY = BottleneckSizes(

@@ -10,9 +10,9 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_runs import USER_DIR
 
 import fairseq_plugins  # noqa: F401 - makes the bridge listen
-from cmlm_kd.criterion import KDCriterion
+from cmlm_kd.api.criterion import KDCriterion
+from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.errors import UserError
-from cmlm_kd.registry import kd_criteria
 from fairseq_plugins.bridge import fairseq_dataclass, plain_config
 
 

@@ -5,7 +5,7 @@ import pytest
 from corpus_files import read, write
 from tiny_classification import write_sst2
 
-from cmlm_kd.classification.examples import Examples, check_every_class_occurs
+from cmlm_kd.data.classification.examples import Examples, check_every_class_occurs
 from cmlm_kd.errors import UserError
 
 

@@ -9,14 +9,14 @@ from tiny_classification import LABELS, make_tokenizer, write_bert
 from tiny_encoders import FAMILIES, make_config
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import EncodedExamples, HuggingFaceInputs
-from cmlm_kd.classification.prediction import predict_logits
+from cmlm_kd.api.needs import HIDDEN_STATES, Request
+from cmlm_kd.data.classification.class_order import class_order
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import EncodedExamples, HuggingFaceInputs
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import HIDDEN_STATES, Request
-from cmlm_kd.students.bert import start_classifier
-from cmlm_kd.teachers.class_order import class_order
-from cmlm_kd.teachers.classifier import load_classifier
+from cmlm_kd.models.bert import start_classifier
+from cmlm_kd.models.classifier import load_classifier
+from cmlm_kd.models.prediction import predict_logits
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 TEXTS = Examples(["the film was good", "awful", "a very dull plot and poor acting"], None, None, (), "t")

@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from cmlm_kd.cli import command_modules, main
-from cmlm_kd.commands import user_dir
+from cmlm_kd.cli import main, user_dir
+from cmlm_kd.cli.command_line import command_modules
 
 
 @pytest.fixture

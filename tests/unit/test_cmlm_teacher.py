@@ -13,20 +13,20 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, ElectraForPreTraining
 
 from cmlm_kd.cli import main
-from cmlm_kd.databin import dictionary_hash
+from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
+from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, Vocabulary
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
-from cmlm_kd.teachers.inference import MaskedPredictor
-from cmlm_kd.teachers.loading import (
+from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.cmlm import ConditionalMaskedLM
+from cmlm_kd.models.cmlm_inference import MaskedPredictor
+from cmlm_kd.models.cmlm_loading import (
     BERT_CONFIG,
     DICTIONARY_HASH,
     load_teacher,
     save_teacher,
     teacher_hash,
 )
-from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
-from cmlm_kd.tokenizers import SpecialIds
-from cmlm_kd.vocabulary import NO_TEACHER_ID, Vocabulary
+from cmlm_kd.tokenization.pieces import SpecialIds
 
 SPECIAL = SpecialIds(cls=0, sep=2, mask=4, pad=1, unk=3)
 TARGET_IDS = np.array([0, 1, 2, 3, 7, 9, 7, 30, 8, NO_TEACHER_ID, NO_TEACHER_ID, 39], np.int32)

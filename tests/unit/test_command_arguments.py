@@ -5,7 +5,7 @@ import argparse
 import pytest
 import torch
 
-from cmlm_kd.command_arguments import add_device, chosen_device
+from cmlm_kd.cli.arguments import add_device, chosen_device
 from cmlm_kd.errors import UserError
 
 

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 import fairseq_plugins  # noqa: F401 - registers all criteria
-from cmlm_kd.registry import kd_criteria
+from cmlm_kd.api.registry import kd_criteria
 
 SETTINGS = [
     (name, field, typing.get_type_hints(kd_criteria.get(name).config)[field.name])

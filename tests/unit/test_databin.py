@@ -6,7 +6,8 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
 
-from cmlm_kd.databin import (
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import (
     Databin,
     corpus_hash,
     dictionary_hash,
@@ -15,7 +16,6 @@ from cmlm_kd.databin import (
     write_databin,
     write_flat_databin,
 )
-from cmlm_kd.errors import UserError
 
 SIZES = (8, 65_499, 65_500, 120_000)
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from cmlm_kd.criteria.dense_teacher_fused import DenseTeacherBlocks, TeacherProjection
-from cmlm_kd.criteria.distilbert_terms import kl_term, logits_mse_term, mlm_term
-from cmlm_kd.criteria.mobilebert_terms import distillation_term
-from cmlm_kd.projection import projected_loss
+from cmlm_kd.criteria.distilbert import kl_term, logits_mse_term, mlm_term
+from cmlm_kd.criteria.mobilebert_transfer import distillation_term
+from cmlm_kd.losses.dense_teacher import DenseTeacherBlocks, TeacherProjection
+from cmlm_kd.losses.projection import projected_loss
 
 POSITIONS, ENTRIES, WIDTH, TEACHER_WIDTH = 23, 17, 6, 9
 CLOSE = {"atol": 1e-10, "rtol": 1e-10}
@@ -86,7 +86,7 @@ def test_value_and_gradients_are_those_of_the_matrix(chunk, temperature, with_ms
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_blocks_smaller_than_a_chunk(monkeypatch, temperature):
-    monkeypatch.setattr("cmlm_kd.projection.CPU_BLOCK_BYTES", 3 * ENTRIES * 8)
+    monkeypatch.setattr("cmlm_kd.losses.projection.CPU_BLOCK_BYTES", 3 * ENTRIES * 8)
     inputs, teacher = student_tensors(), teacher_tensors()
     value = projected_loss(*inputs, blocks_of(teacher, temperature, with_mse=True), chunk=10)
     expected = dense(project(*inputs), project(*teacher), temperature, with_mse=True)

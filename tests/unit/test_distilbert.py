@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmlm_kd.criteria.distilbert_terms import (
+from cmlm_kd.criteria.distilbert import (
     cosine_term,
     kl_term,
     logits_mse_term,

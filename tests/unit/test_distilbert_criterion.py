@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import NOT_HIDDEN, StudentOutput
+from cmlm_kd.api.needs import ModelDescription, check_needs
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
-from cmlm_kd.criterion import NOT_HIDDEN, StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import ModelDescription, check_needs
-from cmlm_kd.signals import TeacherSignal
 
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 LABELS = torch.full((2, 5), NOT_HIDDEN)

@@ -4,9 +4,9 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from cmlm_kd import doctor
 from cmlm_kd.cli import main
-from cmlm_kd.doctor import Finding, Probe
+from cmlm_kd.system import doctor
+from cmlm_kd.system.doctor import Finding, Probe
 
 
 @pytest.fixture

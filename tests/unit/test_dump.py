@@ -10,15 +10,15 @@ from tiny_dump import ROWS, TOO_LONG, dump, small, write_road
 from transformers import AutoConfig
 
 from cmlm_kd.cli import main
-from cmlm_kd.databin import Databin
-from cmlm_kd.dump import Dumper, DumpOptions, summarise
-from cmlm_kd.masking import cover_mask, cover_passes
+from cmlm_kd.data.masking.positions import cover_mask, cover_passes
+from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
+from cmlm_kd.data.translation.vocabulary import Vocabulary
+from cmlm_kd.fairseq_files.databin import Databin
+from cmlm_kd.models.cmlm import ConditionalMaskedLM
+from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
 from cmlm_kd.store import Corpus, SoftTargetStore, verify_store
 from cmlm_kd.store.manifest import ShardPlan
-from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
-from cmlm_kd.teachers.loading import load_teacher, save_teacher
-from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
-from cmlm_kd.vocabulary import Vocabulary
+from cmlm_kd.teachers.dump import Dumper, DumpOptions, summarise
 
 
 @pytest.fixture(scope="module")

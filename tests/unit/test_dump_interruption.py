@@ -5,10 +5,10 @@ import resource
 import pytest
 from tiny_dump import contents, dump, small, write_road
 
-import cmlm_kd.dump
-from cmlm_kd.dump import Dumper
+import cmlm_kd.teachers.dump
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import SoftTargetStore
+from cmlm_kd.teachers.dump import Dumper
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_an_interrupted_dump_ends_as_if_it_had_not_been(road, tmp_path, monkeypa
 def test_a_finished_dump_is_left_alone(road, tmp_path, monkeypatch):
     assert dump(road, tmp_path / "store", *small()) == 0
     before = contents(tmp_path / "store")
-    monkeypatch.setattr(cmlm_kd.dump, "Dumper", None)
+    monkeypatch.setattr(cmlm_kd.teachers.dump, "Dumper", None)
     assert dump(road, tmp_path / "store", *small()) == 0
     assert contents(tmp_path / "store") == before
 

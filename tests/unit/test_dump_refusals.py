@@ -8,8 +8,8 @@ from torch import nn
 
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
+from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
 from cmlm_kd.store import SoftTargetStore
-from cmlm_kd.teachers.loading import load_teacher, save_teacher
 
 
 @pytest.fixture(scope="module")

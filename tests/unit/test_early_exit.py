@@ -9,13 +9,13 @@ from tiny_classification import LABELS, sentences
 from tiny_fastbert import make_fastbert
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import EncodedExamples, HuggingFaceInputs
-from cmlm_kd.classification.prediction import predict_logits
-from cmlm_kd.criteria.fastbert_terms import uncertainty
-from cmlm_kd.early_exit import classify, classify_at_every_layer
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import EncodedExamples, HuggingFaceInputs
+from cmlm_kd.early_exit.exits import exit_early
+from cmlm_kd.early_exit.prediction import classify, classify_at_every_layer
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.fastbert_exits import exit_early
+from cmlm_kd.models.fastbert.branch import uncertainty
+from cmlm_kd.models.prediction import predict_logits
 
 COUNT = 24
 TEXTS = [text for text, _ in sentences(COUNT, seed=5)]

@@ -9,8 +9,9 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation import ScoreSettings, evaluate
-from cmlm_kd.scores import Score, table
+from cmlm_kd.evaluation.scores import Score
+from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
+from cmlm_kd.system.tables import table
 
 REFERENCE = [f"The train number {n} leaves at {n % 12} o'clock on Monday, March {n}." for n in range(1, 41)]
 GOOD = [line.replace("leaves", "departs") if n % 4 == 0 else line for n, line in enumerate(REFERENCE)]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from cmlm_kd.early_exit.calibration import calibrate_accuracy, calibrate_speedup, exit_curve
+from cmlm_kd.early_exit.flops import FlopCount
 from cmlm_kd.errors import UserError
-from cmlm_kd.exit_calibration import calibrate_accuracy, calibrate_speedup, exit_curve
-from cmlm_kd.flops import FlopCount
 
 FLOPS = FlopCount(layers=4, hidden_size=16, intermediate_size=64, branch_size=4, embedding_size=16, length=8)
 

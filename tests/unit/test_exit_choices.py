@@ -5,11 +5,9 @@ import pytest
 from tiny_classification import LABELS, sentences
 from tiny_fastbert import make_fastbert
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.early_exit import EveryLayer, classify
-from cmlm_kd.errors import UserError
-from cmlm_kd.exit_calibration import exit_curve
-from cmlm_kd.exit_choices import (
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.early_exit.calibration import exit_curve
+from cmlm_kd.early_exit.choices import (
     LabelledExits,
     all_layers,
     at_depth,
@@ -18,8 +16,10 @@ from cmlm_kd.exit_choices import (
     exit_layers,
     measure_exits,
 )
-from cmlm_kd.exit_plot import write_exit_plot
-from cmlm_kd.flops import FlopCount
+from cmlm_kd.early_exit.flops import FlopCount
+from cmlm_kd.early_exit.plot import write_exit_plot
+from cmlm_kd.early_exit.prediction import EveryLayer, classify
+from cmlm_kd.errors import UserError
 
 FLOPS = FlopCount(layers=3, hidden_size=8, intermediate_size=16, branch_size=4, embedding_size=8, length=5)
 UNCERTAINTY = np.array([[0.2, 0.9, 0.1], [0.6, 0.5, 0.4], [0.9, 0.8, 0.7], [0.5, 0.1, 0.0]], np.float32)

@@ -10,16 +10,16 @@ from tiny_classification import LABELS, make_tokenizer, write_bert
 from tiny_encoders import make_config
 from transformers import AutoModel
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import EncodedExamples
+from cmlm_kd.api.needs import Needs
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import Needs
-from cmlm_kd.packed_linear import PackedLinear, can_pack
-from cmlm_kd.students.fastbert import FastBERTClassifier
-from cmlm_kd.students.fastbert_branch import Branch, BranchSettings, FusedBranch
-from cmlm_kd.students.fastbert_directory import is_fastbert, load_fastbert, save_fastbert, write_speed
-from cmlm_kd.students.fastbert_start import check_same_model, start_fastbert
-from cmlm_kd.students.layerwise import additive_mask
+from cmlm_kd.models.encoders.layerwise import additive_mask
+from cmlm_kd.models.encoders.packed_linear import PackedLinear, can_pack
+from cmlm_kd.models.fastbert.branch import Branch, BranchSettings, FusedBranch
+from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert, save_fastbert, write_speed
+from cmlm_kd.models.fastbert.model import FastBERTClassifier
+from cmlm_kd.models.fastbert.start import check_same_model, start_fastbert
 
 SETTINGS = BranchSettings(size=8, heads=2, dropout=0.1)
 TEXTS = Examples(["the film was good", "awful", "a very dull plot and poor acting"], None, None, (), "t")

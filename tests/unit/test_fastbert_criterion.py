@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.criteria.fastbert import FastBERTKD, FastBERTKDConfig
-from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import ModelDescription
 
 STUDENT = ModelDescription("student fastbert", labels=("a", "b", "c"))
 

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.fastbert_terms import self_distillation_loss, uncertainty
+from cmlm_kd.criteria.fastbert import self_distillation_loss
 from cmlm_kd.errors import UserError
+from cmlm_kd.models.fastbert.branch import uncertainty
 
 
 def random_logits(*shape, seed=0):

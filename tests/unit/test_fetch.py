@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cmlm_kd import fetch as fetch_module
 from cmlm_kd.cli import main
+from cmlm_kd.data.translation import multi30k as fetch_module
+from cmlm_kd.data.translation.multi30k import MULTI30K_SHA256, copy_checked, fetch
 from cmlm_kd.errors import UserError
-from cmlm_kd.fetch import MULTI30K_SHA256, copy_checked, fetch
 
 CONTENT = {"train.de.gz": bytes(range(256)) * 2000, "train.en.gz": b"caption" * 3000}
 CHECKSUMS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from transformers import BertConfig, DistilBertConfig, ElectraConfig
 
+from cmlm_kd.early_exit.flops import FlopCount
 from cmlm_kd.errors import UserError
-from cmlm_kd.flops import FlopCount
 
 BASE = FlopCount()
 

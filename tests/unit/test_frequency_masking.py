@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from cmlm_kd.data.masking.frequency import check_smoothing, smoothed_mask, smoothed_weights
+from cmlm_kd.data.masking.positions import batch_generator
 from cmlm_kd.errors import UserError
-from cmlm_kd.frequency_masking import check_smoothing, smoothed_mask, smoothed_weights
-from cmlm_kd.masking import batch_generator
 
 SPECIAL = (0, 1)
 

@@ -4,7 +4,7 @@ import pytest
 
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.generation import read_hypotheses, read_speed
+from cmlm_kd.evaluation.generation import read_hypotheses, read_speed
 
 PREAMBLE = "2026-01-01 00:00:00 | INFO | fairseq_cli.generate | {'common': 1}\n"
 

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn import metrics
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.glue_metrics import accuracy, f1, matthews, measure, pearson, spearman, usual_metrics
+from cmlm_kd.evaluation.glue import accuracy, f1, matthews, measure, pearson, spearman, usual_metrics
 
 RANDOM = np.random.default_rng(3)
 

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.inherit import check_layers, distilbert_from_bert, parse_layers, shallower
+from cmlm_kd.models.inherit import check_layers, distilbert_from_bert, parse_layers, shallower
 
 RELEASED = (0, 2, 4, 7, 9, 11)
 SIZES = {

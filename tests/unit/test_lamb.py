@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.group_rates import apply_rate, let_rest, parameter_groups, set_factors
-from cmlm_kd.lamb import Lamb
+from cmlm_kd.optim import Lamb, apply_rate, let_rest, parameter_groups, set_factors
 
 SETTINGS = {"lr": 0.1, "betas": (0.5, 0.75), "eps": 0.01, "weight_decay": 0.2}
 

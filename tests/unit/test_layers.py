@@ -2,8 +2,8 @@
 
 import pytest
 
+from cmlm_kd.criteria.layer_map import LayerMap, layer_map
 from cmlm_kd.errors import UserError
-from cmlm_kd.layers import LayerMap, layer_map
 
 
 def teacher_layers(text, student, teacher, learning=None):

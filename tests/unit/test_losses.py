@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd import losses
+from cmlm_kd.losses import divergences as losses
 
 
 @pytest.fixture

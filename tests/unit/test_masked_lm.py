@@ -3,10 +3,10 @@ import torch
 from tiny_encoders import PIECES, write_encoder
 from transformers import AutoConfig, AutoModelForMaskedLM
 
+from cmlm_kd.api.needs import Request
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import Request
-from cmlm_kd.teachers.masked_lm import MaskedLM
-from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.teachers.masked_lm import MaskedLMTeacher
 
 VOCABULARY = 100
 SIZES = {

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criterion import NOT_HIDDEN, StudentOutput
-from cmlm_kd.masked_lm_loss import masked_loss, masked_output
+from cmlm_kd.api.criterion import NOT_HIDDEN, StudentOutput
+from cmlm_kd.criteria.masked_lm_loss import masked_loss, masked_output
 
 POSITIONS, WIDTH, VOCABULARY = 11, 5, 13
 

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from cmlm_kd.masking import COVER_STRIDE, cover_mask, cover_passes, random_mask, sentence_generator
+from cmlm_kd.data.masking.positions import (
+    COVER_STRIDE,
+    cover_mask,
+    cover_passes,
+    random_mask,
+    sentence_generator,
+)
 
 
 def cover_masks(length, stride=COVER_STRIDE):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from cmlm_kd.mlm_masking import MaskingScheme, hide_pieces
+from cmlm_kd.data.masking.replacement import MaskingScheme, hide_pieces
 
 MASK = 4
 ORDINARY = np.arange(5, 1000, dtype=np.int32)

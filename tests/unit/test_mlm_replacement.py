@@ -14,8 +14,8 @@ from cmlm_kd.augmentation.mlm_replacement import MlmReplacement, ReplacementOpti
 from cmlm_kd.augmentation.neighbours import PieceNeighbours, VectorNeighbours
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.masked_lm import MaskedLM
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 KINDS = ("wordpiece", "bytelevel", "sentencepiece")
 SENTENCES = [

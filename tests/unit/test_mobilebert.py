@@ -6,20 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmlm_kd.criteria.mobilebert import MobileBertKD
-from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage, background_rate
-from cmlm_kd.criteria.mobilebert_settings import MobileBertConfig
-from cmlm_kd.criteria.mobilebert_terms import (
-    attention_term,
-    feature_map_term,
-    mean_term,
-    token_means,
-    token_variances,
-    variance_term,
-)
-from cmlm_kd.criterion import NOT_HIDDEN, StudentOutput
-from cmlm_kd.errors import UserError
-from cmlm_kd.needs import (
+from cmlm_kd.api.criterion import NOT_HIDDEN, StudentOutput
+from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
     LOGITS,
@@ -29,8 +17,19 @@ from cmlm_kd.needs import (
     Request,
     check_needs,
 )
-from cmlm_kd.signals import TeacherSignal
-from cmlm_kd.students.bottleneck_bert import REST
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria.mobilebert import MobileBertConfig, MobileBertKD
+from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage, background_rate
+from cmlm_kd.criteria.mobilebert_transfer import (
+    attention_term,
+    feature_map_term,
+    mean_term,
+    token_means,
+    token_variances,
+    variance_term,
+)
+from cmlm_kd.errors import UserError
+from cmlm_kd.optim import REST
 
 GIVES = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES, ATTENTION_SCORES})
 STUDENT = ModelDescription("student mobilebert", GIVES, (), 3, 6, 2, "t", 7)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from cmlm_kd.criteria.mobilebert_terms import (
+from cmlm_kd.criteria.mobilebert_transfer import (
     attention_term,
     distillation_count,
     distillation_term,

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.needs import LOGITS, PROBABILITIES, ModelDescription, check_needs
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.mtdnn import MTDNNKD, MTDNNKDConfig
-from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import LOGITS, PROBABILITIES, ModelDescription, check_needs
-from cmlm_kd.signals import TeacherSignal
 
 TARGET = torch.tensor([0, 2, 1, 1, 0])
 LABELS = ("a", "b", "c")

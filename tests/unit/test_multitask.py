@@ -8,13 +8,13 @@ import pytest
 import torch
 from tiny_classification import make_tokenizer, write_bert
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import pad_batch
-from cmlm_kd.classification.ranking import by_query, group_by_query, hold_out_queries, reciprocal_ranks
-from cmlm_kd.classification.tasks import TaskFlags, main_metric, right_class, task_settings
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import pad_batch
+from cmlm_kd.data.classification.ranking import by_query, group_by_query, hold_out_queries, reciprocal_ranks
+from cmlm_kd.data.classification.tasks import TaskFlags, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.multitask import MultitaskClassifier, TaskHead, start_multitask
-from cmlm_kd.students.san import SANSettings, StochasticAnswerNetwork
+from cmlm_kd.models.multitask import MultitaskClassifier, TaskHead, start_multitask
+from cmlm_kd.models.san import SANSettings, StochasticAnswerNetwork
 
 HEADS = (
     TaskHead("opinions", ("bad", "good")),

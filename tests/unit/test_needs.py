@@ -5,9 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term
-from cmlm_kd.errors import UserError
-from cmlm_kd.needs import (
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term
+from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
     LOGITS,
@@ -17,6 +16,7 @@ from cmlm_kd.needs import (
     Request,
     check_needs,
 )
+from cmlm_kd.errors import UserError
 
 EVERYTHING = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES, ATTENTION_SCORES})
 STUDENT = ModelDescription("student small", EVERYTHING, ("a", "b"), 2, 8, 2, "same")

@@ -5,19 +5,19 @@ import re
 import pytest
 
 from cmlm_kd.cli import main
-from cmlm_kd.errors import UserError
-from cmlm_kd.numbers_corpus import (
+from cmlm_kd.data.numbers import (
     CorpusSizes,
     build_corpus,
     frames_of_split,
     read_corpus_manifest,
     write_corpus,
 )
-from cmlm_kd.numbers_corpus.build import fill, normalised
-from cmlm_kd.numbers_corpus.frames import SLOT, Frame
-from cmlm_kd.numbers_corpus.slots import SLOTS
-from cmlm_kd.numbers_corpus.times import spoken_clock
-from cmlm_kd.numbers_corpus.values import Draw, figures, ordinal_words, spelled
+from cmlm_kd.data.numbers.build import fill, normalised
+from cmlm_kd.data.numbers.frames import SLOT, Frame
+from cmlm_kd.data.numbers.slots import SLOTS
+from cmlm_kd.data.numbers.times import spoken_clock
+from cmlm_kd.data.numbers.values import Draw, figures, ordinal_words, spelled
+from cmlm_kd.errors import UserError
 
 SIZES = CorpusSizes(pairs=300, valid=60, test=200, monolingual=2000)
 SPLITS = ("train", "valid", "test")
@@ -193,7 +193,7 @@ def test_files_of_somebody_else_are_left_alone(tmp_path):
 
 def test_asking_for_more_than_the_frames_give_is_an_error(monkeypatch):
     monkeypatch.setattr(
-        "cmlm_kd.numbers_corpus.build.frames_of_split",
+        "cmlm_kd.data.numbers.build.frames_of_split",
         lambda split: [[Frame("Es ist {weekday}.", f"It is {{weekday}}, {split}.")]],
     )
     with pytest.raises(UserError, match="give only 7 different sentences where 8"):

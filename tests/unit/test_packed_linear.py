@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from cmlm_kd.packed_linear import PackedLinear, can_pack, pack_linear_layers
+from cmlm_kd.models.encoders.packed_linear import PackedLinear, can_pack, pack_linear_layers
 
 needs = {
     dtype: pytest.mark.skipif(not can_pack(dtype), reason=f"this CPU or PyTorch packs no {dtype} layers")
@@ -99,7 +99,7 @@ def test_autocast_gets_its_half_precision(linear):
 
 
 def test_layers_are_the_plain_ones_where_nothing_can_be_packed(monkeypatch, linear):
-    monkeypatch.setattr("cmlm_kd.packed_linear.can_pack", lambda dtype: False)
+    monkeypatch.setattr("cmlm_kd.models.encoders.packed_linear.can_pack", lambda dtype: False)
     layer, module = PackedLinear(linear, "tanh"), nn.Sequential(linear)
     pack_linear_layers(module)
     assert layer.packed is None and type(module[0]) is nn.Linear

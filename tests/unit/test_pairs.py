@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
+from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
-from cmlm_kd.teachers.positions import usable_positions
-from cmlm_kd.tokenizers import SpecialIds
+from cmlm_kd.tokenization.pieces import SpecialIds
+from cmlm_kd.tokenization.positions import usable_positions
 
 CLS, SEP, MASK, PAD, UNK = 90, 91, 92, 93, 94
 SOURCE_IDS = np.arange(100, 120, dtype=np.int32)

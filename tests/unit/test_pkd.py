@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.needs import HIDDEN_STATES, LOGITS, PROBABILITIES, ModelDescription
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.pkd import PKD, PKDConfig
-from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import HIDDEN_STATES, LOGITS, PROBABILITIES, ModelDescription
-from cmlm_kd.signals import TeacherSignal
 
 SENTENCES, CLASSES, WIDTH = 5, 3, 6
 GIVES = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES})

@@ -24,10 +24,10 @@ from tiny_prepare import (
 from tiny_tokenizers import training_lines, write_config, write_wordpiece
 
 from cmlm_kd.cli import main
-from cmlm_kd.databin import Databin, corpus_hash, dictionary_hash
-from cmlm_kd.prepare import load_manifest
-from cmlm_kd.tokenizers import PieceTokenizer, pieces_to_text
-from cmlm_kd.vocabulary import Vocabulary
+from cmlm_kd.data.translation.prepare import load_manifest
+from cmlm_kd.data.translation.vocabulary import Vocabulary
+from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
+from cmlm_kd.tokenization.pieces import PieceTokenizer, pieces_to_text
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_compressed_text_gives_the_same_data(text, teacher):
 def test_chunks_do_not_show(text, teacher, monkeypatch):
     whole = contents(run(text, teacher))
     shutil.rmtree(text / "data")
-    monkeypatch.setattr("cmlm_kd.prepare_writing._CHUNK", 3)
+    monkeypatch.setattr("cmlm_kd.data.translation.writing._CHUNK", 3)
     assert contents(run(text, teacher)) == whole
 
 
@@ -271,7 +271,7 @@ def test_an_interruption_leaves_nothing_behind(text, teacher, monkeypatch, capsy
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr("cmlm_kd.prepare_writing.write_flat_databin", fail)
+    monkeypatch.setattr("cmlm_kd.data.translation.writing.write_flat_databin", fail)
     more = ["--joined-dictionary", "--overwrite"]
     if isinstance(error, OSError):
         message = "cannot write .*data: No space left on device; make room or choose another --destdir"
@@ -284,7 +284,7 @@ def test_an_interruption_leaves_nothing_behind(text, teacher, monkeypatch, capsy
 
 def test_what_a_killed_run_left_is_cleared_away(text, teacher):
     script = (
-        "import os, signal, sys, cmlm_kd.prepare_writing as writing\n"
+        "import os, signal, sys, cmlm_kd.data.translation.writing as writing\n"
         "from cmlm_kd.cli import main\n"
         "writing.write_flat_databin = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "main(sys.argv[1:])\n"

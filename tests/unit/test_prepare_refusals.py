@@ -8,8 +8,8 @@ from tiny_prepare import ENGLISH, GERMAN, refuse, run, write_corpus, write_teach
 from tiny_tokenizers import BERT_TOKENS, wordpiece, wrap, write_config
 
 from cmlm_kd.cli import main
-from cmlm_kd.databin import Databin
-from cmlm_kd.prepare import load_manifest
+from cmlm_kd.data.translation.prepare import load_manifest
+from cmlm_kd.fairseq_files.databin import Databin
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,16 @@ from datasets import Dataset
 from tiny_classification import SPECIAL, make_tokenizer
 from tiny_text import lines_of
 
+from cmlm_kd.data.masking.batch import TextHiding
+from cmlm_kd.data.masking.positions import batch_generator
+from cmlm_kd.data.masking.replacement import hide_pieces
+from cmlm_kd.data.text import corpus as corpus_module
+from cmlm_kd.data.text import sources, writing
+from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of
+from cmlm_kd.data.text.sources import TextFile, find_text
+from cmlm_kd.data.text.writing import tokenized_corpus
 from cmlm_kd.errors import UserError
-from cmlm_kd.masking import batch_generator
-from cmlm_kd.mlm_masking import hide_pieces
-from cmlm_kd.pretraining import corpus as corpus_module
-from cmlm_kd.pretraining import sources, writing
-from cmlm_kd.pretraining.corpus import TokenizedCorpus, rows_of
-from cmlm_kd.pretraining.hiding import TextHiding
-from cmlm_kd.pretraining.sources import TextFile, find_text
-from cmlm_kd.pretraining.writing import tokenized_corpus
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 LONGEST = 8
 

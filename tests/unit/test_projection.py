@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmlm_kd.projection import projected_loss
+from cmlm_kd.losses.projection import projected_loss
 
 TOKENS, WIDTH, VOCABULARY = 23, 6, 17
 
@@ -69,7 +69,7 @@ def test_value_and_gradients(chunk, with_bias):
 
 
 def test_blocks_smaller_than_a_chunk(monkeypatch):
-    monkeypatch.setattr("cmlm_kd.projection.CPU_BLOCK_BYTES", 3 * VOCABULARY * 8)
+    monkeypatch.setattr("cmlm_kd.losses.projection.CPU_BLOCK_BYTES", 3 * VOCABULARY * 8)
     features, weight, bias = tensors()
     loss = SquaredLogits(coefficients())
     value = projected_loss(features, weight, bias, loss, chunk=10)

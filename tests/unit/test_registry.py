@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from cmlm_kd.api.criterion import KDCriterion
+from cmlm_kd.api.registry import Registry, kd_criteria
 from cmlm_kd.cli import main
 from cmlm_kd.criteria.sentence_classification import SentenceClassification
-from cmlm_kd.criterion import KDCriterion
 from cmlm_kd.errors import UserError
-from cmlm_kd.registry import Registry, kd_criteria
 
 
 class Base:

@@ -10,14 +10,14 @@ import torch
 from tiny_corpus import write_split, write_store
 
 from cmlm_kd.cli import main
-from cmlm_kd.curves import shared_measures, write_csv, write_png
 from cmlm_kd.errors import UserError
-from cmlm_kd.generation import DecodingSpeed
-from cmlm_kd.report import Report, Row
-from cmlm_kd.scores import Score
-from cmlm_kd.signature import kd_signature, signature_of_checkpoint
+from cmlm_kd.evaluation.curves import shared_measures, write_csv, write_png
+from cmlm_kd.evaluation.generation import DecodingSpeed
+from cmlm_kd.evaluation.report import Report, Row
+from cmlm_kd.evaluation.scores import Score
+from cmlm_kd.evaluation.signature import kd_signature, signature_of_checkpoint
+from cmlm_kd.evaluation.training_log import ValidationPoint, read_validations
 from cmlm_kd.store.manifest import Manifest
-from cmlm_kd.training_log import ValidationPoint, read_validations
 
 REFERENCE = [f"a dog number {n} runs over the green meadow {n % 5}" for n in range(30)]
 JSON_LOG = """\

@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from tiny_classification import sentences, write_pairs, write_sst2
 
-from cmlm_kd.classification import ReadingOptions, hold_out, read_examples
 from cmlm_kd.cli import main
+from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples
 from cmlm_kd.errors import UserError
-from cmlm_kd.seed_comparison import Run, compare, comparison_table, read_runs, two_sided_p
+from cmlm_kd.evaluation.seeds import Run, compare, comparison_table, read_runs, two_sided_p
 
 LABELS = ("negative", "positive")
 

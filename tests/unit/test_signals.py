@@ -4,7 +4,7 @@ import pytest
 import torch
 from fairseq import utils
 
-from cmlm_kd.signals import SoftTargets, TeacherSignal
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 
 FIRST = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]], dtype=torch.float64)
 SECOND = torch.tensor([[0.0, 1.0, 1.0], [-2.0, 0.0, 0.0]], dtype=torch.float64)

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
-from cmlm_kd.criterion import StudentOutput
 from cmlm_kd.errors import UserError
-from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 PAD, SENTENCES, LENGTH, WIDTH, VOCABULARY, TOP_K = 1, 3, 4, 5, 9, 3
 TEMPERATURES = (1.0, 4.0)

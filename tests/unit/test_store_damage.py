@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tiny_store import LENGTHS, VOCABULARY, flip_bit, make_header, make_rows
 
-from cmlm_kd.databin import Databin, write_databin
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import Databin, write_databin
 from cmlm_kd.store import (
     Corpus,
     SoftTargetStore,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny_classification import LABELS, sentences, write_bert
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import EncodedExamples
+from cmlm_kd.api.needs import Needs, Request
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import Needs, Request
 from cmlm_kd.teachers.cache import CacheIdentity, TeacherCache, check_cacheable, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.text import find_side, iterate_pairs, read_lines
+from cmlm_kd.system.text import find_side, iterate_pairs, read_lines
 
 
 @pytest.mark.parametrize(

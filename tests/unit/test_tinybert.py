@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from cmlm_kd.criteria.tinybert_terms import attention_term, hidden_term, prediction_term
+from cmlm_kd.criteria.tinybert import attention_term, hidden_term, prediction_term
 
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
 LENGTHS = MASK.sum(1).tolist()

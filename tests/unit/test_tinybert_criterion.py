@@ -5,13 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from cmlm_kd.criteria.tinybert import TinyBertConfig, TinyBertKD
-from cmlm_kd.criteria.tinybert_terms import attention_term, hidden_term
-from cmlm_kd.criterion import StudentOutput
+from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.needs import ModelDescription, Needs, Request, check_needs
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria.tinybert import TinyBertConfig, TinyBertKD, attention_term, hidden_term
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import ModelDescription, Needs, Request, check_needs
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
 
 GIVES = frozenset({"logits", "probabilities", "hidden states", "attention scores"})
 STUDENT = ModelDescription("student small", GIVES, ("no", "yes", "maybe"), 2, 6, 2, "tokens")

@@ -19,7 +19,7 @@ from tiny_tokenizers import (
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.tokenizers import PieceTokenizer, load_tokenizer, pieces_to_text
+from cmlm_kd.tokenization.pieces import PieceTokenizer, load_tokenizer, pieces_to_text
 
 TEXT = [*SENTENCES["de"], *SENTENCES["en"], "eine ﬁne Sache … ½ Liter", "ＡＢＣ １２３", "a\u00a0b"]
 

@@ -2,10 +2,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from cmlm_kd.cli import main
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 from cmlm_kd.errors import UserError
-from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
-from cmlm_kd.tokenizer_training import TokenizerOptions, save_tokenizer, train_tokenizer
-from cmlm_kd.tokenizers import PieceTokenizer, pieces_to_text
+from cmlm_kd.tokenization.pieces import PieceTokenizer, pieces_to_text
+from cmlm_kd.tokenization.training import TokenizerOptions, save_tokenizer, train_tokenizer
 
 VOCABULARY = 300
 
@@ -48,7 +48,7 @@ def test_text_it_never_saw_comes_back_from_its_pieces_with_case(directory, sente
 def test_it_segments_as_sentencepiece_does(sentences):
     import sentencepiece
 
-    from cmlm_kd.tokenizer_training import _train_sentencepiece
+    from cmlm_kd.tokenization.training import _train_sentencepiece
 
     options = TokenizerOptions(VOCABULARY)
     model = sentencepiece.SentencePieceProcessor(

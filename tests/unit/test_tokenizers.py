@@ -21,9 +21,9 @@ from tiny_tokenizers import (
 )
 from tokenizers import models, pre_tokenizers
 
-from cmlm_kd.prepare import tokenizer_hash
-from cmlm_kd.spelling import SPECIALS
-from cmlm_kd.tokenizers import LITERAL_MARK, UNKNOWN, WORD_START, PieceTokenizer, pieces_to_text
+from cmlm_kd.data.translation.prepare import tokenizer_hash
+from cmlm_kd.tokenization.pieces import LITERAL_MARK, UNKNOWN, WORD_START, PieceTokenizer, pieces_to_text
+from cmlm_kd.tokenization.spelling import SPECIALS
 
 KINDS = ("cased", "uncased", "bytes", "bytes-no-prefix", "unigram", "bpe", "byte-fallback")
 SENTENCEPIECE_KINDS = ("unigram", "bpe", "byte-fallback")
@@ -224,7 +224,7 @@ def test_chinese_is_cut_into_characters_without_spaces():
 
 @pytest.mark.parametrize("kind", ["cased", "bytes", "unigram"])
 def test_added_tokens_keep_the_spaces_of_the_text(directories, kind):
-    from cmlm_kd.tokenizers import load_tokenizer
+    from cmlm_kd.tokenization.pieces import load_tokenizer
 
     hugging_face = load_tokenizer(str(directories[kind]))
     hugging_face.add_tokens(["NAME", "két szó"])

@@ -7,11 +7,11 @@ import pytest
 from fairseq.data import Dictionary
 from tiny_tokenizers import BERT_TOKENS, SENTENCES, wordpiece, wrap
 
+from cmlm_kd.data.translation.piece_corpus import PieceTable, Sentences, Translation
+from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, UNK, Vocabulary
 from cmlm_kd.errors import UserError
-from cmlm_kd.piece_corpus import PieceTable, Sentences, Translation
-from cmlm_kd.spelling import SPECIALS
-from cmlm_kd.tokenizers import LITERAL_MARK, Pieces, PieceTokenizer, SpecialIds
-from cmlm_kd.vocabulary import NO_TEACHER_ID, UNK, Vocabulary
+from cmlm_kd.tokenization.pieces import LITERAL_MARK, Pieces, PieceTokenizer, SpecialIds
+from cmlm_kd.tokenization.spelling import SPECIALS
 
 SPECIAL = SpecialIds(cls=101, sep=102, mask=103, pad=0, unk=100)
 USAGE = Counter(

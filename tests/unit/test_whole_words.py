@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from tiny_tokenizers import training_lines, write_byte_level, write_wordpiece
 
-from cmlm_kd.mlm_masking import MaskingScheme, hide_chosen
-from cmlm_kd.pretraining.evaluation import hide_text
-from cmlm_kd.pretraining.sources import TextFile
-from cmlm_kd.tokenizers import PieceTokenizer
-from cmlm_kd.whole_words import whole_word_mask, word_numbers, word_starts
+from cmlm_kd.data.masking.replacement import MaskingScheme, hide_chosen
+from cmlm_kd.data.masking.whole_words import whole_word_mask, word_numbers, word_starts
+from cmlm_kd.data.text.sources import TextFile
+from cmlm_kd.evaluation.masked_lm import hide_text
+from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 STARTS = np.array([True, False] * 50)
 PIECES = np.array([2, 4, 5, 6, 7, 9, 11, 8], np.int32)  # words of 1, 2, 4 and 1 pieces
