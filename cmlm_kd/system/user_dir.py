@@ -25,7 +25,7 @@ def plugin_directory() -> Path:
     Raises:
         UserError: the plug-in is not there, so the installation is incomplete.
     """
-    directory = Path(__file__).resolve().parent.parent / PLUGIN_NAME
+    directory = Path(__file__).resolve().parents[2] / PLUGIN_NAME
     if not (directory / "__init__.py").is_file():
         raise UserError(
             f"no plug-in at {directory}: the installation is incomplete; run 'pip install .' again"

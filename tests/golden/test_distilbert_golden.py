@@ -1,7 +1,7 @@
 """What ``Distiller.step`` of DistilBERT's released code returned on fixed inputs (commit fccd0cd), to 1e-8.
 
 Inputs are sine waves, written out below. The gradient of the divergence was given for other logits; those of
-the other terms are compared with autograd through loops in ``tests/unit/test_distilbert.py``.
+the other terms are compared with autograd through loops in ``tests/unit/criteria/test_distilbert_terms.py``.
 """
 
 import math

@@ -1,7 +1,7 @@
 """What TinyBERT's released code returned on fixed inputs (``task_distill.py`` at commit 0598f02), to 1e-8.
 
 Inputs are sine waves, written out below. Gradients were given for the soft cross entropy; the others are
-compared with autograd through the released expression written as loops in ``tests/unit/test_tinybert.py``.
+compared with autograd through the released expression written as loops in ``tests/unit/criteria/test_tinybert_terms.py``.
 """
 
 import math

@@ -186,7 +186,7 @@ def test_directory_loads_where_there_is_no_fairseq(tmp_path):
         "print(model(**pad_batch(rows, model.inputs.pad)).logits.tolist())\n"
         "assert model.inputs.max_length == 9 and not model.training\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[4]
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=root
     )

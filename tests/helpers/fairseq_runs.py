@@ -11,7 +11,7 @@ from fairseq import checkpoint_utils, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import generate, interactive, train
 
-USER_DIR = Path(__file__).resolve().parent.parent / "fairseq_plugins"
+USER_DIR = Path(__file__).resolve().parents[2] / "fairseq_plugins"
 
 # Otherwise fairseq 0.12 leaves out the last batch of a data set, when its size is not a multiple of 8.
 COMMON = ("--user-dir", USER_DIR, "--required-batch-size-multiple", 1)

@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def blocks(page, language):
