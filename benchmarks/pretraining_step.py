@@ -30,7 +30,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 from transformers import BertForMaskedLM
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
-from cmlm_kd.api.criterion import NOT_HIDDEN, StudentOutput
+from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
 from cmlm_kd.criteria.masked_lm_loss import target_at
@@ -140,7 +140,7 @@ def vocabulary_loss(args: Namespace, implementation: str) -> Callable[[], None]:
 
     def run() -> None:
         features, weight, bias = leaves
-        student = StudentOutput(
+        student = ModelOutput(
             features=features, weight=weight, bias=bias, attention_mask=mask, positions=everywhere
         )
         signal = TeacherSignal(features=teacher[0], weight=teacher[1], bias=teacher[2])

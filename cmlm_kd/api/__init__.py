@@ -3,7 +3,7 @@
 Everything that :mod:`examples.new_criterion` needs comes from here, and stays.
 """
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
 from cmlm_kd.api.needs import ModelDescription, Needs
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
@@ -14,7 +14,7 @@ __all__ = [
     "ModelDescription",
     "Needs",
     "SoftTargets",
-    "StudentOutput",
+    "ModelOutput",
     "TeacherSignal",
     "Term",
     "kd_criteria",

@@ -22,7 +22,7 @@ NOT_HIDDEN = -100
 
 
 @dataclass(frozen=True)
-class StudentOutput:
+class ModelOutput:
     """What a student says about a batch: its logits, or what they are projected from, and what was asked for.
 
     Attributes:
@@ -69,7 +69,7 @@ class StudentOutput:
             ValueError: if the student gave none.
         """
         if self.logits is None:
-            raise ValueError("StudentOutput: there are no logits")
+            raise ValueError("ModelOutput: there are no logits")
         return widen(self.logits)
 
     def exit_logits(self) -> Tensor:
@@ -79,7 +79,7 @@ class StudentOutput:
             ValueError: if the student gave none.
         """
         if self.exits is None:
-            raise ValueError("StudentOutput: there are no exits")
+            raise ValueError("ModelOutput: there are no exits")
         return widen(self.exits)
 
     @property
@@ -99,7 +99,7 @@ class StudentOutput:
             ValueError: if the student gave neither logits nor features with their weight.
         """
         if self.features is None or self.weight is None:
-            raise ValueError("StudentOutput: give logits, or features and weight")
+            raise ValueError("ModelOutput: give logits, or features and weight")
         return self.features, self.weight
 
 
@@ -235,7 +235,7 @@ class KDCriterion(ABC):
 
     @abstractmethod
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss to train on.
 
@@ -248,7 +248,7 @@ class KDCriterion(ABC):
         """
 
     @abstractmethod
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the loss by which students with and without a teacher are compared."""
 
 
@@ -257,7 +257,7 @@ class SentenceCriterion(KDCriterion):
 
     levels: ClassVar[tuple[Level, ...]] = ("sentences",)
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the cross entropy of the hard labels, or the squared error of scores, summed over
         sentences."""
         hard = hard_label_loss(student.sentence_logits(), target).sum()

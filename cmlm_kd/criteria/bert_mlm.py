@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, StudentOutput
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.masked_lm_loss import masked_output
@@ -36,11 +36,11 @@ class BertMLMCriterion(KDCriterion):
     terms_in_nats = frozenset({"loss", "mlm_loss"})
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over hidden pieces."""
         return masked_output(student, target)
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the same."""
         return masked_output(student, target)

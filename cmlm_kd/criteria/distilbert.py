@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, ModelOutput, Term
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -202,7 +202,7 @@ class DistilBertKD(KDCriterion):
         return takes_fused("distilbert_kd", self.config.kd_implementation, obstacle)
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss, summed over real positions.
 
@@ -230,7 +230,7 @@ class DistilBertKD(KDCriterion):
         return CriterionOutput.weighted({name: self._weights[name] for name in terms}, terms, size)
 
     def _logits_part(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
     ) -> CriterionOutput:
         no_features = student.features is None or teacher.features is None
         obstacle = "student or teacher has an output layer that is no plain matrix" if no_features else None
@@ -239,7 +239,7 @@ class DistilBertKD(KDCriterion):
         return self._dense(student, target, teacher, size)
 
     def _dense(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
     ) -> CriterionOutput:
         """Return what comes of the two (N, V) matrices."""
         config, compared = self.config, torch.tensor(len(target), device=target.device)
@@ -248,7 +248,7 @@ class DistilBertKD(KDCriterion):
         if config.kd_soft_weight:
             terms["kl_loss"] = Term(kl_term(own, theirs, config.kd_temperature).sum(), compared)
         if config.kd_mlm_weight:
-            terms["mlm_loss"] = _mlm(StudentOutput(logits=own), target)
+            terms["mlm_loss"] = _mlm(ModelOutput(logits=own), target)
         if config.kd_mse_weight:
             terms["mse_loss"] = Term(logits_mse_term(own, theirs).sum(), compared)
         return self._weighted(terms, size)
@@ -264,7 +264,7 @@ class DistilBertKD(KDCriterion):
         }
 
     def _fused(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal, size: Tensor
     ) -> CriterionOutput:
         """Return the same without the matrices: weights become those of single positions."""
         features, weight = student.projection()
@@ -291,12 +291,12 @@ class DistilBertKD(KDCriterion):
         terms = {name: Term(sums[name], counts[name]) for name in sums if self._weights[name]}
         return CriterionOutput(loss, terms, size=size)
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the loss of the hidden pieces, by which students are compared."""
         return masked_output(student, target)
 
 
-def _mlm(student: StudentOutput, target: Tensor) -> Term:
+def _mlm(student: ModelOutput, target: Tensor) -> Term:
     """Return the loss of the hidden pieces, summed over them."""
     rows = hidden_rows(target)  # (M,)
     return Term(

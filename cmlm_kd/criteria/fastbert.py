@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -109,14 +109,14 @@ class FastBERTKD(SentenceCriterion):
         return Needs(Request(exits=True), teacher_dropout=self.config.kd_mode == "original", labels=False)
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over sentences; ``target`` and ``teacher`` are not read."""
         exits = student.exit_logits()  # (L, B, C)
         loss = self_distillation_loss(exits[:-1], exits[-1], self.config.kd_direction).sum()
         return CriterionOutput(loss, {"kd_loss": Term(loss.detach(), torch.tensor(exits.size(1)))})
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the branches' mean cross entropy of the hard labels, summed over sentences."""
         exits, count = student.exit_logits(), torch.tensor(len(target))  # (L, B, C)
         branches = torch.stack([hard_label_loss(logits, target) for logits in exits[:-1]])  # (L - 1, B)

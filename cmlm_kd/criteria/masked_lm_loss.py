@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, ModelOutput, Term
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs, Request
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.losses.hidden_pieces import HiddenPieceBlocks
@@ -36,7 +36,7 @@ def target_at(positions: Tensor, masked_index: Tensor, hidden: Tensor, size: int
     return everywhere[positions]
 
 
-def masked_loss(student: StudentOutput, target: Tensor) -> dict[str, Term]:
+def masked_loss(student: ModelOutput, target: Tensor) -> dict[str, Term]:
     """Return ``mlm_loss`` (nats) and ``accuracy`` (per cent) over the hidden pieces, not detached.
 
     Args:
@@ -49,7 +49,7 @@ def masked_loss(student: StudentOutput, target: Tensor) -> dict[str, Term]:
     return {"mlm_loss": Term(loss, count), "accuracy": Term(100.0 * (best == wanted).sum(), count)}
 
 
-def _loss_and_best(student: StudentOutput, rows: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def _loss_and_best(student: ModelOutput, rows: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Return the cross entropy of some rows' pieces, summed over rows, and the likeliest pieces, ``(M,)``."""
     if student.logits is not None:
         logits = student.vocabulary_logits(rows)  # (M, V)
@@ -59,7 +59,7 @@ def _loss_and_best(student: StudentOutput, rows: Tensor, wanted: Tensor) -> tupl
     return projected_loss(features[rows], weight, student.bias, blocks), blocks.best
 
 
-def masked_output(student: StudentOutput, target: Tensor) -> CriterionOutput:
+def masked_output(student: ModelOutput, target: Tensor) -> CriterionOutput:
     """Return :func:`masked_loss` as a loss to train or compare by, summed over hidden pieces."""
     return _output(masked_loss(student, target))
 
@@ -85,7 +85,7 @@ def validation_request(request: Request | None, *, predicts: bool = True) -> Req
 def text_validation(
     criterion: KDCriterion,
     needs: Needs,
-    student: StudentOutput,
+    student: ModelOutput,
     target: Tensor,
     teacher: TeacherSignal | None,
 ) -> CriterionOutput:

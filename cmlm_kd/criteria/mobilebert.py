@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -285,7 +285,7 @@ class MobileBertKD(KDCriterion):
         return self.schedule.rate_factors(self._update)
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss of the stage.
 
@@ -308,11 +308,11 @@ class MobileBertKD(KDCriterion):
             weights["distillation_loss"] = 1.0
         return CriterionOutput.weighted(weights, terms, torch.tensor(size, device=target.device))
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the loss of the hidden pieces."""
         return masked_output(student, target)
 
-    def _transfer(self, student: StudentOutput, teacher: TeacherSignal, sentences: int) -> dict[str, Term]:
+    def _transfer(self, student: ModelOutput, teacher: TeacherSignal, sentences: int) -> dict[str, Term]:
         """Return the terms that have a weight, of the layers whose turn it is."""
         names = [name for name, weight in self.config.weights.items() if weight]
         layers = list(self.layers)
@@ -323,7 +323,7 @@ class MobileBertKD(KDCriterion):
         count = torch.tensor(sentences, device=present(student.attention_mask, OWNER).device)
         return {name: Term(each.sum(), count) for name, each in values.items()}
 
-    def _distillation(self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None) -> Term:
+    def _distillation(self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None) -> Term:
         rows, share = hidden_rows(target), self.config.kd_hard_share  # (M,)
         count = distillation_count(torch.tensor(len(rows), device=target.device), self.config.kd_mode)
         if share == 1.0:

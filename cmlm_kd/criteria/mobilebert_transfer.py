@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import check_same_heads
@@ -140,7 +140,7 @@ STATISTICS = {"mean_loss": (token_means, mean_term), "variance_loss": (token_var
 
 
 def transfer_terms(
-    student: StudentOutput,
+    student: ModelOutput,
     teacher: TeacherSignal,
     names: Iterable[str],
     pairs: Sequence[tuple[int, int]],
@@ -165,7 +165,7 @@ class _Batch:
     """Student and teacher on the same sentences. Statistics of the teacher are computed once."""
 
     def __init__(
-        self, student: StudentOutput, teacher: TeacherSignal, mode: Mode, teacher_states: tuple[int, ...]
+        self, student: ModelOutput, teacher: TeacherSignal, mode: Mode, teacher_states: tuple[int, ...]
     ) -> None:
         self._student, self._teacher = student, teacher
         self._mode: Mode = mode

@@ -26,7 +26,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -183,7 +183,7 @@ class MTDNNKD(SentenceCriterion):
         )
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over sentences."""
         logits, count = student.sentence_logits(), torch.tensor(len(target))  # (B, C)

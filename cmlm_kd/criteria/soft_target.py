@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.checks import (
@@ -191,7 +191,7 @@ class SoftTargetKD(KDCriterion):
             )
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over target tokens.
 
@@ -240,7 +240,7 @@ class SoftTargetKD(KDCriterion):
         without_teacher = (target.ne(self.padding_idx).any(1) & ~valid.any(1)).sum()
         return CriterionOutput(loss, named, {"kd_tokens": kd_tokens, "without_teacher": without_teacher})
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the plain negative log-likelihood, summed over target tokens."""
         batch = _TargetTokens(student, target, self.padding_idx)
         ones = torch.ones_like(batch.gold, dtype=batch.dtype)  # (B*T,)
@@ -252,7 +252,7 @@ class SoftTargetKD(KDCriterion):
 
     def _loss(
         self,
-        student: StudentOutput,
+        student: ModelOutput,
         batch: _TargetTokens,
         teacher: TeacherDistribution | None,
         hard_weight: Tensor,
@@ -292,7 +292,7 @@ class _TargetTokens:
         dtype: of losses: float32, or float64 for a student in float64.
     """
 
-    def __init__(self, student: StudentOutput, target: Tensor, padding_idx: int) -> None:
+    def __init__(self, student: ModelOutput, target: Tensor, padding_idx: int) -> None:
         self.gold = target.flatten()
         self.rows = self.gold.ne(padding_idx).nonzero().squeeze(1)
         self.count = self.gold.new_tensor(self.rows.numel())

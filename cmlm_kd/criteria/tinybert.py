@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
 from cmlm_kd.api.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -261,14 +261,14 @@ class TinyBertKD(SentenceCriterion):
             self.projection = StateProjection(kind, layers, student.hidden_size, teacher.hidden_size)
         return self.projection
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the loss by which students are compared: of hidden pieces, or of hard labels."""
         if student.positions is not None:
             return masked_output(student, target)
         return super().validation_loss(student, target)
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss of the stage, summed over sentences.
 
@@ -301,7 +301,7 @@ class TinyBertKD(SentenceCriterion):
         probs = present(teacher, "tinybert_kd").probabilities(config.kd_temperature)  # (B, C)
         return prediction_term(logits, probs, config.kd_temperature, config.kd_mode)
 
-    def _intermediate(self, student: StudentOutput, teacher: TeacherSignal) -> dict[str, Tensor]:
+    def _intermediate(self, student: ModelOutput, teacher: TeacherSignal) -> dict[str, Tensor]:
         """Return the terms that have a weight, ``(B,)`` each, summed over layers."""
         config, mask = self.config, student.attention_mask
         mode: Mode = config.kd_mode

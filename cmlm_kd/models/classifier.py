@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -113,7 +113,7 @@ class SequenceClassifier(nn.Module):
         attention_mask: Tensor,
         token_type_ids: Tensor,
         request: Request = NOTHING_ELSE,
-    ) -> StudentOutput:
+    ) -> ModelOutput:
         """Return logits ``(B, C)`` and what is asked for.
 
         Args:
@@ -135,7 +135,7 @@ class SequenceClassifier(nn.Module):
         hidden = {layer: output.hidden_states[layer] for layer in request.hidden_states}
         if request.first_position:
             hidden = {layer: states[:, 0] for layer, states in hidden.items()}  # (B, d)
-        return StudentOutput(
+        return ModelOutput(
             logits=output.logits, hidden_states=hidden, attention_scores=scores, attention_mask=attention_mask
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -168,7 +168,7 @@ class MaskedLM(nn.Module):
 
     def observe(
         self, input_ids: Tensor, attention_mask: Tensor, masked_index: Tensor, request: Request
-    ) -> StudentOutput:
+    ) -> ModelOutput:
         """Return what the model predicts, and what else is asked for, in one pass.
 
         Where the output layer is a matrix applied last (it is in all known families but one form of DeBERTa),
@@ -202,7 +202,7 @@ class MaskedLM(nn.Module):
                 else:
                     kept.update(logits=predicted)
         hidden = {layer: output.hidden_states[layer] for layer in request.hidden_states}
-        return StudentOutput(hidden_states=hidden, attention_scores=scores, **kept)
+        return ModelOutput(hidden_states=hidden, attention_scores=scores, **kept)
 
     def describe(self, name: str, tokenizer: str, *, predicts: bool = True) -> ModelDescription:
         """Return what the model can give.

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.data.classification.task_values import closest
@@ -109,7 +109,7 @@ class MultitaskClassifier(nn.Module):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, task: str
-    ) -> StudentOutput:
+    ) -> ModelOutput:
         """Return the logits of a task, ``(B, C)``, or ``(B, 1)`` for scores and relevance.
 
         Args:
@@ -122,10 +122,10 @@ class MultitaskClassifier(nn.Module):
         if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
             batch["token_type_ids"] = token_type_ids
         if not self.tasks[task].san:
-            return StudentOutput(logits=self.heads[task](**batch).logits)
+            return ModelOutput(logits=self.heads[task](**batch).logits)
         real, second = attention_mask.bool(), token_type_ids.bool()  # (B, S)
         states = self.encoder(**batch).last_hidden_state  # (B, S, d)
-        return StudentOutput(logits=self.heads[task](states, real & ~second, real & second))
+        return ModelOutput(logits=self.heads[task](states, real & ~second, real & second))
 
     def describe(self, task: str) -> ModelDescription:
         """Return what it can give for a task: logits, and nothing of its layers."""
@@ -201,7 +201,7 @@ class TaskClassifier(nn.Module):
         """What it can give."""
         return self.model.describe(self.task)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> StudentOutput:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> ModelOutput:
         """Return logits ``(B, C)``; see :meth:`MultitaskClassifier.forward`."""
         return self.model(input_ids, attention_mask, token_type_ids, self.task)  # type: ignore[no-any-return]
 

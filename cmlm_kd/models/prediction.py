@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples, SentenceInputs
@@ -35,7 +35,7 @@ class Classifier(Protocol):
 
     def __call__(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
-    ) -> StudentOutput:
+    ) -> ModelOutput:
         """Return logits ``(B, C)`` of a right-padded batch."""
 
     def train(self, mode: bool = True) -> object:

@@ -17,7 +17,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 
 import cmlm_kd.criteria
-from cmlm_kd.api.criterion import KDCriterion, StudentOutput
+from cmlm_kd.api.criterion import KDCriterion, ModelOutput
 from cmlm_kd.api.needs import Needs, check_needs
 from cmlm_kd.api.registry import Entry, kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -195,7 +195,7 @@ class KDFairseqCriterion(FairseqCriterion):
             logged[f"sum:{name}"] = count
         return logged
 
-    def _student_output(self, model, sample) -> StudentOutput:
+    def _student_output(self, model, sample) -> ModelOutput:
         """Run the model once, for hidden states if the criterion wants them and the decoder can."""
         if self.level == "sentences":
             wanted = self.needs.student
@@ -211,13 +211,13 @@ class KDFairseqCriterion(FairseqCriterion):
             with features_instead_of_logits(model.decoder) as stand_in:
                 output = model(**sample["net_input"])
             if stand_in.asked:
-                return StudentOutput(features=output[0], weight=projection.weight, bias=projection.bias)
+                return ModelOutput(features=output[0], weight=projection.weight, bias=projection.bias)
         else:
             output = model(**sample["net_input"])
         adaptive = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
         if adaptive is not None:  # the decoder gives hidden states and leaves the rest to the criterion
-            return StudentOutput(logits=adaptive_log_probs(adaptive, output[0]))
-        return StudentOutput(logits=output[0])
+            return ModelOutput(logits=adaptive_log_probs(adaptive, output[0]))
+        return ModelOutput(logits=output[0])
 
     @classmethod
     def reduce_metrics(cls, logging_outputs):

@@ -80,7 +80,7 @@ class BertMaskedLM(BaseFairseqModel):
         return self.masked_lm.describe(f"student {self.config.model_type}", tokenizer)
 
     def forward(self, input_ids, attention_mask, masked_index, request=NOTHING_ELSE):
-        """Return :class:`cmlm_kd.api.criterion.StudentOutput` with what is asked for."""
+        """Return :class:`cmlm_kd.api.criterion.ModelOutput` with what is asked for."""
         return self.masked_lm.observe(input_ids, attention_mask, masked_index, request)
 
     def max_positions(self):

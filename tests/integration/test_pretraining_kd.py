@@ -10,7 +10,7 @@ from tiny_classification import classification, write_bert, write_sst2
 from tiny_text import pretraining, write_masked_lm, write_text
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, DistilBertForMaskedLM
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import Request
 from cmlm_kd.cli import main
 from cmlm_kd.models.masked_lm import MaskedLM
@@ -218,7 +218,7 @@ def test_exported_students_are_plain_transformers_models(exported, name):
     with torch.no_grad():
         output = ours.observe(ids, mask, masked, Request(hidden_states=(0, 2)))
         theirs = plain(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-    assert isinstance(output, StudentOutput) and output.logits is None
+    assert isinstance(output, ModelOutput) and output.logits is None
     torch.testing.assert_close(output.vocabulary_logits(), theirs.logits.flatten(0, 1)[masked])
     for layer in (0, 2):
         torch.testing.assert_close(output.hidden_states[layer], theirs.hidden_states[layer])

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import Encoded
 from cmlm_kd.errors import UserError
@@ -199,7 +199,7 @@ class BiLSTMClassifier(nn.Module):
         attention_mask: Tensor,
         token_type_ids: Tensor,
         request: Request = NOTHING_ELSE,
-    ) -> StudentOutput:
+    ) -> ModelOutput:
         """Return logits ``(B, C)``, or ``(B, 1)`` for scores.
 
         Args:
@@ -213,7 +213,7 @@ class BiLSTMClassifier(nn.Module):
             sentence = compare(self.sentence_vectors(*first), self.sentence_vectors(*second))  # (B, 8h)
         else:
             sentence = self.sentence_vectors(input_ids, attention_mask.sum(1))  # (B, 2h)
-        return StudentOutput(logits=self.output(self.dropout(torch.relu(self.fc(sentence)))))
+        return ModelOutput(logits=self.output(self.dropout(torch.relu(self.fc(sentence)))))
 
     def state_of_architecture(self) -> dict[str, Any]:
         """Return what rebuilds the model besides its weights, as plain values."""

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import EXITS, LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs, Request
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.errors import UserError
@@ -208,7 +208,7 @@ class FastBERTClassifier(nn.Module):
         attention_mask: Tensor,
         token_type_ids: Tensor,
         request: Request = NOTHING_ELSE,
-    ) -> StudentOutput:
+    ) -> ModelOutput:
         """Return the teacher classifier's logits, ``(B, C)``, and the branches' if they are asked for.
 
         Args:
@@ -219,8 +219,8 @@ class FastBERTClassifier(nn.Module):
         """
         if request.exits:
             exits = self.all_logits(input_ids, attention_mask, token_type_ids)  # (L, B, C)
-            return StudentOutput(logits=exits[-1], exits=exits)
-        return StudentOutput(logits=self.last_logits(*self.embed(input_ids, attention_mask, token_type_ids)))
+            return ModelOutput(logits=exits[-1], exits=exits)
+        return ModelOutput(logits=self.last_logits(*self.embed(input_ids, attention_mask, token_type_ids)))
 
     def last_logits(self, states: Tensor, padding: Tensor | None) -> Tensor:
         """Return the teacher classifier's logits, ``(B, C)``, of what :meth:`embed` returned; no branch

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -126,13 +126,13 @@ class Plain(SentenceCriterion):
 
 def test_validation_compares_by_hard_labels():
     logits = torch.tensor([[1.0, 3.0], [0.5, 0.0]], dtype=torch.float64)
-    output = Plain(None).validation_loss(StudentOutput(logits=logits), torch.tensor([1, 1]))
+    output = Plain(None).validation_loss(ModelOutput(logits=logits), torch.tensor([1, 1]))
     expected = -(logits.log_softmax(-1)[0, 1] + logits.log_softmax(-1)[1, 1])
     torch.testing.assert_close(output.loss, expected)
     assert output.terms["hard_loss"].count == 2
 
 
 def test_validation_of_scores_is_the_squared_error():
-    student = StudentOutput(logits=torch.tensor([[1.0], [4.0]]))
+    student = ModelOutput(logits=torch.tensor([[1.0], [4.0]]))
     output = Plain(None).validation_loss(student, torch.tensor([2.0, 2.5]))
     assert output.loss.item() == pytest.approx(1.0 + 2.25)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -59,7 +59,7 @@ def naive_loss(student, teacher, labels, mode, alpha, temperature):
 )
 def test_value_and_gradient_against_a_loop(logits, teacher, mode, alpha, labels):
     config = BiLSTMKDConfig(kd_mode=mode, kd_alpha=alpha, kd_labels=labels, kd_temperature=2.5)
-    output = BiLSTMKD(config).training_loss(StudentOutput(logits=logits), TARGET, teacher)
+    output = BiLSTMKD(config).training_loss(ModelOutput(logits=logits), TARGET, teacher)
     output.loss.backward()
     true = TARGET.tolist() if labels == "gold" else teacher.logits.argmax(-1).tolist()
 
@@ -83,7 +83,7 @@ def test_where_hard_labels_come_from():
 
 
 def test_terms_are_named_and_counted_a_sentence(logits, teacher):
-    output = BiLSTMKD(BiLSTMKDConfig()).training_loss(StudentOutput(logits=logits), TARGET, teacher)
+    output = BiLSTMKD(BiLSTMKDConfig()).training_loss(ModelOutput(logits=logits), TARGET, teacher)
     assert set(output.terms) == {"mse_loss", "hard_loss"}
     assert output.terms["mse_loss"].count == SENTENCES
     assert output.loss.item() == pytest.approx(output.terms["mse_loss"].total.item())
@@ -95,7 +95,7 @@ def test_order_and_split_of_a_batch_do_not_matter(logits, teacher):
 
     def loss(rows):
         signal = TeacherSignal((teacher.logits[rows],))
-        return criterion.training_loss(StudentOutput(logits=logits[rows]), TARGET[rows], signal).loss.item()
+        return criterion.training_loss(ModelOutput(logits=logits[rows]), TARGET[rows], signal).loss.item()
 
     whole = loss(list(range(SENTENCES)))
     assert loss([3, 1, 4, 0, 2]) == pytest.approx(whole)
@@ -105,7 +105,7 @@ def test_order_and_split_of_a_batch_do_not_matter(logits, teacher):
 def test_half_precision_logits_are_widened(logits, teacher):
     criterion = BiLSTMKD(BiLSTMKDConfig())
     half = TeacherSignal((teacher.logits.half(),))
-    output = criterion.training_loss(StudentOutput(logits=logits.half()), TARGET, half)
+    output = criterion.training_loss(ModelOutput(logits=logits.half()), TARGET, half)
     assert output.loss.dtype == torch.float32
 
 
@@ -113,7 +113,7 @@ def test_scores():
     scores, target = torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 2.0])
     teacher = TeacherSignal((torch.tensor([[3.0], [4.5]]),))
     config = BiLSTMKDConfig(kd_alpha=0.25)
-    output = BiLSTMKD(config).training_loss(StudentOutput(logits=scores), target, teacher)
+    output = BiLSTMKD(config).training_loss(ModelOutput(logits=scores), target, teacher)
     assert output.loss.item() == pytest.approx(0.75 * (4 + 0.25) + 0.25 * (1 + 4))
 
 
@@ -131,7 +131,7 @@ def test_scores_are_refused_where_the_released_code_has_no_teacher():
 
 def test_no_teacher(logits):
     with pytest.raises(UserError, match=r"carries no teacher.*--teacher DIR"):
-        BiLSTMKD(BiLSTMKDConfig()).training_loss(StudentOutput(logits=logits), TARGET, None)
+        BiLSTMKD(BiLSTMKDConfig()).training_loss(ModelOutput(logits=logits), TARGET, None)
 
 
 @pytest.mark.parametrize(

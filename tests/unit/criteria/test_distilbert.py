@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, StudentOutput
+from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
 from cmlm_kd.api.needs import ModelDescription, check_needs
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
@@ -44,7 +44,7 @@ def dense_batch(kind, student=None):
     own = waves((2, 5, 7), 0.2, 2).flatten(0, 1)[rows]
     theirs = waves((2, 5, 7), 0.9, 2.5).flatten(0, 1)[rows]
     return (
-        StudentOutput(
+        ModelOutput(
             logits=own if student is None else student[rows],
             hidden_states={2: waves((2, 5, 6), 0.3, 1)},
             attention_mask=MASK,
@@ -101,7 +101,7 @@ def featured(kind, leaves, teacher):
     rows = positions(kind)
     states = waves((2, 5, 6), 0.3, 1)
     return (
-        StudentOutput(
+        ModelOutput(
             features=features[rows],
             weight=weight,
             bias=bias,
@@ -162,7 +162,7 @@ def test_padding_changes_nothing():
         for states in (student.hidden_states[2], teacher.hidden_states[4])
     ]
     output = criterion(**settings).training_loss(
-        StudentOutput(
+        ModelOutput(
             logits=student.logits,
             hidden_states={2: padded[0]},
             attention_mask=mask,
@@ -184,7 +184,7 @@ def test_accumulation_of_equally_masked_batches_is_one_batch():
         own, signal = student.hidden_states[2][row : row + 1], teacher.hidden_states[4][row : row + 1]
         parts.append(
             criterion(**settings).training_loss(
-                StudentOutput(
+                ModelOutput(
                     logits=student.logits[chosen],
                     hidden_states={2: own},
                     attention_mask=MASK[row : row + 1],
@@ -238,7 +238,7 @@ def test_without_the_divergence_only_what_was_hidden_is_predicted(implementation
 
 def test_the_cosine_alone_needs_no_predictions():
     student, target, teacher = dense_batch("real")
-    only = StudentOutput(
+    only = ModelOutput(
         hidden_states=student.hidden_states, attention_mask=MASK, positions=student.positions[:0]
     )
     output = criterion(kd_soft_weight=0.0, kd_mlm_weight=0.0).training_loss(

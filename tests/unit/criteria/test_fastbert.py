@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.criteria.fastbert import FastBERTKD, FastBERTKDConfig
 from cmlm_kd.errors import UserError
@@ -34,7 +34,7 @@ def make(**settings):
 def test_training_sums_over_sentences(direction, expected):
     logits = exits().requires_grad_()
     target = torch.full((4,), -1)  # texts without labels
-    output = make(kd_direction=direction).training_loss(StudentOutput(logits[-1], exits=logits), target, None)
+    output = make(kd_direction=direction).training_loss(ModelOutput(logits[-1], exits=logits), target, None)
     if expected is None:
         own, wanted = logits.detach().log_softmax(-1), logits.detach()[-1].log_softmax(-1)
         expected = sum(
@@ -52,7 +52,7 @@ def test_training_sums_over_sentences(direction, expected):
 
 def test_validation_is_about_the_branches():
     logits, target = exits(), torch.tensor([0, 2, 1, 2])
-    output = make().validation_loss(StudentOutput(logits[-1], exits=logits), target)
+    output = make().validation_loss(ModelOutput(logits[-1], exits=logits), target)
     each = [-logits[i].log_softmax(-1)[torch.arange(4), target].sum() for i in range(4)]
     assert output.loss.item() == pytest.approx(float(sum(each[:3]) / 3))
     assert output.terms["hard_loss"].total.item() == pytest.approx(4 * 1.9235301597, abs=1e-8)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, StudentOutput
+from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
 from cmlm_kd.criteria.masked_lm_loss import masked_loss, masked_output
 
 POSITIONS, WIDTH, VOCABULARY = 11, 5, 13
@@ -19,8 +19,8 @@ def tensors(dtype=torch.float64):
 
 def student(way, features, weight, bias):
     if way == "logits":
-        return StudentOutput(logits=features @ weight.t() + bias)
-    return StudentOutput(features=features, weight=weight, bias=bias)
+        return ModelOutput(logits=features @ weight.t() + bias)
+    return ModelOutput(features=features, weight=weight, bias=bias)
 
 
 def some_hidden():
@@ -67,7 +67,7 @@ def test_a_batch_in_which_nothing_is_hidden_has_no_loss_and_no_gradient(way):
 def test_bfloat16_hidden_states_lose_little():
     features, weight, bias = tensors(torch.float32)
     target = some_hidden()
-    exact = masked_output(StudentOutput(logits=features @ weight.t() + bias), target).loss
+    exact = masked_output(ModelOutput(logits=features @ weight.t() + bias), target).loss
     with torch.autocast("cpu", torch.bfloat16):
         rounded = masked_output(student("features", features, weight, bias), target).loss
     assert rounded.dtype == torch.float32

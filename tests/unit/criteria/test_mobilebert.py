@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, StudentOutput
+from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -71,7 +71,7 @@ def outputs(seed=0, *, features=True):
 
 
 def student_output(**kept):
-    return StudentOutput(attention_mask=MASK, positions=torch.arange(4), **kept)
+    return ModelOutput(attention_mask=MASK, positions=torch.arange(4), **kept)
 
 
 def teacher_signal(**kept):
@@ -297,7 +297,7 @@ def test_padding_and_batches_change_nothing_in_paper_mode():
             }
             for each in (student, teacher)
         ]
-        one = StudentOutput(attention_mask=MASK[row : row + 1, :width], **cut[0])
+        one = ModelOutput(attention_mask=MASK[row : row + 1, :width], **cut[0])
         parts.append(criterion.training_loss(one, TARGET[:0], teacher_signal(**cut[1])).loss)
     torch.testing.assert_close(sum(parts), whole.loss)
 

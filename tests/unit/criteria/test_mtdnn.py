@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import LOGITS, PROBABILITIES, ModelDescription, check_needs
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.mtdnn import MTDNNKD, MTDNNKDConfig
@@ -18,7 +18,7 @@ def draw(seed, *shape):
 
 
 def run(mode, logits, teacher, target=TARGET):
-    return MTDNNKD(MTDNNKDConfig(kd_mode=mode)).training_loss(StudentOutput(logits=logits), target, teacher)
+    return MTDNNKD(MTDNNKDConfig(kd_mode=mode)).training_loss(ModelOutput(logits=logits), target, teacher)
 
 
 def naive(logits, teachers, mode):

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import HIDDEN_STATES, LOGITS, PROBABILITIES, ModelDescription
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.pkd import PKD, PKDConfig
@@ -47,7 +47,7 @@ def build(**settings):
 
 
 def output_of(tensors):
-    return StudentOutput(logits=tensors[0], hidden_states={1: tensors[1], 2: tensors[2]})
+    return ModelOutput(logits=tensors[0], hidden_states={1: tensors[1], 2: tensors[2]})
 
 
 def naive(tensors, teacher, config):

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.errors import UserError
@@ -46,8 +46,8 @@ class Student:
 
     def output(self, implementation):
         if implementation == "dense":
-            return StudentOutput(logits=self.logits())
-        return StudentOutput(features=self.features, weight=self.weight, bias=self.bias)
+            return ModelOutput(logits=self.logits())
+        return ModelOutput(features=self.features, weight=self.weight, bias=self.bias)
 
     def gradients(self, loss):
         inputs = [value for value in (self.features, self.weight, self.bias) if value is not None]
@@ -284,7 +284,7 @@ def test_gradient_accumulation_is_the_whole_batch():
             *(getattr(teacher, n)[one] for n in ("ids", "logits", "tail", "valid")), TEMPERATURES
         )
         output = criterion.training_loss(
-            StudentOutput(features=student.features[one], weight=student.weight, bias=student.bias),
+            ModelOutput(features=student.features[one], weight=student.weight, bias=student.bias),
             TARGET[one],
             TeacherSignal(soft_targets=part),
         )
@@ -318,9 +318,9 @@ def test_reported_divergence_is_a_true_one(implementation, tail, convention):
     agreeing = full if convention == "hinton" else full / temperature
     logits = agreeing if implementation == "dense" else agreeing.clone()
     if implementation == "dense":
-        student = StudentOutput(logits=logits)
+        student = ModelOutput(logits=logits)
     else:
-        student = StudentOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.float64))
+        student = ModelOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.float64))
     criterion = make_criterion(kd_report_kl=True, kd_tail=tail, kd_convention=convention)
     output = criterion.training_loss(student, TARGET, TeacherSignal(soft_targets=make_teacher()))
     assert output.terms["kd_kl"].total.item() == pytest.approx(0.0, abs=1e-9)
@@ -346,10 +346,10 @@ def test_bucket_is_exact_for_a_student_that_is_sure():
     q = torch.tensor([2.0, 1.0]).softmax(0)
     rest = torch.tensor([0.0, 0.0, -1.0, -2.0]).logsumexp(0) - 40.0
     fused = criterion.training_loss(
-        StudentOutput(features=logits, weight=torch.eye(5)), target, TeacherSignal(soft_targets=teacher)
+        ModelOutput(features=logits, weight=torch.eye(5)), target, TeacherSignal(soft_targets=teacher)
     ).loss
     dense = criterion.training_loss(
-        StudentOutput(logits=logits), target, TeacherSignal(soft_targets=teacher)
+        ModelOutput(logits=logits), target, TeacherSignal(soft_targets=teacher)
     ).loss
     assert fused.item() == pytest.approx((-q[1] * rest).item())
     assert dense.item() == pytest.approx(fused.item())
@@ -391,12 +391,12 @@ def test_half_precision_is_left_before_the_loss(implementation):
     wide = dataclasses.replace(half, logits=half.logits.double(), tail=half.tail.double())
     logits = (3 * random(SENTENCES, LENGTH, VOCABULARY, seed=5)).bfloat16()
     if implementation == "dense":
-        student = StudentOutput(logits=logits)
+        student = ModelOutput(logits=logits)
     else:
-        student = StudentOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.bfloat16))
+        student = ModelOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.bfloat16))
     loss = criterion.training_loss(student, TARGET, TeacherSignal(soft_targets=half)).loss
     expected = criterion.training_loss(
-        StudentOutput(logits=logits.double()), TARGET, TeacherSignal(soft_targets=wide)
+        ModelOutput(logits=logits.double()), TARGET, TeacherSignal(soft_targets=wide)
     ).loss
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request, check_needs
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -35,7 +35,7 @@ def build(student=STUDENT, teacher=TEACHER, **settings):
 def outputs(needs, rows=slice(None), width=TEACHER.hidden_size):
     """Return a student and a teacher that give what was asked for and nothing else."""
     size = len(MASK[rows])
-    student = StudentOutput(
+    student = ModelOutput(
         logits=random(3, 3, seed=9)[rows].requires_grad_(),
         hidden_states={
             n: random(3, 4, 6, seed=n)[rows].requires_grad_() for n in needs.student.hidden_states
@@ -159,11 +159,11 @@ def test_prediction_of_scores():
     gold, own, taught = random(3, seed=1), random(3, 1, seed=2).requires_grad_(), random(3, 1, seed=3)
     criterion, needs = build(*score, kd_stage="prediction")
     assert needs == Needs(Request(), Request(), teacher_values="logits")
-    loss = criterion.training_loss(StudentOutput(logits=own), gold, TeacherSignal((taught,))).loss
+    loss = criterion.training_loss(ModelOutput(logits=own), gold, TeacherSignal((taught,))).loss
     torch.testing.assert_close(loss, (own - taught).square().sum())
     criterion, needs = build(*score, kd_stage="prediction", kd_mode="original")
     assert needs == Needs()  # no teacher at all
-    loss = criterion.training_loss(StudentOutput(logits=own), gold, None).loss
+    loss = criterion.training_loss(ModelOutput(logits=own), gold, None).loss
     torch.testing.assert_close(loss, (own[:, 0] - gold).square().sum())
 
 
