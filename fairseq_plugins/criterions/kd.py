@@ -23,9 +23,13 @@ from cmlm_kd.api.registry import Entry, kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.masked_lm_loss import target_at, text_validation, validation_request
 from cmlm_kd.errors import UserError
-from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
-from fairseq_plugins.optim.grouped import set_rate_factors
-from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
+from fairseq_plugins.command_line.configs import fairseq_dataclass, plain_config, refuse_collisions
+from fairseq_plugins.models.output_layer import (
+    adaptive_log_probs,
+    features_instead_of_logits,
+    find_projection,
+)
+from fairseq_plugins.optim import set_rate_factors
 
 for _module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
     importlib.import_module(f"{cmlm_kd.criteria.__name__}.{_module.name}")  # criteria register themselves

@@ -18,11 +18,11 @@ from cmlm_kd.evaluation.glue import usual_metrics
 from cmlm_kd.models.loading import PAIRS
 from cmlm_kd.system.text import comma_separated
 from cmlm_kd.teachers.cache import check_cacheable
+from fairseq_plugins.command_line.user_errors import without_crash_file
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
-from fairseq_plugins.starting_point import StartingPointConfig, check_classes, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
-from fairseq_plugins.user_errors import without_crash_file
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from cmlm_kd.criteria.signature import TEACHERS
 from cmlm_kd.errors import UserError
 from cmlm_kd.teachers.masked_lm import load_masked_lm_teacher, vocabulary_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
-from fairseq_plugins.autocast import AutocastMixin, PrecisionConfig
 from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
+from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
 @dataclass

@@ -18,9 +18,9 @@ from cmlm_kd.data.classification.tasks import TaskFlags, main_metric, right_clas
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
+from fairseq_plugins.command_line.user_errors import without_crash_file
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
-from fairseq_plugins.starting_point import StartingPointConfig, check_classes, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -28,7 +28,7 @@ from fairseq_plugins.tasks.task_metrics import (
     log_main_metrics,
     under_its_name,
 )
-from fairseq_plugins.user_errors import without_crash_file
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.models.cmlm_loading import BERT_CONFIG, DICTIONARY_HASH, load_teacher
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
-from fairseq_plugins.optim.bert_adamw import BertAdamW, BertAdamWConfig
+from fairseq_plugins.optim import BertAdamW, BertAdamWConfig
 
 PAIRS, VALID, LONGEST = 24, 6, 40
 WORDS = {"de": ["ein", "hund", "mann", "sieht", "geht"], "en": ["a", "dog", "man", "sees", "goes"]}

@@ -1,9 +1,10 @@
 """``--arch bert_cmlm``: a Hugging Face encoder with an output layer over the student's vocabulary."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
+from torch import Tensor
 
 from cmlm_kd.data.translation.pairs import PairBatch
 from cmlm_kd.data.translation.prepare import tokenizer_hash
@@ -11,11 +12,19 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.positions import usable_positions
+from fairseq_plugins.command_line.configs import PluginConfig
+from fairseq_plugins.data.prepared import PreparedData
 from fairseq_plugins.models.flags import check_dropout
 
 
+class PreparedTask(Protocol):
+    """A task over data that ``cmlm-kd prepare`` has written."""
+
+    prepared: PreparedData
+
+
 @dataclass
-class BertCMLMConfig(FairseqDataclass):
+class BertCMLMConfig(PluginConfig):
     """Flags of ``--arch bert_cmlm``."""
 
     bert: str = field(
@@ -31,14 +40,14 @@ class BertCMLMConfig(FairseqDataclass):
 class BertCMLM(BaseFairseqModel):
     """Adapter of :class:`cmlm_kd.models.cmlm.ConditionalMaskedLM`."""
 
-    def __init__(self, teacher):
+    def __init__(self, teacher: ConditionalMaskedLM) -> None:
         super().__init__()
         self.teacher = teacher
 
     @classmethod
-    def build_model(cls, cfg, task):
+    def build_model(cls, cfg: BertCMLMConfig, task: PreparedTask) -> "BertCMLM":
         """Start from a pre-trained encoder whose tokenizer is that of the data."""
-        check_dropout(cfg, "bert_cmlm")
+        check_dropout(cfg.dropout, "bert_cmlm")
         prepared = task.prepared
         name = cfg.bert or prepared.manifest["teacher"]
         if tokenizer_hash(PieceTokenizer.from_pretrained(name)) != prepared.manifest["tokenizer"]["hash"]:
@@ -50,10 +59,12 @@ class BertCMLM(BaseFairseqModel):
         teacher.set_dropout(cfg.dropout)
         return cls(teacher)
 
-    def forward(self, input_ids, attention_mask, token_type_ids, masked_index):
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, masked_index: Tensor
+    ) -> Tensor:
         """Return logits at the masked positions, ``(M, V)``."""
         return self.teacher(PairBatch(input_ids, attention_mask, token_type_ids, masked_index, masked_index))
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         """Return how long a framed pair may be."""
         return usable_positions(self.teacher.encoder.config)

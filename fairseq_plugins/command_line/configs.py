@@ -1,10 +1,11 @@
-"""From the library's plain dataclasses to fairseq's configs: a field becomes a command-line flag.
+"""Dataclasses as fairseq's configs, whose fields become flags of the command line.
 
 fairseq reads configs with a parser of its own that knows few types, and what it does not know it gets wrong
-in silence. Each such case is translated or refused here:
+in silence. Each such case is translated or refused here, in the library's plain dataclasses
+(:func:`fairseq_dataclass`) and, as far as types go, in the plug-in's own (:class:`PluginConfig`):
 
 =====================================  ============================================================
-a field of a plain dataclass           what happens
+a field                                what happens
 =====================================  ============================================================
 string annotation                      resolved to the type it names
 ``Literal["a", "b"]``                  choices
@@ -20,10 +21,13 @@ name of an existing flag               refused: the other flag's default would b
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from dataclasses import MISSING, Field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.configs import FairseqConfig
@@ -34,8 +38,29 @@ from cmlm_kd.errors import UserError
 SCALARS = (int, float, str, bool)
 POSITIONAL = "data"  # fairseq turns a field of this name into a positional argument
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def fairseq_dataclass(config: type, owner: str, extra: dict[str, tuple[type, object]] | None = None) -> type:
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
+
+
+class PluginConfig(FairseqDataclass):
+    """Base of the configs of the plug-in's tasks, models, optimisers and encoders of text.
+
+    Raises:
+        UserError: for a subclass with a field of a type that fairseq cannot read.
+    """
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        # @dataclass comes later and makes its fields of the annotations that it finds.
+        cls.__annotations__ = {
+            name: _translate(f"field {name!r} of {cls.__name__}", kind)
+            for name, kind in inspect.get_annotations(cls, eval_str=True).items()
+        }
+
+
+def fairseq_dataclass(config: type, owner: str, extra: Mapping[str, tuple[Any, Any]] | None = None) -> type:
     """Return a ``FairseqDataclass`` with the fields of the plain dataclass ``config``.
 
     Args:
@@ -49,7 +74,7 @@ def fairseq_dataclass(config: type, owner: str, extra: dict[str, tuple[type, obj
     """
     hints = typing.get_type_hints(config)
     taken = _flags_of_fairseq()
-    fields: list[tuple[str, object, Field]] = []
+    fields: list[tuple[str, Any, Field[Any]]] = []
     for field in dataclasses.fields(config):
         place = f"{owner}: field {field.name!r} of {config.__name__}"
         if field.name in taken or field.name == POSITIONAL or field.name.startswith("_"):
@@ -63,18 +88,13 @@ def fairseq_dataclass(config: type, owner: str, extra: dict[str, tuple[type, obj
     return dataclasses.make_dataclass(config.__name__, fields, bases=(FairseqDataclass,))
 
 
-def choices(literal: object) -> type:
-    """Return a ``Literal`` of strings as the type of a flag with choices, for configs of tasks and models."""
-    return ChoiceEnum(list(typing.get_args(literal)))
-
-
-def plain_config(config: type, values: object):
+def plain_config(config: type[ConfigT], values: object) -> ConfigT:
     """Return the plain dataclass ``config`` filled from fairseq's config object.
 
     Raises:
         UserError: from the dataclass itself, for a value outside its range.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(values, field.name)
         if isinstance(value, SCALARS) or value is None:
@@ -114,7 +134,7 @@ def _flags_of_fairseq() -> set[str]:
     return names
 
 
-def _refuse_default(place: str, field: Field, kind: object) -> None:
+def _refuse_default(place: str, field: Field[Any], kind: object) -> None:
     if field.default is MISSING and field.default_factory is MISSING:
         raise UserError(f"{place} has no default; give it one")
     if kind is bool and field.default is True:
@@ -124,13 +144,13 @@ def _refuse_default(place: str, field: Field, kind: object) -> None:
         )
 
 
-def _copied(field: Field) -> Field:
+def _copied(field: Field[Any]) -> Field[Any]:
     if field.default_factory is not MISSING:
         return dataclasses.field(default_factory=field.default_factory, metadata=field.metadata)
     return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
-def _translate(place: str, kind: object) -> object:
+def _translate(place: str, kind: Any) -> Any:
     """Return the type in fairseq's spelling."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in SCALARS:
@@ -138,7 +158,7 @@ def _translate(place: str, kind: object) -> object:
     if origin is typing.Literal and all(isinstance(choice, str) for choice in arguments):
         return ChoiceEnum(list(arguments))
     if origin is list and arguments[0] in (int, float, str):
-        return typing.List[arguments[0]]
+        return typing.List[arguments[0]]  # type: ignore[valid-type]
     if origin in (typing.Union, types.UnionType) and len(arguments) == 2 and type(None) in arguments:
         inner = next(argument for argument in arguments if argument is not type(None))
         if inner is not bool:  # its flag could not say None

@@ -55,11 +55,11 @@ def adaptive_log_probs(softmax: AdaptiveSoftmax, features: Tensor) -> Tensor:
     bands = [head[:, :common]]
     for band, layer in enumerate(softmax.tail):
         bands.append(softmax.lsm(layer(hidden)) + head[:, common + band, None])
-    return torch.cat(bands, 1).unflatten(0, features.shape[:2])
+    return torch.cat(bands, 1).unflatten(0, features.shape[:2])  # type: ignore[no-untyped-call]
 
 
 class StandIn:
-    """What takes the place of ``output_layer``: hands its argument on and remembers that it was asked."""
+    """Object in the place of ``output_layer``: hands its argument on and remembers that it was asked."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -74,7 +74,8 @@ class StandIn:
 def features_instead_of_logits(decoder: nn.Module) -> Iterator[StandIn]:
     """Let the decoder return hidden states ``(B, T, d)`` instead of logits ``(B, T, V)`` for a while."""
     stand_in = StandIn()
-    decoder.output_layer = stand_in  # an attribute of the instance hides the method of the class
+    # An attribute of the instance hides the method of the class.
+    decoder.output_layer = stand_in  # type: ignore[assignment]
     try:
         yield stand_in
     finally:

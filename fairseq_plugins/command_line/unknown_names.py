@@ -8,6 +8,8 @@ import functools
 import itertools
 import sys
 from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
 
 import fairseq.options
 from fairseq.criterions import CRITERION_REGISTRY
@@ -27,7 +29,9 @@ def answer_unknown_names() -> None:
     original = fairseq.options.parse_args_and_arch
 
     @functools.wraps(original)
-    def parse(parser, input_args=None, *args, **settings):
+    def parse(
+        parser: ArgumentParser, input_args: list[str] | None = None, *args: Any, **settings: Any
+    ) -> Any:
         try:
             check_names(parser, sys.argv[1:] if input_args is None else input_args)
         except UserError as error:
@@ -65,5 +69,5 @@ def values_of(flag: str, arguments: list[str]) -> list[str]:
     return [value for value in spaced if not value.startswith("--")] + joined
 
 
-def _not_of_fairseq(classes) -> list[str]:
+def _not_of_fairseq(classes: Mapping[str, type]) -> list[str]:
     return sorted(name for name, cls in classes.items() if not cls.__module__.startswith("fairseq."))

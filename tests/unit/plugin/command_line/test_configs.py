@@ -1,19 +1,20 @@
 """Plain dataclasses as fairseq configs: each field arrives as it was typed, or is refused."""
 
+from argparse import ArgumentParser
 from dataclasses import dataclass, field, make_dataclass
 from typing import Literal
 
 import pytest
 from fairseq import options
 from fairseq.criterions import CRITERION_REGISTRY
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf, gen_parser_from_dataclass
 from fairseq_runs import USER_DIR
 
 import fairseq_plugins  # noqa: F401 - makes the bridge listen
 from cmlm_kd.api.criterion import KDCriterion
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.errors import UserError
-from fairseq_plugins.bridge import fairseq_dataclass, plain_config
+from fairseq_plugins.command_line.configs import PluginConfig, fairseq_dataclass, plain_config
 
 
 @dataclass(frozen=True)
@@ -138,3 +139,30 @@ def test_a_flag_of_the_architecture_is_refused(tmp_path):
     arguments = ("--user-dir", USER_DIR, "--arch", "lstm", "--criterion", "dropout_kd", "--optimizer", "adam")
     with pytest.raises(UserError, match="dropout_kd: flag --dropout also belongs to the task or the arch"):
         options.parse_args_and_arch(options.get_training_parser(), [str(tmp_path), *map(str, arguments)])
+
+
+@dataclass
+class OwnConfig(PluginConfig):
+    side: Literal["left", "right"] = "left"
+    rates: "list[float]" = field(default_factory=lambda: [0.5])
+    layers: int | None = None
+
+
+@dataclass
+class InheritedConfig(OwnConfig):
+    more: "str | None" = None
+
+
+def test_configs_of_the_plugin_are_read_like_those_of_the_library():
+    parser = ArgumentParser()
+    gen_parser_from_dataclass(parser, InheritedConfig())
+    arguments = ["--side", "right", "--rates", "1,2", "--layers", "3", "--more", "x"]
+    assert vars(parser.parse_args(arguments)) == {"side": "right", "rates": [1, 2], "layers": 3, "more": "x"}
+    assert vars(parser.parse_args([])) == {"side": "left", "rates": [0.5], "layers": None, "more": None}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--side", "up"])
+
+
+def test_a_config_of_the_plugin_with_an_unknown_type_is_refused():
+    with pytest.raises(UserError, match=r"field 'pairs' of Wrong has type .* fairseq cannot read"):
+        type("Wrong", (PluginConfig,), {"__annotations__": {"pairs": dict[str, int]}})

@@ -4,42 +4,39 @@ fairseq builds task and model first and loads weights later, without looking at 
 its classes and of the stage it was trained in.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any
 
-from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from fairseq_plugins.command_line.configs import PluginConfig
 
 LAST = "checkpoint_last.pt"
 
 
 @dataclass
-class StartingPointConfig(FairseqDataclass):
+class StartingPointConfig(PluginConfig):
     """What fairseq's own flags say of where to start."""
 
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    finetune_from_model: str | None = II("checkpoint.finetune_from_model")
     restore_file: str = II("checkpoint.restore_file")
     save_dir: str = II("checkpoint.save_dir")
 
 
-def starting_checkpoint(cfg):
-    """Return the path of the checkpoint that fairseq will load first, None for a run that starts without.
-
-    Args:
-        cfg: with the fields of :class:`StartingPointConfig`.
-    """
+def starting_checkpoint(cfg: StartingPointConfig) -> Path | None:
+    """Return the path of the checkpoint that fairseq will load first, None for a run that starts without."""
     if cfg.restore_file != LAST:
-        candidates = [cfg.restore_file]
+        candidates: list[str | None] = [cfg.restore_file]
     else:
         candidates = [str(Path(cfg.save_dir) / LAST), cfg.finetune_from_model]
     return next((Path(path) for path in candidates if path and Path(path).is_file()), None)
 
 
-def state_of_start(cfg):
+def state_of_start(cfg: StartingPointConfig) -> Mapping[str, Any]:
     """Return the task state of the checkpoint that fairseq will load first; empty for a run without.
 
     Raises:
@@ -49,13 +46,13 @@ def state_of_start(cfg):
     return {} if path is None else read_checkpoint(path).get("task_state") or {}
 
 
-def check_classes(cfg, earlier, here, name):
+def check_classes(cfg: StartingPointConfig, earlier: Sequence[str], here: Sequence[str], name: str) -> None:
     """Refuse to go on from a checkpoint whose logits stand for other classes, or for these in another order.
 
     fairseq would load its weights as long as there are as many classes.
 
     Args:
-        cfg: with the fields of :class:`StartingPointConfig`.
+        cfg: of the task.
         earlier: classes of the checkpoint that fairseq will load first, in the order of the logits; none for
             scores.
         here: those of the data, likewise.

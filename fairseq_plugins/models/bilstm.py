@@ -1,22 +1,21 @@
 """``--arch bilstm_classifier``: a BiLSTM that reads words, for ``--task classification_kd``."""
 
 from dataclasses import dataclass, field, fields
-from typing import Literal, Optional
+from typing import Literal, cast
 
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 
 from cmlm_kd.models.bilstm.building import BiLSTMOptions, build_bilstm
-from cmlm_kd.models.bilstm.model import ARCHITECTURE, BiLSTMClassifier
-from fairseq_plugins.bridge import choices
-from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
+from cmlm_kd.models.bilstm.model import ARCHITECTURE, BiLSTMClassifier, EmbeddingMode
+from fairseq_plugins.command_line.configs import PluginConfig
+from fairseq_plugins.models.classifier import SentenceClassifierModel, SentenceStudentTask
 
 NO_LIMIT = 1_000_000
 """What fairseq is told of inputs that may be of any length, in words."""
 
 
 @dataclass
-class BiLSTMClassifierConfig(FairseqDataclass):
+class BiLSTMClassifierConfig(PluginConfig):
     """Flags of ``--arch bilstm_classifier``; sizes default to those of the released code for SST-2."""
 
     word_vectors: str = field(
@@ -26,14 +25,14 @@ class BiLSTMClassifierConfig(FairseqDataclass):
             "'teacher' for the teacher's own word embeddings; default: random vectors"
         },
     )
-    embeddings: choices(Literal["auto", "static", "non-static", "multichannel"]) = field(
+    embeddings: Literal["auto", "static", "non-static", "multichannel"] = field(
         default="auto",
         metadata={
             "help": "word vectors that stay as they are, are trained, or one of each side by side; auto: "
             "multichannel, non-static if they are random"
         },
     )
-    embedding_dim: Optional[int] = field(
+    embedding_dim: int | None = field(
         default=None, metadata={"help": "width of random word vectors; default: 300"}
     )
     extra_words: int = field(
@@ -57,7 +56,7 @@ class BiLSTMClassifierModel(SentenceClassifierModel):
     """Adapter of :class:`cmlm_kd.models.bilstm.model.BiLSTMClassifier`."""
 
     @classmethod
-    def build_model(cls, cfg, task):
+    def build_model(cls, cfg: BiLSTMClassifierConfig, task: SentenceStudentTask) -> "BiLSTMClassifierModel":
         """Make a student for the words of the training set, or the one that a checkpoint describes."""
         described = task.from_checkpoint(ARCHITECTURE)
         if described is not None:
@@ -65,12 +64,12 @@ class BiLSTMClassifierModel(SentenceClassifierModel):
         settings = {
             option.name: getattr(cfg, option.name) for option in fields(BiLSTMOptions) if option.name in cfg
         }
-        embeddings = str(settings.pop("embeddings"))
-        options = BiLSTMOptions(**settings, embeddings=None if embeddings == "auto" else embeddings)
+        mode = str(settings.pop("embeddings"))
+        options = BiLSTMOptions(**settings, embeddings=None if mode == "auto" else cast(EmbeddingMode, mode))
         classifier = build_bilstm(options, task.training_examples(), task.teacher_names, task.max_length)
         task.state.merge_state_dict({ARCHITECTURE: classifier.state_of_architecture()})
         return cls(classifier)
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         """Return the longest input; longer ones are cut before."""
         return self.inputs.max_length or NO_LIMIT

@@ -1,31 +1,57 @@
 """``--arch multitask_bert``: one Hugging Face encoder for several tasks, for ``--task multitask_kd``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Optional
+from typing import Any, Protocol
 
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
+from torch import Tensor
+from torch.nn import Parameter
 
-from cmlm_kd.api.needs import NOTHING_ELSE
+from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
+from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.data.classification.ranking import by_query
 from cmlm_kd.data.classification.task_values import some_tasks
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
-from cmlm_kd.models.multitask import ARCHITECTURE, MultitaskClassifier, start_multitask
+from cmlm_kd.models.multitask import ARCHITECTURE, MultitaskClassifier, TaskHead, start_multitask
 from cmlm_kd.models.san import SANSettings
 from cmlm_kd.tokenization.loading import load_tokenizer
+from fairseq_plugins.command_line.configs import PluginConfig
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
 
 
+class MultitaskStudentTask(Protocol):
+    """Everything that a student of several tasks asks of the fairseq task that it is built for.
+
+    Attributes:
+        cfg: the fairseq task's config.
+        max_length: longest input that the user wants, 0 for what the model takes.
+        state: fairseq's container of what checkpoints carry of the task.
+    """
+
+    cfg: Any
+    max_length: int
+    state: Any
+
+    @property
+    def heads(self) -> Sequence[TaskHead]:
+        """The tasks."""
+
+    def from_checkpoint(self, key: str) -> Any:
+        """Return what the task state of a checkpoint that is being loaded says, None outside of loading."""
+
+
 @dataclass
-class MultitaskBertConfig(FairseqDataclass):
+class MultitaskBertConfig(PluginConfig):
     """Flags of ``--arch multitask_bert``."""
 
     bert: str = field(
         default="", metadata={"help": "Hugging Face directory or hub name of the encoder to start from"}
     )
     layers: int = field(default=0, metadata={"help": "keep the first so many layers; 0: all"})
-    dropout: Optional[float] = field(
+    dropout: float | None = field(
         default=None, metadata={"help": "dropout everywhere, in [0, 1); default: as the encoder has it"}
     )
     san_heads: str = field(
@@ -45,20 +71,20 @@ class MultitaskBertConfig(FairseqDataclass):
 class MultitaskBert(BaseFairseqModel):
     """Adapter of :class:`cmlm_kd.models.multitask.MultitaskClassifier`."""
 
-    def __init__(self, classifier):
+    def __init__(self, classifier: MultitaskClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
     @classmethod
-    def build_model(cls, cfg, task):
+    def build_model(cls, cfg: MultitaskBertConfig, task: MultitaskStudentTask) -> "MultitaskBert":
         """Start from an encoder, or make the architecture that a checkpoint describes."""
         if not hasattr(task, "heads"):
             raise UserError(
                 f"multitask_bert: --task {task.cfg._name} trains one task; pass --task multitask_kd, or "
                 "--arch bert_classifier"
             )
-        check_encoder_given(cfg, "multitask_bert")
-        check_dropout(cfg, "multitask_bert")
+        check_encoder_given(cfg.bert, "multitask_bert")
+        check_dropout(cfg.dropout, "multitask_bert")
         described = task.from_checkpoint(ARCHITECTURE)
         if described is not None:
             tokenizer = load_tokenizer(cfg.bert, REQUIRED_TOKENS)
@@ -76,15 +102,23 @@ class MultitaskBert(BaseFairseqModel):
         return cls(classifier)
 
     @property
-    def inputs(self):
+    def inputs(self) -> SentenceInputs:
         """What turns sentences into its ids."""
         return self.classifier.inputs
 
-    def describe(self, name):
+    def describe(self, name: str) -> ModelDescription:
         """Return what it can give for a task."""
         return self.classifier.describe(name)
 
-    def forward(self, input_ids, attention_mask, token_type_ids, task, candidates=None, request=NOTHING_ELSE):
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        task: str,
+        candidates: Tensor | None = None,
+        request: Request = NOTHING_ELSE,
+    ) -> ModelOutput:
         """Return the logits of a task, ``(B, C)``, or ``(G, K)`` for queries of K candidates.
 
         Args:
@@ -105,7 +139,7 @@ class MultitaskBert(BaseFairseqModel):
             logits = logits + 0.0 * sum(parameter.sum() for parameter in self._unused(task))
         return replace(output, logits=logits)
 
-    def _unused(self, name):
+    def _unused(self, name: str) -> list[Parameter]:
         """Return the parameters that the batch of a task does not come by."""
         classifier = self.classifier
         own = {id(parameter) for parameter in classifier.heads[name].parameters()}
@@ -115,6 +149,6 @@ class MultitaskBert(BaseFairseqModel):
             found += pooler.parameters()
         return found
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         """Return the longest input."""
         return self.inputs.max_length

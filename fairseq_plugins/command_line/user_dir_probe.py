@@ -1,4 +1,4 @@
-"""What ``cmlm-kd doctor`` runs in a process of its own: does fairseq find the plug-in at this ``--user-dir``?
+"""Probe of ``cmlm-kd doctor``, a process of its own: does fairseq find the plug-in at a ``--user-dir``?
 
 Prints where the package that was imported lies, and whether fairseq's checkpoints may be loaded safely.
 """

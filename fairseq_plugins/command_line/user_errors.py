@@ -6,8 +6,9 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from cmlm_kd.errors import UserError
 
@@ -61,7 +62,7 @@ def print_user_errors() -> None:
     """Let an uncaught ``UserError`` end the process with one line; all else keeps its traceback."""
     former = sys.excepthook
 
-    def report(kind, error, traceback):
+    def report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         message = user_message(error)
         if message is None:
             former(kind, error, traceback)
