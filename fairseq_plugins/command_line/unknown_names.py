@@ -21,7 +21,7 @@ from cmlm_kd.api.registry import unknown_name
 from cmlm_kd.errors import UserError
 
 CLASSES = {"criterion": CRITERION_REGISTRY, "task": TASK_REGISTRY, "arch": ARCH_MODEL_REGISTRY}
-"""Where a flag's names lead to classes, whose modules tell fairseq's own from others."""
+"""Flags whose names lead to classes, whose modules tell fairseq's own from others."""
 
 
 def answer_unknown_names() -> None:

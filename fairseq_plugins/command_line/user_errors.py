@@ -26,7 +26,7 @@ _TRACEBACK = "Traceback (most recent call last)"
 
 
 _NOT_LOADED = "Cannot load model parameters from checkpoint"
-"""What fairseq says in the place of whatever a model or a criterion says of a checkpoint's weights."""
+"""Words of fairseq's in the place of whatever a model or a criterion says of a checkpoint's weights."""
 
 
 def user_message(error: BaseException) -> str | None:

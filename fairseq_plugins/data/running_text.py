@@ -1,4 +1,4 @@
-"""The text of ``masked_lm_kd``: found, written down in pieces once, read a shard an epoch."""
+"""The text of ``masked_lm_kd``: found, tokenized once, read a shard an epoch, and masked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VALIDATION_SEED = 1
 
 @dataclass
 class RunningTextConfig(PluginConfig):
-    """Flags about text and what is hidden in it."""
+    """Flags about text and what is masked in it."""
 
     data: str = field(
         default=MISSING,
@@ -55,7 +55,7 @@ class RunningTextConfig(PluginConfig):
     tokenized: str = field(
         default="",
         metadata={
-            "help": "directory for the text in pieces, written once and then read, by several trainings too; "
+            "help": "directory for the tokenized text, written once and then read, by several trainings too; "
             "default: 'tokenized' in --save-dir"
         },
     )
@@ -69,16 +69,16 @@ class RunningTextConfig(PluginConfig):
     masking: Masking = field(
         default="random",
         metadata={
-            "help": "what to hide in training; random: each piece alike; frequency: rather rare ones "
-            "(DistilBERT); whole-word: words; none: nothing (TinyBERT); validation always hides at random"
+            "help": "what to mask in training; random: each token alike; frequency: rather rare ones "
+            "(DistilBERT); whole-word: words; none: nothing (TinyBERT); validation always masks at random"
         },
     )
     mask_probability: float = field(
-        default=MASK_PROBABILITY, metadata={"help": "share of the pieces to predict, in (0, 1]"}
+        default=MASK_PROBABILITY, metadata={"help": "share of the tokens to predict, in (0, 1]"}
     )
     mask_smoothing: float = field(
         default=SMOOTHING,
-        metadata={"help": "of --masking frequency: pieces count as count^-x; 0 or more, 0: all alike"},
+        metadata={"help": "of --masking frequency: tokens count as count^-x; 0 or more, 0: all alike"},
     )
     seed: int = II("common.seed")
     save_dir: str = II("checkpoint.save_dir")
@@ -102,11 +102,11 @@ class RunningText:
         self._corpora: dict[str, TokenizedCorpus] = {}
 
     def open(self, split: str, longest: int) -> TokenizedCorpus:
-        """Return the text of a split in pieces, which is written if it is not there.
+        """Return the tokenized text of a split, which is written if it is not there.
 
         Args:
             split: ``train`` or ``valid``.
-            longest: most pieces of a row.
+            longest: most tokens of a row.
 
         Raises:
             UserError: see :func:`cmlm_kd.data.text.writing.tokenized_corpus`.
@@ -132,12 +132,12 @@ class RunningText:
         return tokenized_corpus(directory, files, self._tokenizer, longest)
 
     def dataset(self, split: str, epoch: int, longest: int) -> MaskedTextDataset:
-        """Return the shard of an epoch, or all of the validation text, with pieces hidden.
+        """Return the shard of an epoch, or all of the validation text, masked.
 
         Args:
             split: ``train`` or ``valid``.
             epoch: from 1; an epoch of fairseq is a shard here.
-            longest: most pieces of a row.
+            longest: most tokens of a row.
         """
         corpus, training = self.open(split, longest), split == "train"
         masking = self._settings.masking if training else "random"
@@ -157,7 +157,7 @@ class RunningText:
         )
 
     def check(self, criterion: str, needs: Needs) -> None:
-        """Refuse a criterion that learns from hidden pieces alone where none are hidden.
+        """Refuse a criterion that learns from masked tokens alone where none are masked.
 
         Args:
             criterion: its name.
@@ -174,9 +174,9 @@ class RunningText:
 
 
 class MaskedTextDataset(MaskedDataset):
-    """Rows whose pieces are hidden anew each epoch, or once and for all (validation).
+    """Rows whose tokens are masked anew each epoch, or once and for all (validation).
 
-    What is hidden in a row depends on seed, epoch and row only, or with frequency masking on the rows of its
+    The mask of a row depends on seed, epoch and row only, or with frequency masking on the rows of its
     batch besides: neither workers nor a resume change it.
 
     Args:
@@ -201,7 +201,7 @@ class MaskedTextDataset(MaskedDataset):
         return batch_generator(self.seed, 0 if self.fixed_masks else self.epoch, rows)
 
     def collater(self, samples: list[tuple[int, NDArray[np.integer[Any]]]]) -> dict[str, Any]:
-        """Hide pieces, frame and pad the rows of a batch; ``{}`` for an empty one."""
+        """Mask, frame and pad the rows of a batch; ``{}`` for an empty one."""
         if not samples:
             return {}
         rows, texts = zip(*samples, strict=True)

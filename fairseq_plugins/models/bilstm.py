@@ -11,7 +11,7 @@ from fairseq_plugins.command_line.configs import PluginConfig
 from fairseq_plugins.models.classifier import SentenceClassifierModel, SentenceStudentTask
 
 NO_LIMIT = 1_000_000
-"""What fairseq is told of inputs that may be of any length, in words."""
+"""Longest input, in words, as fairseq is told where there is no limit."""
 
 
 @dataclass

@@ -51,7 +51,7 @@ class BertMaskedLMConfig(PluginConfig):
         metadata={"help": f"width inside the feed-forward blocks; default: {BertSizes.ffn_size}"},
     )
     positions: int | None = field(
-        default=None, metadata={"help": f"longest input in pieces; default: {BertSizes.positions}"}
+        default=None, metadata={"help": f"longest input in tokens; default: {BertSizes.positions}"}
     )
     init_layers: str = field(
         default="",

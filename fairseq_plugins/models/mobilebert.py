@@ -71,7 +71,7 @@ class IBBertModelConfig(PluginConfig):
     heads: int | None = size_flag("attention heads, the student's", IB_BERT.heads)
     ffn_size: int | None = size_flag("width inside the feed-forward network", IB_BERT.ffn_size)
     embedding_size: int | None = size_flag("width of word embeddings", IB_BERT.embedding_size)
-    positions: int | None = size_flag("longest input in pieces", IB_BERT.positions)
+    positions: int | None = size_flag("longest input in tokens", IB_BERT.positions)
     dropout: float = field(default=0.1, metadata={"help": "dropout everywhere, in [0, 1)"})
     bert: str = II("task.bert")
 
@@ -106,7 +106,7 @@ class MobileBertModelConfig(PluginConfig):
     ffn_size: int | None = size_flag("width inside a feed-forward network", MOBILEBERT.ffn_size)
     feed_forward_networks: int | None = size_flag("of them in a block", MOBILEBERT.feed_forward_networks)
     embedding_size: int | None = size_flag("width of word embeddings", MOBILEBERT.embedding_size)
-    positions: int | None = size_flag("longest input in pieces", MOBILEBERT.positions)
+    positions: int | None = size_flag("longest input in tokens", MOBILEBERT.positions)
     bottleneck_attention: bool = field(
         default=False, metadata={"help": "attention reads narrowed states alone, as in MobileBERT-tiny"}
     )
