@@ -4,7 +4,7 @@ from dataclasses import field
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.masked_lm import MaskedLM
-from cmlm_kd.optim import name_parameter_groups
+from cmlm_kd.optim import group_by_layer
 from fairseq_plugins.models.bert_masked_lm import BertMaskedLM
 
 
@@ -13,7 +13,7 @@ class BottleneckMaskedLM(BertMaskedLM):
 
     def __init__(self, masked_lm):
         super().__init__(masked_lm)
-        name_parameter_groups(masked_lm.model)
+        group_by_layer(masked_lm.model)
 
 
 def size_flag(help_, default):

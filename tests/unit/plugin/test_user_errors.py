@@ -9,7 +9,7 @@ from torch.multiprocessing import ProcessRaisedException, start_processes
 from cmlm_kd.errors import UserError, first_line
 from fairseq_plugins.user_errors import UserErrorInStep, print_user_errors, user_message, without_crash_file
 
-MESSAGE = "soft_target_kd: --kd-alpha must be in [0, 1], got 2.0"
+MESSAGE = "soft_target_kd: --kd-alpha is 2.0; it must be in [0, 1]"
 
 
 class Unreadable(torch.utils.data.Dataset):
