@@ -17,7 +17,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.registry import REGISTRIES
 from fairseq.tasks import TASK_REGISTRY
 
-from cmlm_kd.api.registry import unknown_name
+from cmlm_kd.api.registry import kd_criteria, unknown_name
 from cmlm_kd.errors import UserError
 
 CLASSES = {"criterion": CRITERION_REGISTRY, "task": TASK_REGISTRY, "arch": ARCH_MODEL_REGISTRY}
@@ -59,7 +59,8 @@ def check_names(parser: ArgumentParser, arguments: list[str]) -> None:
         for name in values_of(flag, arguments):
             if name not in action.choices:
                 listed = _not_of_fairseq(CLASSES[kind]) if kind in CLASSES else sorted(action.choices)
-                raise unknown_name(flag, name, action.choices, listed)
+                broken = kd_criteria.broken.get(name) if kind == "criterion" else None
+                raise broken or unknown_name(flag, name, action.choices, listed)
 
 
 def values_of(flag: str, arguments: list[str]) -> list[str]:

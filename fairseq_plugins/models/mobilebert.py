@@ -19,7 +19,7 @@ from cmlm_kd.models.bottleneck_bert import (
     new_mobilebert,
 )
 from cmlm_kd.models.masked_lm import MaskedLM
-from cmlm_kd.optim import name_parameter_groups
+from cmlm_kd.optim import group_by_layer
 from fairseq_plugins.command_line.configs import PluginConfig
 from fairseq_plugins.models.flags import check_dropout, given_sizes, refuse_beside_bert
 from fairseq_plugins.models.masked_lm import BertMaskedLM, TextStudentTask
@@ -32,7 +32,7 @@ class BottleneckMaskedLM(BertMaskedLM):
 
     def __init__(self, masked_lm: MaskedLM) -> None:
         super().__init__(masked_lm)
-        name_parameter_groups(masked_lm.model)
+        group_by_layer(masked_lm.model)
 
 
 def size_flag(help_: str, default: int) -> Any:

@@ -14,7 +14,7 @@ from fairseq_plugins.command_line.user_errors import (
     without_crash_file,
 )
 
-MESSAGE = "soft_target_kd: --kd-alpha must be in [0, 1], got 2.0"
+MESSAGE = "soft_target_kd: --kd-alpha is 2.0; it must be in [0, 1]"
 
 
 class Unreadable(torch.utils.data.Dataset):

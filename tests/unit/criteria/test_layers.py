@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmlm_kd.criteria.layer_map import LayerMap, layer_map
+from cmlm_kd.criteria.layers import LayerMap, layer_map
 from cmlm_kd.errors import UserError
 
 

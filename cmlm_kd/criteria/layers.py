@@ -1,7 +1,7 @@
-"""Which teacher layer each student layer learns from.
+"""Pairs of student and teacher layers, and the projection of the student's states to the teacher's width.
 
-Layers count from 1; layer 0 is the embeddings' output. A map is written as text, so that it fits on a command
-line. For a student of M layers and a teacher of N:
+Layers count from 1; layer 0 is the embeddings' output. A map of layers is written as text, so that it fits on
+a command line. For a student of M layers and a teacher of N:
 
 =====================  ===============================================  ==========================
 text                   student layer m learns from                      M = 4, N = 12
@@ -18,12 +18,20 @@ text                   student layer m learns from                      M = 4, N
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
 
 RULES = ("uniform", "skip", "last")
+
+ProjectionKind = Literal["shared", "separate", "layerwise"]
+
+INITIAL_DEVIATION = 0.02
+"""Of a projection's weights: BERT's own, with which the released TinyBERT starts its projection."""
 
 
 @dataclass(frozen=True)
@@ -119,3 +127,48 @@ def _check_range(layers: Iterable[int], whose: str, most: int, place: str) -> No
     outside = [layer for layer in layers if not 1 <= layer <= most]
     if outside:
         raise UserError(f"{place}: {whose} layer {outside[0]} is not in 1 to {most}; choose one that is")
+
+
+class StateProjection(nn.Module):
+    """Linear maps of a student's hidden states ``(B, L, d')`` to its teacher's width, ``(B, L, d)``.
+
+    They are trained with the student.
+
+    Args:
+        kind: ``shared``: one matrix with bias for embeddings and all layers (TinyBERT's released code and
+            first models). ``separate``: one for the embeddings and one for all layers, without bias (its
+            paper). ``layerwise``: one with bias for the embeddings and each layer (its second models).
+        layers: student layers whose states will be projected; 0 is the embeddings.
+        student_width: d'.
+        teacher_width: d.
+    """
+
+    def __init__(
+        self, kind: ProjectionKind, layers: Sequence[int], student_width: int, teacher_width: int
+    ) -> None:
+        super().__init__()
+        self._map_of = {layer: _name_of_map(kind, layer) for layer in layers}
+        self.maps = nn.ModuleDict(
+            {
+                key: nn.Linear(student_width, teacher_width, bias=kind != "separate")
+                for key in sorted(set(self._map_of.values()))
+            }
+        )
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=INITIAL_DEVIATION)
+
+    def forward(self, states: Tensor, layer: int) -> Tensor:
+        """Return the states of one layer, projected."""
+        projected: Tensor = self.maps[self._map_of[layer]](states)  # (B, L, d)
+        return projected
+
+
+def _name_of_map(kind: ProjectionKind, layer: int) -> str:
+    if kind == "shared":
+        return "shared"
+    if layer == 0:
+        return "embeddings"
+    return "layers" if kind == "separate" else f"layer{layer}"
