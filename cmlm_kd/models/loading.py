@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from torch import nn
 
 from cmlm_kd.criteria.signature import signature_of_self_distillation
-from cmlm_kd.data.classification.inputs import tokenizer_hash
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.models import multitask
@@ -25,7 +24,7 @@ from cmlm_kd.models.classifier import (
 from cmlm_kd.models.fastbert import model as fastbert
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
 from cmlm_kd.models.prediction import Classifier
-from cmlm_kd.tokenization.loading import load_tokenizer
+from cmlm_kd.tokenization.loading import encoding_hash, load_tokenizer
 
 BERT_CONFIG = "bert_config"
 """Key of a checkpoint's task state: the Hugging Face configuration as JSON."""
@@ -161,7 +160,7 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
         )
     name = tokenizer or str(model_settings(state).get("bert") or "")
     pieces = load_tokenizer(name, REQUIRED_TOKENS)
-    if tokenizer_hash(pieces) != own.get(INPUTS_HASH, tokenizer_hash(pieces)):
+    if encoding_hash(pieces) != own.get(INPUTS_HASH, encoding_hash(pieces)):
         raise UserError(
             f"the checkpoint was trained with another tokenizer than that of {name!r}; give the directory it "
             "was trained with as --tokenizer"
