@@ -19,6 +19,13 @@ from torch import Tensor
 from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    CMLM_PREFIX,
+    DICTIONARY_HASH,
+    task_state,
+    weights_of,
+)
 from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
@@ -26,16 +33,9 @@ from cmlm_kd.models.encoders.pretrained import model_hash
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.transformers_reports import without_reports
 
-BERT_CONFIG = "bert_config"
-"""Key of a checkpoint's task state: the encoder's configuration as JSON."""
-
-DICTIONARY_HASH = "dictionary_hash"
-"""Key of a checkpoint's task state: :func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of the output vocabulary."""
-
 _HEAD = "cmlm_head.safetensors"
 _DICTIONARY = "dict.txt"
 _DESCRIPTION = "cmlm.json"
-_PREFIX = "teacher."
 
 
 def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
@@ -99,16 +99,11 @@ def teacher_hash(teacher: ConditionalMaskedLM) -> str:
 
 def _from_checkpoint(path: Path, data: Path, manifest: PrepareManifest) -> ConditionalMaskedLM:
     state = read_checkpoint(path)
-    weights = {
-        name.removeprefix(_PREFIX): value
-        for name, value in state["model"].items()
-        if name.startswith(_PREFIX)
-    }
+    weights = weights_of(state, CMLM_PREFIX)
     if "projection.weight" not in weights:
         raise UserError(f"{path} holds no C-MLM teacher; give a checkpoint of 'fairseq-train --task cmlm'")
-    task_state = state.get("task_state") or {}
-    if DICTIONARY_HASH in task_state:
-        check_dictionary(path, task_state[DICTIONARY_HASH], manifest.target_dictionary(data))
+    if DICTIONARY_HASH in task_state(state):
+        check_dictionary(path, task_state(state)[DICTIONARY_HASH], manifest.target_dictionary(data))
     _check_vocabulary_size(path, len(weights["projection.bias"]), data, manifest)
     has_transform = any(name.startswith("transform.") for name in weights)
     return _fill(path, _checkpoint_config(state, path, data), weights, has_transform)
@@ -118,7 +113,7 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
     """Return the encoder's configuration: the checkpoint's own, else that of the model it started from."""
     from transformers import AutoConfig
 
-    described = (state.get("task_state") or {}).get(BERT_CONFIG)
+    described = task_state(state).get(BERT_CONFIG)
     if described:
         settings = json.loads(described)
         return AutoConfig.for_model(settings.pop("model_type"), **settings)

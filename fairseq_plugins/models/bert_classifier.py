@@ -7,13 +7,13 @@ from typing import Optional
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import register_model
 
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG
 from cmlm_kd.models.bert import start_classifier
 from cmlm_kd.models.classifier import (
     REQUIRED_TOKENS,
     classifier_of_config,
     describe_config,
 )
-from cmlm_kd.models.loading import BERT_CONFIG
 from cmlm_kd.tokenization.loading import load_tokenizer
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
 from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
