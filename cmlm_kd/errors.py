@@ -1,4 +1,17 @@
-"""The one exception of the toolkit that speaks to its users."""
+"""Errors that are the user's to mend, and how they are told.
+
+Every import of the library passes here: nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import errno
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the errors of a full disk, quota or file."""
+
+NO_PERMISSION = frozenset({errno.EACCES, errno.EROFS})
+"""Numbers of the errors of a place that must not be written."""
 
 
 class UserError(Exception):

@@ -8,10 +8,8 @@ from typing import Any
 
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.criteria import load_criteria
+from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS, task_state
 from cmlm_kd.version import __version__
-
-TEACHERS = "teachers"
-"""Key of a student's task state: the hash of each of its teachers, of several tasks by task."""
 
 UNKNOWN = "unknown"
 HASH_DIGITS = 6
@@ -30,7 +28,7 @@ def signature_by_teachers(state: Mapping[str, Any], task: str | None = None) -> 
         The signature; None for a student that had no teacher, or none for this task.
     """
     settings = state.get("cfg") or {}
-    teachers = (state.get("task_state") or {}).get(TEACHERS) or []
+    teachers = task_state(state).get(TEACHERS) or []
     if isinstance(teachers, Mapping):
         only = next(iter(teachers)) if len(teachers) == 1 else None
         teachers = teachers.get(task or only) or []

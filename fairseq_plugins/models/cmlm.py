@@ -7,10 +7,9 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
 from cmlm_kd.data.translation.pairs import PairBatch
-from cmlm_kd.data.translation.prepare import tokenizer_hash
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
-from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.loading import load_tokenizer, serialized_hash
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.command_line.configs import PluginConfig
 from fairseq_plugins.data.prepared import PreparedData
@@ -49,11 +48,11 @@ class BertCMLM(BaseFairseqModel):
         """Start from a pre-trained encoder whose tokenizer is that of the data."""
         check_dropout(cfg.dropout, "bert_cmlm")
         prepared = task.prepared
-        name = cfg.bert or prepared.manifest["teacher"]
-        if tokenizer_hash(PieceTokenizer.from_pretrained(name)) != prepared.manifest["tokenizer"]["hash"]:
+        name = cfg.bert or prepared.manifest.teacher
+        if serialized_hash(load_tokenizer(name)) != prepared.manifest.tokenizer.hash:
             raise UserError(
                 f"bert_cmlm: the tokenizer of {name!r} is not the one {prepared.path} was prepared with "
-                f"({prepared.manifest['teacher']!r}); prepare the data with this teacher"
+                f"({prepared.manifest.teacher!r}); prepare the data with this teacher"
             )
         teacher = ConditionalMaskedLM.from_pretrained(name, prepared.pair_format.target_ids)
         teacher.set_dropout(cfg.dropout)

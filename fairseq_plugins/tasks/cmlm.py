@@ -9,8 +9,8 @@ from omegaconf import II, MISSING
 from transformers import AutoConfig
 
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
 from cmlm_kd.fairseq_files.databin import dictionary_hash
-from cmlm_kd.models.cmlm_loading import BERT_CONFIG, DICTIONARY_HASH
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import II
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import task_state
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from fairseq_plugins.command_line.configs import PluginConfig
 
@@ -43,7 +44,7 @@ def state_of_start(cfg: StartingPointConfig) -> Mapping[str, Any]:
         UserError: if it cannot be read.
     """
     path = starting_checkpoint(cfg)
-    return {} if path is None else read_checkpoint(path).get("task_state") or {}
+    return {} if path is None else task_state(read_checkpoint(path))
 
 
 def check_classes(cfg: StartingPointConfig, earlier: Sequence[str], here: Sequence[str], name: str) -> None:
