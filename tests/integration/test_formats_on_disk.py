@@ -22,6 +22,8 @@ EXPECTED = json.loads((FORMATS / "expected.json").read_text(encoding="utf-8"))
 GROUPS = ("translation", "classification", "pretraining")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 SMALL = ("--topk", 3, "--shard-rows", 5, "--max-tokens", 100)
+KEY_BIAS = re.compile(r"\b(key|k_lin|k_proj)\.bias$")
+"""What no attention depends on: its gradient is rounding, which Adam's division makes a step of some size."""
 HALF = {"rtol": 2e-3, "atol": 2e-3}
 """Some units of float16's last place at the size of logits."""
 
@@ -110,7 +112,8 @@ def test_a_training_goes_on(enter, tmp_path, name):
     found = weights_of(after)
     assert found.keys() == expected.keys() == weights_of(before).keys()
     for key, tensor in expected.items():
-        torch.testing.assert_close(found[key], tensor, rtol=1e-5, atol=1e-6, msg=lambda m, k=key: f"{k}: {m}")
+        near = 1e-2 if KEY_BIAS.search(key) else 1e-6
+        torch.testing.assert_close(found[key], tensor, rtol=1e-5, atol=near, msg=lambda m, k=key: f"{k}: {m}")
     assert any(not torch.equal(found[key], tensor) for key, tensor in weights_of(before).items())
 
 
@@ -164,8 +167,7 @@ def test_results_are_written_as_they_were(enter, tmp_path):
     enter(EXPECTED["results"]["group"])
     output = ("--predictions", tmp_path / "predictions", "--output", tmp_path / "results.json")
     run(*EXPECTED["results"]["words"], *output)
-    written = [path for path in Path().glob("*") if path.name in ("results.json", "predictions")]
-    files = [path for part in written for path in (sorted(part.iterdir()) if part.is_dir() else [part])]
+    files = [Path("results.json"), *sorted(Path("predictions").iterdir())]
     assert len(files) == 5
     for path in files:
         assert_says_the_same((tmp_path / path).read_text(), path.read_text())
