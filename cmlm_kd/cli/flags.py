@@ -29,10 +29,6 @@ def run(arguments: argparse.Namespace) -> None:
         choices = f" {{{','.join(flag.choices)}}}" if flag.choices else ""
         default = f"default: {flag.default}" if flag.default else "a switch"
         print(f"{flag.name}{choices}")
-        print(
-            textwrap.fill(
-                f"{flag.help} ({default})", 100, initial_indent="    ", subsequent_indent="    "
-            )
-        )
+        print(textwrap.fill(f"{flag.help} ({default})", 100, initial_indent="    ", subsequent_indent="    "))
     if entry.cls.citation:
         print(f"\nTo cite the method:\n\n{entry.cls.citation}", end="")

@@ -148,7 +148,12 @@ def inherit_embeddings_and_head(student: nn.Module, teacher: nn.Module) -> int:
         for name, value in student.state_dict().items():
             norm = name.endswith(("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias"))
             other = found.get(name)
-            if LAYER_PREFIX in name or other is None or other.shape != value.shape or (norm and not same_norm):
+            if (
+                LAYER_PREFIX in name
+                or other is None
+                or other.shape != value.shape
+                or (norm and not same_norm)
+            ):
                 continue
             value.copy_(other)
             copied += 1

@@ -14,9 +14,9 @@ from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import SentenceInputs
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG
 from cmlm_kd.models.bert import start_classifier
 from cmlm_kd.models.classifier import REQUIRED_TOKENS, classifier_of_config, describe_config
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG
 from cmlm_kd.tokenization.loading import load_tokenizer
 from fairseq_plugins.command_line.configs import PluginConfig
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
