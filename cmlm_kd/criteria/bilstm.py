@@ -49,12 +49,12 @@ class BiLSTMKDConfig:
     kd_labels: Literal["auto", "gold", "teacher"] = field(
         default="auto",
         metadata=setting(
-            "hard labels; gold: of the data; teacher: its best class, for augmented data; auto: "
-            "gold in paper mode, else teacher"
+            "where hard labels come from; gold: of the data; teacher: its best class, for augmented "
+            "data; auto: gold in paper mode, else teacher"
         ),
     )
     kd_temperature: float = field(
-        default=3.0, metadata=setting("of both sides of the divergence of original_pairs", POSITIVE)
+        default=3.0, metadata=setting("temperature of both sides of original_pairs", POSITIVE)
     )
 
     def __post_init__(self) -> None:

@@ -51,11 +51,11 @@ class FastBERTKDConfig:
             "with dropout, as the released code"
         ),
     )
-    kd_direction: Literal["forward", "reverse"] = field(
+    kd_direction: Direction = field(
         default="forward",
         metadata=setting(
-            "forward: divergence of the branch from the teacher classifier, as released; reverse: of "
-            "the teacher classifier from the branch, as the paper prints it"
+            "forward: KL(p | q_i), of the branch from the teacher classifier, as released; reverse: "
+            "KL(q_i | p), as the paper's eq. 5 prints it"
         ),
     )
 

@@ -72,8 +72,9 @@ class MobileBertConfig:
     kd_transfer_updates: int | None = field(
         default=None,
         metadata=setting(
-            "updates of knowledge transfer before distillation; 0: distillation alone, "
-            "for a student that learned the rest before; not with --kd-strategy auxiliary",
+            "N, updates of knowledge transfer before distillation: as many as layers, at least; 0: "
+            "distillation alone, for a student that learned the rest before; not with --kd-strategy "
+            "auxiliary",
             NOT_NEGATIVE,
         ),
     )
@@ -93,24 +94,28 @@ class MobileBertConfig:
         ),
     )
     kd_feature_map_weight: float = field(
-        default=100.0, metadata=setting("weight of the feature maps; 0 leaves them out", NOT_NEGATIVE)
+        default=100.0, metadata=setting("weight w_f of the feature maps; 0 leaves them out", NOT_NEGATIVE)
     )
     kd_attention_weight: float = field(
         default=1.0,
-        metadata=setting("weight of attention; 0 leaves it out and lets head counts differ", NOT_NEGATIVE),
+        metadata=setting(
+            "weight w_a of attention; 0 leaves it out and lets head counts differ", NOT_NEGATIVE
+        ),
     )
     kd_mean_weight: float | None = field(
         default=None,
         metadata=setting(
-            "weight of the feature maps' means; default: 5000 in original, 0 in paper mode", NOT_NEGATIVE
+            "weight w_m of the feature maps' means; left out: 5000 in original, 0 in paper mode", NOT_NEGATIVE
         ),
     )
     kd_variance_weight: float | None = field(
         default=None,
-        metadata=setting("weight of their variances; default: 5 in original, 0 in paper mode", NOT_NEGATIVE),
+        metadata=setting(
+            "weight w_v of their variances; left out: 5 in original, 0 in paper mode", NOT_NEGATIVE
+        ),
     )
     kd_hard_share: float = field(
-        default=0.5, metadata=setting("share of the true token in distillation; 1: no teacher", SHARE)
+        default=0.5, metadata=setting("share r of the true token in distillation; 1: no teacher", SHARE)
     )
     kd_current_rate: float = field(
         default=3.0,

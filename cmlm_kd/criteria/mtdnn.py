@@ -65,7 +65,7 @@ class MTDNNKDConfig:
             "labels plus divergence, as the released code (twice the paper's gradient)"
         ),
     )
-    kd_divergence: Literal["kl", "sym_kl", "ns_kl", "ns_sym_kl", "js", "hl"] = field(
+    kd_divergence: Divergence = field(
         default="kl",
         metadata=setting(
             "of classes, how far the student is from the teacher: kl, the method's; the others are "

@@ -67,7 +67,9 @@ class PKDConfig:
     )
     kd_beta: float = field(
         default=500.0,
-        metadata=setting("weight of the [CLS] states; 0 compares logits alone", NOT_NEGATIVE),
+        metadata=setting(
+            "weight of the [CLS] states; 0 compares logits alone (Hinton's distillation)", NOT_NEGATIVE
+        ),
     )
     kd_layer_map: str = field(
         default="skip",
@@ -78,7 +80,10 @@ class PKDConfig:
     )
     kd_unnormalized: bool = field(
         default=False,
-        metadata=setting("compare [CLS] states as they are, not scaled to length 1 (better on large sets)"),
+        metadata=setting(
+            "compare [CLS] states as they are, not scaled to length 1: the released results for MNLI, "
+            "QNLI and QQP do"
+        ),
     )
 
     def __post_init__(self) -> None:

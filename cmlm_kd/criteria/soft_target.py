@@ -45,12 +45,19 @@ class SoftTargetConfig:
         UserError: for a value outside its range.
     """
 
-    kd_alpha: float = field(default=0.5, metadata=setting("weight of the KD term", SHARE))
+    kd_alpha: float = field(
+        default=0.5,
+        metadata=setting("weight of the KD term; 0 is fairseq's label_smoothed_cross_entropy", SHARE),
+    )
     kd_temperature: float = field(
         default=10.0, metadata=setting("temperature of the teacher's logits; see --kd-convention", POSITIVE)
     )
     kd_topk: int = field(
-        default=8, metadata=setting("teacher entries per token to use; at most the store's k", AT_LEAST_ONE)
+        default=8,
+        metadata=setting(
+            "teacher entries per token to use; at most the store's k, whose further entries are cut",
+            AT_LEAST_ONE,
+        ),
     )
     kd_convention: Literal["teacher", "hinton"] = field(
         default="teacher",

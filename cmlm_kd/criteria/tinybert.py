@@ -87,15 +87,15 @@ class TinyBertConfig:
         ),
     )
     kd_embedding_weight: float = field(
-        default=1.0, metadata=setting("weight of the embedding term; 0 leaves it out", NOT_NEGATIVE)
+        default=1.0, metadata=setting("weight w_e of the embedding term; 0 leaves it out", NOT_NEGATIVE)
     )
     kd_hidden_weight: float = field(
-        default=1.0, metadata=setting("weight of the hidden-state term; 0 leaves it out", NOT_NEGATIVE)
+        default=1.0, metadata=setting("weight w_h of the hidden-state term; 0 leaves it out", NOT_NEGATIVE)
     )
     kd_attention_weight: float = field(
         default=1.0,
         metadata=setting(
-            "weight of the attention term; 0 leaves it out and lets head counts differ", NOT_NEGATIVE
+            "weight w_a of the attention term; 0 leaves it out and lets head counts differ", NOT_NEGATIVE
         ),
     )
     kd_temperature: float = field(
@@ -103,7 +103,10 @@ class TinyBertConfig:
     )
     kd_teacher_dropout: bool = field(
         default=False,
-        metadata=setting("run the teacher with dropout, as the released code does (it never calls eval())"),
+        metadata=setting(
+            "run the teacher with dropout, as the released code does (it never calls eval()); not with "
+            "--teacher-cache"
+        ),
     )
 
     def __post_init__(self) -> None:
