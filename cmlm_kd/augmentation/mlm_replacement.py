@@ -34,6 +34,7 @@ from cmlm_kd.augmentation.neighbours import Neighbours, PieceNeighbours, VectorN
 from cmlm_kd.augmentation.stop_words import ENGLISH
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, check_range
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.words import join_words, split_with_spacing
 
@@ -69,11 +70,9 @@ class ReplacementOptions:
 
     def __post_init__(self) -> None:
         for name in ("iterations", "candidates", "max_tokens"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}, it must be at least 1")
-        if not 0.0 <= self.replace <= 1.0:
-            raise UserError(f"--replace is {self.replace}, a probability is in [0, 1]")
+            check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
+        if not SHARE.contains(self.replace):
+            raise UserError(f"--replace is {self.replace}, a probability is {SHARE.allowed}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, WordsByTag
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, check_range
 from cmlm_kd.tokenization.words import join_words
 
 
@@ -39,14 +40,13 @@ class Rules:
 
     def __post_init__(self) -> None:
         for name in ("mask", "replace", "ngram"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"--{name} is {getattr(self, name)}, a probability is in [0, 1]")
+            if not SHARE.contains(getattr(self, name)):
+                raise UserError(f"--{name} is {getattr(self, name)}, a probability is {SHARE.allowed}")
         if self.mask + self.replace > 1.0:
             raise UserError(
                 f"--mask {self.mask} and --replace {self.replace} exclude each other; their sum is at most 1"
             )
-        if self.longest_ngram < 1:
-            raise UserError(f"--longest-ngram is {self.longest_ngram}, it must be at least 1")
+        check_range("--longest-ngram", self.longest_ngram, AT_LEAST_ONE)
         if not self.mask_word.strip() or set(self.mask_word) & set("\t\n\r"):
             raise UserError(f"--mask-word is {self.mask_word!r}, it must be a word")
 

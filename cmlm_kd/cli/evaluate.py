@@ -13,7 +13,6 @@ from cmlm_kd.cli.arguments import (
     named_models,
     print_or_write,
 )
-from cmlm_kd.errors import UserError
 from cmlm_kd.system.text import comma_separated
 
 if TYPE_CHECKING:
@@ -81,9 +80,9 @@ def run(arguments: argparse.Namespace) -> None:
         write_predictions,
     )
     from cmlm_kd.evaluation.glue import usual_metrics
+    from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
-    if arguments.batch_size < 1:
-        raise UserError(f"--batch-size is {arguments.batch_size}; it must be at least 1")
+    check_range("--batch-size", arguments.batch_size, AT_LEAST_ONE)
     device = chosen_device(arguments)
     candidates = _candidates(arguments, device)
     examples = _examples(arguments, candidates[0].models[0].labels)

@@ -85,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         measure_masked,
         measured_tokenizer,
     )
+    from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE, at_least, check_range
 
     check_mask_probability("evaluate-masked-lm", arguments.mask_probability)
     check_smoothing("evaluate-masked-lm", arguments.mask_smoothing)
@@ -94,13 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
             "--masking frequency and --tokenized go together: the training's pieces say what is rare; give "
             "both or neither"
         )
-    for flag, value, least in (
-        ("--max-length", arguments.max_length, 3),
-        ("--max-tokens", arguments.max_tokens, 1),
-        ("--mask-seed", arguments.mask_seed, 0),
-    ):
-        if value < least:
-            raise UserError(f"{flag} is {value}; it must be at least {least}")
+    check_range("--max-length", arguments.max_length, at_least(3))
+    check_range("--max-tokens", arguments.max_tokens, AT_LEAST_ONE)
+    check_range("--mask-seed", arguments.mask_seed, NOT_NEGATIVE)
     device = chosen_device(arguments)
     named = named_models(arguments.model)
     models = []

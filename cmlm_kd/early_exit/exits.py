@@ -13,6 +13,7 @@ from cmlm_kd.losses.divergences import entropy, widen
 from cmlm_kd.models.encoders.layerwise import run_layer
 from cmlm_kd.models.fastbert.branch import uncertainty
 from cmlm_kd.models.fastbert.model import FastBERTClassifier
+from cmlm_kd.system.ranges import SHARE
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ def check_speed(model: FastBERTClassifier, speed: float) -> None:
     Raises:
         UserError: naming the threshold or the model.
     """
-    if not 0.0 <= speed <= 1.0:  # NaN too
+    if not SHARE.contains(speed):
         raise UserError(
-            f"--speed is {speed}; it is an uncertainty and must be in [0, 1]: 0 runs all layers, 1 the first "
-            "one alone"
+            f"--speed is {speed}; it is an uncertainty and must be {SHARE.allowed}: 0 runs all layers, 1 the "
+            "first one alone"
         )
     if speed > 0.0 and model.stage != "branches":
         raise UserError(

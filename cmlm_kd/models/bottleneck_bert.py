@@ -15,6 +15,7 @@ from torch import nn
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.optim import LAYER_PREFIX
+from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
 if TYPE_CHECKING:
     from transformers import MobileBertForMaskedLM
@@ -52,8 +53,7 @@ class BottleneckSizes:
     def check(self, owner: str) -> None:
         """Raise UserError, in the name of ``owner``, unless the sizes make a model."""
         for name, value in vars(self).items():
-            if value < 1:
-                raise UserError(f"{owner}: --{name.replace('_', '-')} is {value}, it must be at least 1")
+            check_range(f"--{name.replace('_', '-')}", value, AT_LEAST_ONE, owner=owner, joint=", ")
         if self.bottleneck_size % self.heads:
             raise UserError(
                 f"{owner}: --bottleneck-size {self.bottleneck_size} is no multiple of --heads {self.heads}; "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.data.classification.examples import Examples
-from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.tokenization.loading import encoding_hash
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ class EncodedExamples:
         Raises:
             UserError: for a batch size below 1.
         """
-        if batch_size < 1:
-            raise UserError(f"--batch-size is {batch_size}; it must be at least 1")
+        check_range("--batch-size", batch_size, AT_LEAST_ONE)
         order = self.by_length()  # (N,)
         for start in range(0, len(order), batch_size):
             batch = self.collate(order[start : start + batch_size].tolist())

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import at_least, check_range
 
 SMOOTHING = 0.7
 """The released code's."""
@@ -25,11 +25,8 @@ SMOOTHING = 0.7
 
 def check_smoothing(owner: str, smoothing: float) -> None:
     """Raise UserError, in the name of ``owner``, unless a ``--mask-smoothing`` is 0 or more."""
-    if not (smoothing >= 0 and math.isfinite(smoothing)):
-        raise UserError(
-            f"{owner}: --mask-smoothing is {smoothing}, it must be at least 0; 0 treats all pieces alike, "
-            f"{SMOOTHING} is usual"
-        )
+    hint = f"0 treats all pieces alike, {SMOOTHING} is usual"
+    check_range("--mask-smoothing", smoothing, at_least(0), owner=owner, hint=hint, joint=", ")
 
 
 def smoothed_weights(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, check_range
 
 MASK_PROBABILITY = 0.15
 """Chen et al. (2020), section 3.1, as in BERT."""
@@ -21,10 +21,8 @@ COVER_STRIDE = 7
 
 def check_mask_probability(owner: str, probability: float) -> None:
     """Raise UserError, in the name of ``owner``, unless a ``--mask-probability`` is in (0, 1]."""
-    if not 0 < probability <= 1:
-        raise UserError(
-            f"{owner}: --mask-probability is {probability}, it must be in (0, 1]; {MASK_PROBABILITY} is usual"
-        )
+    hint = f"{MASK_PROBABILITY} is usual"
+    check_range("--mask-probability", probability, SHARE_ABOVE_ZERO, owner=owner, hint=hint, joint=", ")
 
 
 def random_mask(
