@@ -30,7 +30,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 from transformers import BertForMaskedLM
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
-from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED, ModelOutput
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
 from cmlm_kd.criteria.masked_lm_loss import target_at
@@ -134,7 +134,7 @@ def vocabulary_loss(args: Namespace, implementation: str) -> Callable[[], None]:
     settings = DistilBertConfig(kd_cosine_weight=0.0, kd_implementation=implementation)
     criterion = DistilBertKD(settings)
     target = torch.randint(args.vocabulary, (positions,), device=args.device)
-    target[torch.rand(positions, device=args.device) > 0.15] = NOT_HIDDEN
+    target[torch.rand(positions, device=args.device) > 0.15] = NOT_MASKED
     mask = torch.ones(shape, dtype=torch.long, device=args.device)
     everywhere = torch.arange(positions, device=args.device)
 

@@ -17,8 +17,8 @@ from cmlm_kd.losses.divergences import widen
 
 Level = Literal["tokens", "sentences", "text"]
 
-NOT_HIDDEN = -100
-"""Target of a position of running text that shows its piece; what torch's cross entropy leaves out."""
+NOT_MASKED = -100
+"""Target of a position whose token was not masked; what torch's cross entropy leaves out."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class KDCriterion(ABC):
             student: its logits, and what :meth:`needs` asked for.
             target: ``(B, T)`` entries, right- or left-padded with ``padding_idx``; at level ``sentences``
                 ``(B,)`` classes (int64), or scores (floating) for regression; at level ``text`` ``(N,)``, the
-                piece that stood at each of ``student.positions``, :data:`NOT_HIDDEN` where it was not hidden.
+                piece that stood at each of ``student.positions``, :data:`NOT_MASKED` where it was not hidden.
             teacher: what the teacher says, None for a batch without.
         """
 

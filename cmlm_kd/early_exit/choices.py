@@ -1,4 +1,4 @@
-"""What early exits are worth on labelled examples: at thresholds, at fixed depths, and in one table."""
+"""Accuracy and operations of early exits on labelled examples: at thresholds, at fixed layers, in a table."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def all_layers(
     return ExitChoice("fine-tuned encoder", float(right.mean()), float(operations), 1.0)
 
 
-def at_depth(measured: LabelledExits, layer: int) -> ExitChoice:
+def at_layer(measured: LabelledExits, layer: int) -> ExitChoice:
     """Measure leaving all inputs after one layer, from 1, whose classifier alone runs."""
     flops = measured.flops
     operations = flops.embeddings + layer * flops.layer + flops.classifier
@@ -158,8 +158,8 @@ def at_depth(measured: LabelledExits, layer: int) -> ExitChoice:
 
 
 def every_depth(measured: LabelledExits) -> list[ExitChoice]:
-    """Measure leaving all inputs after each layer; see :func:`at_depth`."""
-    return [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
+    """Measure leaving all inputs after each layer; see :func:`at_layer`."""
+    return [at_layer(measured, layer) for layer in range(1, measured.flops.layers + 1)]
 
 
 def choices_table(choices: Sequence[ExitChoice]) -> str:

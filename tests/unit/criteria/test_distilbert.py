@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED, ModelOutput
 from cmlm_kd.api.needs import ModelDescription, check_needs
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
 from cmlm_kd.errors import UserError
 
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-LABELS = torch.full((2, 5), NOT_HIDDEN)
+LABELS = torch.full((2, 5), NOT_MASKED)
 LABELS[0, 1], LABELS[0, 4], LABELS[1, 2] = 3, 6, 0
 GOLDEN = {"real": 8.3278825702, "masked": 8.0371058204}  # methods.md 9, DistilBERT, weights 5/2/1
 
@@ -34,7 +34,7 @@ def criterion(**settings):
 
 
 def positions(kind, mask=MASK, labels=LABELS):
-    chosen = mask.bool() if kind == "real" else labels != NOT_HIDDEN
+    chosen = mask.bool() if kind == "real" else labels != NOT_MASKED
     return chosen.flatten().nonzero().squeeze(1)
 
 
@@ -66,7 +66,7 @@ def by_loop(student, teacher, kind, config):
     """The released expression, position by position."""
     T, kl, mlm, mse = config.kd_temperature, 0.0, 0.0, 0.0
     rows = positions(kind).tolist()
-    hidden = [i for i in rows if LABELS.flatten()[i] != NOT_HIDDEN]
+    hidden = [i for i in rows if LABELS.flatten()[i] != NOT_MASKED]
     for i in rows:
         p = [(z / T).exp() for z in teacher[i]]
         p = [value / sum(p) for value in p]
@@ -200,7 +200,7 @@ def test_accumulation_of_equally_masked_batches_is_one_batch():
 
 def test_a_batch_without_hidden_pieces_has_no_mlm_loss():
     student, target, teacher = dense_batch("real")
-    output = criterion().training_loss(student, torch.full_like(target, NOT_HIDDEN), teacher)
+    output = criterion().training_loss(student, torch.full_like(target, NOT_MASKED), teacher)
     assert output.loss.isfinite() and output.terms["mlm_loss"].count == 0
 
 

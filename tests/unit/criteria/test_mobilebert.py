@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED, ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -35,7 +35,7 @@ GIVES = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES, ATTENTION_SCORES})
 STUDENT = ModelDescription("student mobilebert", GIVES, (), 3, 6, 2, "t", 7)
 TEACHER = replace(STUDENT, name="teacher ib")
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-TARGET = torch.tensor([3, NOT_HIDDEN, 0, 6])
+TARGET = torch.tensor([3, NOT_MASKED, 0, 6])
 
 
 def make(student=STUDENT, teacher=TEACHER, **settings):
