@@ -176,7 +176,7 @@ def _shrinking_batch(
         limit: in nats.
     """
     rows = torch.arange(len(states), device=states.device)  # (B,)
-    left: _Predictions | None = None  # no input has left
+    exited: _ExitedInputs | None = None  # nobody has left
     for number, (layer, classifier) in enumerate(zip(model.layers, model.exits, strict=True), start=1):
         states = run_layer(layer, states, padding)
         answer = widen(classifier(states, padding))  # (b, C)
@@ -184,9 +184,9 @@ def _shrinking_batch(
         count, width = _counted(staying, lengths) if number < len(model.layers) else (0, 0)
         if count == len(rows):
             continue
-        left = left or _Predictions.empty(answer, rows)
+        exited = exited or _ExitedInputs.empty(answer, rows)
         # What stays is written too, and overwritten later: cheaper than asking who leaves.
-        left.write(rows, answer, number)
+        exited.write(rows, answer, number)
         if not count:
             break
         # As many as the host knows of, in their order: nonzero() would make it wait for the GPU once more.
@@ -194,12 +194,12 @@ def _shrinking_batch(
         rows, lengths = rows[kept], lengths[kept]  # (b',)
         states = states[kept, :width]  # (b', s', d)
         if count == 1:
-            left.write(rows, *_one_input(model, states, limit, number))
+            exited.write(rows, *_one_input(model, states, limit, number))
             break
         padding = None if padding is None else padding[kept, ..., :width]  # (b', 1, 1, s')
-    if left is None:
+    if exited is None:
         raise RuntimeError("all inputs leave after the last layer")
-    return EarlyExits(left.logits.softmax(-1), left.exit_layer, uncertainty(left.logits))
+    return EarlyExits(exited.logits.softmax(-1), exited.exit_layer, uncertainty(exited.logits))
 
 
 def _counted(staying: Tensor, lengths: Tensor) -> tuple[int, int]:
@@ -214,15 +214,15 @@ def _counted(staying: Tensor, lengths: Tensor) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Predictions:
-    """Predictions of a batch that shrinks; those of inputs that stay will be overwritten."""
+class _ExitedInputs:
+    """What is known of a batch that shrinks; of inputs that stay, something that will be overwritten."""
 
     logits: Tensor
     exit_layer: Tensor
 
     @classmethod
-    def empty(cls, answer: Tensor, rows: Tensor) -> _Predictions:
-        """Make room for as many inputs as there are: none has left yet."""
+    def empty(cls, answer: Tensor, rows: Tensor) -> _ExitedInputs:
+        """Make room for as many inputs as there are: nobody has left yet."""
         return cls(torch.empty_like(answer), torch.empty_like(rows))
 
     def write(self, rows: Tensor, answer: Tensor, number: int) -> None:
