@@ -1,10 +1,10 @@
-"""``cmlm-kd flags``: the flags of a criterion, which ``fairseq-train --help`` leaves out."""
+"""``cmlm-kd flags``: the flags of a criterion, which ``fairseq-train --help`` leaves out, and its paper."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "print the flags of a criterion with ranges and defaults, which fairseq-train --help leaves out"
+HELP = "print the flags of a criterion, which fairseq-train --help leaves out, and the paper to cite"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -45,10 +45,7 @@ class SoftTargetConfig:
         UserError: for a value outside its range.
     """
 
-    kd_alpha: float = field(
-        default=0.5,
-        metadata=setting("weight of the KD term; 0 is fairseq's label_smoothed_cross_entropy", SHARE),
-    )
+    kd_alpha: float = field(default=0.5, metadata=setting("weight of the KD term", SHARE))
     kd_temperature: float = field(
         default=10.0, metadata=setting("temperature of the teacher's logits; see --kd-convention", POSITIVE)
     )
