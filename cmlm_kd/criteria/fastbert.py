@@ -84,9 +84,9 @@ def self_distillation_loss(
     own = F.log_softmax(widen(stacked), -1)  # (L - 1, B, C)
     # A teacher classifier that got a gradient would move to meet its branches, frozen encoder or not.
     wanted = F.log_softmax(widen(teacher.detach()), -1)  # (B, C)
-    if direction == "reverse":
+    if direction == "reverse":  # sum_i KL(q_i | p), eq. 5 as printed
         return (own.exp() * (own - wanted)).sum((0, 2))
-    return (wanted.exp() * (wanted - own)).sum((0, 2))
+    return (wanted.exp() * (wanted - own)).sum((0, 2))  # sum_i KL(p | q_i), as released
 
 
 @kd_criteria.register("fastbert_kd", config=FastBERTKDConfig)

@@ -30,6 +30,7 @@ def target_at(positions: Tensor, masked_index: Tensor, masked: Tensor, size: int
     Returns:
         ids, :data:`NOT_MASKED` where nothing was masked.
     """
+    # Only masked tokens have a gold entry; cross entropy and masked_rows pass the others by.
     everywhere = masked.new_full((size,), NOT_MASKED)  # (B * S,)
     everywhere[masked_index] = masked
     return everywhere[positions]

@@ -341,6 +341,7 @@ class MobileBertKD(KDCriterion):
             share = len(stage.transfers) / len(self.layers)
             weights = {name: share * config.weights[name] for name in terms}
         if stage.distils:
+            # Its count divides it: with auxiliary training the loss is per sentence, this term per token.
             terms["distillation_loss"] = self._distillation(student, target, teacher)
             weights["distillation_loss"] = 1.0
         return CriterionOutput.weighted(weights, terms, torch.tensor(size, device=target.device))

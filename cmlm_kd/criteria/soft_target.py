@@ -129,6 +129,7 @@ def teacher_distribution(
     Raises:
         ValueError: if the teacher does not carry the tail it needs.
     """
+    # Cut first, then the softmax: q is renormalised over the k entries.
     scaled = teacher.logits.to(dtype) / temperature  # (N, stored k)
     kept = scaled[:, :k]  # (N, k)
     if bucket:
@@ -273,6 +274,7 @@ class SoftTargetKD(KDCriterion):
             terms = soft_target_terms(
                 logits, batch.gold, teacher, epsilon=epsilon, mode=mode, temperature=temperature
             ).select(rows)
+            # The teacher has what the hard labels leave: alpha, or 0 on tokens that have none.
             weight = hard_weight[rows]  # (N,)
             loss = (weight * terms.hard + (1.0 - weight) * terms.soft).sum()
             return loss, terms.detach()

@@ -197,6 +197,7 @@ def prediction_term(student: Tensor, teacher: Tensor, temperature: float, mode: 
         temperature: above 0.
         mode: ``original`` divides by C (``soft_cross_entropy`` of the released code is a mean over B and C).
     """
+    # Eq. 10 has one temperature on both sides; the teacher's is in its probabilities already.
     crossed = soft_cross_entropy(student, teacher, temperature)  # (B,)
     return crossed / student.size(-1) if mode == "original" else crossed
 
@@ -338,11 +339,11 @@ class TinyBertKD(SentenceCriterion):
             return hidden_term(projected, teacher.hidden_states[n], mask, mode)
 
         values = {}
-        if config.kd_embedding_weight:
+        if config.kd_embedding_weight:  # eq. 9: layer 0 is the embeddings' output
             values["embedding_loss"] = states(0, 0)
-        if config.kd_hidden_weight:
+        if config.kd_hidden_weight:  # eq. 8
             values["hidden_loss"] = torch.stack([states(m, n) for m, n in self.layers]).sum(0)  # (B,)
-        if config.kd_attention_weight:
+        if config.kd_attention_weight:  # eq. 7
             values["attention_loss"] = torch.stack(
                 [
                     attention_term(student.attention_scores[m], teacher.attention_scores[n], mask, mode)
