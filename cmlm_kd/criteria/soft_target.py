@@ -129,8 +129,8 @@ def teacher_distribution(
     Raises:
         ValueError: if the teacher does not carry the tail it needs.
     """
-    # Cut first, then the softmax: q is renormalised over the k entries.
     scaled = teacher.logits.to(dtype) / temperature  # (N, stored k)
+    # Cut first, then the softmax: q is renormalised over the k entries.
     kept = scaled[:, :k]  # (N, k)
     if bucket:
         column = tail_index(temperature, teacher.tail_temperatures)
