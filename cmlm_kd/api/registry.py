@@ -1,4 +1,4 @@
-"""Names to classes: how ``--criterion soft_target_kd`` finds its class and its flags."""
+"""The registry of criteria: each name's class and config, by which ``--criterion NAME`` finds both."""
 
 from __future__ import annotations
 
