@@ -87,10 +87,11 @@ def _add_mlm(parser: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the corpus and what was made from it, and say how much that is."""
     from cmlm_kd.data.classification import HUGGINGFACE, TEXT, ReadingOptions, read_examples, write_examples
+    from cmlm_kd.system.files import check_new_file
 
     augmented = _by_rules(arguments) if arguments.method == "rules" else _by_mlm(arguments)
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UserError(f"--output {arguments.output} exists; pass --overwrite, or give another file")
+    if not arguments.overwrite:
+        check_new_file(arguments.output, "pass --overwrite, or give another file", owner="--output ")
     options = ReadingOptions(
         arguments.corpus,
         regression=arguments.regression,

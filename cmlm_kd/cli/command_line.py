@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import NO_PERMISSION, NO_SPACE, UserError
 from cmlm_kd.version import __version__
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_PERMISSION = {errno.EACCES, errno.EROFS}
-
 
 COMMANDS = {
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
@@ -84,10 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
         return 141
     except OSError as error:
-        if error.errno not in _NO_ROOM | _NO_PERMISSION:
+        if error.errno not in NO_SPACE | NO_PERMISSION:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "make room" if error.errno in _NO_ROOM else "change its permissions"
+        remedy = "make room" if error.errno in NO_SPACE else "change its permissions"
         print(
             f"cmlm-kd {arguments.command}: {place}{error.strerror}; {remedy} or choose another place",
             file=sys.stderr,

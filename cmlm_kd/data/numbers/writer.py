@@ -11,8 +11,7 @@ from typing import Any
 
 from cmlm_kd.data.numbers.build import DEFAULT_SIZES, Corpus, CorpusSizes, build_corpus
 from cmlm_kd.data.numbers.frames import frames_of_split
-from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import written_aside
+from cmlm_kd.system.files import check_new_directory, written_aside
 from cmlm_kd.version import __version__
 
 MANIFEST = "manifest.json"
@@ -75,10 +74,12 @@ def write_corpus(directory: Path, seed: int = 1, sizes: CorpusSizes = DEFAULT_SI
         UserError: if the frames cannot give as many different sentences, or files of these names are in the
             way that this command did not write.
     """
-    in_the_way = [name for name in FILES if (directory / name).exists()]
-    if in_the_way and _read_manifest(directory) is None:
-        raise UserError(
-            f"{directory} holds {in_the_way[0]} but no manifest.json of this command; give another folder"
+    if _read_manifest(directory) is None:
+        check_new_directory(
+            directory,
+            "holds {entry} but no manifest.json of this command",
+            "give another folder",
+            in_the_way=lambda path: path.name in FILES,
         )
     contents = _contents(build_corpus(seed, sizes))
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
