@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from cmlm_kd.api.needs import (
 from cmlm_kd.data.classification.inputs import HuggingFaceInputs
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_attention_scores
-from cmlm_kd.system.transformers_reports import without_reports
+from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.positions import longest_input
 
@@ -176,13 +175,11 @@ def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher
 
     model, missing = load_pretrained(AutoModelForSequenceClassification, name_or_path)
     base = model.base_model_prefix + "."
-    lost = sorted(name for name in missing if not name.startswith(base) or "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"{role} {name_or_path!r} is no fine-tuned classifier: it has no weights for {len(lost)} "
-            "tensors, such as "
-            f"{lost[0]}; fine-tune it first with --criterion sentence_classification and 'cmlm-kd export'"
-        )
+    check_weights(
+        f"{role} {name_or_path!r} is no fine-tuned classifier: it",
+        (name for name in missing if not name.startswith(base) or "pooler" not in name),
+        "; fine-tune it first with --criterion sentence_classification and 'cmlm-kd export'",
+    )
     if model.config.problem_type == "multi_label_classification":
         raise UserError(
             f"{role} {name_or_path!r} has the problem_type 'multi_label_classification': any number of its "
@@ -209,20 +206,3 @@ def classifier_of_config(
 def describe_config(config: Any) -> str:
     """Return a configuration as JSON, the form in which checkpoints carry it."""
     return json.dumps(config.to_dict(), default=str)
-
-
-def load_pretrained(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
-    """Load a model in float32; return it with the names of weights that the directory lacks."""
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
-
-    try:
-        with without_reports():
-            model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
-    except Exception as error:  # damaged files raise many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
-        raise UserError(
-            f"cannot load a model from {name_or_path!r}{place}: {reason}; give a directory written by "
-            "save_pretrained, or a hub name that can be reached"
-        ) from error
-    return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}

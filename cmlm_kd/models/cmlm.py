@@ -17,7 +17,7 @@ from cmlm_kd.data.translation.pairs import PairBatch
 from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, UNK
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.heads import split_masked_lm
-from cmlm_kd.models.encoders.pretrained import load_encoder
+from cmlm_kd.models.encoders.pretrained import load_encoder_and_transform
 
 
 class ConditionalMaskedLM(nn.Module):
@@ -53,7 +53,7 @@ class ConditionalMaskedLM(nn.Module):
             UserError: if no encoder can be loaded, it has fewer pieces than the data use, or its word
                 embeddings can not start an output layer.
         """
-        encoder, transform = load_encoder(name_or_path)
+        encoder, transform = load_encoder_and_transform(name_or_path)
         embeddings = cast(Any, encoder).get_input_embeddings().weight  # (pieces, e)
         if int(target_ids.max()) >= len(embeddings):
             raise UserError(

@@ -24,7 +24,6 @@ from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_att
 from cmlm_kd.models.encoders.families import encoder_layers, family_of
 from cmlm_kd.models.encoders.heads import has_head, without_output_layer
 from cmlm_kd.models.encoders.pretrained import load_masked_lm
-from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 
@@ -77,9 +76,8 @@ class MaskedLM(nn.Module):
         Raises:
             UserError: if no masked language model can be loaded from it.
         """
-        with without_reports() if with_head else contextlib.nullcontext():
-            model, report = load_masked_lm(name_or_path)
-        if with_head and not has_head(model, report["missing_keys"]):
+        model, missing = load_masked_lm(name_or_path, with_reports=not with_head)
+        if with_head and not has_head(model, missing):
             raise UserError(
                 f"{name_or_path!r} has no masked-LM head, so that what it predicts means nothing; give a "
                 "masked language model, or train a head with --task masked_lm_kd --criterion bert_mlm"
