@@ -1,7 +1,7 @@
 """Writes what the pages of docs/criteria take from the code: tables of settings, and BibTeX.
 
-``python scripts/write_criterion_pages.py`` after a setting was added or changed; ``--check`` writes nothing and
-exits with status 1 where a page is out of date.
+``python scripts/write_criterion_pages.py`` after a setting was added or changed; ``--check`` writes nothing
+and exits with status 1 where a page is out of date.
 """
 
 import argparse

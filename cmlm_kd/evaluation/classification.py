@@ -95,7 +95,8 @@ class EvaluationSettings:
         speed: whether to measure it.
         values: what the corpus's files call the classes.
         model_labels: names of the models' classes, where their own say nothing.
-        several: whether those are for several models, see :func:`cmlm_kd.data.classification.class_order.class_order`.
+        several: whether those are for several models, see
+            :func:`cmlm_kd.data.classification.class_order.class_order`.
     """
 
     metrics: tuple[str, ...]

@@ -14,8 +14,8 @@ position::
 
 The weights are of single positions, so that all positions can be compared with the teacher and the masked
 ones have a gold entry besides: the softmax of the hard term is made for those rows alone, or not at all where
-T is 1 and one softmax serves both. DistilBERT's loss (:mod:`cmlm_kd.criteria.distilbert`) is that, and
-so is MobileBERT's distillation term (:mod:`cmlm_kd.criteria.mobilebert_transfer`), with T = 1, ``w_hard = r``,
+T is 1 and one softmax serves both. DistilBERT's loss (:mod:`cmlm_kd.criteria.distilbert`) is that, and so is
+MobileBERT's distillation term (:mod:`cmlm_kd.criteria.mobilebert_transfer`), with T = 1, ``w_hard = r``,
 ``w_soft = 1 - r`` and the teacher's entropy added to the divergence. All that costs four matrix products,
 three of the student and one of the teacher: the least for an exact loss and a teacher that is not stored.
 """
@@ -63,7 +63,7 @@ class TeacherProjection:
 
 
 class DenseTeacherBlocks:
-    """The loss of the module docstring as a :class:`cmlm_kd.losses.projection.BlockLoss`, with terms by position.
+    """The module's loss as a :class:`cmlm_kd.losses.projection.BlockLoss`, with terms by position.
 
     Args:
         teacher: the same N positions of the teacher.

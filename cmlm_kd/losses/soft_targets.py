@@ -146,7 +146,8 @@ class SoftTargetBlocks:
         target: ``(N,)`` gold entries, no padding.
         teacher: what to train against, or None for hard labels alone.
         hard_weight: ``(N,)`` in [0, 1], weight of each token's hard term; the KD term has the rest.
-        smoothing: weights of the gold entry and of every entry, see :func:`cmlm_kd.losses.divergences.smoothing_weights`.
+        smoothing: weights of the gold entry and of every entry, see
+            :func:`cmlm_kd.losses.divergences.smoothing_weights`.
         vocabulary: number of entries ``V``.
         temperature: T of the student in the KD term, which is then multiplied by T^2; 1 in the paper's
             convention.

@@ -1,8 +1,8 @@
 """Write down what a C-MLM teacher believes about every target position of a corpus.
 
-Cover masks (:func:`cmlm_kd.data.masking.positions.cover_mask`) predict each position exactly once in at most ``stride``
-passes over a pair. Passes of one shard are sorted by length before they are batched, and the vocabulary layer
-runs on the masked positions only.
+Cover masks (:func:`cmlm_kd.data.masking.positions.cover_mask`) predict each position exactly once in at most
+``stride`` passes over a pair. Passes of one shard are sorted by length before they are batched, and the
+vocabulary layer runs on the masked positions only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is wrong with a store or a setting: fairseq-train names it in one line, and the last checkpoint stays.
 
-Text and teachers are refused by ``cmlm-kd prepare`` (tests/unit/data/translation/test_prepare.py), a full disk and a teacher
-that does not fit by ``cmlm-kd dump`` (tests/unit/teachers/test_dump.py).
+Text and teachers are refused by ``cmlm-kd prepare`` (tests/unit/data/translation/test_prepare.py), a full
+disk and a teacher that does not fit by ``cmlm-kd dump`` (tests/unit/teachers/test_dump.py).
 """
 
 import os

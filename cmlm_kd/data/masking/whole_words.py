@@ -1,7 +1,7 @@
 """Whole-word masks: all pieces of a word are predicted, or none (BERT's later models).
 
-Words are drawn as pieces are in :func:`cmlm_kd.data.masking.positions.random_mask`, so that a piece is still chosen with the
-probability given, whatever the length of its word.
+Words are drawn as tokens are in :func:`cmlm_kd.data.masking.positions.random_mask`, so that a token is still
+chosen with the probability given, whatever the length of its word.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class BiLSTMOptions:
     """How to make a BiLSTM student; None means the default, which stands beside each.
 
     Attributes:
-        word_vectors: a file, see :mod:`cmlm_kd.models.word_vectors`, ``teacher``, or empty for random vectors.
+        word_vectors: a file (:mod:`cmlm_kd.models.word_vectors`), ``teacher``, or empty for random vectors.
         embeddings: ``static``, ``non-static`` or ``multichannel``; default: the last, or ``non-static`` where
             vectors are random.
         embedding_dim: width of random vectors; default: 300.

@@ -170,10 +170,10 @@ class FastBERTClassifier(nn.Module):
     def for_inference(self) -> FastBERTClassifier:
         """Make it fast until :meth:`train`, in float32; returns itself, in evaluation mode.
 
-        Weights of linear layers are packed for oneDNN (:mod:`cmlm_kd.models.encoders.packed_linear`), those of classifiers
-        multiplied together. Encoders that can take torch's fused attention, which on CPUs saves some 4 % of
-        long batches, but whose backward is slow. Weights that are loaded later are seen; call it again
-        after any other change of them.
+        Weights of linear layers are packed for oneDNN (:mod:`cmlm_kd.models.encoders.packed_linear`), those
+        of classifiers multiplied together. Encoders that can take torch's fused attention, which on CPUs
+        saves some 4 % of long batches, but whose backward is slow. Weights that are loaded later are seen;
+        call it again after any other change of them.
         """
         if getattr(self.encoder, "_supports_sdpa", False) and self._attention_for_training is None:
             self._attention_for_training = self.config._attn_implementation
