@@ -21,7 +21,7 @@ from fairseq_plugins.command_line.user_errors import without_crash_file
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
-from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class ClassificationKDTask(SentenceTask):
     def _check_start(self, labels):
         if self.from_checkpoint(LABELS) is None:
             earlier = state_of_start(self.cfg).get(LABELS, labels)
-            check_classes(self.cfg, earlier, labels, "classification_kd")
+            check_same_classes(self.cfg, earlier, labels, "classification_kd")
 
     def build_criterion(self, cfg, from_checkpoint=False):
         """Build the criterion, which looks at student and teachers."""

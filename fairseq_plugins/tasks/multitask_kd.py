@@ -28,7 +28,7 @@ from fairseq_plugins.tasks.task_metrics import (
     log_main_metrics,
     under_its_name,
 )
-from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class MultitaskKDTask(SentenceTask):
         earlier = {head["name"]: head["labels"] for head in state_of_start(self.cfg).get(HEADS, ())}
         for head in heads:  # that the checkpoint lacks one of them, fairseq says when it loads the weights
             labels = earlier.get(head.name, head.labels)
-            check_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
+            check_same_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
 
     def _take_labels(self, heads):
         """Know the classes of a checkpoint's tasks, so that no training data need be there."""

@@ -25,7 +25,13 @@ from cmlm_kd.models.classifier import SequenceClassifier, class_names, describe_
 from cmlm_kd.models.encoders.families import encoder_layers
 from cmlm_kd.models.encoders.layerwise import additive_mask, check_layerwise, embed, run_layer
 from cmlm_kd.models.encoders.packed_linear import pack_linear_layers
-from cmlm_kd.models.fastbert.branch import TYPICAL_ROWS, Branch, BranchSettings, FusedBranch, check_classes
+from cmlm_kd.models.fastbert.branch import (
+    TYPICAL_ROWS,
+    Branch,
+    BranchSettings,
+    FusedBranch,
+    check_number_of_classes,
+)
 from cmlm_kd.system.transformers_reports import without_reports
 
 ARCHITECTURE = FASTBERT
@@ -67,7 +73,7 @@ class FastBERTClassifier(nn.Module):
         from transformers import AutoModelForSequenceClassification
 
         check_layerwise(config, "fastbert: the encoder")
-        check_classes(config.num_labels)
+        check_number_of_classes(config.num_labels)
         if config.num_hidden_layers < 2:
             raise UserError("fastbert: an encoder of one layer has nothing to leave out; take two or more")
         with without_reports():

@@ -11,7 +11,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.models.bert import load_encoder, student_config, take_over
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
 from cmlm_kd.models.encoders.layerwise import check_layerwise
-from cmlm_kd.models.fastbert.branch import BranchSettings, check_classes
+from cmlm_kd.models.fastbert.branch import BranchSettings, check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.tokenization.loading import load_tokenizer
 
@@ -38,7 +38,7 @@ def start_fastbert(
     Raises:
         UserError: if nothing can be loaded, or the encoder or the classes do not suit.
     """
-    check_classes(len(labels) or 1)
+    check_number_of_classes(len(labels) or 1)
     source = load_encoder(name_or_path, ARCHITECTURE)
     check_layerwise(source.config, f"fastbert: {name_or_path!r}")
     config = student_config(source.config, name_or_path, labels, layers, dropout, owner=ARCHITECTURE)
