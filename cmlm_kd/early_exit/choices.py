@@ -147,7 +147,7 @@ def all_layers(
     return ExitChoice("fine-tuned encoder", float(right.mean()), float(operations), 1.0)
 
 
-def at_depth(measured: LabelledExits, layer: int) -> ExitChoice:
+def fixed_exit(measured: LabelledExits, layer: int) -> ExitChoice:
     """Measure leaving all inputs after one layer, from 1, whose classifier alone runs."""
     flops = measured.flops
     operations = flops.embeddings + layer * flops.layer + flops.classifier
@@ -157,9 +157,9 @@ def at_depth(measured: LabelledExits, layer: int) -> ExitChoice:
     )
 
 
-def every_depth(measured: LabelledExits) -> list[ExitChoice]:
-    """Measure leaving all inputs after each layer; see :func:`at_depth`."""
-    return [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
+def fixed_exits(measured: LabelledExits) -> list[ExitChoice]:
+    """Measure leaving all inputs after each layer; see :func:`fixed_exit`."""
+    return [fixed_exit(measured, layer) for layer in range(1, measured.flops.layers + 1)]
 
 
 def choices_table(choices: Sequence[ExitChoice]) -> str:

@@ -165,7 +165,7 @@ def _shrinking_batch(
         limit: in nats.
     """
     rows = torch.arange(len(states), device=states.device)  # (B,)
-    found: _Found | None = None  # nobody has left
+    exited: _ExitedInputs | None = None  # nobody has left
     for number, (layer, classifier) in enumerate(zip(model.layers, model.exits, strict=True), start=1):
         states = run_layer(layer, states, padding)
         answer = widen(classifier(states, padding))  # (b, C)
@@ -173,21 +173,21 @@ def _shrinking_batch(
         count, width = _counted(staying, lengths) if number < len(model.layers) else (0, 0)
         if count == len(rows):
             continue
-        found = found or _Found.empty(answer, rows)
+        exited = exited or _ExitedInputs.empty(answer, rows)
         # What stays is written too, and overwritten later: cheaper than asking who leaves.
-        found.write(rows, answer, number)
+        exited.write(rows, answer, number)
         if not count:
             break
         kept = staying.to(torch.uint8).argsort(descending=True, stable=True)[:count]  # (b',)
         rows, lengths = rows[kept], lengths[kept]  # (b',)
         states = states[kept, :width]  # (b', s', d)
         if count == 1:
-            found.write(rows, *_one_input(model, states, limit, number))
+            exited.write(rows, *_one_input(model, states, limit, number))
             break
         padding = None if padding is None else padding[kept, ..., :width]  # (b', 1, 1, s')
-    if found is None:
+    if exited is None:
         raise RuntimeError("all inputs leave after the last layer")
-    return EarlyExits(found.logits.softmax(-1), found.exit_layer, uncertainty(found.logits))
+    return EarlyExits(exited.logits.softmax(-1), exited.exit_layer, uncertainty(exited.logits))
 
 
 def _counted(staying: Tensor, lengths: Tensor) -> tuple[int, int]:
@@ -202,14 +202,14 @@ def _counted(staying: Tensor, lengths: Tensor) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ExitedInputs:
     """What is known of a batch that shrinks; of inputs that stay, something that will be overwritten."""
 
     logits: Tensor
     exit_layer: Tensor
 
     @classmethod
-    def empty(cls, answer: Tensor, rows: Tensor) -> _Found:
+    def empty(cls, answer: Tensor, rows: Tensor) -> _ExitedInputs:
         """Make room for as many inputs as there are: nobody has left yet."""
         return cls(torch.empty_like(answer), torch.empty_like(rows))
 

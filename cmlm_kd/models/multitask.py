@@ -104,7 +104,7 @@ class MultitaskClassifier(nn.Module):
         if head.san:
             return StochasticAnswerNetwork(self.encoder.config.hidden_size, len(head.labels), self.san)
         model = _build(self.encoder.config, head, layers=1)  # whose encoder is thrown away
-        setattr(model, model.base_model_prefix, _Lent(self.encoder))
+        setattr(model, model.base_model_prefix, _SharedEncoder(self.encoder))
         return model  # type: ignore[no-any-return]
 
     def forward(
@@ -259,7 +259,7 @@ def start_multitask(
     return model
 
 
-class _Lent(nn.Module):
+class _SharedEncoder(nn.Module):
     """The shared encoder in the place where a head's model has its own, without being a part of the head."""
 
     def __init__(self, encoder: nn.Module) -> None:
