@@ -33,7 +33,7 @@ DEFAULT_SIZES = CorpusSizes()
 
 
 @dataclass
-class Corpus:
+class NumbersCorpus:
     """Parallel pairs by split, and lines of English text without translation."""
 
     parallel: dict[str, list[Phrase]] = field(default_factory=dict)
@@ -109,7 +109,7 @@ def _draw_new(draw_one: Callable[[], list[Phrase]], count: int, seen: set[str]) 
     return drawn
 
 
-def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> Corpus:
+def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> NumbersCorpus:
     """Draw the corpus; equal seeds and sizes give equal corpora.
 
     Every split has its own random stream; what an earlier split has (test is first) is drawn again.
@@ -117,7 +117,7 @@ def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> Corpus:
     Raises:
         UserError: if the frames cannot give as many different sentences.
     """
-    corpus, seen = Corpus(), set[str]()
+    corpus, seen = NumbersCorpus(), set[str]()
     for split, count in (("test", sizes.test), ("valid", sizes.valid), ("train", sizes.pairs)):
         draw = Draw(random.Random(f"{seed}:{split}"))
         pairs = _draw_new(partial(_draw_pair, frames_of_split(split), draw), count, seen)

@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cmlm_kd.data.numbers.build import DEFAULT_SIZES, Corpus, CorpusSizes, build_corpus
+from cmlm_kd.data.numbers.build import DEFAULT_SIZES, CorpusSizes, NumbersCorpus, build_corpus
 from cmlm_kd.data.numbers.frames import frames_of_split
 from cmlm_kd.system.files import check_new_directory, written_aside
 from cmlm_kd.version import __version__
 
-MANIFEST = "manifest.json"
+NUMBERS_MANIFEST = "manifest.json"
 SPLITS = ("train", "valid", "test", "monolingual")
 MONOLINGUAL_FILE = "mono.en"
 FILES = (
@@ -23,7 +23,7 @@ FILES = (
 )
 
 
-def _contents(corpus: Corpus) -> dict[str, bytes]:
+def _contents(corpus: NumbersCorpus) -> dict[str, bytes]:
     lines = {MONOLINGUAL_FILE: corpus.monolingual}
     for split, pairs in corpus.parallel.items():
         lines[f"{split}.de"] = [pair.german for pair in pairs]
@@ -44,7 +44,7 @@ def _recipe(seed: int, sizes: CorpusSizes) -> dict[str, Any]:
 
 def _read_manifest(directory: Path) -> dict[str, Any] | None:
     try:
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((directory / NUMBERS_MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
@@ -84,7 +84,10 @@ def write_corpus(directory: Path, seed: int = 1, sizes: CorpusSizes = DEFAULT_SI
     contents = _contents(build_corpus(seed, sizes))
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = {**_recipe(seed, sizes), "sha256": hashes}
-    for name, content in {**contents, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}.items():
+    for name, content in {
+        **contents,
+        NUMBERS_MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode(),
+    }.items():
         with written_aside(directory / name) as path:
             path.write_bytes(content)
     return manifest

@@ -29,7 +29,7 @@ from cmlm_kd.system.files import file_sha256
 FORMAT = 1
 SHARD_PIECES = 1 << 22
 BLOCKS_A_SHARD = 64
-MANIFEST = "manifest.json"
+TEXT_MANIFEST = "manifest.json"
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,9 @@ class TokenizedCorpus:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         try:
-            self.manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+            self.manifest: dict[str, Any] = json.loads(
+                (directory / TEXT_MANIFEST).read_text(encoding="utf-8")
+            )
             self._blocks: NDArray[np.int64] = np.load(directory / "blocks.npy")  # (blocks + 1, 2)
         except (OSError, ValueError) as error:
             raise self._damaged(first_line(error)) from error

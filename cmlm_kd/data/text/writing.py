@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from cmlm_kd.data.text import corpus
-from cmlm_kd.data.text.corpus import MANIFEST, TokenizedCorpus, describe_file, rows_of
+from cmlm_kd.data.text.corpus import TEXT_MANIFEST, TokenizedCorpus, describe_file, rows_of
 from cmlm_kd.data.text.sources import TextFile
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
@@ -44,7 +44,7 @@ def tokenized_corpus(
     Raises:
         UserError: if a file cannot be read or there is no text; if the directory was made of other text.
     """
-    manifest = directory / MANIFEST
+    manifest = directory / TEXT_MANIFEST
     if not manifest.is_file():
         with _alone_with(directory):
             if not manifest.is_file():
@@ -91,7 +91,7 @@ def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTok
             **writer.totals(),
             "files": [describe_file(file) for file in files],
         }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (partial / TEXT_MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 class _Writer:

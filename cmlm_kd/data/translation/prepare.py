@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.data.translation.manifest import (
-    MANIFEST_NAME,
+    PREPARE_MANIFEST,
     PrepareManifest,
     PrepareOptions,
     check_complete,
@@ -78,7 +78,7 @@ def _holds_databin(destination: Path) -> bool:
     Raises:
         UserError: if it holds something else.
     """
-    if (destination / MANIFEST_NAME).is_file():
+    if (destination / PREPARE_MANIFEST).is_file():
         return True
     problem = (
         "is a file" if destination.is_file() else "is not empty and was not written by 'cmlm-kd prepare'"

@@ -10,10 +10,10 @@ from cmlm_kd.early_exit.calibration import exit_curve
 from cmlm_kd.early_exit.choices import (
     LabelledExits,
     all_layers,
-    fixed_exit,
     at_threshold,
     choices_table,
     exit_layers,
+    fixed_exit,
     measure_exits,
 )
 from cmlm_kd.early_exit.flops import FlopCount
