@@ -31,7 +31,7 @@ PROBED_EXAMPLES = 4
 
 
 @dataclass
-class TaughtCorpusConfig(PrecisionConfig):
+class DistillationCorpusConfig(PrecisionConfig):
     """Flags that mean the same for one corpus and for several."""
 
     hold_out: float = field(
@@ -86,7 +86,7 @@ class CorpusSettings:
     ranks: bool = False
 
 
-class TaughtCorpus:
+class DistillationCorpus:
     """The examples of a corpus, read once, and what its teachers say about them.
 
     Args:
