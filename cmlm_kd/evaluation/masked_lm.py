@@ -15,7 +15,7 @@ from torch import Tensor
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs
 from cmlm_kd.criteria.bert_mlm import BertMLMConfig, BertMLMCriterion
 from cmlm_kd.criteria.masked_lm_loss import text_validation
-from cmlm_kd.data.masking.batch import Masking, TextHiding, frame_batch
+from cmlm_kd.data.masking.batch import Masker, Masking, frame_batch
 from cmlm_kd.data.masking.frequency import SMOOTHING
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, batch_generator
 from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of
@@ -204,8 +204,8 @@ def hide_text(
     if not rows:
         named = ", ".join(str(file.path) for file in files)
         raise UserError(f"no text in {named}; give a file with one sentence or paragraph a line")
-    hiding = TextHiding.of(masking, tokenizer, probability, counts, smoothing)
-    hidden = hiding.hide(range(len(rows)), rows, lambda chosen: batch_generator(seed, 0, chosen))
+    masker = Masker.of(masking, tokenizer, probability, counts, smoothing)
+    hidden = masker.mask(range(len(rows)), rows, lambda chosen: batch_generator(seed, 0, chosen))
 
     def frame(chosen: Sequence[int]) -> Mapping[str, Tensor]:
         return frame_batch([rows[i] for i in chosen], [hidden[i] for i in chosen], tokenizer.special)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.data.masking.frequency import SMOOTHING, smoothed_mask, smoothed_weights
-from cmlm_kd.data.masking.replacement import MaskingScheme, hide_chosen, hide_pieces
+from cmlm_kd.data.masking.replacement import MaskingScheme, mask_tokens, replace_chosen
 from cmlm_kd.data.masking.whole_words import whole_word_mask, word_starts
 from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
 
@@ -21,7 +21,7 @@ Masking = Literal["random", "frequency", "whole-word", "none"]
 batch (DistilBERT); ``whole-word``: all pieces of a word or none; ``none``: nothing (TinyBERT's general
 stage)."""
 
-Hidden = tuple[NDArray[np.int32], NDArray[np.bool_]]
+MaskedTokens = tuple[NDArray[np.int32], NDArray[np.bool_]]
 """What the model reads ``(L,)`` and where it has to say what stood there ``(L,)``."""
 
 Randomness = Callable[[Sequence[int]], np.random.Generator]
@@ -29,7 +29,7 @@ Randomness = Callable[[Sequence[int]], np.random.Generator]
 
 
 @dataclass(frozen=True)
-class TextHiding:
+class Masker:
     """How pieces are hidden.
 
     Attributes:
@@ -55,7 +55,7 @@ class TextHiding:
         probability: float,
         counts: NDArray[np.int64] | None = None,
         smoothing: float = SMOOTHING,
-    ) -> TextHiding:
+    ) -> Masker:
         """Make it for a tokenizer.
 
         Args:
@@ -72,9 +72,9 @@ class TextHiding:
         starts = word_starts(tokenizer) if masking == "whole-word" else None
         return cls(masking, scheme, weights=weights, starts=starts)
 
-    def hide(
+    def mask(
         self, rows: Sequence[int], pieces: Sequence[NDArray[np.int32]], randomness: Randomness
-    ) -> list[Hidden]:
+    ) -> list[MaskedTokens]:
         """Hide pieces of the rows of a batch.
 
         Args:
@@ -88,35 +88,35 @@ class TextHiding:
             return self._by_frequency(pieces, randomness(rows))
         return [self._alone(ids, randomness([row])) for row, ids in zip(rows, pieces, strict=True)]
 
-    def _alone(self, pieces: NDArray[np.int32], generator: np.random.Generator) -> Hidden:
+    def _alone(self, pieces: NDArray[np.int32], generator: np.random.Generator) -> MaskedTokens:
         """Hide pieces of one row, whatever else is in the batch."""
         if self.starts is None:
-            return hide_pieces(pieces, self.scheme, generator)
+            return mask_tokens(pieces, self.scheme, generator)
         chosen = whole_word_mask(pieces, self.starts, generator, self.scheme.probability)  # (L,)
-        return hide_chosen(pieces, chosen, self.scheme, generator), chosen
+        return replace_chosen(pieces, chosen, self.scheme, generator), chosen
 
     def _by_frequency(
         self, pieces: Sequence[NDArray[np.int32]], generator: np.random.Generator
-    ) -> list[Hidden]:
+    ) -> list[MaskedTokens]:
         if self.weights is None:
-            raise ValueError("TextHiding: masking by frequency needs weights")
+            raise ValueError("Masker: masking by frequency needs weights")
         together = np.concatenate(pieces)  # (N,)
         # A larger share of the pieces alone is the same number as the share of pieces and frames.
         share = self.scheme.probability * (1 + self.frame * len(pieces) / len(together))
         chosen = smoothed_mask(together, self.weights, min(1.0, share), generator)  # (N,)
-        shown = hide_chosen(together, chosen, self.scheme, generator)  # (N,)
+        shown = replace_chosen(together, chosen, self.scheme, generator)  # (N,)
         ends = np.cumsum([len(ids) for ids in pieces])[:-1]  # (rows - 1,)
         return list(zip(np.split(shown, ends), np.split(chosen, ends), strict=True))
 
 
 def frame_batch(
-    pieces: Sequence[NDArray[np.int32]], hidden: Sequence[Hidden], special: SpecialIds
+    pieces: Sequence[NDArray[np.int32]], hidden: Sequence[MaskedTokens], special: SpecialIds
 ) -> dict[str, Tensor]:
     """Return a batch of rows with their frame of special tokens, right-padded.
 
     Args:
         pieces: ``(L,)`` ids of each row.
-        hidden: of each row, see :meth:`TextHiding.hide`.
+        hidden: of each row, see :meth:`Masker.mask`.
         special: ids of the frame.
 
     Returns:

@@ -6,7 +6,7 @@ the given share of the batch rounded up, and they are drawn without replacement,
 way to rare ones of other sentences: a sentence alone may get none.
 
 The released code also drops choices until their number is a multiple of 8 when it trains in half precision;
-that is not copied. :func:`cmlm_kd.data.masking.replacement.hide_chosen` replaces the chosen tokens.
+that is not copied. :func:`cmlm_kd.data.masking.replacement.replace_chosen` replaces the chosen tokens.
 """
 
 from __future__ import annotations

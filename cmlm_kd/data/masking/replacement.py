@@ -28,7 +28,7 @@ class MaskingScheme:
     probability: float = MASK_PROBABILITY
 
 
-def hide_pieces(
+def mask_tokens(
     pieces: NDArray[np.int32], scheme: MaskingScheme, generator: np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Choose pieces to predict, at least one, and hide them.
@@ -43,10 +43,10 @@ def hide_pieces(
         80 % show ``[MASK]``, 10 % a random piece, 10 % the piece itself.
     """
     chosen = random_mask(len(pieces), generator, scheme.probability)  # (L,)
-    return hide_chosen(pieces, chosen, scheme, generator), chosen
+    return replace_chosen(pieces, chosen, scheme, generator), chosen
 
 
-def hide_chosen(
+def replace_chosen(
     pieces: NDArray[np.int32],
     chosen: NDArray[np.bool_],
     scheme: MaskingScheme,

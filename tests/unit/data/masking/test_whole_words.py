@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_tokenizers import training_lines, write_byte_level, write_wordpiece
 
-from cmlm_kd.data.masking.replacement import MaskingScheme, hide_chosen
+from cmlm_kd.data.masking.replacement import MaskingScheme, replace_chosen
 from cmlm_kd.data.masking.whole_words import whole_word_mask, word_numbers, word_starts
 from cmlm_kd.data.text.sources import TextFile
 from cmlm_kd.evaluation.masked_lm import hide_text
@@ -49,10 +49,10 @@ def test_all_and_equal_seeds():
 def test_pieces_of_a_chosen_word_meet_their_fates_alone():
     scheme = MaskingScheme(3, np.arange(10, 100, dtype=np.int32))
     pieces = np.full(20_000, 5, np.int32)
-    shown = hide_chosen(pieces, np.ones(20_000, np.bool_), scheme, np.random.default_rng(1))
+    shown = replace_chosen(pieces, np.ones(20_000, np.bool_), scheme, np.random.default_rng(1))
     assert (shown == 3).mean() == pytest.approx(0.8, abs=0.01)
     assert (shown == 5).mean() == pytest.approx(0.1, abs=0.01)
-    nothing = hide_chosen(pieces, np.zeros(20_000, np.bool_), scheme, np.random.default_rng(1))
+    nothing = replace_chosen(pieces, np.zeros(20_000, np.bool_), scheme, np.random.default_rng(1))
     np.testing.assert_array_equal(nothing, pieces)
 
 

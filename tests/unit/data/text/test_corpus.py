@@ -11,9 +11,9 @@ from datasets import Dataset
 from tiny_classification import SPECIAL, make_tokenizer
 from tiny_text import lines_of
 
-from cmlm_kd.data.masking.batch import TextHiding
+from cmlm_kd.data.masking.batch import Masker
 from cmlm_kd.data.masking.positions import batch_generator
-from cmlm_kd.data.masking.replacement import hide_pieces
+from cmlm_kd.data.masking.replacement import mask_tokens
 from cmlm_kd.data.text import corpus as corpus_module
 from cmlm_kd.data.text import sources, writing
 from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of
@@ -273,12 +273,12 @@ def rows(tokenizer, count=30):
     return [np.array(tokenizer.encode(line).teacher_ids, np.int32) for line in lines_of(count)]
 
 
-def test_random_hiding_is_that_of_each_row_alone(tokenizer):
+def test_random_masking_is_that_of_each_row_alone(tokenizer):
     pieces = rows(tokenizer)
-    hiding = TextHiding.of("random", tokenizer, 0.3)
-    found = hiding.hide(range(30), pieces, lambda chosen: batch_generator(1, 2, chosen))
+    masker = Masker.of("random", tokenizer, 0.3)
+    found = masker.mask(range(30), pieces, lambda chosen: batch_generator(1, 2, chosen))
     for row, (shown, chosen) in enumerate(found):
-        wanted = hide_pieces(pieces[row], hiding.scheme, np.random.default_rng((1, 2, row)))
+        wanted = mask_tokens(pieces[row], masker.scheme, np.random.default_rng((1, 2, row)))
         assert shown.tolist() == wanted[0].tolist() and chosen.tolist() == wanted[1].tolist()
 
 
@@ -287,8 +287,8 @@ def test_frequency_hides_a_fixed_share_and_rather_rare_pieces(tokenizer):
     counts = np.ones(len(tokenizer), np.int64)
     common = tokenizer.encode("the film").teacher_ids
     counts[common] = 10_000
-    hiding = TextHiding.of("frequency", tokenizer, 0.15, counts)
-    found = hiding.hide(range(30), pieces, lambda chosen: np.random.default_rng(0))
+    masker = Masker.of("frequency", tokenizer, 0.15, counts)
+    found = masker.mask(range(30), pieces, lambda chosen: np.random.default_rng(0))
     hidden = np.concatenate([ids[chosen] for ids, (_, chosen) in zip(pieces, found, strict=True)])
     real = sum(len(ids) + 2 for ids in pieces)
     assert len(hidden) == int(np.ceil(0.15 * real))
@@ -298,8 +298,8 @@ def test_frequency_hides_a_fixed_share_and_rather_rare_pieces(tokenizer):
 def test_whole_words_and_none(tokenizer):
     pieces = rows(tokenizer, 5)
     generator = lambda chosen: np.random.default_rng(0)  # noqa: E731
-    for shown, chosen in TextHiding.of("none", tokenizer, 0.15).hide(range(5), pieces, generator):
+    for shown, chosen in Masker.of("none", tokenizer, 0.15).mask(range(5), pieces, generator):
         assert not chosen.any() and shown.tolist() in [ids.tolist() for ids in pieces]
-    words = TextHiding.of("whole-word", tokenizer, 0.5)
+    words = Masker.of("whole-word", tokenizer, 0.5)
     assert words.starts is not None and words.starts[len(SPECIAL)]
-    assert all(chosen.any() for _, chosen in words.hide(range(5), pieces, generator))
+    assert all(chosen.any() for _, chosen in words.mask(range(5), pieces, generator))
