@@ -90,14 +90,14 @@ class SequenceClassifier(nn.Module):
     def description(self) -> ModelDescription:
         """What it can give."""
         config = self.config
-        gives = {LOGITS, PROBABILITIES}
+        provides = {LOGITS, PROBABILITIES}
         if not config.is_encoder_decoder:
-            gives.add(HIDDEN_STATES)
+            provides.add(HIDDEN_STATES)
         if gives_attention_scores(self.model.base_model):
-            gives.add(ATTENTION_SCORES)
+            provides.add(ATTENTION_SCORES)
         return ModelDescription(
             self.name,
-            frozenset(gives),
+            frozenset(provides),
             self.labels,
             config.num_hidden_layers,
             config.hidden_size,

@@ -209,12 +209,12 @@ class MaskedLM(nn.Module):
             predicts: whether its head is more than random weights.
         """
         config = self.config
-        gives = {HIDDEN_STATES} | ({LOGITS, PROBABILITIES} if predicts else set())
+        provides = {HIDDEN_STATES} | ({LOGITS, PROBABILITIES} if predicts else set())
         if gives_attention_scores(self.model.base_model):
-            gives.add(ATTENTION_SCORES)
+            provides.add(ATTENTION_SCORES)
         return ModelDescription(
             name,
-            frozenset(gives),
+            frozenset(provides),
             layers=config.num_hidden_layers,
             hidden_size=config.hidden_size,
             heads=config.num_attention_heads,

@@ -47,7 +47,7 @@ class MaskedLMTeacher(nn.Module):
     @property
     def predicts(self) -> bool:
         """Whether it has a trained masked-LM head."""
-        return LOGITS in self.description.gives
+        return LOGITS in self.description.provides
 
     @torch.no_grad()
     def signal(

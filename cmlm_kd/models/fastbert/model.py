@@ -124,7 +124,7 @@ class FastBERTClassifier(nn.Module):
         """What it can give, as any other classifier."""
         return ModelDescription(
             name=f"student {ARCHITECTURE}",
-            gives=frozenset({LOGITS, PROBABILITIES, EXITS}),
+            provides=frozenset({LOGITS, PROBABILITIES, EXITS}),
             labels=self.labels,
             tokenizer=self.inputs.hash,
         )

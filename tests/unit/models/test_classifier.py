@@ -84,7 +84,7 @@ def test_every_family_gives_its_first_layer_and_comes_back(tmp_path, family):
     model.base_model.save_pretrained(tmp_path / "encoder")
     make_tokenizer().save_pretrained(tmp_path / "encoder")
     student = start_classifier(str(tmp_path / "encoder"), LABELS, layers=1).eval()
-    assert student.description.layers == 1 and HIDDEN_STATES in student.description.gives
+    assert student.description.layers == 1 and HIDDEN_STATES in student.description.provides
     batch = batch_of(student, PAIRS)
     output = student(**batch, request=Request((1,), first_position=True))
     assert output.logits.shape == (2, 2) and output.hidden_states[1].shape == (2, config.hidden_size)
@@ -225,7 +225,7 @@ def test_an_ensemble_reorders_each_member(tmp_path):
     ensemble = TeacherEnsemble.load([str(same), str(swapped)], LABELS)
     assert [member.order for member in ensemble.members] == [[0, 1], [1, 0]]
     assert ensemble.description.name == f"ensemble of {same}, {swapped}"
-    assert "logits" not in ensemble.description.gives and ensemble.description.layers == 0
+    assert "logits" not in ensemble.description.provides and ensemble.description.layers == 0
 
 
 def test_a_teacher_without_positions_takes_what_its_tokenizer_says(tmp_path):
