@@ -31,11 +31,34 @@ from numpy.typing import NDArray
 
 from cmlm_kd.augmentation.masked_words import MaskedWord, MaskedWords
 from cmlm_kd.augmentation.neighbours import Neighbours, PieceNeighbours, VectorNeighbours
-from cmlm_kd.augmentation.stop_words import ENGLISH
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.masked_lm import MaskedLM
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.words import join_words, split_with_spacing
+
+# Augmentation leaves them alone: to replace "not" is to change the label.
+_FUNCTION_WORDS_BY_CLASS = {
+    "articles and determiners": "a an the this that these those each every either neither both all any some "
+    "no none such same other another own few more most much many several enough",
+    "personal pronouns": "i me my mine myself you your yours yourself yourselves he him his himself she her "
+    "hers herself it its itself we us our ours ourselves they them their theirs themselves one ones",
+    "questions and relatives": "who whom whose which what when where why how whoever whatever whichever "
+    "whenever wherever",
+    "be, have, do": "am is are was were be been being have has had having do does did doing done",
+    "modals": "can could may might must shall should will would ought cannot",
+    "negation": "not nor never nothing nobody nowhere",
+    "conjunctions": "and or but if than because as while until unless although though since whether so yet",
+    "prepositions": "about above across after against along among around at before behind below beneath "
+    "beside besides between beyond by down during except for from in into inside near of off on onto out "
+    "outside over per through throughout to toward towards under underneath up upon via with within without",
+    "adverbs": "again also already always ever here there then now just only once too very",
+    "what is left of contractions": "s t d ll m o re ve don didn doesn isn aren wasn weren hasn haven hadn "
+    "won wouldn couldn shouldn mustn needn mightn shan ain",
+}
+
+FUNCTION_WORDS = frozenset(word for words in _FUNCTION_WORDS_BY_CLASS.values() for word in words.split())
+"""English function words, in lower case."""
+
 
 _CHUNK = 1024  # examples whose words go through the model together
 
@@ -113,7 +136,7 @@ class MlmReplacement:
         masked_words: MaskedWords,
         neighbours: Neighbours,
         options: ReplacementOptions,
-        stop_words: frozenset[str] = ENGLISH,
+        stop_words: frozenset[str] = FUNCTION_WORDS,
     ) -> None:
         self.masked_words, self.neighbours = masked_words, neighbours
         self.options, self.stop_words = options, stop_words
@@ -127,7 +150,7 @@ class MlmReplacement:
         *,
         vectors: Path | None = None,
         device: torch.device,
-        stop_words: frozenset[str] = ENGLISH,
+        stop_words: frozenset[str] = FUNCTION_WORDS,
     ) -> MlmReplacement:
         """Load a masked language model with its tokenizer.
 

@@ -72,15 +72,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Load, hide, measure, print."""
     import json
 
-    from cmlm_kd.data.masking.frequency import check_smoothing
-    from cmlm_kd.data.masking.positions import check_mask_probability
+    from cmlm_kd.data.masking.positions import check_mask_probability, check_smoothing
     from cmlm_kd.evaluation.masked_lm import (
         MaskedModel,
         check_comparable,
         counts_of_training,
         held_out_text,
-        hide_text,
         load_measured,
+        mask_text,
         masked_table,
         measure_masked,
         measured_tokenizer,
@@ -111,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
     others = [] if teacher is None else [teacher]
     check_comparable([*(model.model for model in models), *others], arguments.max_length)
     tokenizer = measured_tokenizer(named[0][1])
-    text = hide_text(
+    text = mask_text(
         held_out_text(arguments.text, arguments.text_column),
         tokenizer,
         max_length=arguments.max_length,

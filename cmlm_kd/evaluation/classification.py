@@ -21,7 +21,7 @@ from cmlm_kd.evaluation.glue import measure
 from cmlm_kd.models.prediction import Classifier, predict_logits
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.files import written_aside
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 
 SPEED_BATCHES = (1, 32)
 """Batch sizes at which examples a second are reported."""

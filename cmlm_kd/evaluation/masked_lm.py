@@ -16,13 +16,12 @@ from cmlm_kd.api.needs import NOTHING_ELSE, Needs
 from cmlm_kd.criteria.bert_mlm import BertMLMConfig, BertMLMCriterion
 from cmlm_kd.criteria.masked_lm_loss import text_validation
 from cmlm_kd.data.masking.batch import Masker, Masking, frame_batch
-from cmlm_kd.data.masking.frequency import SMOOTHING
-from cmlm_kd.data.masking.positions import MASK_PROBABILITY, batch_generator
+from cmlm_kd.data.masking.positions import MASK_PROBABILITY, SMOOTHING, batch_generator
 from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of
 from cmlm_kd.data.text.sources import TextFile, is_saved, saved_files
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher, vocabulary_hash
 from cmlm_kd.tokenization.loading import encoding_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
@@ -170,7 +169,7 @@ def counts_of_training(tokenized: Path, tokenizer: PieceTokenizer) -> NDArray[np
     return corpus.counts
 
 
-def hide_text(
+def mask_text(
     files: Sequence[TextFile],
     tokenizer: PieceTokenizer,
     *,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 
 SIGNIFICANCE_LEVEL = 0.05
 

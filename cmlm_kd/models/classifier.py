@@ -21,7 +21,7 @@ from cmlm_kd.api.needs import (
 )
 from cmlm_kd.data.classification.inputs import HuggingFaceInputs
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_attention_scores
+from cmlm_kd.models.encoders.layers import attention_scores, gives_attention_scores
 from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.positions import longest_input

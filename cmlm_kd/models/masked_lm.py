@@ -20,9 +20,9 @@ from cmlm_kd.api.needs import (
     Request,
 )
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_attention_scores
 from cmlm_kd.models.encoders.families import encoder_layers, family_of
 from cmlm_kd.models.encoders.heads import has_head, without_output_layer
+from cmlm_kd.models.encoders.layers import attention_scores, gives_attention_scores
 from cmlm_kd.models.encoders.pretrained import load_masked_lm
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 

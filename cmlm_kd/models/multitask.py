@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.data.classification.inputs import SentenceInputs
-from cmlm_kd.data.classification.task_values import closest
+from cmlm_kd.data.classification.tasks import closest
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import MULTITASK
 from cmlm_kd.models.bert import load_encoder, student_config, take_over

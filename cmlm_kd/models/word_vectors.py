@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.text import iterate_lines
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.tokenization.words import WordVocabulary
 
 UNKNOWN_RANGE = 0.25
 """Words without a vector are drawn from U(-0.25, 0.25), as in the released BiLSTM code."""

@@ -15,8 +15,13 @@ from omegaconf import II, MISSING
 
 from cmlm_kd.api.needs import Needs
 from cmlm_kd.data.masking.batch import Masker, Masking, frame_batch
-from cmlm_kd.data.masking.frequency import SMOOTHING, check_smoothing
-from cmlm_kd.data.masking.positions import MASK_PROBABILITY, batch_generator, check_mask_probability
+from cmlm_kd.data.masking.positions import (
+    MASK_PROBABILITY,
+    SMOOTHING,
+    batch_generator,
+    check_mask_probability,
+    check_smoothing,
+)
 from cmlm_kd.data.text.corpus import Shard, TokenizedCorpus
 from cmlm_kd.data.text.sources import USUAL_NAMES, find_text
 from cmlm_kd.data.text.writing import tokenized_corpus

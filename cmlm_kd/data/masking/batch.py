@@ -1,4 +1,7 @@
-"""Which pieces of a batch of running text a model has to predict, and what it reads in their place."""
+"""Masked batches of text: the tokens that a model has to predict, and what it reads in their place.
+
+80 % of the tokens to predict become ``[MASK]``, 10 % any token, 10 % stay (Devlin et al., 2019, section 3.1).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,77 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmlm_kd.data.masking.frequency import SMOOTHING, smoothed_mask, smoothed_weights
-from cmlm_kd.data.masking.replacement import MaskingScheme, mask_tokens, replace_chosen
-from cmlm_kd.data.masking.whole_words import whole_word_mask, word_starts
+from cmlm_kd.data.masking.positions import (
+    MASK_PROBABILITY,
+    SMOOTHING,
+    random_mask,
+    smoothed_mask,
+    smoothed_weights,
+    whole_word_mask,
+    word_starts,
+)
 from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
+
+KEPT, REPLACED = 0.1, 0.1
+"""Shares of the chosen pieces that stay as they are, or become any piece; the others become ``[MASK]``."""
+
+
+@dataclass(frozen=True)
+class MaskingScheme:
+    """What hides a piece.
+
+    Attributes:
+        mask_id: the id of ``[MASK]``.
+        ordinary_ids: ``(n,)`` ids that may replace a piece: all but the special ones.
+        probability: share of the pieces to choose, in (0, 1].
+    """
+
+    mask_id: int
+    ordinary_ids: NDArray[np.int32]
+    probability: float = MASK_PROBABILITY
+
+
+def mask_tokens(
+    pieces: NDArray[np.int32], scheme: MaskingScheme, generator: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Choose pieces to predict, at least one, and hide them.
+
+    Args:
+        pieces: ``(L,)`` ids of one text without its frame of special tokens; ``L`` at least 1.
+        scheme: what hides a piece.
+        generator: source of randomness.
+
+    Returns:
+        what the model reads ``(L,)``, and ``(L,)`` bool, True where it has to say what stood there. Of these,
+        80 % show ``[MASK]``, 10 % a random piece, 10 % the piece itself.
+    """
+    chosen = random_mask(len(pieces), generator, scheme.probability)  # (L,)
+    return replace_chosen(pieces, chosen, scheme, generator), chosen
+
+
+def replace_chosen(
+    pieces: NDArray[np.int32],
+    chosen: NDArray[np.bool_],
+    scheme: MaskingScheme,
+    generator: np.random.Generator,
+) -> NDArray[np.int32]:
+    """Return what the model reads where the pieces to predict are chosen already, ``(L,)``.
+
+    Args:
+        pieces: ``(L,)`` ids.
+        chosen: ``(L,)``, True where the model has to say what stood there; each meets its fate alone, also
+            inside a word that is chosen as a whole.
+        scheme: what hides a piece.
+        generator: source of randomness.
+    """
+    fate = generator.random(len(pieces))  # (L,)
+    replaced = chosen & (fate < REPLACED)  # (L,)
+    masked = chosen & (fate >= REPLACED + KEPT)  # (L,)
+    shown = pieces.copy()  # (L,)
+    shown[replaced] = generator.choice(scheme.ordinary_ids, int(replaced.sum()))
+    shown[masked] = scheme.mask_id
+    return shown
+
 
 Masking = Literal["random", "frequency", "whole-word", "none"]
 """``random``: each piece alike (BERT); ``frequency``: rather rare pieces than common ones, over the whole
@@ -37,8 +107,8 @@ class Masker:
         scheme: behind what, and how many.
         frame: special tokens around each row, which count for the share of ``frequency`` as they do in the
             released code, and are never chosen.
-        weights: ``(V,)`` for ``frequency``, see :func:`cmlm_kd.data.masking.frequency.smoothed_weights`.
-        starts: ``(V,)`` for ``whole-word``, see :func:`cmlm_kd.data.masking.whole_words.word_starts`.
+        weights: ``(V,)`` for ``frequency``, see :func:`cmlm_kd.data.masking.positions.smoothed_weights`.
+        starts: ``(V,)`` for ``whole-word``, see :func:`cmlm_kd.data.masking.positions.word_starts`.
     """
 
     masking: Masking

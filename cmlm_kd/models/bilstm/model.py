@@ -21,7 +21,7 @@ from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import Encoded
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import BILSTM
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.tokenization.words import WordVocabulary
 
 
 class WordInputs:

@@ -23,7 +23,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import FASTBERT
 from cmlm_kd.models.classifier import SequenceClassifier, class_names, describe_config
 from cmlm_kd.models.encoders.families import encoder_layers
-from cmlm_kd.models.encoders.layerwise import additive_mask, check_layerwise, embed, run_layer
+from cmlm_kd.models.encoders.layers import additive_mask, check_layerwise, embed, run_layer
 from cmlm_kd.models.encoders.packed_linear import pack_linear_layers
 from cmlm_kd.models.fastbert.branch import (
     TYPICAL_ROWS,

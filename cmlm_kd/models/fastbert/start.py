@@ -10,7 +10,7 @@ from typing import Any
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.bert import load_encoder, student_config, take_over
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
-from cmlm_kd.models.encoders.layerwise import check_layerwise
+from cmlm_kd.models.encoders.layers import check_layerwise
 from cmlm_kd.models.fastbert.branch import BranchSettings, check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.tokenization.loading import load_tokenizer

@@ -11,7 +11,7 @@ from tiny_tokenizers import training_lines, write_byte_level, write_wordpiece
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.word_vectors import UNKNOWN_RANGE, first_words, teacher_word_vectors, word_vectors
 from cmlm_kd.tokenization.loading import load_tokenizer
-from cmlm_kd.tokenization.word_vocabulary import PAD, UNKNOWN, WordVocabulary
+from cmlm_kd.tokenization.words import PAD, UNKNOWN, WordVocabulary
 
 GLOVE = "the 1 2 3\n. . 4 5 6\ndog -7e-1 8 9\nthe 9 9 9\nBerlin 1 1 1\nberlin 2 2 2\n"
 

@@ -11,9 +11,8 @@ from datasets import Dataset
 from tiny_classification import SPECIAL, make_tokenizer
 from tiny_text import lines_of
 
-from cmlm_kd.data.masking.batch import Masker
+from cmlm_kd.data.masking.batch import Masker, mask_tokens
 from cmlm_kd.data.masking.positions import batch_generator
-from cmlm_kd.data.masking.replacement import mask_tokens
 from cmlm_kd.data.text import corpus as corpus_module
 from cmlm_kd.data.text import sources, writing
 from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of

@@ -1,6 +1,6 @@
 import numpy as np
 
-from cmlm_kd.data.masking.replacement import MaskingScheme, mask_tokens
+from cmlm_kd.data.masking.batch import MaskingScheme, mask_tokens
 
 MASK = 4
 ORDINARY = np.arange(5, 1000, dtype=np.int32)
