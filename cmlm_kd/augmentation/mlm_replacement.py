@@ -1,7 +1,7 @@
 """TinyBERT's augmentation: words replaced by what a masked language model, or their neighbours, suggest.
 
 For every word that is letters alone and no function word, candidates are found once (Jiao et al., 2020,
-algorithm 1): a word of one piece is masked and predicted, a word of several gets the nearest words by their
+algorithm 1): a word of one token is masked and predicted, a word of several gets the nearest words by their
 vectors. Then N variants are drawn: each such word is replaced, with probability p, by one of its candidates.
 
 What ``cmlm-kd augment --method mlm`` needs::
@@ -122,8 +122,8 @@ class MlmReplacement:
     """Makes variants of sentences and pairs.
 
     Args:
-        masked_words: predicts words of one piece.
-        neighbours: of the words of several pieces.
+        masked_words: predicts words of one token.
+        neighbours: of the words of several tokens.
         options: see there.
         stop_words: lower-case words that stay.
 
@@ -232,10 +232,10 @@ class MlmReplacement:
                 if not word.isalpha() or word.lower() in self.stop_words:
                     continue
                 position = sentence.position[i]
-                if position is None or self.masked_words.words[sentence.pieces[position]] is None:
+                if position is None or self.masked_words.words[sentence.tokens[position]] is None:
                     rare.setdefault(word, []).append((number, i))
                 else:
-                    masked.append(MaskedWord(sentence.pieces, position))
+                    masked.append(MaskedWord(sentence.tokens, position))
                     places.append((number, i))
         for (number, i), words in zip(places, self.masked_words.candidates(masked), strict=True):
             _keep(found[number], i, words)
@@ -254,11 +254,11 @@ def _keep(sentence: Replaceable, i: int, words: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A text as words and as pieces; ``position`` of each word's piece, None if it has several or none."""
+    """A text as words and as tokens; ``position`` of each word's token, None if it has several or none."""
 
     words: list[str]
     spacing: list[str]
-    pieces: NDArray[np.int64]
+    tokens: NDArray[np.int64]
     position: list[int | None]
 
 
@@ -280,16 +280,16 @@ def _cut(texts: Sequence[str], tokenizer: PieceTokenizer) -> list[_Cut]:
 def _positions(
     words: Sequence[str], spacing: Sequence[str], text: str, offsets: Sequence[tuple[int, int]]
 ) -> list[int | None]:
-    """Return, for each word, which piece is the word and nothing else."""
+    """Return, for each word, which token is the word and nothing else."""
     of_end = {end: i for i, (_, end) in enumerate(offsets)}
     found: list[int | None] = []
     end = 0
     for word, space in zip(words, spacing, strict=True):
         start = end + len(space)
         end = start + len(word)
-        piece = of_end.get(end)
+        token = of_end.get(end)
         fits = (
-            piece is not None and offsets[piece][0] <= start and not text[offsets[piece][0] : start].strip()
+            token is not None and offsets[token][0] <= start and not text[offsets[token][0] : start].strip()
         )
-        found.append(piece if fits else None)
+        found.append(token if fits else None)
     return found

@@ -1,4 +1,4 @@
-"""The ``cmlm-kd`` command: one sub-command a module of :mod:`cmlm_kd.cli`."""
+"""The ``cmlm-kd`` command: one sub-command per module of :mod:`cmlm_kd.cli`."""
 
 from __future__ import annotations
 

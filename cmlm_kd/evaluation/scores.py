@@ -1,4 +1,4 @@
-"""What an evaluation found: scores, their significance, and how they are shown."""
+"""Results of an evaluation: scores, their significance, and their table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ class Run:
         name: of the model, ``SYSTEM@SEED`` or ``SYSTEM``.
         metrics: name -> value times 100.
         parameters: numbers learnt.
-        speed: batch size, as text -> examples a second.
+        speed: batch size, as text -> examples per second.
         predicted: ``(N,)`` classes or scores.
         target: ``(N,)``, likewise.
     """

@@ -104,7 +104,7 @@ Curves = Mapping[str, Sequence[ValidationPoint]]
 """Student -> its validations."""
 
 # measure -> (label of the axis, whether more is better)
-_PANELS = {"bleu": ("validation BLEU", True), "nll_loss": ("validation NLL (bits a token)", False)}
+_PANELS = {"bleu": ("validation BLEU", True), "nll_loss": ("validation NLL (bits per token)", False)}
 # Colours that the colour-blind tell apart, and markers for paper without colour.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
 

@@ -36,7 +36,7 @@ def start_classifier(
         labels: names of the classes, empty for a score.
         layers: how many of its layers to keep, the first ones; 0: all.
         dropout: every dropout of the model, in [0, 1); None: as the model has it.
-        max_length: longest input in pieces; 0: what the model takes.
+        max_length: longest input in tokens; 0: what the model takes.
         keep_head: start from the directory's own classification head, which must have these labels.
 
     Raises:

@@ -36,7 +36,7 @@ class SequenceClassifier(nn.Module):
         model: the Hugging Face model; with one output it predicts a score.
         tokenizer: its tokenizer.
         name: what messages call it.
-        max_length: longest input in pieces; 0: what the model takes.
+        max_length: longest input in tokens; 0: what the model takes.
 
     Attributes:
         model: the same.
@@ -47,7 +47,7 @@ class SequenceClassifier(nn.Module):
             exported directory says so, too; None where nothing does.
 
     Raises:
-        UserError: if the model does not take inputs of that length, or all of the tokenizer's pieces.
+        UserError: if the model does not take inputs of that length, or all of the tokenizer's tokens.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str, max_length: int = 0) -> None:
@@ -60,14 +60,14 @@ class SequenceClassifier(nn.Module):
         longest = longest_input(model.config, tokenizer, name)
         if not 0 <= max_length <= longest or 0 < max_length < 3:
             raise UserError(
-                f"--max-length is {max_length}; {name} takes 3 to {longest} pieces (0 stands for the most it "
+                f"--max-length is {max_length}; {name} takes 3 to {longest} tokens (0 stands for the most it "
                 "takes)"
             )
         self.inputs = HuggingFaceInputs(tokenizer, max_length or longest)
         rows = model.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:
             raise UserError(
-                f"{name}: the tokenizer has {len(tokenizer)} pieces, the model embeds {rows}; give the "
+                f"{name}: the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}; give the "
                 "model's own tokenizer"
             )
         self.labels = class_names(model.config)
@@ -164,7 +164,7 @@ def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher
 
     Args:
         name_or_path: Hugging Face directory or hub name.
-        max_length: longest input in pieces; 0: what the model takes.
+        max_length: longest input in tokens; 0: what the model takes.
         role: what messages call it.
 
     Raises:

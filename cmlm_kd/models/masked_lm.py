@@ -86,12 +86,12 @@ class MaskedLM(nn.Module):
 
     @classmethod
     def from_sizes(cls, sizes: BertSizes, tokenizer: PieceTokenizer, vocabulary: int = 0) -> MaskedLM:
-        """Make a BERT with random weights for a tokenizer's pieces.
+        """Make a BERT with random weights for a tokenizer's tokens.
 
         Args:
             sizes: its shape.
             tokenizer: what turns text into its ids.
-            vocabulary: pieces to choose from; 0: as many as the tokenizer has.
+            vocabulary: tokens to choose from; 0: as many as the tokenizer has.
 
         Raises:
             UserError: if the sizes make no model.
@@ -127,11 +127,11 @@ class MaskedLM(nn.Module):
         return self.model.config
 
     def check_tokenizer(self, tokenizer: PieceTokenizer) -> None:
-        """Raise UserError if the tokenizer has pieces that the model has no embedding for."""
+        """Raise UserError if the tokenizer has tokens that the model has no embedding for."""
         rows = self.model.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:
             raise UserError(
-                f"the tokenizer has {len(tokenizer)} pieces, the model embeds {rows}; "
+                f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}; "
                 "give the model's own tokenizer"
             )
 
@@ -151,7 +151,7 @@ class MaskedLM(nn.Module):
         """Return logits ``(M, V)`` at the masked positions.
 
         Args:
-            input_ids: ``(B, S)`` ids with hidden pieces.
+            input_ids: ``(B, S)`` ids with masked tokens.
             attention_mask: ``(B, S)``, 0 on padding.
             masked_index: ``(M,)`` positions to predict, counted over the batch: ``row * S + column``.
             token_type_ids: ``(B, S)``, for models that tell sentences apart; 0 everywhere without it.
@@ -172,9 +172,9 @@ class MaskedLM(nn.Module):
         chunk; else as logits.
 
         Args:
-            input_ids: ``(B, S)`` ids with hidden pieces.
+            input_ids: ``(B, S)`` ids with masked tokens.
             attention_mask: ``(B, S)``, 0 on padding.
-            masked_index: ``(M,)`` positions that were hidden, counted over the batch: ``row * S + column``.
+            masked_index: ``(M,)`` positions that are masked, counted over the batch: ``row * S + column``.
             request: where to predict, and which hidden states and attention scores to keep.
         """
         positions = _positions(request, attention_mask, masked_index)  # (N,)

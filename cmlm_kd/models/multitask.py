@@ -65,13 +65,13 @@ class TaskHead:
 
 
 class MultitaskClassifier(nn.Module):
-    """A shared Hugging Face encoder and one head a task.
+    """A shared Hugging Face encoder and one head per task.
 
     Args:
         config: the encoder's Hugging Face configuration.
         heads: the tasks, at least one.
         tokenizer: of the encoder.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
         san: settings of answer networks.
 
     Attributes:
@@ -242,7 +242,7 @@ def start_multitask(
         heads: the tasks.
         layers: how many of its layers to keep, the first ones; 0: all.
         dropout: every dropout of encoder and heads, in [0, 1); None: as the encoder has it.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
         san: settings of answer networks.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Devices to compute on, and bfloat16 on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examine the environment for what is known to break fairseq, torch and transformers together."""
+"""Checks of the environment for what is known to break fairseq, torch and transformers together."""
 
 import importlib.metadata
 import importlib.util

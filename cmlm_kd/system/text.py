@@ -144,7 +144,7 @@ def iterate_pairs(prefix: str, languages: Sequence[str]) -> Iterator[tuple[str, 
     if lines[0] != lines[1]:
         raise UserError(
             f"{source} has {lines[0]} lines but {target} has {lines[1]}; "
-            "parallel text needs one translation a line, so find where the two files part"
+            "parallel text needs one translation per line, so find where the two files part"
         )
     if not lines[0]:
         raise UserError(f"{source} and {target} are empty; give text with at least one pair")

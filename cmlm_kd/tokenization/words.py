@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from cmlm_kd.errors import UserError
 
 MASK_WORDS = frozenset({"[MASK]", "<mask>"})
-"""Spellings of a hidden word that stay whole: BERT's and RoBERTa's."""
+"""Spellings of a masked word that stay whole: BERT's and RoBERTa's."""
 
 _WORD = re.compile(
     r"""

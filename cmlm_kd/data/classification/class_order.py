@@ -1,4 +1,4 @@
-"""From a teacher's order of classes to the data's: by name, or not at all."""
+"""The order of a teacher's classes in that of the data: by name, or not at all."""
 
 from __future__ import annotations
 

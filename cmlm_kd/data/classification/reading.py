@@ -113,7 +113,7 @@ def _without_gaps(table: Table, options: ReadingOptions) -> None:
                 "lines out with --skip-malformed-rows"
             )
     if not kept:
-        raise UserError(f"{table.path} has no example; give a file with one example a line")
+        raise UserError(f"{table.path} has no example; give a file with one example per line")
     table.rows = kept
 
 

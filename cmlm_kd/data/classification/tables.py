@@ -1,4 +1,4 @@
-"""Tab-separated files as the corpora publish them, read and written: no quoting, one example a line."""
+"""Tab-separated files as the corpora publish them, read and written: no quoting, one example per line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Table:
         self.path = path
         lines = _without_blank_end(list(iterate_lines(path)))
         if not lines:
-            raise UserError(f"{path} is empty; give a file with one example a line")
+            raise UserError(f"{path} is empty; give a file with one example per line")
         first = lines[0].split("\t")
         has_header = not columns or first == ["index", "sentence"]  # CoLA: test.tsv alone has a header
         self.columns = first if has_header else list(columns)
@@ -59,7 +59,7 @@ class Table:
             else:
                 raise self._wrong_number(row)
         if not self.rows:
-            raise UserError(f"{path} has no example; give a file with one example a line")
+            raise UserError(f"{path} has no example; give a file with one example per line")
 
     def position(self, column: str) -> int:
         """Return where a column is.

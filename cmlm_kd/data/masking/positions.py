@@ -31,7 +31,7 @@ MASK_PROBABILITY = 0.15
 """Chen et al. (2020), section 3.1, as in BERT."""
 
 COVER_STRIDE = 7
-"""Chen et al. (2020), appendix A: 1 / 7 of the positions a pass, close to 15 %."""
+"""Chen et al. (2020), appendix A: 1 / 7 of the positions per pass, close to 15 %."""
 
 
 def check_mask_probability(owner: str, probability: float) -> None:
@@ -105,10 +105,10 @@ def cover_mask(length: int, index: int, stride: int = COVER_STRIDE) -> NDArray[n
 
 
 def word_starts(tokenizer: PieceTokenizer) -> NDArray[np.bool_]:
-    """Return which pieces of a vocabulary begin a word, ``(V,)``.
+    """Return which tokens of a vocabulary begin a word, ``(V,)``.
 
-    WordPiece marks pieces that go on with a word ("##ing"), so that punctuation is a word of its own. The
-    others mark pieces before which there is a space; punctuation goes on with the word before it. Special
+    WordPiece marks tokens that go on with a word ("##ing"), so that punctuation is a word of its own. The
+    others mark tokens before which there is a space; punctuation goes on with the word before it. Special
     tokens begin a word.
     """
     special = set(tokenizer.tokenizer.all_special_ids)
@@ -117,34 +117,34 @@ def word_starts(tokenizer: PieceTokenizer) -> NDArray[np.bool_]:
         return np.fromiter(begins, np.bool_, len(tokenizer))
     model = json.loads(tokenizer.tokenizer.backend_tokenizer.to_str())["model"]  # type: ignore[attr-defined]
     goes_on = np.zeros(len(tokenizer), np.bool_)  # (V,)
-    for piece, i in model["vocab"].items():
-        goes_on[i] = i not in special and piece.startswith(model["continuing_subword_prefix"])
+    for token, i in model["vocab"].items():
+        goes_on[i] = i not in special and token.startswith(model["continuing_subword_prefix"])
     return ~goes_on
 
 
-def word_numbers(pieces: NDArray[np.integer], starts: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return, for each piece of a sentence, the number of its word from 0: ``(L,)``.
+def word_numbers(tokens: NDArray[np.integer], starts: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return, for each token of a sentence, the number of its word from 0: ``(L,)``.
 
     Args:
-        pieces: ``(L,)`` ids; the first begins a word whatever it is.
+        tokens: ``(L,)`` ids; the first begins a word whatever it is.
         starts: ``(V,)``, see :func:`word_starts`.
     """
-    begins = starts[pieces]  # (L,)
+    begins = starts[tokens]  # (L,)
     begins[:1] = True
     numbers: NDArray[np.int64] = np.cumsum(begins, dtype=np.int64) - 1
     return numbers
 
 
 def whole_word_mask(
-    pieces: NDArray[np.integer],
+    tokens: NDArray[np.integer],
     starts: NDArray[np.bool_],
     generator: np.random.Generator,
     probability: float,
 ) -> NDArray[np.bool_]:
-    """Choose the pieces of a sentence to predict, word by word, at least one word.
+    """Choose the tokens of a sentence to predict, word by word, at least one word.
 
     Args:
-        pieces: ``(L,)`` ids without special tokens, L at least 1.
+        tokens: ``(L,)`` ids without special tokens, L at least 1.
         starts: ``(V,)``, see :func:`word_starts`.
         generator: source of randomness.
         probability: of each word, in (0, 1].
@@ -152,7 +152,7 @@ def whole_word_mask(
     Returns:
         ``(L,)`` bool.
     """
-    numbers = word_numbers(pieces, starts)  # (L,)
+    numbers = word_numbers(tokens, starts)  # (L,)
     chosen = random_mask(int(numbers[-1]) + 1, generator, probability)  # (words,)
     mask: NDArray[np.bool_] = chosen[numbers]  # (L,)
     return mask
@@ -166,7 +166,7 @@ def check_smoothing(owner: str, smoothing: float) -> None:
     """Raise UserError, in the name of ``owner``, unless a ``--mask-smoothing`` is 0 or more."""
     if not (smoothing >= 0 and math.isfinite(smoothing)):
         raise UserError(
-            f"{owner}: --mask-smoothing is {smoothing}, it must be at least 0; 0 treats all pieces alike, "
+            f"{owner}: --mask-smoothing is {smoothing}, it must be at least 0; 0 treats all tokens alike, "
             f"{SMOOTHING} is usual"
         )
 
@@ -174,12 +174,12 @@ def check_smoothing(owner: str, smoothing: float) -> None:
 def smoothed_weights(
     counts: NDArray[np.int64], special_ids: Sequence[int], smoothing: float = SMOOTHING
 ) -> NDArray[np.float64]:
-    """Return in what proportion pieces are chosen, ``(V,)``.
+    """Return in what proportion tokens are chosen, ``(V,)``.
 
     Args:
-        counts: ``(V,)`` how often each piece stands in the training text.
+        counts: ``(V,)`` how often each token stands in the training text.
         special_ids: ids that are never chosen.
-        smoothing: at least 0; 0 treats all pieces alike.
+        smoothing: at least 0; 0 treats all tokens alike.
     """
     weights = np.maximum(counts, 1).astype(np.float64) ** -smoothing  # (V,)
     weights[list(special_ids)] = 0.0
@@ -187,7 +187,7 @@ def smoothed_weights(
 
 
 def smoothed_mask(
-    pieces: NDArray[np.integer],
+    tokens: NDArray[np.integer],
     weights: NDArray[np.float64],
     probability: float,
     generator: np.random.Generator,
@@ -195,7 +195,7 @@ def smoothed_mask(
     """Choose positions of a batch to predict.
 
     Args:
-        pieces: ``(N,)`` ids of all real positions of the batch, one sentence after the other; special tokens
+        tokens: ``(N,)`` ids of all real positions of the batch, one sentence after the other; special tokens
             among them count for the share and are never chosen.
         weights: ``(V,)``, see :func:`smoothed_weights`.
         probability: share of the positions, in (0, 1].
@@ -204,13 +204,13 @@ def smoothed_mask(
     Returns:
         ``(N,)`` bool: ``ceil(probability * N)`` positions, fewer only where fewer can be chosen.
     """
-    weight = weights[pieces]  # (N,)
-    number = min(math.ceil(probability * len(pieces)), int(np.count_nonzero(weight)))
-    chosen = np.zeros(len(pieces), np.bool_)  # (N,)
+    weight = weights[tokens]  # (N,)
+    number = min(math.ceil(probability * len(tokens)), int(np.count_nonzero(weight)))
+    chosen = np.zeros(len(tokens), np.bool_)  # (N,)
     if number:
-        # Whichever of clocks with these rates ring first: the draw of one after the other without
+        # The first of exponential waiting times with these rates: a draw of one after the other without
         # replacement, in a single step.
         with np.errstate(divide="ignore"):
-            times = generator.exponential(size=len(pieces)) / weight  # (N,), inf where the weight is 0
+            times = generator.exponential(size=len(tokens)) / weight  # (N,), inf where the weight is 0
         chosen[np.argpartition(times, number - 1)[:number]] = True
     return chosen

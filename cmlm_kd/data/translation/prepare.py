@@ -1,4 +1,4 @@
-"""Raw parallel text to a fairseq data-bin in the teacher's own pieces."""
+"""``cmlm-kd prepare``: a fairseq data-bin in the teacher's own tokens, out of raw parallel text."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def _channel(shape: tuple[int, int], vectors: Tensor | None, name: str) -> nn.Em
     if tuple(vectors.shape) != shape:
         raise UserError(
             f"{ARCHITECTURE}: word vectors of shape {tuple(vectors.shape)} for {shape[0]} words of width "
-            f"{shape[1]}; give one vector a word of the vocabulary"
+            f"{shape[1]}; give one vector per word of the vocabulary"
         )
     table = nn.Embedding(*shape, padding_idx=0, _weight=vectors.clone().float())
     table.weight.requires_grad_(name != "static")

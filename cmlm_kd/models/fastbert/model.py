@@ -47,7 +47,7 @@ class FastBERTClassifier(nn.Module):
         config: Hugging Face configuration of the encoder, with the names of the classes.
         tokenizer: of the encoder.
         settings: form of the classifiers.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
 
     Attributes:
         encoder: the Hugging Face encoder, without pooler.

@@ -1,4 +1,4 @@
-"""Beginning a FastBERT: from a pre-trained encoder, or where an earlier stage ended."""
+"""The start of a FastBERT: a pre-trained encoder, or the end of an earlier stage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def start_fastbert(
         layers: how many of its layers to keep, the first ones; 0: all.
         branches: form of the classifiers.
         dropout: every dropout of the encoder, in [0, 1); None: as the encoder has it.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
 
     Raises:
         UserError: if nothing can be loaded, or the encoder or the classes do not suit.

@@ -154,15 +154,15 @@ def test_every_piece_comes_back_whatever_the_shards(tmp_path, tokenizer, monkeyp
     file = TextFile(write(tmp_path / "text.txt", lines))
     wanted = [row for line in lines for row in rows_of(tokenizer.encode(line).teacher_ids, LONGEST)]
     assert max(map(len, wanted)) == LONGEST and len(wanted) > 41
-    monkeypatch.setattr(corpus_module, "BLOCKS_A_SHARD", 5)
+    monkeypatch.setattr(corpus_module, "BLOCKS_PER_SHARD", 5)
     for pieces, shards in ((1 << 22, 1), (100, 4)):
-        monkeypatch.setattr(corpus_module, "SHARD_PIECES", pieces)
+        monkeypatch.setattr(corpus_module, "SHARD_TOKENS", pieces)
         corpus = tokenized_corpus(tmp_path / f"pieces-{shards}", [file], tokenizer, LONGEST)
         assert (corpus.shards >= shards, len(corpus)) == (True, len(wanted))
         found = {}
         for number in range(corpus.shards):
             shard = corpus.read(number)
-            assert len(shard.pieces) < 2 * pieces
+            assert len(shard.tokens) < 2 * pieces
             found.update((int(row), shard[i].tolist()) for i, row in enumerate(shard.rows))
         assert [found[row] for row in range(len(wanted))] == [list(row) for row in wanted]
         whole = corpus.read()
@@ -176,12 +176,12 @@ def test_every_piece_comes_back_whatever_the_shards(tmp_path, tokenizer, monkeyp
 
 
 def test_shards_mix_a_text_that_has_an_order(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(corpus_module, "SHARD_PIECES", 200)
-    monkeypatch.setattr(corpus_module, "BLOCKS_A_SHARD", 20)
+    monkeypatch.setattr(corpus_module, "SHARD_TOKENS", 200)
+    monkeypatch.setattr(corpus_module, "BLOCKS_PER_SHARD", 20)
     file = TextFile(write(tmp_path / "text.txt", ["good film"] * 200 + ["bad plot"] * 200))
     corpus = tokenized_corpus(tmp_path / "pieces", [file], tokenizer, LONGEST)
     good = tokenizer.encode("good").teacher_ids[0]
-    shares = [(corpus.read(i).pieces == good).mean() for i in range(corpus.shards)]
+    shares = [(corpus.read(i).tokens == good).mean() for i in range(corpus.shards)]
     assert corpus.shards == 4 and max(shares) - min(shares) < 0.1
 
 
@@ -247,8 +247,8 @@ def test_empty_files_are_named_and_no_text_at_all_is_refused(tmp_path, tokenizer
 
 def test_memory_does_not_grow_with_the_text(tmp_path, tokenizer, monkeypatch):
     """Ten times the text, the same peak of what Python and NumPy allocate, for cutting and for reading."""
-    monkeypatch.setattr(corpus_module, "SHARD_PIECES", 2_000)
-    monkeypatch.setattr(corpus_module, "BLOCKS_A_SHARD", 2)
+    monkeypatch.setattr(corpus_module, "SHARD_TOKENS", 2_000)
+    monkeypatch.setattr(corpus_module, "BLOCKS_PER_SHARD", 2)
     monkeypatch.setattr(writing, "CHARACTERS_AT_ONCE", 20_000)
     save_dataset(tmp_path / "warm", ["up"])  # libraries are loaded before anything is measured
     tokenized_corpus(tmp_path / "w", find_text(tmp_path / "warm", "", "train"), tokenizer, 100).read(0)

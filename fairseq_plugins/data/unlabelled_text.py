@@ -38,7 +38,7 @@ VALIDATION_SEED = 1
 
 
 @dataclass
-class RunningTextConfig(PluginConfig):
+class UnlabelledTextConfig(PluginConfig):
     """Flags about text and what is masked in it."""
 
     data: str = field(
@@ -89,7 +89,7 @@ class RunningTextConfig(PluginConfig):
     save_dir: str = II("checkpoint.save_dir")
 
 
-class RunningText:
+class UnlabelledText:
     """The training and validation text of a run.
 
     Args:
@@ -100,7 +100,7 @@ class RunningText:
         UserError: for a setting outside its range.
     """
 
-    def __init__(self, settings: RunningTextConfig, tokenizer: PieceTokenizer) -> None:
+    def __init__(self, settings: UnlabelledTextConfig, tokenizer: PieceTokenizer) -> None:
         check_mask_probability(OWNER, settings.mask_probability)
         check_smoothing(OWNER, settings.mask_smoothing)
         self._settings, self._tokenizer = settings, tokenizer
@@ -120,7 +120,7 @@ class RunningText:
             self._corpora[split] = corpus = self._open(split, longest)
             logger.info(
                 "%s: %d rows, %d pieces, %d shards in %s",
-                *(split, len(corpus), corpus.pieces, corpus.shards, corpus.directory),
+                *(split, len(corpus), corpus.tokens, corpus.shards, corpus.directory),
             )
             if corpus.manifest["split_lines"]:
                 logger.warning(
