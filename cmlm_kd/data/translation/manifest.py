@@ -64,7 +64,7 @@ class SplitReport:
         dropped_empty: pairs left out because a side was empty.
         truncated_sources: sources cut to the teacher's positions.
         too_long_for_teacher: pairs kept that the teacher cannot read; they will have no soft targets.
-        tokens: tokens of each language, EOS included.
+        pieces: tokens of each language, EOS included.
         unknown: tokens of each language that became ``<unk>``.
         merged: tokens of each language whose entry stands for another, more frequent teacher id.
     """

@@ -218,7 +218,7 @@ def test_refusals(models, tmp_path):
     with pytest.raises(UserError, match="no masked-LM head"):
         load(tmp_path)
     write_encoder(tmp_path, "bert", vocab_size=size - 1)
-    with pytest.raises(UserError, match=f"the tokenizer has {size} pieces"):
+    with pytest.raises(UserError, match=f"the tokenizer has {size} tokens"):
         load(tmp_path)
     write_encoder(tmp_path, "bert", vocab_size=size, max_position_embeddings=4)
     with pytest.raises(UserError, match="4 positions has no room"):

@@ -129,7 +129,7 @@ def test_scores_and_dropout(teacher):
     [
         ({"layers": 5}, "--layers is 5; .* has 4"),
         ({"layers": -1}, "--layers is -1"),
-        ({"max_length": 41}, "--max-length is 41; student bert_classifier takes 3 to 40 pieces"),
+        ({"max_length": 41}, "--max-length is 41; student bert_classifier takes 3 to 40 tokens"),
         ({"max_length": 2}, "--max-length is 2"),
     ],
 )
@@ -165,7 +165,7 @@ def test_classes_that_do_not_exclude_each_other_are_refused(tmp_path):
 def test_a_tokenizer_with_more_pieces_than_the_model(tmp_path):
     folder = write_bert(tmp_path / "teacher")
     make_tokenizer(extra=["surplus"]).save_pretrained(folder)
-    with pytest.raises(UserError, match="the tokenizer has 26 pieces, the model embeds 25"):
+    with pytest.raises(UserError, match="the tokenizer has 26 tokens, the model embeds 25"):
         load_classifier(str(folder))
 
 

@@ -107,7 +107,7 @@ def test_damaged_matrices(tmp_path, vocabulary):
     with pytest.raises(UserError, match="cannot be read"):
         word_vectors(path, vocabulary)
     (tmp_path / "v.txt").unlink()
-    with pytest.raises(UserError, match=r"needs its words beside it, one a line, in v.txt"):
+    with pytest.raises(UserError, match=r"needs its words beside it, one per line, in v.txt"):
         word_vectors(path, vocabulary)
 
 
@@ -136,7 +136,7 @@ def test_teachers_that_cannot_serve(tmp_path):
     with pytest.raises(UserError, match="cannot load word embeddings from teacher"):
         teacher_word_vectors(str(tmp_path), vocabulary)
     write_encoder(tmp_path, vocab_size=30)
-    with pytest.raises(UserError, match=r"has \d+ pieces, the model embeds 30"):
+    with pytest.raises(UserError, match=r"has \d+ tokens, the model embeds 30"):
         teacher_word_vectors(str(tmp_path), vocabulary)
     write_encoder(tmp_path, vocab_size=len(load_tokenizer(str(tmp_path))))
     with pytest.raises(UserError, match="knows none of the words"):

@@ -161,7 +161,7 @@ def test_words_of_a_text(kind, tmp_path):
 
 
 def test_words_of_held_out_text_are_hidden_whole(tmp_path):
-    """A piece that goes on with a word is hidden where the piece before it is, unlike by random masks."""
+    """A token that goes on with a word is masked where the token before it is, unlike by random masks."""
     write_wordpiece(tmp_path, lines := training_lines(), lowercase=True)
     (tmp_path / "valid.txt").write_text("\n".join(lines) + "\n")
     tokenizer = PieceTokenizer.from_pretrained(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Running text on disk: sources, pieces, shards, what is hidden; bounded memory."""
+"""Unlabelled text on disk: sources, tokens, shards, masks; bounded memory."""
 
 import gzip
 import itertools
@@ -204,7 +204,7 @@ def test_text_is_cut_once_and_changed_text_is_refused(tmp_path, tokenizer, monke
     again = TextFile(path)
     path.write_bytes(path.read_bytes())  # the same text at another time
     assert len(tokenized_corpus(directory, [again], tokenizer, LONGEST)) > 4
-    with pytest.raises(UserError, match="made of rows of up to 8 pieces, not 9; remove it"):
+    with pytest.raises(UserError, match="made of rows of up to 8 tokens, not 9; remove it"):
         tokenized_corpus(directory, [again], tokenizer, LONGEST + 1)
     with pytest.raises(UserError, match="made of 1 files, not 2"):
         tokenized_corpus(directory, [again, again], tokenizer, LONGEST)
@@ -222,7 +222,7 @@ def test_damaged_pieces_are_refused(tmp_path, tokenizer):
     with pytest.raises(UserError, match=r"pieces\.bin is not as long as it was"):
         TokenizedCorpus(directory)
     (directory / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="is no text in pieces"):
+    with pytest.raises(UserError, match="is no text in tokens"):
         TokenizedCorpus(directory)
 
 
