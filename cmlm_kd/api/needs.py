@@ -80,7 +80,8 @@ class ModelDescription:
 
     Attributes:
         name: what messages call it, such as ``student bert_classifier`` or ``teacher models/sst2``.
-        gives: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores``, ``early exits``.
+        provides: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores`` and
+            ``early exits``.
         labels: names of its classes in the order of its logits; none for regression.
         layers: number of layers, 0 where layers mean nothing.
         hidden_size: width of its hidden states.
@@ -92,7 +93,7 @@ class ModelDescription:
     """
 
     name: str
-    gives: frozenset[str] = frozenset({LOGITS, PROBABILITIES})
+    provides: frozenset[str] = frozenset({LOGITS, PROBABILITIES})
     labels: tuple[str, ...] = ()
     layers: int = 0
     hidden_size: int = 0
@@ -151,12 +152,12 @@ def check_needs(
 def _check_predictions(
     criterion: str, needs: Needs, student: ModelDescription, teacher: ModelDescription, pair: str
 ) -> None:
-    if not teacher.gives & {LOGITS, PROBABILITIES}:
+    if not teacher.provides & {LOGITS, PROBABILITIES}:
         raise UserError(
             f"{criterion}: reads what {teacher.name} predicts, which has no masked-LM head {pair}; train one "
             "with --task masked_lm_kd --criterion bert_mlm, or give a masked language model"
         )
-    if needs.teacher_values not in teacher.gives:
+    if needs.teacher_values not in teacher.provides:
         raise UserError(
             f"{criterion}: reads the {needs.teacher_values} of a teacher, which {teacher.name} does not give "
             f"{pair}; pass --ensemble logits, or name one teacher"
@@ -169,7 +170,7 @@ def _check_predictions(
 
 
 def _check_request(criterion: str, request: Request, model: ModelDescription, pair: str) -> None:
-    if request.exits and EXITS not in model.gives:
+    if request.exits and EXITS not in model.provides:
         raise UserError(
             f"{criterion}: reads a classifier's logits on every layer, which {model.name} does not have "
             f"{pair}; take --arch fastbert, or another criterion (docs/criteria)"
@@ -185,7 +186,7 @@ def _check_request(criterion: str, request: Request, model: ModelDescription, pa
     ):
         if not layers:
             continue
-        if what not in model.gives:
+        if what not in model.provides:
             raise UserError(
                 f"{criterion}: reads {what}, which {model.name} does not give {pair}; take another model, or "
                 "a criterion that reads logits alone (docs/criteria)"

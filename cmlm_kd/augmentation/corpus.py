@@ -10,8 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, Tagger, load_tagger, no_tags, tag_sentence
-from cmlm_kd.augmentation.rules import Rules
-from cmlm_kd.augmentation.sampling import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation
+from cmlm_kd.augmentation.rules import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation, Rules
 from cmlm_kd.data.classification import Examples
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 

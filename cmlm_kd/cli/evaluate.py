@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cmlm_kd.data.classification import Examples
     from cmlm_kd.evaluation.classification import Candidate
 
-HELP = "measure classifiers: GLUE's metrics, parameters, examples a second, predictions"
+HELP = "measure classifiers: GLUE's metrics, parameters, examples per second, predictions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="examples at once, 1 or more")
     add_device(parser)
     parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
-    parser.add_argument("--no-speed", action="store_true", help="do not measure examples a second")
+    parser.add_argument("--no-speed", action="store_true", help="do not measure examples per second")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
     add_output(parser)
 

@@ -1,4 +1,4 @@
-"""``cmlm-kd exits``: what a FastBERT's early exits are worth on a labelled set."""
+"""``cmlm-kd exits``: accuracy and speed-up of a FastBERT's early exits on a labelled set."""
 
 from __future__ import annotations
 

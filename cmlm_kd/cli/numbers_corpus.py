@@ -1,4 +1,4 @@
-"""``cmlm-kd numbers-corpus``: make the embedded German-English corpus."""
+"""``cmlm-kd numbers-corpus``: the embedded German-English corpus."""
 
 from __future__ import annotations
 

@@ -357,7 +357,7 @@ def _refuse_misfits(config: TinyBertConfig, student: ModelDescription, teacher: 
     """Refuse widths and heads that the formula cannot compare, naming both models."""
     if config.kd_attention_weight:
         for model in (student, teacher):
-            if ATTENTION_SCORES not in model.gives:
+            if ATTENTION_SCORES not in model.provides:
                 raise UserError(
                     f"tinybert_kd: reads attention scores, which {model.name} does not give ({student.name}; "
                     f"{teacher.name}); pass --kd-attention-weight 0 to compare hidden states alone, or take "

@@ -16,7 +16,7 @@ from cmlm_kd.early_exit.flops import FlopCount
 from cmlm_kd.early_exit.prediction import EveryLayer, classify_at_every_layer
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.fastbert.model import FastBERTClassifier
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 
 
 @dataclass(frozen=True)

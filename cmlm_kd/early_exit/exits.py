@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.divergences import entropy, widen
-from cmlm_kd.models.encoders.layerwise import run_layer
+from cmlm_kd.models.encoders.layers import run_layer
 from cmlm_kd.models.fastbert.branch import uncertainty
 from cmlm_kd.models.fastbert.model import FastBERTClassifier
 from cmlm_kd.system.ranges import SHARE

@@ -38,7 +38,7 @@ class BottleneckSizes:
         ffn_size: width inside a feed-forward network.
         feed_forward_networks: how many of them follow each other in a block.
         embedding_size: width of word embeddings, at most ``hidden_size``; three neighbours enter together.
-        positions: longest input in pieces.
+        positions: longest input in tokens.
     """
 
     layers: int = 24
@@ -85,7 +85,7 @@ IB_BERT = BottleneckSizes(bottleneck_size=1024, ffn_size=4096, feed_forward_netw
 
 def new_mobilebert(
     sizes: BottleneckSizes,
-    pieces: int,
+    vocabulary: int,
     padding: int,
     *,
     bottleneck_attention: bool = False,
@@ -95,8 +95,8 @@ def new_mobilebert(
 
     Args:
         sizes: its shape.
-        pieces: size of the vocabulary.
-        padding: id of the padding piece.
+        vocabulary: how many tokens it has.
+        padding: id of the padding token.
         bottleneck_attention: queries, keys and values all read the block's narrowed input (MobileBERT-tiny).
         layer_norm: LayerNorm and GELU instead of NoNorm and ReLU (the paper's "w/o OPT").
 
@@ -107,7 +107,7 @@ def new_mobilebert(
 
     sizes.check("mobilebert")
     config = MobileBertConfig(
-        vocab_size=pieces,
+        vocab_size=vocabulary,
         pad_token_id=padding,
         use_bottleneck_attention=bottleneck_attention,
         key_query_shared_bottleneck=not bottleneck_attention,  # else it would be made and not used
@@ -119,12 +119,12 @@ def new_mobilebert(
     return MobileBertForMaskedLM(config)
 
 
-def new_ib_bert(sizes: BottleneckSizes, pieces: int, padding: int) -> IBBertForMaskedLM:
+def new_ib_bert(sizes: BottleneckSizes, vocabulary: int, padding: int) -> IBBertForMaskedLM:
     """Make an IB-BERT with random weights; arguments and errors as for :func:`new_mobilebert`."""
     from cmlm_kd.models.encoders.ib_bert import IBBertConfig, IBBertForMaskedLM
 
     sizes.check("ib_bert")
-    config = IBBertConfig(vocab_size=pieces, pad_token_id=padding, **sizes.settings())  # type: ignore[arg-type]
+    config = IBBertConfig(vocab_size=vocabulary, pad_token_id=padding, **sizes.settings())  # type: ignore[arg-type]
     return IBBertForMaskedLM(config)
 
 

@@ -65,7 +65,7 @@ class StochasticAnswerNetwork(nn.Module):
 
         Args:
             states: ``(B, S, d)``, the encoder's.
-            first: ``(B, S)`` bool, True on the first sentence, at least once a row.
+            first: ``(B, S)`` bool, True on the first sentence, at least once per row.
             second: ``(B, S)`` bool, True on the second sentence, likewise.
         """
         state = _attend(self.summary(states).squeeze(-1), second, states)  # (B, d)

@@ -31,7 +31,7 @@ from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 FORMAT_NAME = "cmlm-kd-teacher-outputs"
 FORMAT_VERSION = 1
-MANIFEST_NAME = "manifest.json"
+CACHE_MANIFEST = "manifest.json"
 BATCH_SIZE = 64
 
 
@@ -197,7 +197,7 @@ def write_cache(
             "files": files,
             "environment": describe_environment(device),
         }
-        (partial / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (partial / CACHE_MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def _compute(
@@ -231,7 +231,7 @@ def _place(examples: Examples, rows: list[int], row: int) -> str:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
+        manifest = json.loads((path / CACHE_MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT_NAME or manifest["version"] != FORMAT_VERSION:
             raise ValueError(f"format {manifest['format']} {manifest['version']}")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -102,9 +102,9 @@ class TeacherEnsemble:
         if len(self.members) == 1:
             own = self.members[0].model.description
             return ModelDescription(**{**vars(own), "labels": self.labels})
-        gives = {PROBABILITIES} | ({LOGITS} if self.ensembling == "logits" else set())
+        provides = {PROBABILITIES} | ({LOGITS} if self.ensembling == "logits" else set())
         names = ", ".join(member.model.name.removeprefix("teacher ") for member in self.members)
-        return ModelDescription(f"ensemble of {names}", frozenset(gives), self.labels)
+        return ModelDescription(f"ensemble of {names}", frozenset(provides), self.labels)
 
     @torch.no_grad()
     def signal(

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from cmlm_kd.api.needs import LOGITS, ModelDescription, Request
 from cmlm_kd.api.signals import TeacherSignal
-from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.heads import has_head
-from cmlm_kd.models.encoders.pretrained import load_masked_lm, model_hash
+from cmlm_kd.models.encoders.pretrained import check_weights, load_masked_lm, model_hash, of_encoder
 from cmlm_kd.models.masked_lm import MaskedLM
-from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.positions import usable_positions
 
@@ -49,7 +47,7 @@ class MaskedLMTeacher(nn.Module):
     @property
     def predicts(self) -> bool:
         """Whether it has a trained masked-LM head."""
-        return LOGITS in self.description.gives
+        return LOGITS in self.description.provides
 
     @torch.no_grad()
     def signal(
@@ -92,16 +90,13 @@ def load_masked_lm_teacher(name_or_path: str) -> MaskedLMTeacher:
     Raises:
         UserError: if nothing can be loaded, weights of the encoder are missing, or it has no tokenizer.
     """
-    with without_reports():
-        loaded, report = load_masked_lm(name_or_path)
-    missing = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
-    prefix = loaded.base_model_prefix + "."
-    lost = sorted(name for name in missing if name.startswith(prefix) and "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"teacher {name_or_path!r} has no weights for {len(lost)} tensors of its encoder, such as "
-            f"{lost[0]}; give a directory that save_pretrained wrote"
-        )
+    loaded, missing = load_masked_lm(name_or_path)
+    check_weights(
+        f"teacher {name_or_path!r}",
+        of_encoder(loaded, missing),
+        "; give a directory that save_pretrained wrote",
+        tensors="tensors of its encoder",
+    )
     model = MaskedLM(loaded)
     model.requires_grad_(False)
     tokenizer = vocabulary_hash(load_tokenizer(name_or_path))

@@ -1,4 +1,4 @@
-"""Train a teacher's own tokenizer: a sentencepiece unigram model in a directory that Hugging Face loads."""
+"""The training of a teacher's own tokenizer: a sentencepiece unigram model that Hugging Face loads."""
 
 from __future__ import annotations
 

@@ -19,8 +19,12 @@ from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, TEACHERS
 from cmlm_kd.models.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.command_line.user_errors import without_crash_file
+from fairseq_plugins.data.distillation_corpus import (
+    CorpusSettings,
+    DistillationCorpus,
+    DistillationCorpusConfig,
+)
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
-from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -28,13 +32,13 @@ from fairseq_plugins.tasks.task_metrics import (
     log_main_metrics,
     under_its_name,
 )
-from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class MultitaskKDConfig(TaughtCorpusConfig, StartingPointConfig):
+class MultitaskKDConfig(DistillationCorpusConfig, StartingPointConfig):
     """Flags of ``--task multitask_kd``; those of single tasks are lists such as ``SST-2=value,RTE=value``."""
 
     data: str = field(default=MISSING, metadata={"help": "folder with a folder for each corpus"})
@@ -96,7 +100,7 @@ class MultitaskKDTask(SentenceTask):
         self._settings = task_settings(Path(cfg.data), flags, skip_malformed=cfg.skip_malformed_rows)
         if cfg.teacher_cache and not flags.teacher:
             raise UserError("multitask_kd: --teacher-cache is of no use without --teacher NAME=DIR")
-        self._corpora = {own.name: TaughtCorpus(_corpus_settings(cfg, own)) for own in self._settings}
+        self._corpora = {own.name: DistillationCorpus(_corpus_settings(cfg, own)) for own in self._settings}
         self._heads = None
         self._needs = {}  # of tasks whose teachers are read
 
@@ -119,7 +123,7 @@ class MultitaskKDTask(SentenceTask):
         earlier = {head["name"]: head["labels"] for head in state_of_start(self.cfg).get(HEADS, ())}
         for head in heads:  # that the checkpoint lacks one of them, fairseq says when it loads the weights
             labels = earlier.get(head.name, head.labels)
-            check_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
+            check_same_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
 
     def _take_labels(self, heads):
         """Know the classes of a checkpoint's tasks, so that no training data need be there."""

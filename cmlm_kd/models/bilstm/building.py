@@ -12,7 +12,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.models.bilstm.model import BiLSTMClassifier, BiLSTMConfig, EmbeddingMode, WordInputs
 from cmlm_kd.models.word_vectors import WordVectors, first_words, teacher_word_vectors, word_vectors
 from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE, check_range
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.tokenization.words import WordVocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from cmlm_kd.data.classification.inputs import Encoded
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import BILSTM
 from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE_BELOW_ONE, check_range
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.tokenization.words import WordVocabulary
 
 
 class WordInputs:
@@ -259,7 +259,7 @@ def _channel(shape: tuple[int, int], vectors: Tensor | None, name: str) -> nn.Em
     if tuple(vectors.shape) != shape:
         raise UserError(
             f"{ARCHITECTURE}: word vectors of shape {tuple(vectors.shape)} for {shape[0]} words of width "
-            f"{shape[1]}; give one vector a word of the vocabulary"
+            f"{shape[1]}; give one vector per word of the vocabulary"
         )
     table = nn.Embedding(*shape, padding_idx=0, _weight=vectors.clone().float())
     table.weight.requires_grad_(name != "static")

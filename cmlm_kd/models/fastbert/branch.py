@@ -171,12 +171,12 @@ def uncertainty(logits: Tensor) -> Tensor:
         UserError: for a single class, of which nothing can be uncertain.
     """
     classes = logits.size(-1)
-    check_classes(classes)
+    check_number_of_classes(classes)
     # Rounding may put the entropy of equal probabilities above log C, and no threshold would let it go.
     return (entropy(widen(logits).softmax(-1)) / math.log(classes)).clamp(0.0, 1.0)
 
 
-def check_classes(classes: int) -> None:
+def check_number_of_classes(classes: int) -> None:
     """Refuse what no uncertainty is defined for.
 
     Raises:

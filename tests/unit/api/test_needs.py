@@ -24,7 +24,7 @@ TEACHER = ModelDescription("teacher large", EVERYTHING, ("a", "b"), 4, 8, 2, "sa
 
 
 def without(description, *what):
-    return dataclasses.replace(description, gives=description.gives - set(what))
+    return dataclasses.replace(description, provides=description.provides - set(what))
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ def waves(shape, phase, scale):
     return (scale * torch.sin(phase + 0.7 * steps)).reshape(shape)
 
 
-def description(name="student", width=6, layers=2, vocabulary=7, gives=("logits", "probabilities")):
-    gives = frozenset({"hidden states", *gives})
-    return ModelDescription(name, gives, layers=layers, hidden_size=width, heads=2, vocabulary=vocabulary)
+def description(name="student", width=6, layers=2, vocabulary=7, provides=("logits", "probabilities")):
+    provides = frozenset({"hidden states", *provides})
+    return ModelDescription(name, provides, layers=layers, hidden_size=width, heads=2, vocabulary=vocabulary)
 
 
 def criterion(**settings):
@@ -211,7 +211,7 @@ def test_nothing_more_is_asked_for_than_the_weights_need():
     assert (needs.student.hidden_states, needs.teacher.hidden_states) == ((2,), (4,))
     assert needs.teacher.predictions == "masked"
     unlike = {"kd_soft_weight": 0.0}  # no logits are compared: a teacher without head can give the cosine
-    teacher = description("teacher", layers=4, gives=())
+    teacher = description("teacher", layers=4, provides=())
     for mlm, predictions in ((2.0, "masked"), (0.0, "none")):
         needs = criterion(**unlike, kd_mlm_weight=mlm).needs(description(), teacher)
         assert (needs.student.predictions, needs.teacher.predictions) == (predictions, "none")
@@ -254,7 +254,7 @@ def test_the_cosine_alone_needs_no_predictions():
     [
         ({"width": 9}, "hidden states of width 6 and 9, of which there is no cosine"),
         ({"vocabulary": 8}, "chooses from 7 pieces and teacher from 8"),
-        ({"gives": ()}, "has no masked-LM head .* bert_mlm"),
+        ({"provides": ()}, "has no masked-LM head .* bert_mlm"),
     ],
 )
 def test_misfits_are_named(teacher, message):

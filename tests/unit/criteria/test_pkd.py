@@ -13,9 +13,9 @@ from cmlm_kd.criteria.pkd import PKD, PKDConfig
 from cmlm_kd.errors import UserError
 
 SENTENCES, CLASSES, WIDTH = 5, 3, 6
-GIVES = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES})
-STUDENT = ModelDescription("student small", GIVES, ("a", "b", "c"), 3, WIDTH, 2)
-TEACHER = ModelDescription("teacher large", GIVES, ("a", "b", "c"), 6, WIDTH, 2)
+PROVIDED = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES})
+STUDENT = ModelDescription("student small", PROVIDED, ("a", "b", "c"), 3, WIDTH, 2)
+TEACHER = ModelDescription("teacher large", PROVIDED, ("a", "b", "c"), 6, WIDTH, 2)
 TARGET = torch.tensor([0, 2, 1, 1, 0])
 
 

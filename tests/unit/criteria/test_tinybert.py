@@ -12,9 +12,9 @@ from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.tinybert import TinyBertConfig, TinyBertKD, attention_term, hidden_term
 from cmlm_kd.errors import UserError
 
-GIVES = frozenset({"logits", "probabilities", "hidden states", "attention scores"})
-STUDENT = ModelDescription("student small", GIVES, ("no", "yes", "maybe"), 2, 6, 2, "tokens")
-TEACHER = ModelDescription("teacher big", GIVES, ("no", "yes", "maybe"), 4, 10, 2, "tokens")
+PROVIDED = frozenset({"logits", "probabilities", "hidden states", "attention scores"})
+STUDENT = ModelDescription("student small", PROVIDED, ("no", "yes", "maybe"), 2, 6, 2, "tokens")
+TEACHER = ModelDescription("teacher big", PROVIDED, ("no", "yes", "maybe"), 4, 10, 2, "tokens")
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 
 
@@ -203,7 +203,7 @@ def change(model, **changes):
     return dataclasses.replace(model, **changes)
 
 
-NO_SCORES = change(TEACHER, gives=GIVES - {"attention scores"})
+NO_SCORES = change(TEACHER, provides=PROVIDED - {"attention scores"})
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ NO_SCORES = change(TEACHER, gives=GIVES - {"attention scores"})
         (STUDENT, change(TEACHER, heads=5), {}, "2 and 5 attention heads"),
         (STUDENT, TEACHER, {"kd_projection": "none"}, "width 6 and 10"),
         (STUDENT, NO_SCORES, {}, "which teacher big does not give .*pass --kd-attention-weight 0"),
-        (change(STUDENT, gives=NO_SCORES.gives), TEACHER, {}, "which student small does not give"),
+        (change(STUDENT, provides=NO_SCORES.provides), TEACHER, {}, "which student small does not give"),
         (STUDENT, TEACHER, {"kd_layer_map": "2,5"}, "teacher layer 5 is not in 1 to 4"),
         (change(STUDENT, layers=6), TEACHER, {}, "deeper than its teacher"),
     ],
@@ -230,7 +230,7 @@ def test_impossible_pairs_are_refused_by_name(student, teacher, settings, messag
         (ModelDescription("student bilstm", labels=STUDENT.labels), TEACHER, "student bilstm does not give"),
         (
             STUDENT,
-            change(TEACHER, layers=0, gives=frozenset({"probabilities"})),
+            change(TEACHER, layers=0, provides=frozenset({"probabilities"})),
             "hidden states, which teacher big",
         ),
         (STUDENT, change(TEACHER, tokenizer="others"), "position by position"),

@@ -16,7 +16,7 @@ from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.data.classification.ranking import hold_out_queries
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
-from cmlm_kd.teachers.cache import MANIFEST_NAME, CacheIdentity, open_cache, write_cache
+from cmlm_kd.teachers.cache import CACHE_MANIFEST, CacheIdentity, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 from fairseq_plugins.data.sentences import SentenceDataset
 from fairseq_plugins.training.precision import PrecisionConfig
@@ -31,7 +31,7 @@ PROBED_EXAMPLES = 4
 
 
 @dataclass
-class TaughtCorpusConfig(PrecisionConfig):
+class DistillationCorpusConfig(PrecisionConfig):
     """Flags that mean the same for one corpus and for several."""
 
     hold_out: float = field(
@@ -86,7 +86,7 @@ class CorpusSettings:
     ranks: bool = False
 
 
-class TaughtCorpus:
+class DistillationCorpus:
     """The examples of a corpus, read once, and what its teachers say about them.
 
     Args:
@@ -205,7 +205,7 @@ class TaughtCorpus:
         identity = CacheIdentity.of(self.teachers, examples, needs, "bfloat16" if bfloat16 else "float32")
         several = distributed_utils.get_data_parallel_world_size() > 1
         first = not several or distributed_utils.get_data_parallel_rank() == 0
-        if first and not (path / MANIFEST_NAME).exists():
+        if first and not (path / CACHE_MANIFEST).exists():
             device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
             logger.info("asking the teachers about %d examples, for %s", len(examples), path)
             write_cache(path, self.teachers, examples, needs, identity, device)
