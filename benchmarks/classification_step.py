@@ -34,7 +34,7 @@ from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.models.classifier import SequenceClassifier
 from cmlm_kd.teachers.cache import CacheIdentity, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import Member, TeacherEnsemble
-from fairseq_plugins.models.bert_classifier import BertClassifier
+from fairseq_plugins.models.classifier import BertClassifier
 
 BATCH, BATCHES = 32, 4
 

@@ -30,8 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from cmlm_kd.data.masking.positions import cover_mask, cover_passes
+from cmlm_kd.data.translation.manifest import load_manifest
 from cmlm_kd.data.translation.pairs import PairBatch, PairFormat, frame_pairs
-from cmlm_kd.data.translation.prepare import load_manifest
 from cmlm_kd.fairseq_files.databin import Databin, write_databin
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.models.cmlm_loading import load_teacher
@@ -188,8 +188,7 @@ def compare(name: str, bound: str, ratios: np.ndarray) -> None:
 
 def real_pairs(data: Path, rows: int) -> tuple[Databin, Databin]:
     manifest = load_manifest(data)
-    languages = (manifest["source_language"], manifest["target_language"])
-    source, target = (Databin.open(data / f"train.{'-'.join(languages)}.{name}") for name in languages)
+    source, target = (Databin.open(manifest.file(data, "train", name)) for name in manifest.languages)
     return head_of(source, rows), head_of(target, rows)
 
 

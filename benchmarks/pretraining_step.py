@@ -37,7 +37,7 @@ from cmlm_kd.criteria.masked_lm_loss import target_at
 from cmlm_kd.models.inherit import distilbert_from_bert
 from cmlm_kd.models.masked_lm import MaskedLM
 from cmlm_kd.teachers.masked_lm import MaskedLMTeacher
-from fairseq_plugins.models.bert_masked_lm import BertMaskedLM
+from fairseq_plugins.models.masked_lm import BertMaskedLM
 
 BATCHES = 4
 KINDS = ("real", "masked")

@@ -1,10 +1,21 @@
-"""Learning rates that differ between groups of parameters, and change while training.
+"""LAMB, and learning rates that differ between groups of parameters and change while training.
 
-A parameter belongs to the group that ``parameter.param_group`` names (see
-:func:`cmlm_kd.optim.name_parameter_groups`); one without a name belongs to
-:data:`DEFAULT`. The rate of a group is the common learning rate times the group's factor. A group
-whose factor is 0 rests: it keeps its weights, and its optimiser forgets what it knew of it, as in
-MobileBERT's released ``lamb_optimizer.py``.
+LAMB is Adam whose step, tensor by tensor, is as long as the learning rate's share of the tensor itself (You
+et al., 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", algorithm 2). For a
+tensor x with gradient g::
+
+    m = b1 m + (1 - b1) g            v = b2 v + (1 - b2) g^2
+    r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+    u = r + weight_decay x
+    x = x - lr ||x|| / ||u|| u       (x - lr u where either norm is 0)
+
+MobileBERT's released ``lamb_optimizer.py`` leaves out the divisions by 1 - b^t. There biases and
+normalisations have neither weight decay nor the ratio of norms: a group with ``adapts`` False has no ratio.
+
+Rates: a parameter belongs to the group that ``parameter.param_group`` names (:func:`group_by_layer`); one
+without a name belongs to :data:`DEFAULT`. The rate of a group is the common learning rate times the group's
+factor. A group whose factor is 0 rests: it keeps its weights, and its optimiser forgets what it knew of it,
+as in that file of MobileBERT's.
 """
 
 from __future__ import annotations
@@ -16,9 +27,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+DEFAULT = "default"
+"""Name of the group of parameters that belong to no other."""
+
+EMBEDDINGS_AND_HEAD = "embeddings and head"
+"""Name of the group of what is in no layer; layers are named ``layer 1``, ``layer 2``, ..."""
+
+LAYER_PREFIX = ".encoder.layer."
+"""What stands before a layer's number, from 0, in the names of a Hugging Face encoder's parameters."""
+
 
 class Lamb(Optimizer):
-    """See the module docstring.
+    """LAMB; equations in the module docstring. A class of its own because torch has none.
 
     Args:
         params: tensors, or groups of them as for every torch optimiser.
@@ -61,9 +81,10 @@ class Lamb(Optimizer):
         return loss
 
     def _change(self, group: dict[str, Any], tensors: list[Tensor]) -> None:
-        updates = self._adam(group, tensors)
+        # One call for all tensors of a group: a GPU would wait for the launches of one call per tensor.
+        updates = self._adam(group, tensors)  # r
         if group["weight_decay"]:
-            torch._foreach_add_(updates, tensors, alpha=group["weight_decay"])
+            torch._foreach_add_(updates, tensors, alpha=group["weight_decay"])  # u
         if group["adapts"]:
             torch._foreach_mul_(updates, _ratios(tensors, updates))
         torch._foreach_add_(tensors, updates, alpha=-group["lr"])
@@ -78,6 +99,7 @@ class Lamb(Optimizer):
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, gradients, gradients, 1.0 - beta2)
         below = torch._foreach_sqrt(second)
+        # eps is added after the correction, as in the algorithm: before, it would shrink with t.
         if group["bias_correction"]:
             torch._foreach_div_(below, [(1.0 - beta2 ** state["step"]) ** 0.5 for state in states])
         torch._foreach_add_(below, group["eps"])
@@ -101,9 +123,6 @@ def _ratios(tensors: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
     """Return ``||x|| / ||u||`` of each pair, ``()`` each; 1 where either norm is 0."""
     norms = zip(torch._foreach_norm(tensors), torch._foreach_norm(updates), strict=True)
     return [torch.where((x > 0) & (u > 0), x / u, 1.0) for x, u in norms]
-
-
-DEFAULT = "default"
 
 
 def parameter_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
@@ -158,20 +177,17 @@ def let_rest(optimizer: Optimizer) -> None:
     """Drop gradients and state of the groups whose factor is 0, so that the next step passes them by."""
     for group in optimizer.param_groups:
         if group.get("factor", 1.0) == 0:
+            # No gradient, no step: else Adam's moments would go on moving the weights.
             for parameter in group["params"]:
                 parameter.grad = None
                 optimizer.state.pop(parameter, None)
 
 
-REST = "embeddings and head"
-_LAYERS = ".encoder.layer."
-
-
-def name_parameter_groups(model: nn.Module) -> tuple[str, ...]:
+def group_by_layer(model: nn.Module) -> tuple[str, ...]:
     """Note at each parameter which layer it belongs to, for optimisers whose rates differ by layer.
 
-    The note, ``parameter.param_group``, is ``layer 1``, ``layer 2``, ... or :data:`REST`; fairseq's wrappers
-    for half precision pass it on.
+    The note, ``parameter.param_group``, is ``layer 1``, ``layer 2``, ... or :data:`EMBEDDINGS_AND_HEAD`;
+    fairseq's wrappers for half precision pass it on.
 
     Args:
         model: a Hugging Face model that keeps its layers in ``encoder.layer``.
@@ -181,8 +197,8 @@ def name_parameter_groups(model: nn.Module) -> tuple[str, ...]:
     """
     names: dict[str, None] = {}
     for name, parameter in model.named_parameters():
-        _, found, rest = name.partition(_LAYERS)
-        group = f"layer {int(rest.split('.', 1)[0]) + 1}" if found else REST
+        _, found, rest = name.partition(LAYER_PREFIX)
+        group = f"layer {int(rest.split('.', 1)[0]) + 1}" if found else EMBEDDINGS_AND_HEAD
         parameter.param_group = group  # type: ignore[attr-defined]
         names[group] = None
     return tuple(names)

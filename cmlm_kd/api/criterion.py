@@ -82,11 +82,13 @@ class KDCriterion(ABC):
         terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
             ``loss`` among them for the loss itself.
         learns_untaught: whether it reads teachers, and yet learns something from a batch without one.
+        citation: BibTeX of the paper that it follows, for whoever publishes what it trained; may be empty.
     """
 
     levels: ClassVar[tuple[Level, ...]] = ("tokens",)
     terms_in_nats: ClassVar[frozenset[str]] = frozenset()
     learns_untaught: ClassVar[bool] = False
+    citation: ClassVar[str] = ""
 
     def __init__(self, config: Any, padding_idx: int = -1) -> None:
         """Keep the config and the target entry that stands for padding."""

@@ -54,6 +54,10 @@ class Registry(Generic[Base]):
     Args:
         kind: what is registered, for messages.
         base: the class that every registered class must extend.
+
+    Attributes:
+        broken: name -> why what an installed package offers under it could not be registered; raised by
+            :meth:`get`.
     """
 
     def __init__(self, kind: str, base: type[Base]) -> None:
@@ -61,6 +65,7 @@ class Registry(Generic[Base]):
         self.base = base
         self._entries: dict[str, Entry[Base]] = {}
         self._listeners: list[Callable[[Entry[Base]], None]] = []
+        self.broken: dict[str, UserError] = {}
 
     def register(
         self, name: str, *, config: type = NoSettings
@@ -115,11 +120,11 @@ class Registry(Generic[Base]):
         """Return the entry of ``name``.
 
         Raises:
-            UserError: if there is none, naming the closest names.
+            UserError: if there is none, saying why, or naming the closest names.
         """
         if name in self._entries:
             return self._entries[name]
-        raise unknown_name(self.kind, name, self, self)
+        raise self.broken.get(name) or unknown_name(self.kind, name, self, self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

@@ -1,5 +1,7 @@
 """``cmlm-kd flags``: the flags of a criterion, which ``fairseq-train --help`` leaves out."""
 
+from __future__ import annotations
+
 import argparse
 
 HELP = "print the flags of a criterion with ranges and defaults, which fairseq-train --help leaves out"
@@ -11,35 +13,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print a paragraph for each flag, or the names of all criteria."""
-    import dataclasses
-    import importlib
-    import pkgutil
+    """Print a paragraph for each flag and the paper to cite, or the names of all criteria."""
     import textwrap
-    import typing
 
-    import cmlm_kd.criteria
     from cmlm_kd.api.registry import kd_criteria
+    from cmlm_kd.criteria import load_criteria
+    from cmlm_kd.criteria.description import flags_of
 
-    for module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
-        importlib.import_module(f"{cmlm_kd.criteria.__name__}.{module.name}")  # criteria register themselves
+    load_criteria()
     if arguments.criterion is None:
         print("\n".join(kd_criteria))
         return
-    config = kd_criteria.get(arguments.criterion).config
-    hints = typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
-        flag = f"--{field.name.replace('_', '-')}"
-        if typing.get_origin(hints[field.name]) is typing.Literal:
-            flag += " {" + ",".join(map(str, typing.get_args(hints[field.name]))) + "}"
-        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        told = "a switch" if isinstance(default, bool) else f"default: {default}"
-        print(flag)
-        print(
-            textwrap.fill(
-                f"{field.metadata.get('help', '')} ({told})",
-                100,
-                initial_indent="    ",
-                subsequent_indent="    ",
-            )
-        )
+    entry = kd_criteria.get(arguments.criterion)
+    for flag in flags_of(entry.config):
+        choices = f" {{{','.join(flag.choices)}}}" if flag.choices else ""
+        default = f"default: {flag.default}" if flag.default else "a switch"
+        print(f"{flag.name}{choices}")
+        print(textwrap.fill(f"{flag.help} ({default})", 100, initial_indent="    ", subsequent_indent="    "))
+    if entry.cls.citation:
+        print(f"\nTo cite the method:\n\n{entry.cls.citation}", end="")

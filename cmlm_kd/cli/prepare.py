@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cmlm_kd.data.translation.manifest import SplitReport
 
 HELP = "turn raw parallel text into a fairseq data-bin in the teacher's own pieces"
 
@@ -37,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the data-bin and say what happened to each split."""
-    from cmlm_kd.data.translation.prepare import PrepareOptions, prepare
+    from cmlm_kd.data.translation.manifest import PrepareOptions
+    from cmlm_kd.data.translation.prepare import prepare
 
     splits = {}
     for split in ("train", "valid", "test"):
@@ -54,26 +59,29 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.drop_empty,
     )
     manifest = prepare(options, arguments.destdir, overwrite=arguments.overwrite)
-    sizes = ", ".join(f"{language} {entry['size']:,}" for language, entry in manifest["dictionaries"].items())
+    sizes = ", ".join(f"{language} {entry.size:,}" for language, entry in manifest.dictionaries.items())
     print(f"{arguments.destdir}: dictionary entries {sizes}")
-    for split, report in manifest["splits"].items():
+    for split, report in manifest.splits.items():
         print(f"  {split}: {_describe(report)}")
 
 
-def _describe(report: dict[str, object]) -> str:
-    parts = [f"{report['pairs']:,} pairs"]
-    for name, meaning in (("pieces", "pieces"), ("unknown", "unknown"), ("merged", "merged")):
-        counts = report[name]
-        if isinstance(counts, dict) and any(counts.values()):
+def _describe(report: SplitReport) -> str:
+    parts = [f"{report.pairs:,} pairs"]
+    for meaning, counts in (
+        ("pieces", report.pieces),
+        ("unknown", report.unknown),
+        ("merged", report.merged),
+    ):
+        if any(counts.values()):
             parts.append(f"{meaning} " + " / ".join(f"{language} {n:,}" for language, n in counts.items()))
-    for name, meaning in (
-        ("dropped_empty", "empty pairs dropped"),
-        ("truncated_sources", "sources truncated"),
+    for count, meaning in (
+        (report.dropped_empty, "empty pairs dropped"),
+        (report.truncated_sources, "sources truncated"),
         (
-            "too_long_for_teacher",
+            report.too_long_for_teacher,
             "pairs too long for the teacher (kept; they will be trained on hard labels)",
         ),
     ):
-        if report[name]:
-            parts.append(f"{report[name]:,} {meaning}")
+        if count:
+            parts.append(f"{count:,} {meaning}")
     return "; ".join(parts)

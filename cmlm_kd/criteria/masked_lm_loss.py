@@ -1,7 +1,6 @@
-"""Running text with hidden pieces: what was hidden where, and how students are compared on it.
+"""The loss of masked tokens, by which students of any criterion at level ``text`` are compared.
 
-Students of any criterion at level ``text``, with a teacher or without, are compared by the loss of what was
-hidden, on masks that never change.
+With a teacher or without: validation is by the loss of what was masked, on masks that never change.
 """
 
 from __future__ import annotations
@@ -15,62 +14,62 @@ from torch import Tensor
 from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, ModelOutput, Term
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs, Request
 from cmlm_kd.api.signals import TeacherSignal
-from cmlm_kd.losses.hidden_pieces import HiddenPieceBlocks
+from cmlm_kd.losses.masked_tokens import MaskedTokenBlocks
 from cmlm_kd.losses.projection import projected_loss
 
 
-def target_at(positions: Tensor, masked_index: Tensor, hidden: Tensor, size: int) -> Tensor:
+def target_at(positions: Tensor, masked_index: Tensor, masked: Tensor, size: int) -> Tensor:
     """Return what stood at the positions where a student predicts, ``(N,)``.
 
     Args:
         positions: ``(N,)``, counted over the batch.
-        masked_index: ``(M,)`` positions that were hidden, counted likewise.
-        hidden: ``(M,)`` ids of the pieces that stood there.
+        masked_index: ``(M,)`` positions that were masked, counted likewise.
+        masked: ``(M,)`` ids of the tokens that stood there.
         size: positions of the batch, padding included.
 
     Returns:
-        ids, :data:`NOT_HIDDEN` where nothing was hidden.
+        ids, :data:`NOT_HIDDEN` where nothing was masked.
     """
-    everywhere = hidden.new_full((size,), NOT_HIDDEN)  # (B * S,)
-    everywhere[masked_index] = hidden
+    everywhere = masked.new_full((size,), NOT_HIDDEN)  # (B * S,)
+    everywhere[masked_index] = masked
     return everywhere[positions]
 
 
 def masked_loss(student: ModelOutput, target: Tensor) -> dict[str, Term]:
-    """Return ``mlm_loss`` (nats) and ``accuracy`` (per cent) over the hidden pieces, not detached.
+    """Return ``mlm_loss`` (nats) and ``accuracy`` (per cent) over the masked tokens, not detached.
 
     Args:
         student: what it predicts at N positions.
         target: ``(N,)``, see :class:`cmlm_kd.api.criterion.KDCriterion`.
     """
-    rows = hidden_rows(target)  # (M,)
+    rows = masked_rows(target)  # (M,)
     wanted, count = target[rows], torch.tensor(len(rows), device=target.device)  # (M,)
     loss, best = _loss_and_best(student, rows, wanted)
     return {"mlm_loss": Term(loss, count), "accuracy": Term(100.0 * (best == wanted).sum(), count)}
 
 
 def _loss_and_best(student: ModelOutput, rows: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cross entropy of some rows' pieces, summed over rows, and the likeliest pieces, ``(M,)``."""
+    """Return the cross entropy of some rows' tokens, summed over rows, and the likeliest tokens, ``(M,)``."""
     if student.logits is not None:
         logits = student.vocabulary_logits(rows)  # (M, V)
         return F.cross_entropy(logits, wanted, reduction="sum"), logits.detach().argmax(-1)
     features, weight = student.projection()  # (N, d), (V, d)
-    blocks = HiddenPieceBlocks(wanted, features)
+    blocks = MaskedTokenBlocks(wanted, features)
     return projected_loss(features[rows], weight, student.bias, blocks), blocks.best
 
 
 def masked_output(student: ModelOutput, target: Tensor) -> CriterionOutput:
-    """Return :func:`masked_loss` as a loss to train or compare by, summed over hidden pieces."""
+    """Return :func:`masked_loss` as a loss to train or compare by, summed over masked tokens."""
     return _output(masked_loss(student, target))
 
 
-def hidden_rows(target: Tensor) -> Tensor:
-    """Return which of N positions were hidden, ``(M,)``."""
+def masked_rows(target: Tensor) -> Tensor:
+    """Return which of N positions were masked, ``(M,)``."""
     return (target != NOT_HIDDEN).nonzero().squeeze(1)
 
 
 def validation_request(request: Request | None, *, predicts: bool = True) -> Request:
-    """Return what a model keeps in validation: what training asks for, and predictions of what is hidden.
+    """Return what a model keeps in validation: what training asks for, and predictions of what is masked.
 
     Args:
         request: of training; None for a model that training does not read.
@@ -100,12 +99,12 @@ def text_validation(
 
     Returns:
         the sum of ``mlm_loss``; terms ``mlm_loss``, ``accuracy`` and, with a teacher that predicts,
-        ``agreement`` (per cent of the hidden pieces where both have the same best guess) and
+        ``agreement`` (per cent of the masked tokens where both have the same best guess) and
         ``teacher_accuracy``; for a criterion that reads a teacher, its own terms and ``kd_loss``, all of it.
     """
     terms = masked_loss(student, target)
     if teacher is not None and teacher.predicts:
-        rows, count = hidden_rows(target), terms["mlm_loss"].count  # (M,)
+        rows, count = masked_rows(target), terms["mlm_loss"].count  # (M,)
         best = teacher.vocabulary_logits()[rows].argmax(-1)  # (M,)
         own = student.vocabulary_logits(rows).argmax(-1)  # (M,)
         terms["agreement"] = Term(100.0 * (best == own).sum(), count)

@@ -1,17 +1,15 @@
 """KD signatures: one line that says what produced a number, in the manner of sacreBLEU's."""
 
-import importlib
-import pkgutil
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-import cmlm_kd.criteria
 from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.criteria import load_criteria
+from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS, task_state
 from cmlm_kd.version import __version__
-
-TEACHERS = "teachers"
-"""Key of a student's task state: the hash of each of its teachers, of several tasks by task."""
 
 UNKNOWN = "unknown"
 HASH_DIGITS = 6
@@ -30,7 +28,7 @@ def signature_by_teachers(state: Mapping[str, Any], task: str | None = None) -> 
         The signature; None for a student that had no teacher, or none for this task.
     """
     settings = state.get("cfg") or {}
-    teachers = (state.get("task_state") or {}).get(TEACHERS) or []
+    teachers = task_state(state).get(TEACHERS) or []
     if isinstance(teachers, Mapping):
         only = next(iter(teachers)) if len(teachers) == 1 else None
         teachers = teachers.get(task or only) or []
@@ -58,8 +56,7 @@ def signature_of_self_distillation(state: Mapping[str, Any]) -> str | None:
 def criterion_part(criterion: Mapping[str, Any]) -> str | None:
     """Return what a criterion says of its settings; None for one that is not ours or learns from no
     teacher."""
-    for module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
-        importlib.import_module(f"{cmlm_kd.criteria.__name__}.{module.name}")  # registers what is looked up
+    load_criteria()
     name = str(criterion.get("_name"))
     if name not in kd_criteria or not hasattr(kd_criteria.get(name).config, "signature"):
         return None

@@ -15,7 +15,6 @@ from torch import Tensor
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs
 from cmlm_kd.criteria.bert_mlm import BertMLMConfig, BertMLMCriterion
 from cmlm_kd.criteria.masked_lm_loss import text_validation
-from cmlm_kd.data.classification.inputs import tokenizer_hash
 from cmlm_kd.data.masking.batch import Masking, TextHiding, frame_batch
 from cmlm_kd.data.masking.frequency import SMOOTHING
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, batch_generator
@@ -25,6 +24,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.tables import table
 from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher, vocabulary_hash
+from cmlm_kd.tokenization.loading import encoding_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 LINES_AT_ONCE = 1000
@@ -162,7 +162,7 @@ def counts_of_training(tokenized: Path, tokenizer: PieceTokenizer) -> NDArray[np
         UserError: if it is none, or has the pieces of another tokenizer.
     """
     corpus = TokenizedCorpus(tokenized / "train")
-    if corpus.manifest["tokenizer"] != tokenizer_hash(tokenizer.tokenizer):
+    if corpus.manifest["tokenizer"] != encoding_hash(tokenizer.tokenizer):
         raise UserError(
             f"{tokenized} has pieces of another tokenizer than the models; give the --tokenized folder that "
             "they were trained with"

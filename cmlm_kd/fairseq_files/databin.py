@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ _DTYPES: dict[int, type] = {
 }
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
 _UINT16_LIMIT = 65500  # below this fairseq itself chooses uint16
-_AT_ONCE = 1 << 24  # ids in memory at once
+_AT_ONCE = 1 << 20  # ids, or sentences, in memory at once
 
 
 class Databin:
@@ -39,14 +40,17 @@ class Databin:
         prefix: the path without ``.bin``.
         sizes: pieces of each sentence, EOS included, ``(rows,)`` int32.
         tokens: all ids end to end, ``(sum(sizes),)``.
-        offsets: where each sentence begins in ``tokens``, ``(rows + 1,)`` int64.
     """
 
     def __init__(self, prefix: Path, sizes: NDArray[np.int32], tokens: NDArray[np.integer]) -> None:
         self.prefix = prefix
         self.sizes = sizes
         self.tokens = tokens
-        self.offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])  # (rows + 1,)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each sentence begins in ``tokens``, and where the last one ends, ``(rows + 1,)``."""
+        return np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
 
     @classmethod
     def open(cls, prefix: Path | str) -> Databin:
@@ -60,10 +64,11 @@ class Databin:
         for path in (index, data):
             if not path.is_file():
                 raise UserError(f"{path} is missing; write the data with 'cmlm-kd prepare'")
-        raw = index.read_bytes()
-        if len(raw) < _HEADER.size or raw[:9] != _MAGIC:
+        # Mapped, not read: opening a corpus should take no memory that grows with it.
+        raw = np.memmap(index, np.uint8, "r") if index.stat().st_size else np.empty(0, np.uint8)
+        if len(raw) < _HEADER.size or raw[:9].tobytes() != _MAGIC:
             raise UserError(f"{index} is not a fairseq mmap index; binarise with --dataset-impl mmap")
-        _, version, code, rows = _HEADER.unpack_from(raw)
+        _, version, code, rows = _HEADER.unpack(raw[: _HEADER.size].tobytes())
         if version != 1 or code not in _DTYPES or len(raw) != _HEADER.size + rows * (4 + 8):
             raise UserError(
                 f"{index} is damaged (version {version}, dtype {code}, {rows} rows); binarise again"
@@ -91,7 +96,7 @@ class Databin:
 
     def content_hash(self) -> str:
         """Return the sha256 of sizes and ids."""
-        digest = hashlib.sha256(self.sizes.tobytes())
+        digest = hashlib.sha256(np.ascontiguousarray(self.sizes).data.cast("B"))
         for start in range(0, len(self.tokens), _AT_ONCE):
             digest.update(np.ascontiguousarray(self.tokens[start : start + _AT_ONCE]).tobytes())
         return digest.hexdigest()
@@ -101,30 +106,34 @@ def write_databin(prefix: Path, sentences: Iterable[NDArray[np.integer]], vocabu
     """Write one language of one split; ``sentences`` hold ids including EOS."""
     rows = list(sentences)
     tokens = np.concatenate(rows) if rows else np.empty(0, np.int64)
-    write_flat_databin(prefix, tokens, np.array([len(row) for row in rows], np.int32), vocabulary_size)
+    write_flat_databin(prefix, [tokens], np.array([len(row) for row in rows], np.int32), vocabulary_size)
 
 
 def write_flat_databin(
-    prefix: Path, tokens: NDArray[np.integer], sizes: NDArray[np.integer], vocabulary_size: int
+    prefix: Path, blocks: Iterable[NDArray[np.integer]], sizes: NDArray[np.integer], vocabulary_size: int
 ) -> None:
     """Write one language of one split as fairseq's own builder does.
 
     Args:
         prefix: the path without ``.bin``.
-        tokens: ids of all sentences end to end, EOS included, ``(sum(sizes),)``.
+        blocks: parts of the ids of all sentences end to end, EOS included, ``(sum(sizes),)`` together.
         sizes: length of each sentence, ``(rows,)``.
         vocabulary_size: entries of the dictionary, which decides how many bytes an id takes.
     """
     dtype = np.dtype(np.uint16 if vocabulary_size < _UINT16_LIMIT else np.uint32)
     code = next(code for code, known in _DTYPES.items() if known is dtype.type)
-    ends = np.cumsum(sizes, dtype=np.int64)  # (rows,)
     with Path(f"{prefix}.bin").open("wb") as stream:
-        for start in range(0, len(tokens), _AT_ONCE):
-            stream.write(tokens[start : start + _AT_ONCE].astype(dtype).tobytes())
+        for block in blocks:
+            for start in range(0, len(block), _AT_ONCE):
+                stream.write(block[start : start + _AT_ONCE].astype(dtype).tobytes())
     with Path(f"{prefix}.idx").open("wb") as stream:
         stream.write(_HEADER.pack(_MAGIC, 1, code, len(sizes)))
         stream.write(sizes.astype(np.int32).tobytes())
-        stream.write(((ends - sizes) * dtype.itemsize).astype(np.int64).tobytes())
+        begin = 0
+        for start in range(0, len(sizes), _AT_ONCE):
+            ends = begin + np.cumsum(sizes[start : start + _AT_ONCE], dtype=np.int64)  # (sentences at once,)
+            stream.write(((ends - sizes[start : start + _AT_ONCE]) * dtype.itemsize).tobytes())
+            begin = int(ends[-1])
 
 
 def corpus_hash(source: Databin, target: Databin) -> str:

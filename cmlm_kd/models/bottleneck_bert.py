@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.optim import _LAYERS
+from cmlm_kd.optim import LAYER_PREFIX
 
 if TYPE_CHECKING:
     from transformers import MobileBertForMaskedLM
@@ -148,7 +148,12 @@ def inherit_embeddings_and_head(student: nn.Module, teacher: nn.Module) -> int:
         for name, value in student.state_dict().items():
             norm = name.endswith(("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias"))
             other = found.get(name)
-            if _LAYERS in name or other is None or other.shape != value.shape or (norm and not same_norm):
+            if (
+                LAYER_PREFIX in name
+                or other is None
+                or other.shape != value.shape
+                or (norm and not same_norm)
+            ):
                 continue
             value.copy_(other)
             copied += 1

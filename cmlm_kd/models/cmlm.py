@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from cmlm_kd.data.translation.pairs import PairBatch
 from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, UNK
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.pretrained import load_encoder, split_masked_lm
+from cmlm_kd.models.encoders.heads import split_masked_lm
+from cmlm_kd.models.encoders.pretrained import load_encoder
 
 
 class ConditionalMaskedLM(nn.Module):

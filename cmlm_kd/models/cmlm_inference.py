@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from cmlm_kd.data.translation.pairs import PairBatch
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
+from cmlm_kd.models.encoders.families import encoder_layers, family_of
 from cmlm_kd.models.encoders.packed_linear import pack_linear_layers
 from cmlm_kd.system.devices import bfloat16_autocast
-
-_BERT_LAYERS = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
-"""Model types whose last layer is understood; others run all of it."""
 
 
 class MaskedPredictor:
@@ -110,8 +108,9 @@ def replace_last_layer(encoder: Any) -> _LastLayer | None:
         the layer, whose ``masked_index`` is to be set before each batch; None where nothing was changed.
     """
     config = encoder.config
-    if config.model_type not in _BERT_LAYERS or config._attn_implementation != "sdpa" or config.is_decoder:
+    able = family_of(config).layers.masked_last
+    if not able or config._attn_implementation != "sdpa" or config.is_decoder:
         return None
-    layers = encoder.encoder.layer
+    layers: Any = encoder_layers(encoder)
     layers[-1] = _LastLayer(layers[-1])
     return layers[-1]  # type: ignore[no-any-return]

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cmlm_kd.data.translation.prepare import load_manifest
+from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    CMLM_PREFIX,
+    DICTIONARY_HASH,
+    task_state,
+    weights_of,
+)
 from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
@@ -25,16 +33,9 @@ from cmlm_kd.models.encoders.pretrained import model_hash
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.transformers_reports import without_reports
 
-BERT_CONFIG = "bert_config"
-"""Key of a checkpoint's task state: the encoder's configuration as JSON."""
-
-DICTIONARY_HASH = "dictionary_hash"
-"""Key of a checkpoint's task state: :func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of the output vocabulary."""
-
 _HEAD = "cmlm_head.safetensors"
 _DICTIONARY = "dict.txt"
 _DESCRIPTION = "cmlm.json"
-_PREFIX = "teacher."
 
 
 def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
@@ -47,8 +48,10 @@ def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
     Raises:
         UserError: if there is no teacher, or its vocabulary is not that of the data.
     """
-    teacher = _from_directory(path, data) if path.is_dir() else _from_checkpoint(path, data)
-    _check_pieces(teacher, path, data)
+    manifest = load_manifest(data)
+    load = _from_directory if path.is_dir() else _from_checkpoint
+    teacher = load(path, data, manifest)
+    _check_tokens(teacher, path, data, manifest)
     return teacher.eval()
 
 
@@ -68,6 +71,7 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
     from safetensors.torch import save_file
 
     check_new_directory(output)
+    manifest = load_manifest(data)
     with directory_written_aside(output) as partial:
         shutil.copytree(data / "teacher", partial, dirs_exist_ok=True)
         teacher.encoder.save_pretrained(partial)  # type: ignore[operator]
@@ -77,10 +81,10 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
             if not name.startswith("encoder.")
         }
         save_file(head, partial / _HEAD)
-        shutil.copy(_target_dictionary(data), partial / _DICTIONARY)
+        shutil.copy(manifest.target_dictionary(data), partial / _DICTIONARY)
         description = {
             "transform": teacher.transform is not None,
-            "tokenizer": load_manifest(data)["tokenizer"],
+            "tokenizer": asdict(manifest.tokenizer),
         }
         (partial / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
@@ -93,23 +97,14 @@ def teacher_hash(teacher: ConditionalMaskedLM) -> str:
     return model_hash(teacher.encoder.config, teacher)  # type: ignore[union-attr]
 
 
-def _target_dictionary(data: Path) -> Path:
-    return data / f"dict.{load_manifest(data)['target_language']}.txt"
-
-
-def _from_checkpoint(path: Path, data: Path) -> ConditionalMaskedLM:
+def _from_checkpoint(path: Path, data: Path, manifest: PrepareManifest) -> ConditionalMaskedLM:
     state = read_checkpoint(path)
-    weights = {
-        name.removeprefix(_PREFIX): value
-        for name, value in state["model"].items()
-        if name.startswith(_PREFIX)
-    }
+    weights = weights_of(state, CMLM_PREFIX)
     if "projection.weight" not in weights:
         raise UserError(f"{path} holds no C-MLM teacher; give a checkpoint of 'fairseq-train --task cmlm'")
-    task_state = state.get("task_state") or {}
-    if DICTIONARY_HASH in task_state:
-        check_dictionary(path, task_state[DICTIONARY_HASH], data)
-    _check_vocabulary_size(path, len(weights["projection.bias"]), data)
+    if DICTIONARY_HASH in task_state(state):
+        check_dictionary(path, task_state(state)[DICTIONARY_HASH], manifest.target_dictionary(data))
+    _check_vocabulary_size(path, len(weights["projection.bias"]), data, manifest)
     has_transform = any(name.startswith("transform.") for name in weights)
     return _fill(path, _checkpoint_config(state, path, data), weights, has_transform)
 
@@ -118,7 +113,7 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
     """Return the encoder's configuration: the checkpoint's own, else that of the model it started from."""
     from transformers import AutoConfig
 
-    described = (state.get("task_state") or {}).get(BERT_CONFIG)
+    described = task_state(state).get(BERT_CONFIG)
     if described:
         settings = json.loads(described)
         return AutoConfig.for_model(settings.pop("model_type"), **settings)
@@ -132,7 +127,7 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
         ) from error
 
 
-def _from_directory(path: Path, data: Path) -> ConditionalMaskedLM:
+def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> ConditionalMaskedLM:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModel
@@ -144,7 +139,7 @@ def _from_directory(path: Path, data: Path) -> ConditionalMaskedLM:
             f"{path} holds no C-MLM teacher (no {_DESCRIPTION}); give a checkpoint of "
             "'fairseq-train --task cmlm' or a directory of 'cmlm-kd export --to teacher'"
         ) from None
-    check_dictionary(path, dictionary_hash(path / _DICTIONARY), data)
+    check_dictionary(path, dictionary_hash(path / _DICTIONARY), manifest.target_dictionary(data))
     try:
         head = load_file(path / _HEAD)
         with without_reports():
@@ -158,23 +153,28 @@ def _from_directory(path: Path, data: Path) -> ConditionalMaskedLM:
     return _fill(path, config, {**weights, **head}, description["transform"])
 
 
-def check_dictionary(path: Path, found: str, data: Path) -> None:
+def check_dictionary(path: Path, found: str, dictionary: Path) -> None:
     """Refuse a teacher whose output vocabulary is not the target dictionary of the data.
+
+    Args:
+        path: of the teacher.
+        found: hash of its output vocabulary.
+        dictionary: ``dict.LANG.txt`` of the data-bin.
 
     Raises:
         UserError: naming both hashes.
     """
-    wanted = dictionary_hash(_target_dictionary(data))
+    wanted = dictionary_hash(dictionary)
     if found != wanted:
         raise UserError(
-            f"{path} was fine-tuned for dictionary {found[:8]}, the target dictionary of {data} is "
-            f"{wanted[:8]}; give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+            f"{path} was fine-tuned for dictionary {found[:8]}, the target dictionary of "
+            f"{dictionary.parent} is {wanted[:8]}; give the data-bin it was fine-tuned on, or fine-tune the "
+            "teacher on these data"
         )
 
 
-def _check_vocabulary_size(path: Path, size: int, data: Path) -> None:
-    manifest = load_manifest(data)
-    wanted = manifest["dictionaries"][manifest["target_language"]]["size"]
+def _check_vocabulary_size(path: Path, size: int, data: Path, manifest: PrepareManifest) -> None:
+    wanted = manifest.dictionaries[manifest.target_language].size
     if size != wanted:
         raise UserError(
             f"{path} predicts {size} entries, the target dictionary of {data} has {wanted}; "
@@ -182,11 +182,10 @@ def _check_vocabulary_size(path: Path, size: int, data: Path) -> None:
         )
 
 
-def _check_pieces(teacher: ConditionalMaskedLM, path: Path, data: Path) -> None:
-    """Refuse data in the pieces of another tokenizer, as far as their number tells."""
-    manifest = load_manifest(data)
+def _check_tokens(teacher: ConditionalMaskedLM, path: Path, data: Path, manifest: PrepareManifest) -> None:
+    """Refuse data in the tokens of another tokenizer, as far as their number tells."""
     pieces = teacher.encoder.get_input_embeddings().num_embeddings  # type: ignore[union-attr,operator]
-    for language in (manifest["source_language"], manifest["target_language"]):
+    for language in manifest.languages:
         largest = int(Vocabulary.load(data, language).teacher_ids.max())
         if largest >= pieces:
             raise UserError(

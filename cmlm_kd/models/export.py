@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, MASKED_LM_PREFIX, task_state, weights_of
 
 if TYPE_CHECKING:
     from cmlm_kd.models.masked_lm import MaskedLM
-
-WEIGHTS_PREFIX = "masked_lm."
-"""What the plug-in's masked language models put before the weights' names."""
 
 
 def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
@@ -28,8 +26,9 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     from cmlm_kd.fairseq_files.checkpoints import model_settings
     from cmlm_kd.models.masked_lm import MaskedLM
 
-    description = (state.get("task_state") or {}).get("bert_config")
-    if description is None or not any(name.startswith(WEIGHTS_PREFIX) for name in state["model"]):
+    description = task_state(state).get(BERT_CONFIG)
+    weights = weights_of(state, MASKED_LM_PREFIX)
+    if description is None or not weights:
         name = model_settings(state).get("_name") or "another architecture"
         raise UserError(
             f"the checkpoint is one of {name}; only those of bert_masked_lm, mobilebert, ib_bert, "
@@ -37,7 +36,6 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
             "exported with --to teacher, a BiLSTM with --to bilstm)"
         )
     model = MaskedLM.from_config(json.loads(description))
-    weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -72,12 +70,11 @@ def export_to_huggingface(
     from cmlm_kd.models.fastbert.directory import save_fastbert
     from cmlm_kd.models.loading import fastbert_of_checkpoint
     from cmlm_kd.models.multitask import ARCHITECTURE
-    from cmlm_kd.system.files import directory_written_aside
+    from cmlm_kd.system.files import check_new_directory, directory_written_aside
     from cmlm_kd.system.transformers_reports import without_reports
 
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        holds = "already holds a model" if (directory / "config.json").exists() else "is not empty"
-        raise UserError(f"{directory} {holds}; remove it or give another --output")
+    problem = "already holds a model" if (directory / "config.json").exists() else "is not empty"
+    check_new_directory(directory, problem, "remove it or give another --output")
     state = read_checkpoint(checkpoint)
     name = model_settings(state).get("_name")
     if task is not None and name != ARCHITECTURE:

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.models.encoders.families import layers_path
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM, DistilBertForMaskedLM, PreTrainedModel
-
-_LAYER_LISTS = ("encoder.layer.", "transformer.layer.")
 
 _LAYER_NAMES = {  # BERT's names inside a layer -> DistilBERT's
     "attention.self.query": "attention.q_lin",
@@ -188,17 +187,16 @@ def shallower(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
     """
     config = copy.deepcopy(teacher.config)
     check_layers(layers, config.num_hidden_layers, "student of fewer layers")
-    prefix = teacher.base_model_prefix + "."
-    weights: Mapping[str, Tensor] = teacher.state_dict()
-    lists = [prefix + name for name in _LAYER_LISTS if any(key.startswith(prefix + name) for key in weights)]
-    if not lists:
+    path = layers_path(teacher.base_model)
+    if not path:
         raise UserError(
             f"layers of a {config.model_type} model can't be taken out; teachers of another architecture, "
             "such as BERT or RoBERTa, give students of fewer layers"
         )
     config.num_hidden_layers = len(layers)
     student = type(teacher)(config)
-    student.load_state_dict(_with_layers(weights, lists[0], layers))
+    prefix = f"{teacher.base_model_prefix}.{path}."
+    student.load_state_dict(_with_layers(teacher.state_dict(), prefix, layers))
     student.to(dtype=teacher.dtype, device=teacher.device)  # type: ignore[call-arg]
     student.eval()  # type: ignore[no-untyped-call]
     return student

@@ -10,8 +10,15 @@ from typing import Any, TypeVar
 from torch import nn
 
 from cmlm_kd.criteria.signature import signature_of_self_distillation
-from cmlm_kd.data.classification.inputs import tokenizer_hash
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    CLASSIFIER_PREFIX,
+    INPUTS_HASH,
+    PAIRS,
+    task_state,
+    weights_of,
+)
 from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.models import multitask
 from cmlm_kd.models.bilstm import model as bilstm
@@ -25,21 +32,9 @@ from cmlm_kd.models.classifier import (
 from cmlm_kd.models.fastbert import model as fastbert
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
 from cmlm_kd.models.prediction import Classifier
-from cmlm_kd.tokenization.loading import load_tokenizer
-
-BERT_CONFIG = "bert_config"
-"""Key of a checkpoint's task state: the Hugging Face configuration as JSON."""
-
-PAIRS = "pairs"
-"""Key of a checkpoint's task state: whether examples are pairs of sentences; older checkpoints have none."""
-
-INPUTS_HASH = "inputs"
-"""Key of a checkpoint's task state: hash of what turned sentences into ids; older checkpoints have none."""
+from cmlm_kd.tokenization.loading import encoding_hash, load_tokenizer
 
 Model = TypeVar("Model", bound=nn.Module)
-
-WEIGHTS_PREFIX = "classifier."
-"""What the plug-in's students over sentences put before the weights' names."""
 
 
 def load_student(path: Path, tokenizer: str | None = None, task: str | None = None) -> Classifier:
@@ -85,7 +80,7 @@ def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
     Raises:
         UserError: if it is of another architecture, or its weights do not fit.
     """
-    described = (state.get("task_state") or {}).get(bilstm.ARCHITECTURE)
+    described = task_state(state).get(bilstm.ARCHITECTURE)
     if described is None:
         raise UserError(f"the checkpoint is none of {bilstm.ARCHITECTURE}: it does not carry a word list")
     return _with_weights(bilstm.BiLSTMClassifier.from_state(described), state)
@@ -104,7 +99,7 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
     """
     described, pieces, max_length = _described(state, BERT_CONFIG, tokenizer)
     model = classifier_of_config(json.loads(described), pieces, "student bert_classifier", max_length)
-    model.reads_pairs = state["task_state"].get(PAIRS)
+    model.reads_pairs = task_state(state).get(PAIRS)
     return _with_weights(model, state)
 
 
@@ -152,7 +147,7 @@ def multitask_of_checkpoint(
 
 def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tuple[str, Any, int]:
     """Return what a checkpoint says of its model, the tokenizer, and the longest input (0: any)."""
-    own = state.get("task_state") or {}
+    own = task_state(state)
     described = own.get(key)
     if described is None:
         raise UserError(
@@ -161,7 +156,7 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
         )
     name = tokenizer or str(model_settings(state).get("bert") or "")
     pieces = load_tokenizer(name, REQUIRED_TOKENS)
-    if tokenizer_hash(pieces) != own.get(INPUTS_HASH, tokenizer_hash(pieces)):
+    if encoding_hash(pieces) != own.get(INPUTS_HASH, encoding_hash(pieces)):
         raise UserError(
             f"the checkpoint was trained with another tokenizer than that of {name!r}; give the directory it "
             "was trained with as --tokenizer"
@@ -172,9 +167,8 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
 
 def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:
     """Return the model with a checkpoint's weights, in float32 and evaluation mode."""
-    weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in state["model"].items()}
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(weights_of(state, CLASSIFIER_PREFIX))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the checkpoint's weights do not fit its configuration: {reason}") from error

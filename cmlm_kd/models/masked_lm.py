@@ -21,13 +21,11 @@ from cmlm_kd.api.needs import (
 )
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_attention_scores
-from cmlm_kd.models.encoders.output_features import features_instead_of_logits
-from cmlm_kd.models.encoders.pretrained import has_head, load_masked_lm
+from cmlm_kd.models.encoders.families import encoder_layers, family_of
+from cmlm_kd.models.encoders.heads import has_head, without_output_layer
+from cmlm_kd.models.encoders.pretrained import load_masked_lm
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.pieces import PieceTokenizer
-
-_PLAIN_STACKS = frozenset({"bert", "camembert", "electra", "ib-bert", "mobilebert", "roberta", "xlm-roberta"})
-"""Model types whose layers, kept in ``encoder.layer``, take hidden states to hidden states alone."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ class MaskedLM(nn.Module):
             else:
                 with (
                     _head_at(self.model.base_model, positions),
-                    features_instead_of_logits(self.model) as layer,
+                    without_output_layer(self.model) as layer,
                 ):
                     output = self.model(**batch, **layers)
                 predicted = output.logits.squeeze(0)  # (N, d) or (N, V)
@@ -255,7 +253,8 @@ def _head_at(encoder: nn.Module, positions: Tensor) -> Iterator[None]:
 def _no_layer_above(encoder: Any, request: Request) -> Iterator[None]:
     """Let the layers above those asked for pass on what they get, where layers can be skipped."""
     deepest = max((*request.hidden_states, *request.attention_scores), default=0)
-    skipped = encoder.encoder.layer[deepest:] if encoder.config.model_type in _PLAIN_STACKS else ()
+    stand_alone = family_of(encoder.config).layers.stand_alone
+    skipped = encoder_layers(encoder)[deepest:] if stand_alone else ()
     for layer in skipped:
         layer.forward = _pass_on  # an attribute of the instance hides the method of the class
     try:

@@ -20,6 +20,7 @@ from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.data.classification.task_values import closest
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import MULTITASK
 from cmlm_kd.models.bert import load_encoder, student_config, take_over
 from cmlm_kd.models.classifier import (
     SequenceClassifier,
@@ -27,8 +28,7 @@ from cmlm_kd.models.classifier import (
 )
 from cmlm_kd.models.san import SANSettings, StochasticAnswerNetwork
 
-ARCHITECTURE = "multitask_bert"
-"""Name of the fairseq architecture, and key of what a checkpoint's task state says of it."""
+ARCHITECTURE = MULTITASK
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def check_user_dir() -> Finding:
     """``--user-dir fairseq_plugins`` leads fairseq to the plug-in of this installation, from any folder."""
     try:
         directory = plugin_directory()
-        code = (directory / "user_dir_probe.py").read_text(encoding="utf-8")
+        code = (directory / "command_line" / "user_dir_probe.py").read_text(encoding="utf-8")
     except (UserError, OSError) as error:
         return Finding("user-dir", "broken", str(error), "pip install .")
     by_path = run_probe(code, str(directory))

@@ -12,10 +12,21 @@ from pathlib import Path
 from cmlm_kd.errors import UserError
 
 
-def check_new_directory(path: Path) -> None:
-    """Raise UserError if ``path`` is a file or a directory that holds anything."""
+def check_new_directory(
+    path: Path, problem: str = "is not empty", remedy: str = "give a new directory"
+) -> None:
+    """Refuse to write where something is: into a file, or a directory that holds anything.
+
+    Args:
+        path: of the directory to write.
+        problem: what the message says of it.
+        remedy: what it says to do.
+
+    Raises:
+        UserError: naming all three.
+    """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} is not empty; give a new directory")
+        raise UserError(f"{path} {problem}; {remedy}")
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cmlm_kd.data.masking.positions import COVER_STRIDE, cover_mask, cover_passes
+from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
 from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
-from cmlm_kd.data.translation.prepare import load_manifest
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
@@ -84,23 +84,23 @@ def dump(data: Path, split: str, teacher_path: Path, output: Path, options: Dump
         UserError: for data, a teacher or an output directory that do not fit each other, or a full disk; what
             is complete stays and the same command goes on from there.
     """
-    source, target = _read_split(data, split)
+    manifest = load_manifest(data)
+    source, target = _read_split(data, split, manifest)
     teacher = load_teacher(teacher_path, data)
-    header = _header(data, split, source, target, teacher, options)
+    dictionary = dictionary_hash(manifest.target_dictionary(data))
+    header = _header(dictionary, split, source, target, teacher, options)
     with StoreWriter.create_or_resume(output, header) as writer:
         plans = writer.pending_shards()
         if plans:
-            dumper = Dumper(teacher, PairFormat.of_databin(data), options)
+            dumper = Dumper(teacher, PairFormat.of_databin(data, manifest), options)
             with _progress(target, plans) as progress:
                 for plan in plans:
                     writer.write_shard(plan, dumper.shard(source, target, plan, progress))
         return writer.finish()
 
 
-def _read_split(data: Path, split: str) -> tuple[Databin, Databin]:
-    manifest = load_manifest(data)
-    languages = (manifest["source_language"], manifest["target_language"])
-    source, target = (Databin.open(data / f"{split}.{'-'.join(languages)}.{name}") for name in languages)
+def _read_split(data: Path, split: str, manifest: PrepareManifest) -> tuple[Databin, Databin]:
+    source, target = (Databin.open(manifest.file(data, split, name)) for name in manifest.languages)
     if len(source) != len(target):
         raise UserError(
             f"{data}, {split}: {len(source)} sources but {len(target)} targets; "
@@ -110,7 +110,7 @@ def _read_split(data: Path, split: str) -> tuple[Databin, Databin]:
 
 
 def _header(
-    data: Path,
+    dictionary: str,
     split: str,
     source: Databin,
     target: Databin,
@@ -129,7 +129,7 @@ def _header(
         k=options.topk,
         tail_temperatures=options.tail_temperatures,
         vocabulary_size=vocabulary_size,
-        dictionary_hash=dictionary_hash(data / f"dict.{load_manifest(data)['target_language']}.txt"),
+        dictionary_hash=dictionary,
         corpus_hash=corpus_hash(source, target),
         teacher_hash=teacher_hash(teacher),
         shard_rows=options.shard_rows,

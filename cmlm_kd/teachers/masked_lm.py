@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from cmlm_kd.api.needs import LOGITS, ModelDescription, Request
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.pretrained import has_head, load_masked_lm, model_hash
+from cmlm_kd.models.encoders.heads import has_head
+from cmlm_kd.models.encoders.pretrained import load_masked_lm, model_hash
 from cmlm_kd.models.masked_lm import MaskedLM
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.loading import load_tokenizer

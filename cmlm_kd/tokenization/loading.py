@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -108,3 +109,22 @@ def _cannot_load(name: str, error: Exception) -> UserError:
         f"cannot load a tokenizer from {name!r}: {first_line(error)}; "
         "give a directory written by save_pretrained, or a hub name that can be reached"
     )
+
+
+def serialized_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a hash of a fast tokenizer as it is saved, its truncation and padding included.
+
+    The manifest of a data-bin (``prepare.json``) holds it.
+    """
+    backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+    return hashlib.sha256(backend.to_str().encode()).hexdigest()
+
+
+def encoding_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a hash of what a fast tokenizer makes of text, whatever its truncation and padding.
+
+    Checkpoints of classifiers, caches and tokenised text hold it.
+    """
+    description = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+    known = {name: value for name, value in description.items() if name not in ("truncation", "padding")}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

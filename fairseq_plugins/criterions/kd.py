@@ -3,10 +3,8 @@ flags."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
-import pkgutil
 from typing import ClassVar
 
 from fairseq import utils
@@ -16,19 +14,20 @@ from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
 from omegaconf import II
 
-import cmlm_kd.criteria
 from cmlm_kd.api.criterion import KDCriterion, ModelOutput
 from cmlm_kd.api.needs import Needs, check_needs
 from cmlm_kd.api.registry import Entry, kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria import load_criteria
 from cmlm_kd.criteria.masked_lm_loss import target_at, text_validation, validation_request
 from cmlm_kd.errors import UserError
-from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
-from fairseq_plugins.optim.grouped import set_rate_factors
-from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
-
-for _module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
-    importlib.import_module(f"{cmlm_kd.criteria.__name__}.{_module.name}")  # criteria register themselves
+from fairseq_plugins.command_line.configs import fairseq_dataclass, plain_config, refuse_collisions
+from fairseq_plugins.models.output_layer import (
+    adaptive_log_probs,
+    features_instead_of_logits,
+    find_projection,
+)
+from fairseq_plugins.optim import set_rate_factors
 
 logger = logging.getLogger(__name__)
 
@@ -289,3 +288,4 @@ def register_with_fairseq(entry: Entry[KDCriterion]) -> None:
 
 
 kd_criteria.subscribe(register_with_fairseq)
+load_criteria()  # afterwards: what fairseq refuses of an installed package is then that package's failure

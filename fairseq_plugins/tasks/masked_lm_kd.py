@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from fairseq.tasks import FairseqTask, register_task
 
 from cmlm_kd.api.needs import Needs
-from cmlm_kd.criteria.signature import TEACHERS
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, TEACHERS
 from cmlm_kd.teachers.masked_lm import load_masked_lm_teacher, vocabulary_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
-from fairseq_plugins.autocast import AutocastMixin, PrecisionConfig
 from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
+from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
 @dataclass
@@ -95,7 +95,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
                 f"positions, the student up to {self.positions}; pass --max-length "
                 f"{self._teaching.teacher.max_length}"
             )
-        self.state.merge_state_dict({"bert_config": config.to_json_string(use_diff=False)})
+        self.state.merge_state_dict({BERT_CONFIG: config.to_json_string(use_diff=False)})
         return model
 
     def _load_teacher(self):

@@ -9,10 +9,9 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.criteria.mobilebert import distillation_count, distillation_term
 from cmlm_kd.criteria.mobilebert_transfer import (
     attention_term,
-    distillation_count,
-    distillation_term,
     feature_map_term,
 )
 

@@ -24,7 +24,11 @@ import fairseq_plugins  # noqa: F401 - registers the criterion
 from cmlm_kd.api.signals import SoftTargets
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.errors import UserError
-from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
+from fairseq_plugins.models.output_layer import (
+    adaptive_log_probs,
+    features_instead_of_logits,
+    find_projection,
+)
 
 VOCABULARY, SENTENCES, LENGTH, TOP_K, PAD = 40, 3, 6, 4, 1
 NO_DROPOUT = ("--dropout", 0)

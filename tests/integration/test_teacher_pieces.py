@@ -12,7 +12,8 @@ from fairseq_runs import TINY_STUDENT, USER_DIR, run_generate, run_interactive, 
 from omegaconf import OmegaConf
 from tiny_tokenizers import training_lines, write_byte_level, write_sentencepiece, write_wordpiece
 
-from cmlm_kd.data.translation.prepare import PrepareOptions, prepare
+from cmlm_kd.data.translation.manifest import PrepareOptions
+from cmlm_kd.data.translation.prepare import prepare
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.generation import read_hypotheses
 from cmlm_kd.tokenization.pieces import pieces_to_text

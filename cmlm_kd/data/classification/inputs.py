@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.errors import UserError
+from cmlm_kd.tokenization.loading import encoding_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,21 +66,13 @@ class HuggingFaceInputs:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.pad = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
-        self.hash = tokenizer_hash(tokenizer)
+        self.hash = encoding_hash(tokenizer)
 
     def encode(self, first: Sequence[str], second: Sequence[str] | None) -> list[Encoded]:
         """Return the ids of sentences, or of pairs of sentences."""
         texts: Any = (list(first),) if second is None else (list(first), list(second))
         batch = self.tokenizer(*texts, truncation="longest_first", max_length=self.max_length)
         return [_as_read(encoding, len(texts)) for encoding in batch.encodings or []]
-
-
-def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a hash of what a fast tokenizer makes of text, whatever its settings of truncation and
-    padding."""
-    description = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
-    known = {name: value for name, value in description.items() if name not in ("truncation", "padding")}
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def _as_read(encoding: Any, sentences: int) -> Encoded:

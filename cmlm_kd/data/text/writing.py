@@ -13,12 +13,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from cmlm_kd.data.classification.inputs import tokenizer_hash
 from cmlm_kd.data.text import corpus
 from cmlm_kd.data.text.corpus import MANIFEST, TokenizedCorpus, describe_file, rows_of
 from cmlm_kd.data.text.sources import TextFile
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import directory_written_aside
+from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.tokenization.loading import encoding_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 CHARACTERS_AT_ONCE = 200_000
@@ -51,7 +51,7 @@ def tokenized_corpus(
                 write_corpus(directory, files, tokenizer, longest)
                 return TokenizedCorpus(directory)
     found = TokenizedCorpus(directory)
-    found.check(files, tokenizer_hash(tokenizer.tokenizer), longest)
+    found.check(files, encoding_hash(tokenizer.tokenizer), longest)
     return found
 
 
@@ -65,8 +65,7 @@ def _alone_with(directory: Path) -> Iterator[None]:
 
 def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int) -> None:
     """Write a directory of text in pieces; see :func:`tokenized_corpus`."""
-    if directory.exists() and any(directory.iterdir()):
-        raise UserError(f"{directory} holds something else; give another --tokenized")
+    check_new_directory(directory, "holds something else", "give another --tokenized")
     with (
         directory_written_aside(directory) as partial,
         (partial / "pieces.bin").open("wb") as pieces,
@@ -87,7 +86,7 @@ def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTok
             np.save(partial / name, values)
         manifest = {
             "format": corpus.FORMAT,
-            "tokenizer": tokenizer_hash(tokenizer.tokenizer),
+            "tokenizer": encoding_hash(tokenizer.tokenizer),
             "longest": longest,
             **writer.totals(),
             "files": [describe_file(file) for file in files],

@@ -1,21 +1,26 @@
-"""What is asked of ``cmlm-kd prepare``, and what ``prepare.json`` in the data-bin says came out."""
+"""The request to ``cmlm-kd prepare``, and the manifest ``prepare.json`` of the data-bin that it wrote."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
-from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.loading import serialized_hash
+from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
 from cmlm_kd.version import __version__
 
-MANIFEST = "prepare.json"
-"""The manifest's name in the data-bin."""
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+MANIFEST_NAME = "prepare.json"
+"""The manifest's file in the data-bin."""
+
+_AGAIN = "write the data again with 'cmlm-kd prepare'"
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class PrepareOptions:
 
     def file(self, data: Path, split: str, language: str) -> Path:
         """Return where fairseq looks for a split in one language, without ``.bin``."""
-        return data / f"{split}.{self.source_language}-{self.target_language}.{language}"
+        return split_file(data, split, self.languages, language)
 
 
 @dataclass
@@ -59,9 +64,9 @@ class SplitReport:
         dropped_empty: pairs left out because a side was empty.
         truncated_sources: sources cut to the teacher's positions.
         too_long_for_teacher: pairs kept that the teacher cannot read; they will have no soft targets.
-        pieces: pieces of each language, EOS included.
-        unknown: pieces of each language that became ``<unk>``.
-        merged: pieces of each language whose entry stands for another, more frequent teacher id.
+        pieces: tokens of each language, EOS included.
+        unknown: tokens of each language that became ``<unk>``.
+        merged: tokens of each language whose entry stands for another, more frequent teacher id.
     """
 
     pairs: int = 0
@@ -73,43 +78,121 @@ class SplitReport:
     merged: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TokenizerRecord:
+    """The tokenizer that a data-bin was written with.
+
+    Attributes:
+        hash: :func:`cmlm_kd.tokenization.loading.serialized_hash`.
+        kind: ``wordpiece``, ``sentencepiece`` or ``bytelevel``.
+        separators: ``[SEP]`` tokens between source and target.
+        special: ids of the tokens that frame a pair.
+    """
+
+    hash: str
+    kind: str
+    separators: int
+    special: SpecialIds
+
+    @classmethod
+    def of(cls, tokenizer: PieceTokenizer) -> TokenizerRecord:
+        """Describe a tokenizer."""
+        return cls(
+            serialized_hash(tokenizer.tokenizer), tokenizer.kind, tokenizer.separators, tokenizer.special
+        )
+
+
+@dataclass(frozen=True)
+class DictionaryRecord:
+    """A dictionary: its entries, specials and padding included, and the hash of its symbols."""
+
+    size: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class PrepareManifest:
+    """The contents of ``prepare.json``, in the order of the file.
+
+    Attributes:
+        format: always the same.
+        version: of the release that wrote the data-bin.
+        teacher: absolute directory, or hub name.
+        tokenizer: the teacher's.
+        source_language, target_language, joined_dictionary, truncate_source: as in :class:`PrepareOptions`.
+        dictionaries: language -> its dictionary.
+        corpora: split -> :func:`cmlm_kd.fairseq_files.databin.corpus_hash` of its two sides.
+        splits: split -> what happened to it.
+        fingerprint: hash of all that decides the data: tokenizer, options and text.
+    """
+
+    format: Literal["cmlm-kd data-bin"]
+    version: str
+    teacher: str
+    tokenizer: TokenizerRecord
+    source_language: str
+    target_language: str
+    joined_dictionary: bool
+    truncate_source: bool
+    dictionaries: dict[str, DictionaryRecord]
+    corpora: dict[str, str]
+    splits: dict[str, SplitReport]
+    fingerprint: str
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.source_language, self.target_language
+
+    def file(self, data: Path, split: str, language: str) -> Path:
+        """Return where a split in one language is, without ``.bin``."""
+        return split_file(data, split, self.languages, language)
+
+    def target_dictionary(self, data: Path) -> Path:
+        """Return the dictionary that labels are entries of."""
+        return data / f"dict.{self.target_language}.txt"
+
+    def write(self, data: Path) -> None:
+        """Write the manifest into the data-bin; equal ones are equal bytes."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        (data / MANIFEST_NAME).write_text(text, encoding="utf-8")
+
+
+def split_file(data: Path, split: str, languages: tuple[str, str], language: str) -> Path:
+    """Return where fairseq looks for a split in one of its languages, without ``.bin``."""
+    return data / f"{split}.{'-'.join(languages)}.{language}"
+
+
 def make_manifest(
     data: Path,
     options: PrepareOptions,
     tokenizer: PieceTokenizer,
     reports: dict[str, SplitReport],
     fingerprint: str,
-) -> dict[str, Any]:
+) -> PrepareManifest:
     """Describe the data-bin whose dictionaries and splits have been written to ``data``."""
-    sides = {
-        split: [Databin.open(options.file(data, split, language)) for language in options.languages]
-        for split in reports
-    }
-    return {
-        "format": "cmlm-kd data-bin",
-        "version": __version__,
-        "teacher": _from_any_folder(options.teacher),
-        "tokenizer": {
-            "hash": tokenizer_hash(tokenizer),
-            "kind": tokenizer.kind,
-            "separators": tokenizer.separators,
-            "special": asdict(tokenizer.special),
-        },
-        "source_language": options.source_language,
-        "target_language": options.target_language,
-        "joined_dictionary": options.joined_dictionary,
-        "truncate_source": options.truncate_source,
-        "dictionaries": {
-            language: {
-                "size": len(Vocabulary.load(data, language)),
-                "hash": dictionary_hash(data / f"dict.{language}.txt"),
-            }
-            for language in options.languages
-        },
-        "corpora": {split: corpus_hash(*pair) for split, pair in sides.items()},
-        "splits": {split: asdict(report) for split, report in reports.items()},
-        "fingerprint": fingerprint,
-    }
+
+    def hash_of(split: str) -> str:
+        return corpus_hash(*(Databin.open(options.file(data, split, name)) for name in options.languages))
+
+    def dictionary(language: str) -> DictionaryRecord:
+        size = len(Vocabulary.load(data, language))
+        return DictionaryRecord(size, dictionary_hash(data / f"dict.{language}.txt"))
+
+    return PrepareManifest(
+        format="cmlm-kd data-bin",
+        version=__version__,
+        teacher=_from_any_folder(options.teacher),
+        tokenizer=TokenizerRecord.of(tokenizer),
+        source_language=options.source_language,
+        target_language=options.target_language,
+        joined_dictionary=options.joined_dictionary,
+        truncate_source=options.truncate_source,
+        dictionaries={language: dictionary(language) for language in options.languages},
+        corpora={split: hash_of(split) for split in reports},
+        splits=reports,
+        fingerprint=fingerprint,
+    )
 
 
 def _from_any_folder(teacher: str) -> str:
@@ -118,23 +201,39 @@ def _from_any_folder(teacher: str) -> str:
     return str(path.resolve()) if path.is_dir() else teacher
 
 
-def load_manifest(data: Path) -> dict[str, Any]:
+def load_manifest(data: Path) -> PrepareManifest:
     """Read the manifest of a prepared data-bin.
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if there is none, or it is damaged, naming the field.
     """
+    from pydantic import TypeAdapter, ValidationError
+
+    path = data / MANIFEST_NAME
     try:
-        manifest = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
+        manifest = TypeAdapter(PrepareManifest).validate_json(path.read_bytes(), strict=True)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{data} has no {MANIFEST}; write the data with 'cmlm-kd prepare'") from None
-    except ValueError as error:
-        raise UserError(
-            f"{data / MANIFEST} is damaged ({error}); write the data again with 'cmlm-kd prepare'"
-        ) from None
-    if not isinstance(manifest, dict):
-        raise UserError(f"{data / MANIFEST} is damaged; write the data again with 'cmlm-kd prepare'")
+        raise UserError(f"{data} has no {MANIFEST_NAME}; write the data with 'cmlm-kd prepare'") from None
+    except ValidationError as error:
+        reason = _reason(error.errors(include_url=False)[0])
+        raise UserError(f"{path} is damaged ({reason}); {_AGAIN}") from None
+    for language in manifest.languages:
+        if language not in manifest.dictionaries:
+            raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {_AGAIN}")
     return manifest
+
+
+def _reason(problem: ErrorDetails) -> str:
+    """Return what is wrong with which field: the first problem that was found."""
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    if problem["type"] == "json_invalid":
+        return problem["msg"]
+    value = json.dumps(problem["input"], ensure_ascii=False)
+    shown = value if len(value) <= 40 else f"{value[:40]}..."
+    expected = problem["msg"].removeprefix("Input should be ").replace("an object or an instance of ", "")
+    return f"{name or 'the file'} is {shown}, it should be {expected}"
 
 
 def check_complete(data: Path, options: PrepareOptions) -> None:
@@ -150,9 +249,3 @@ def check_complete(data: Path, options: PrepareOptions) -> None:
                 Databin.open(options.file(data, split, language))
     except UserError as error:
         raise UserError(f"{data} is damaged ({error}); pass --overwrite to write it again") from error
-
-
-def tokenizer_hash(tokenizer: PieceTokenizer) -> str:
-    """Return a hash of the tokenizer's whole behaviour."""
-    backend = tokenizer.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-    return hashlib.sha256(backend.to_str().encode()).hexdigest()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmlm_kd.data.translation.prepare import load_manifest
+from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.tokenization.pieces import SpecialIds
 
@@ -33,20 +33,19 @@ class PairFormat:
     target_ids: NDArray[np.int32]
 
     @classmethod
-    def of_databin(cls, data: Path) -> PairFormat:
+    def of_databin(cls, data: Path, manifest: PrepareManifest | None = None) -> PairFormat:
         """Return how the teacher frames a pair of a prepared data-bin.
+
+        Args:
+            data: the data-bin.
+            manifest: its manifest, where it has been read.
 
         Raises:
             UserError: if the directory was not written by ``cmlm-kd prepare``.
         """
-        manifest = load_manifest(data)
-        tokenizer = manifest["tokenizer"]
-        return cls(
-            SpecialIds(**tokenizer["special"]),
-            tokenizer["separators"],
-            Vocabulary.load(data, manifest["source_language"]).teacher_ids,
-            Vocabulary.load(data, manifest["target_language"]).teacher_ids,
-        )
+        manifest = manifest or load_manifest(data)
+        source, target = (Vocabulary.load(data, language).teacher_ids for language in manifest.languages)
+        return cls(manifest.tokenizer.special, manifest.tokenizer.separators, source, target)
 
     def length(self, source_length: int, target_length: int) -> int:
         """Return the teacher's positions for a pair whose lengths count both EOS."""

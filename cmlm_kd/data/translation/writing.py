@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+import numpy as np
 
 from cmlm_kd.data.translation.manifest import PrepareOptions, SplitReport
-from cmlm_kd.data.translation.piece_corpus import PieceTable, Sentences, Translation
+from cmlm_kd.data.translation.numbered_sentences import NumberedSentences, Renumbering, TokenNumbers
+from cmlm_kd.data.translation.parallel_text import Chunk, ParallelText
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import write_flat_databin
-from cmlm_kd.system.text import iterate_pairs
 from cmlm_kd.tokenization.pieces import Pieces, PieceTokenizer
 
-_CHUNK = 10_000  # pairs
+_NUMBERED = "numbered"
+"""Directory of the text as numbers, while the data-bin is written."""
 
 
 @dataclass(frozen=True)
@@ -30,80 +30,69 @@ class DatabinWriting:
         directory: where to, an existing directory.
         options: what is asked for.
         tokenizer: the teacher's.
-        positions: what the teacher has for the pieces of a pair, EOS not counted.
-        lines: pairs of each split, empty ones included, for the progress bar.
+        positions: what the teacher has for the tokens of a pair, EOS not counted.
     """
 
     directory: Path
     options: PrepareOptions
     tokenizer: PieceTokenizer
     positions: int
-    lines: dict[str, int]
 
-    def run(self) -> dict[str, SplitReport]:
-        """Write everything and return what happened to each split.
+    def run(self, text: ParallelText) -> dict[str, SplitReport]:
+        """Read all text, write everything and return what happened to each split, in the options' order.
 
         Raises:
             UserError: if a split has no pair, or an empty one that is not to be dropped.
         """
-        table = PieceTable(self.tokenizer.special.sep)
-        (self.directory / "raw").mkdir()
-        corpora, reports = {}, {}
-        for split in self.options.splits:
-            corpora[split], reports[split] = self._encode(split, table)
-        vocabularies = self._build_vocabularies(corpora, table)
-        for side, language in enumerate(self.options.languages):
-            vocabulary = vocabularies[side]
-            vocabulary.save(self.directory, language)
-            translation = Translation.between(table, vocabulary)
-            for split, sides in corpora.items():
-                sentences, report = sides[side], reports[split]
-                path = self.options.file(self.directory, split, language)
-                entries = translation.entries[sentences.pieces]
-                write_flat_databin(path, entries, sentences.sizes, len(vocabulary))
-                report.pieces[language] = len(entries)
-                report.unknown[language] = int(translation.unknown[sentences.pieces].sum())
-                report.merged[language] = int(translation.merged[sentences.pieces].sum())
+        for name in ("raw", _NUMBERED):
+            (self.directory / name).mkdir()
+        numbers = TokenNumbers(self.tokenizer.special.sep)
+        corpora: dict[str, list[NumberedSentences]] = {}
+        reports = {split: SplitReport() for split in self.options.splits}
+        for split, chunks in text.splits():
+            corpora[split] = self._sentences(split)
+            with ExitStack() as stack:
+                paths = [self.directory / "raw" / f"{split}.{name}" for name in self.options.languages]
+                raw = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
+                for chunk in chunks:
+                    kept, pairs = self._tokenise(split, chunk, reports[split])
+                    for side, sentences in enumerate(corpora[split]):
+                        raw[side].writelines(line[side] + "\n" for line in kept)
+                        sentences.append(*numbers.of([pair[side] for pair in pairs]))
+            if not reports[split].pairs:
+                raise UserError(
+                    f"{self.options.splits[split]}: no pair has text on both sides; give text with at least "
+                    "one pair"
+                )
+        self._write(numbers, corpora, reports)
+        shutil.rmtree(self.directory / _NUMBERED)
         return reports
 
-    def _encode(self, split: str, table: PieceTable) -> tuple[list[Sentences], SplitReport]:
-        """Tokenise a split and keep its raw text."""
-        report = SplitReport()
-        prefix, languages = self.options.splits[split], self.options.languages
-        chunks: list[list[Sentences]] = [[], []]
-        with ExitStack() as stack:
-            bar = tqdm(total=self.lines[split], desc=f"pieces of {split}", unit="pair", disable=None)
-            stack.enter_context(bar)
-            paths = [self.directory / "raw" / f"{split}.{language}" for language in languages]
-            raw = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
-            read = 0
-            for lines in _chunks(iterate_pairs(prefix, languages)):
-                pieces = [self.tokenizer.encode_batch(side) for side in zip(*lines, strict=True)]
-                rows = [row for row in range(len(lines)) if all(side[row].symbols for side in pieces)]
-                self._check_empty(prefix, read, len(lines), rows)
-                report.pairs += len(rows)
-                report.dropped_empty += len(lines) - len(rows)
-                pairs = [self._fit(pieces[0][row], pieces[1][row], report) for row in rows]
-                for side in (0, 1):
-                    raw[side].writelines(lines[row][side] + "\n" for row in rows)
-                    chunks[side].append(table.numbers([pair[side] for pair in pairs]))
-                read += len(lines)
-                bar.update(len(lines))
-        if not report.pairs:
-            raise UserError(f"{prefix}: no pair has text on both sides; give text with at least one pair")
-        return [Sentences.concatenate(side) for side in chunks], report
+    def _sentences(self, split: str) -> list[NumberedSentences]:
+        folder = self.directory / _NUMBERED
+        return [NumberedSentences(folder / f"{split}.{side}") for side in ("source", "target")]
 
-    def _check_empty(self, prefix: str, before: int, lines: int, rows: list[int]) -> None:
-        """Refuse a line of which the tokenizer deletes all, such as one of control characters."""
-        if len(rows) < lines and not self.options.drop_empty:
-            first = next(row for row in range(lines) if row not in rows)
+    def _tokenise(
+        self, split: str, chunk: Chunk, report: SplitReport
+    ) -> tuple[list[tuple[str, str]], list[tuple[Pieces, Pieces]]]:
+        """Return the pairs that the tokenizer leaves something of, as text and in tokens."""
+        encode = self.tokenizer.encode_batch
+        encoded = list(zip(*(encode([pair[side] for pair in chunk.pairs]) for side in (0, 1)), strict=True))
+        rows = [row for row, pair in enumerate(encoded) if all(side.symbols for side in pair)]
+        if len(rows) < len(encoded) and not self.options.drop_empty:
+            # The tokenizer deletes all of a line of control characters, for example.
+            first = next(i for i, row in enumerate([*rows, len(encoded)]) if i != row)
             raise UserError(
-                f"{prefix}, line {before + first + 1}: the teacher's tokenizer leaves nothing of one side; "
-                "mend the text, or pass --drop-empty to leave such pairs out"
+                f"{self.options.splits[split]}, line {chunk.numbers[first]}: the teacher's tokenizer leaves "
+                "nothing of one side; mend the text, or pass --drop-empty to leave such pairs out"
             )
+        report.pairs += len(rows)
+        report.dropped_empty += chunk.empty + len(encoded) - len(rows)
+        return [chunk.pairs[row] for row in rows], [self._fit(encoded[row], report) for row in rows]
 
-    def _fit(self, source: Pieces, target: Pieces, report: SplitReport) -> tuple[Pieces, Pieces]:
+    def _fit(self, pair: tuple[Pieces, ...], report: SplitReport) -> tuple[Pieces, Pieces]:
         """Count a pair that exceeds the teacher's positions; cut its source if asked for and possible."""
+        source, target = pair
         room = self.positions - len(target.symbols)
         if len(source.symbols) <= room:
             return source, target
@@ -113,9 +102,36 @@ class DatabinWriting:
         report.truncated_sources += 1
         return Pieces(source.symbols[:room], source.teacher_ids[:room]), target
 
-    def _build_vocabularies(self, corpora: dict[str, list[Sentences]], table: PieceTable) -> list[Vocabulary]:
+    def _write(
+        self,
+        numbers: TokenNumbers,
+        corpora: dict[str, list[NumberedSentences]],
+        reports: dict[str, SplitReport],
+    ) -> None:
+        """Make the dictionaries and write every split in their entries."""
+        vocabularies = self._build_vocabularies(corpora, numbers)
+        for side, language in enumerate(self.options.languages):
+            vocabulary = vocabularies[side]
+            vocabulary.save(self.directory, language)
+            renumbering = Renumbering.between(numbers, vocabulary)
+            for split, report in reports.items():
+                sentences = corpora[split][side]
+                path = self.options.file(self.directory, split, language)
+                blocks = sentences.blocks(renumbering.entries)
+                write_flat_databin(path, blocks, sentences.sizes(), len(vocabulary))
+                counts = sentences.counts(len(numbers))  # (numbers,)
+                report.pieces[language] = int(counts.sum())
+                report.unknown[language] = int(counts[renumbering.unknown].sum())
+                report.merged[language] = int(counts[renumbering.merged].sum())
+
+    def _build_vocabularies(
+        self, corpora: dict[str, list[NumberedSentences]], numbers: TokenNumbers
+    ) -> list[Vocabulary]:
         training = [sides for split, sides in corpora.items() if split.startswith("train")]
-        source, target = (table.usage(sides[side] for sides in training) for side in (0, 1))
+        source, target = (
+            numbers.usage(np.sum([sides[side].counts(len(numbers)) for sides in training], axis=0))
+            for side in (0, 1)
+        )
         if self.options.joined_dictionary:
             source = target = source + target
         vocabularies = [Vocabulary.build(usage, self.tokenizer.special) for usage in (source, target)]
@@ -124,12 +140,7 @@ class DatabinWriting:
         return vocabularies
 
 
-def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    while chunk := list(islice(pairs, _CHUNK)):
-        yield chunk
-
-
-def save_teacher(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
+def save_tokenizer(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
     """Write the teacher's tokenizer and configuration, so that the data-bin says how to read its text."""
     tokenizer.tokenizer.save_pretrained(directory)
     config.save_pretrained(directory)

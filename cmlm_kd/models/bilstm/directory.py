@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.bilstm.model import ARCHITECTURE, BiLSTMClassifier
-from cmlm_kd.system.files import directory_written_aside
+from cmlm_kd.system.files import check_new_directory, directory_written_aside
 
 FORMAT_VERSION = 1
 
@@ -22,8 +22,7 @@ def save_bilstm(directory: Path, model: BiLSTMClassifier) -> None:
     Raises:
         UserError: if the directory is not empty.
     """
-    if directory.exists() and any(directory.iterdir()):
-        raise UserError(f"{directory} is not empty; remove it or give another directory")
+    check_new_directory(directory)
     state = model.state_of_architecture()
     config = {"architecture": ARCHITECTURE, "version": FORMAT_VERSION, **state["config"]}
     with directory_written_aside(directory) as aside:

@@ -20,6 +20,7 @@ from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import Encoded
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import BILSTM
 from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
 
 
@@ -79,7 +80,7 @@ class WordInputs:
         return cls(WordVocabulary(fields["words"], lowercase=fields["lowercase"]), fields["max_length"])
 
 
-ARCHITECTURE = "bilstm_classifier"
+ARCHITECTURE = BILSTM
 EmbeddingMode = Literal["static", "non-static", "multichannel"]
 
 

@@ -15,34 +15,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.models.encoders.families import family_of, names_of
 
 MASKED = -1e4
 """What BERT adds to the scores of padding; their softmax is 0 in every precision."""
 
-_FAMILIES = frozenset(
-    {
-        "albert",
-        "bert",
-        "camembert",
-        "data2vec-text",
-        "distilbert",
-        "electra",
-        "ernie",
-        "ib-bert",
-        "mobilebert",
-        "roberta",
-        "xlm-roberta",
-    }
-)
-"""Model types whose scores are the scaled products of queries and keys and nothing more. Relative positions
-(DeBERTa, MPNet) or rotations (ModernBERT) would need more than that."""
-
-_PROJECTIONS = (("query", "key"), ("q_lin", "k_lin"))
-
 
 def gives_attention_scores(encoder: Any) -> bool:
     """Return whether the scores of a Hugging Face encoder can be read."""
-    return encoder.config.model_type in _FAMILIES
+    return family_of(encoder.config).layers.projections is not None
 
 
 @contextlib.contextmanager
@@ -63,16 +44,17 @@ def attention_scores(
     Raises:
         UserError: if the model's scores can't be read, or a layer didn't run.
     """
-    if not gives_attention_scores(encoder):
+    projections = family_of(encoder.config).layers.projections
+    if projections is None:
         raise UserError(
             f"attention scores of a {encoder.config.model_type} model can't be read; supported are "
-            f"{', '.join(sorted(_FAMILIES))}"
+            f"{names_of(lambda layers: layers.projections)}"
         )
     padding = (1 - attention_mask.long())[:, None, None, :] * MASKED  # (B, 1, 1, L)
     collector = _Collector(frozenset(layers), padding)
     try:
         if layers:
-            collector.attach(encoder)
+            collector.attach(encoder, *projections)
         yield collector.scores
     finally:
         collector.detach()
@@ -95,13 +77,12 @@ class _Collector:
         self._waiting: Tensor | None = None
         self._handles: list[Any] = []
 
-    def attach(self, encoder: nn.Module) -> None:
+    def attach(self, encoder: nn.Module, query: str, key: str) -> None:
         for module in encoder.modules():
-            for query, key in _PROJECTIONS:
-                if hasattr(module, query) and hasattr(module, key):
-                    self._attach(module, getattr(module, query), getattr(module, key))
+            if hasattr(module, query) and hasattr(module, key):
+                self._attach_to(module, getattr(module, query), getattr(module, key))
 
-    def _attach(self, attention: Any, query: nn.Module, key: nn.Module) -> None:
+    def _attach_to(self, attention: Any, query: nn.Module, key: nn.Module) -> None:
         size = int(attention.attention_head_size)
 
         def after_query(_module: nn.Module, _inputs: Any, output: Tensor) -> None:

@@ -7,28 +7,13 @@ two layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
-
-_FAMILIES = frozenset(
-    {
-        "bert",
-        "camembert",
-        "data2vec-text",
-        "distilbert",
-        "electra",
-        "ernie",
-        "roberta",
-        "xlm-roberta",
-    }
-)
-"""Model types whose layers map hidden states and a mask to hidden states. Others need more between two
-layers: relative positions (DeBERTa, MPNet), rotations (ModernBERT), shared layers (ALBERT)."""
+from cmlm_kd.models.encoders.families import family_of, names_of
 
 
 def check_layerwise(config: Any, name: str) -> None:
@@ -37,18 +22,12 @@ def check_layerwise(config: Any, name: str) -> None:
     Raises:
         UserError: naming the model and its type.
     """
-    if config.model_type not in _FAMILIES or getattr(config, "is_decoder", False):
+    if not family_of(config).layers.exits or getattr(config, "is_decoder", False):
         kind = "decoder" if getattr(config, "is_decoder", False) else "model"
         raise UserError(
             f"{name} is a {config.model_type} {kind}, which cannot be left between two layers; take an "
-            f"encoder of {', '.join(sorted(_FAMILIES))}"
+            f"encoder of {names_of(lambda layers: layers.exits)}"
         )
-
-
-def encoder_layers(encoder: Any) -> Sequence[nn.Module]:
-    """Return the layers of an encoder, first to last."""
-    stack = encoder.transformer if hasattr(encoder, "transformer") else encoder.encoder
-    return stack.layer  # type: ignore[no-any-return]
 
 
 def embed(encoder: Any, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:

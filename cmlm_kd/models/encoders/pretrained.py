@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
 from cmlm_kd.system.transformers_reports import without_reports
 
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
@@ -96,64 +96,3 @@ def check_encoder_type(config: Any, name: str) -> None:
             f"teacher {name} is a {config.model_type} model, not a bidirectional encoder; "
             "take a BERT, RoBERTa, XLM-R, DistilBERT, ELECTRA or another masked language model"
         )
-
-
-def split_masked_lm(model: Any, *, has_head: bool = True) -> tuple[nn.Module, nn.Module | None]:
-    """Take a masked language model apart.
-
-    Args:
-        model: a Hugging Face ``...ForMaskedLM``.
-        has_head: whether its head is more than random weights.
-
-    Returns:
-        the encoder without its pooler (which reads ``[CLS]`` alone and would be a parameter without
-        gradient), and what stands between encoder and vocabulary (dense, activation, LayerNorm), None without
-        ``has_head``.
-
-    Raises:
-        UserError: if the head is of an unknown form.
-    """
-    encoder: Any = model.base_model
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
-    return encoder, _transform(model) if has_head else None
-
-
-def _transform(model: Any) -> nn.Module:
-    if hasattr(model, "cls") and hasattr(
-        model.cls.predictions, "transform"
-    ):  # BERT, DeBERTa, MegatronBERT, ...
-        return model.cls.predictions.transform  # type: ignore[no-any-return]
-    if hasattr(model, "lm_head") and hasattr(
-        model.lm_head, "layer_norm"
-    ):  # RoBERTa, XLM-R, CamemBERT, MPNet, ...
-        return nn.Sequential(model.lm_head.dense, nn.GELU(), model.lm_head.layer_norm)
-    if hasattr(model, "vocab_transform"):  # DistilBERT
-        return nn.Sequential(model.vocab_transform, model.activation, model.vocab_layer_norm)
-    if hasattr(model, "generator_predictions"):  # ELECTRA
-        return model.generator_predictions  # type: ignore[no-any-return]
-    if hasattr(model, "predictions"):  # ALBERT
-        head = model.predictions
-        return nn.Sequential(head.dense, head.activation, head.LayerNorm)
-    if hasattr(model, "head") and hasattr(model, "decoder"):  # ModernBERT
-        return model.head  # type: ignore[no-any-return]
-    raise UserError(
-        f"{type(model).__name__} has a masked-LM head of an unknown form; supported are those of BERT, "
-        "RoBERTa, XLM-R, CamemBERT, DistilBERT, ELECTRA, ALBERT, MPNet, DeBERTa and ModernBERT"
-    )
-
-
-def has_head(model: Any, missing: Collection[str]) -> bool:
-    """Return whether the checkpoint had a matrix between encoder and output layer.
-
-    Args:
-        model: a Hugging Face ``...ForMaskedLM``.
-        missing: names of the parameters that the checkpoint did not have.
-    """
-    output = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
-    prefix = model.base_model_prefix + "."
-    return any(
-        name not in missing
-        for name, parameter in model.named_parameters()
-        if not name.startswith(prefix) and id(parameter) not in output and parameter.dim() > 1
-    )

@@ -20,13 +20,15 @@ from cmlm_kd.api.criterion import ModelOutput
 from cmlm_kd.api.needs import EXITS, LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs, Request
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import FASTBERT
 from cmlm_kd.models.classifier import SequenceClassifier, class_names, describe_config
-from cmlm_kd.models.encoders.layerwise import additive_mask, check_layerwise, embed, encoder_layers, run_layer
+from cmlm_kd.models.encoders.families import encoder_layers
+from cmlm_kd.models.encoders.layerwise import additive_mask, check_layerwise, embed, run_layer
 from cmlm_kd.models.encoders.packed_linear import pack_linear_layers
 from cmlm_kd.models.fastbert.branch import TYPICAL_ROWS, Branch, BranchSettings, FusedBranch, check_classes
 from cmlm_kd.system.transformers_reports import without_reports
 
-ARCHITECTURE = "fastbert"
+ARCHITECTURE = FASTBERT
 
 Stage = Literal["teacher", "branches"]
 Mode = Literal["paper", "original"]

@@ -137,8 +137,8 @@ def test_no_teacher(logits):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"kd_alpha": 1.5}, r"--kd-alpha must be in \[0, 1\], got 1.5"),
-        ({"kd_temperature": 0.0}, "--kd-temperature must be above 0, got 0.0"),
+        ({"kd_alpha": 1.5}, r"--kd-alpha is 1.5; it must be in \[0, 1\]"),
+        ({"kd_temperature": 0.0}, "--kd-temperature is 0.0; it must be above 0"),
         ({"kd_mode": "original", "kd_alpha": 0.5}, "belongs to --kd-mode paper"),
     ],
 )

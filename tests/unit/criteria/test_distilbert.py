@@ -272,8 +272,8 @@ def test_no_teacher_is_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kd_temperature": 0.0}, "--kd-temperature must be above 0"),
-        ({"kd_mse_weight": -1.0}, "--kd-mse-weight must be 0 or more"),
+        ({"kd_temperature": 0.0}, "--kd-temperature is 0.0; it must be above 0"),
+        ({"kd_mse_weight": -1.0}, "--kd-mse-weight is -1.0; it must be 0 or more"),
         (
             {"kd_soft_weight": 0.0, "kd_mlm_weight": 0.0, "kd_cosine_weight": 0.0},
             "are all 0, so that nothing would be learned",

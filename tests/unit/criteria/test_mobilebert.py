@@ -29,7 +29,7 @@ from cmlm_kd.criteria.mobilebert_transfer import (
     variance_term,
 )
 from cmlm_kd.errors import UserError
-from cmlm_kd.optim import REST
+from cmlm_kd.optim import EMBEDDINGS_AND_HEAD
 
 GIVES = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES, ATTENTION_SCORES})
 STUDENT = ModelDescription("student mobilebert", GIVES, (), 3, 6, 2, "t", 7)
@@ -109,7 +109,7 @@ def test_progressive_rates_are_the_released_ones():
     assert set(schedule.rate_factors(10).values()) == {0.0}  # all begin anew with every layer
     assert schedule.rate_factors(15) == pytest.approx(
         {
-            REST: 0.0,
+            EMBEDDINGS_AND_HEAD: 0.0,
             "layer 1": 0.3 * (0.9 + 0.1 * math.sqrt(0.5)),
             "layer 2": 3.0 * (0.9 + 0.1 * math.sqrt(0.5)),
             "layer 3": 0.0,
@@ -122,11 +122,11 @@ def test_progressive_rates_are_the_released_ones():
 def test_rates_of_other_settings():
     schedule = Schedule("progressive", (2, 4), 5, 2, finished_rate=0.0, rest_rate=0.5)
     assert schedule.rate_factors(0) == {
-        REST: 0.5,
+        EMBEDDINGS_AND_HEAD: 0.5,
         **{f"layer {n}": rate for n, rate in enumerate((3, 3, 0, 0, 0), 1)},
     }
     assert schedule.rate_factors(1) == {
-        REST: 0.5,
+        EMBEDDINGS_AND_HEAD: 0.5,
         **{f"layer {n}": rate for n, rate in enumerate((0, 0, 3, 3, 0), 1)},
     }
     assert Schedule("joint", (1, 2), 2, 8).rate_factors(3) is None
@@ -324,11 +324,16 @@ def test_padding_and_batches_change_nothing_in_paper_mode():
             {"transfer_updates": None},
             "--kd-transfer-updates is missing; give .*3 or more for 3 layers",
         ),
-        ({}, {}, {"transfer_updates": -1}, "--kd-transfer-updates must be 0 or more, got -1"),
-        ({}, {}, {"hard_share": 1.1}, r"--kd-hard-share must be in \[0, 1\], got 1.1"),
-        ({}, {}, {"mean_weight": -1.0}, "--kd-mean-weight must be 0 or more, got -1.0"),
-        ({}, {}, {"feature_map_weight": float("nan")}, "--kd-feature-map-weight must be 0 or more, got nan"),
-        ({}, {}, {"current_rate": 0.0}, "--kd-current-rate must be above 0, got 0.0"),
+        ({}, {}, {"transfer_updates": -1}, "--kd-transfer-updates is -1; it must be 0 or more"),
+        ({}, {}, {"hard_share": 1.1}, r"--kd-hard-share is 1.1; it must be in \[0, 1\]"),
+        ({}, {}, {"mean_weight": -1.0}, "--kd-mean-weight is -1.0; it must be 0 or more"),
+        (
+            {},
+            {},
+            {"feature_map_weight": float("nan")},
+            "--kd-feature-map-weight is nan; it must be 0 or more",
+        ),
+        ({}, {}, {"current_rate": 0.0}, "--kd-current-rate is 0.0; it must be above 0"),
         ({}, {}, {"feature_map_weight": 0.0, "attention_weight": 0.0}, "all weights of the transfer are 0"),
     ],
 )

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
+from cmlm_kd.criteria.mobilebert import distillation_count, distillation_term
 from cmlm_kd.criteria.mobilebert_transfer import (
     attention_term,
-    distillation_count,
-    distillation_term,
     feature_map_term,
     mean_term,
     token_means,

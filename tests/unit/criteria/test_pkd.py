@@ -211,10 +211,10 @@ def test_pairs_that_do_not_fit(student, teacher, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kd_alpha": 1.5}, r"--kd-alpha must be in \[0, 1\], got 1.5"),
-        ({"kd_temperature": 0}, "--kd-temperature must be above 0"),
-        ({"kd_temperature": math.inf}, "--kd-temperature must be above 0"),
-        ({"kd_beta": -1}, "--kd-beta must be 0 or more"),
+        ({"kd_alpha": 1.5}, r"--kd-alpha is 1.5; it must be in \[0, 1\]"),
+        ({"kd_temperature": 0}, "--kd-temperature is 0; it must be above 0"),
+        ({"kd_temperature": math.inf}, "--kd-temperature is inf; it must be above 0"),
+        ({"kd_beta": -1}, "--kd-beta is -1; it must be 0 or more"),
     ],
 )
 def test_settings_out_of_range(settings, message):

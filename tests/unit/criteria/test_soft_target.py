@@ -405,13 +405,13 @@ def test_half_precision_is_left_before_the_loss(implementation):
 @pytest.mark.parametrize(
     ("settings", "flag", "allowed"),
     [
-        ({"kd_alpha": -0.1}, "--kd-alpha", "in [0, 1], got -0.1"),
-        ({"kd_alpha": 1.5}, "--kd-alpha", "in [0, 1], got 1.5"),
-        ({"kd_alpha": math.nan}, "--kd-alpha", "in [0, 1], got nan"),
-        ({"kd_temperature": 0.0}, "--kd-temperature", "above 0, got 0.0"),
-        ({"kd_temperature": -1.0}, "--kd-temperature", "above 0, got -1.0"),
-        ({"kd_topk": 0}, "--kd-topk", "at least 1, got 0"),
-        ({"label_smoothing": 1.0}, "--label-smoothing", "in [0, 1), got 1.0"),
+        ({"kd_alpha": -0.1}, "--kd-alpha is -0.1", "it must be in [0, 1]"),
+        ({"kd_alpha": 1.5}, "--kd-alpha is 1.5", "it must be in [0, 1]"),
+        ({"kd_alpha": math.nan}, "--kd-alpha is nan", "it must be in [0, 1]"),
+        ({"kd_temperature": 0.0}, "--kd-temperature is 0.0", "it must be above 0"),
+        ({"kd_temperature": -1.0}, "--kd-temperature is -1.0", "it must be above 0"),
+        ({"kd_topk": 0}, "--kd-topk is 0", "it must be at least 1"),
+        ({"label_smoothing": 1.0}, "--label-smoothing is 1.0", "it must be in [0, 1)"),
     ],
 )
 def test_values_out_of_range_are_refused(settings, flag, allowed):

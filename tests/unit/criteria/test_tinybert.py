@@ -259,9 +259,9 @@ def test_heads_and_widths_may_differ_where_the_formula_allows_it():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kd_temperature": 0.0}, "--kd-temperature must be above 0, got 0.0"),
-        ({"kd_hidden_weight": -1.0}, "--kd-hidden-weight must be 0 or more"),
-        ({"kd_attention_weight": float("nan")}, "--kd-attention-weight must be 0 or more"),
+        ({"kd_temperature": 0.0}, "--kd-temperature is 0.0; it must be above 0"),
+        ({"kd_hidden_weight": -1.0}, "--kd-hidden-weight is -1.0; it must be 0 or more"),
+        ({"kd_attention_weight": float("nan")}, "--kd-attention-weight is nan; it must be 0 or more"),
         (
             {"kd_hidden_weight": 0.0, "kd_embedding_weight": 0.0, "kd_attention_weight": 0.0},
             "nothing would be learned",

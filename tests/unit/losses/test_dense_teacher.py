@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cmlm_kd.criteria.distilbert import kl_term, logits_mse_term, mlm_term
-from cmlm_kd.criteria.mobilebert_transfer import distillation_term
+from cmlm_kd.criteria.mobilebert import distillation_term
 from cmlm_kd.losses.dense_teacher import DenseTeacherBlocks, TeacherProjection
 from cmlm_kd.losses.projection import projected_loss
 

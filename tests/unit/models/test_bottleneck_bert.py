@@ -20,7 +20,7 @@ from cmlm_kd.models.bottleneck_bert import (
 )
 from cmlm_kd.models.classifier import load_classifier
 from cmlm_kd.models.masked_lm import MaskedLM
-from cmlm_kd.optim import REST, name_parameter_groups
+from cmlm_kd.optim import EMBEDDINGS_AND_HEAD, group_by_layer
 from cmlm_kd.teachers.masked_lm import load_masked_lm_teacher
 
 PIECES = 25
@@ -212,11 +212,11 @@ def test_nothing_is_inherited_of_other_shapes():
 
 def test_parameters_know_their_layer():
     student = mobilebert()
-    names = name_parameter_groups(student)
-    assert set(names) == {"layer 1", "layer 2", "layer 3", REST}
+    names = group_by_layer(student)
+    assert set(names) == {"layer 1", "layer 2", "layer 3", EMBEDDINGS_AND_HEAD}
     assert student.base_model.encoder.layer[1].output.dense.weight.param_group == "layer 2"
-    assert student.base_model.embeddings.word_embeddings.weight.param_group == REST
-    assert student.cls.predictions.dense.weight.param_group == REST
+    assert student.base_model.embeddings.word_embeddings.weight.param_group == EMBEDDINGS_AND_HEAD
+    assert student.cls.predictions.dense.weight.param_group == EMBEDDINGS_AND_HEAD
 
 
 @pytest.mark.parametrize(

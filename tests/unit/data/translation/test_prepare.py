@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tiny_prepare import (
@@ -24,10 +25,10 @@ from tiny_prepare import (
 from tiny_tokenizers import training_lines, write_config, write_wordpiece
 
 from cmlm_kd.cli import main
-from cmlm_kd.data.translation.prepare import load_manifest
+from cmlm_kd.data.translation.manifest import DictionaryRecord, load_manifest
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
-from cmlm_kd.tokenization.pieces import PieceTokenizer, pieces_to_text
+from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds, pieces_to_text
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +65,16 @@ def test_the_manifest_says_what_is_there(text, teacher):
     data = run(text, teacher)
     manifest = load_manifest(data)
     train = [Databin.open(data / f"train.de-en.{language}") for language in ("de", "en")]
-    assert manifest["corpora"]["train"] == corpus_hash(*train)
-    assert manifest["dictionaries"]["en"] == {
-        "size": len(Vocabulary.load(data, "en")),
-        "hash": dictionary_hash(data / "dict.en.txt"),
-    }
-    assert manifest["splits"]["train"]["pieces"] == {"de": len(train[0].tokens), "en": len(train[1].tokens)}
-    assert manifest["splits"]["valid"]["unknown"]["de"] == sum(
+    assert manifest.corpora["train"] == corpus_hash(*train)
+    assert manifest.dictionaries["en"] == DictionaryRecord(
+        len(Vocabulary.load(data, "en")), dictionary_hash(data / "dict.en.txt")
+    )
+    assert manifest.splits["train"].pieces == {"de": len(train[0].tokens), "en": len(train[1].tokens)}
+    assert manifest.splits["valid"].unknown["de"] == sum(
         row.count("<unk>") for row in symbols_of(data, "valid", "de")
     )
-    assert (manifest["source_language"], manifest["teacher"]) == ("de", str(teacher))
-    assert manifest["tokenizer"]["special"] == {"cls": 2, "sep": 3, "mask": 4, "pad": 0, "unk": 1}
+    assert (manifest.source_language, manifest.teacher) == ("de", str(teacher))
+    assert manifest.tokenizer.special == SpecialIds(cls=2, sep=3, mask=4, pad=0, unk=1)
 
 
 def test_the_copy_of_the_teachers_tokenizer_is_the_teachers(text, teacher):
@@ -87,7 +87,7 @@ def test_the_copy_of_the_teachers_tokenizer_is_the_teachers(text, teacher):
 
 def test_a_relative_teacher_is_found_from_any_folder(text, teacher, monkeypatch):
     monkeypatch.chdir(teacher.parent)
-    assert load_manifest(run(text, teacher.name))["teacher"] == str(teacher)
+    assert load_manifest(run(text, teacher.name)).teacher == str(teacher)
 
 
 def test_raw_text_is_kept_for_scoring(text, teacher):
@@ -112,7 +112,7 @@ def test_several_training_sets_share_the_dictionary(text, teacher):
     data = run(
         text, teacher, "--trainpref", f"{text / 'train'},{text / 'more'}", "--testpref", text / "valid"
     )
-    assert list(load_manifest(data)["splits"]) == ["train", "train1", "valid", "test"]
+    assert list(load_manifest(data).splits) == ["train", "train1", "valid", "test"]
     assert pieces_to_text(symbols_of(data, "train1", "de")[0][:-1]) == "Hundert Jahre."
 
 
@@ -128,7 +128,7 @@ def test_compressed_text_gives_the_same_data(text, teacher):
 def test_chunks_do_not_show(text, teacher, monkeypatch):
     whole = contents(run(text, teacher))
     shutil.rmtree(text / "data")
-    monkeypatch.setattr("cmlm_kd.data.translation.writing._CHUNK", 3)
+    monkeypatch.setattr("cmlm_kd.data.translation.parallel_text._CHUNK", 3)
     assert contents(run(text, teacher)) == whole
 
 
@@ -141,13 +141,13 @@ def test_shared_spellings_are_counted(text, teacher):
     after = tokenizer.encode("don't").teacher_ids[-1]
     vocabulary = Vocabulary.load(data, "en")
     assert inside != after and vocabulary.teacher_ids[vocabulary.index("t")] == inside
-    assert load_manifest(data)["splits"]["train"]["merged"] == {"de": 0, "en": 1}
+    assert load_manifest(data).splits["train"].merged == {"de": 0, "en": 1}
 
 
 def test_characters_outside_the_tokenizer_are_counted(text, teacher, capsys):
     write_text(text / "train", [*GERMAN, "☃ ☃", "▁"], [*ENGLISH, "漢", "x▁y"])
     data = run(text, teacher)
-    assert load_manifest(data)["splits"]["train"]["unknown"] == {"de": 2, "en": 1}
+    assert load_manifest(data).splits["train"].unknown == {"de": 2, "en": 1}
     assert "unknown de 2 / en 1" in capsys.readouterr().out
     assert "<unk>" not in (data / "dict.de.txt").read_text()
     assert pieces_to_text(symbols_of(data, "train", "en")[-1][:-1]) == "x▁y"
@@ -170,8 +170,8 @@ def test_a_pair_longer_than_the_teachers_positions_is_kept_and_counted(
 ):
     """24 positions are [CLS], 21 pieces, and two [SEP]."""
     data = run(text, long_pairs(text, teacher, *words))
-    report = load_manifest(data)["splits"]["train"]
-    assert (report["pairs"], report["too_long_for_teacher"], report["truncated_sources"]) == (5, too_long, 0)
+    report = load_manifest(data).splits["train"]
+    assert (report.pairs, report.too_long_for_teacher, report.truncated_sources) == (5, too_long, 0)
     assert len(Databin.open(data / "train.de-en.de")[4]) == words[0] + 1
     printed = capsys.readouterr().out
     assert (
@@ -184,11 +184,28 @@ def test_a_pair_longer_than_the_teachers_positions_is_kept_and_counted(
 )
 def test_sources_are_cut_to_the_teachers_positions_if_asked(text, teacher, words, length, counts):
     data = run(text, long_pairs(text, teacher, *words), "--truncate-source")
-    report = load_manifest(data)["splits"]["train"]
-    assert (report["truncated_sources"], report["too_long_for_teacher"]) == counts
+    report = load_manifest(data).splits["train"]
+    assert (report.truncated_sources, report.too_long_for_teacher) == counts
     source, target = (Databin.open(data / f"train.de-en.{language}") for language in ("de", "en"))
     assert (len(source[4]), len(target[4])) == (length + 1, words[1] + 1)
     assert (data / "raw" / "train.de").read_text().split("\n")[4].count("a") == words[0]
+
+
+def test_the_text_is_read_once(text, teacher, monkeypatch):
+    """Both to write the data and to find that they are there already."""
+    from cmlm_kd.data.translation import parallel_text
+
+    read = []
+
+    def counting(prefix, languages, original=parallel_text.iterate_pairs):
+        read.append(Path(prefix).name)
+        return original(prefix, languages)
+
+    monkeypatch.setattr(parallel_text, "iterate_pairs", counting)
+    for _ in range(2):
+        run(text, teacher)
+        assert read == ["train", "valid"]
+        read.clear()
 
 
 # Once more
@@ -227,7 +244,7 @@ def test_other_text_or_another_teacher_needs_overwrite(text, teacher, capsys, tm
     refuse(text, uncased, "data was prepared with another tokenizer;", capsys)
     write_text(text / "train", GERMAN[1:], ENGLISH[1:])
     refuse(text, teacher, "data was prepared with another text;", capsys)
-    assert load_manifest(run(text, teacher, "--overwrite"))["splits"]["train"]["pairs"] == 3
+    assert load_manifest(run(text, teacher, "--overwrite")).splits["train"].pairs == 3
 
 
 def test_a_damaged_data_bin_is_not_taken_for_finished(text, teacher, capsys):

@@ -1,5 +1,6 @@
 """What prepare refuses: status 2, one line that names value and remedy, nothing written."""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ from tiny_prepare import ENGLISH, GERMAN, refuse, run, write_corpus, write_teach
 from tiny_tokenizers import BERT_TOKENS, wordpiece, wrap, write_config
 
 from cmlm_kd.cli import main
-from cmlm_kd.data.translation.prepare import load_manifest
+from cmlm_kd.data.translation.manifest import load_manifest
 from cmlm_kd.fairseq_files.databin import Databin
 
 
@@ -38,8 +39,8 @@ def test_empty_lines(text, teacher, capsys, empty):
     )
     refuse(text, teacher, message, capsys)
     data = run(text, teacher, "--drop-empty")
-    report = load_manifest(data)["splits"]["train"]
-    assert (report["pairs"], report["dropped_empty"]) == (5, 2)
+    report = load_manifest(data).splits["train"]
+    assert (report.pairs, report.dropped_empty) == (5, 2)
     assert "2 empty pairs dropped" in capsys.readouterr().out
     assert (data / "raw" / "train.en").read_text().split("\n")[:-1] == [ENGLISH[0], *ENGLISH]
     assert len(Databin.open(data / "train.de-en.en")) == 5
@@ -50,7 +51,7 @@ def test_lines_of_which_the_tokenizer_leaves_nothing(text, teacher, capsys):
     message = "train, line 5: the teacher's tokenizer leaves nothing of one side; mend .* --drop-empty"
     refuse(text, teacher, message, capsys)
     data = run(text, teacher, "--drop-empty")
-    assert load_manifest(data)["splits"]["train"]["dropped_empty"] == 1
+    assert load_manifest(data).splits["train"].dropped_empty == 1
     assert len((data / "raw" / "train.de").read_text().split("\n")) == 5
 
 
@@ -135,11 +136,52 @@ def test_a_destination_that_cannot_be_made(text, teacher, capsys):
     )
 
 
-def test_damaged_manifests_are_refused(text, teacher, capsys):
+def damaged(change):
+    """Return what is to be written instead of a manifest."""
+
+    def text(manifest):
+        change(manifest)
+        return json.dumps(manifest)
+
+    return text
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda manifest: '{"format": ', "Invalid JSON: EOF while parsing .*"),
+        (lambda manifest: "[]", "the file is [], it should be an object"),
+        (lambda manifest: "{}", "format is missing"),
+        (damaged(lambda m: m.pop("corpora")), "corpora is missing"),
+        (damaged(lambda m: m["tokenizer"]["special"].pop("sep")), "tokenizer.special.sep is missing"),
+        (damaged(lambda m: m.update(format="tar")), 'format is "tar", it should be .cmlm-kd data-bin.'),
+        (
+            damaged(lambda m: m["tokenizer"].update(separators="1")),
+            'tokenizer.separators is "1", it should be a valid integer',
+        ),
+        (
+            damaged(lambda m: m.update(joined_dictionary=1)),
+            "joined_dictionary is 1, it should be a valid boolean",
+        ),
+        (damaged(lambda m: m["splits"].update(train=[])), "splits.train is [], it should be an object"),
+        (
+            damaged(lambda m: m["splits"]["train"]["pieces"].update(de=None)),
+            "splits.train.pieces.de is null, it should be a valid integer",
+        ),
+        (damaged(lambda m: m.update(target_language="fr")), "dictionaries.fr is missing"),
+    ],
+)
+def test_damaged_manifests_are_refused(text, teacher, capsys, write, reason):
     data = run(text, teacher)
-    (data / "prepare.json").write_text('{"format": ')
-    refuse(text, teacher, "prepare.json is damaged (.*); write the data again with 'cmlm-kd prepare'", capsys)
-    (data / "prepare.json").write_text("[]")
-    refuse(text, teacher, "prepare.json is damaged; write the data again with 'cmlm-kd prepare'", capsys)
+    manifest = json.loads((data / "prepare.json").read_text())
+    (data / "prepare.json").write_text(write(manifest))
+    message = f"prepare.json is damaged ({reason}); write the data again with 'cmlm-kd prepare'"
+    refuse(text, teacher, message.replace("[]", r"\[\]"), capsys)
     run(text, teacher, "--overwrite")
     assert np.load(data / "dict.de.teacher_ids.npy").dtype == np.int32
+
+
+def test_what_is_not_utf8_is_no_manifest(text, teacher, capsys):
+    data = run(text, teacher)
+    (data / "prepare.json").write_bytes(b'{"format": "\xff"}')
+    refuse(text, teacher, "prepare.json is damaged (Invalid JSON: .*); write the data again", capsys)

@@ -7,7 +7,7 @@ import pytest
 from fairseq.data import Dictionary
 from tiny_tokenizers import BERT_TOKENS, SENTENCES, wordpiece, wrap
 
-from cmlm_kd.data.translation.piece_corpus import PieceTable, Sentences, Translation
+from cmlm_kd.data.translation.numbered_sentences import NumberedSentences, Renumbering, TokenNumbers
 from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, UNK, Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.tokenization.pieces import LITERAL_MARK, Pieces, PieceTokenizer, SpecialIds
@@ -147,21 +147,27 @@ def test_an_entry_whose_teacher_token_is_spelled_otherwise():
 # A corpus as numbers
 
 
-def test_a_corpus_is_numbered_counted_and_translated():
-    table = PieceTable(SPECIAL.sep)
-    first = table.numbers([Pieces(["▁a", "t", "t"], [5, 8, 9]), Pieces(["<unk>"], [100])])
-    second = table.numbers([Pieces(["t", "▁new"], [8, 6]), Pieces([], [])])
-    assert first.sizes.tolist() == [4, 2] and second.sizes.tolist() == [3, 1]
-    assert first.pieces.tolist() == [1, 2, 3, 0, 4, 0] and second.pieces.tolist() == [2, 5, 0, 0]
-    usage = table.usage([first])
+def test_a_corpus_is_numbered_counted_and_renumbered(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmlm_kd.data.translation.numbered_sentences._TOKENS_AT_ONCE", 4)
+    table = TokenNumbers(SPECIAL.sep)
+    first = table.of([Pieces(["▁a", "t", "t"], [5, 8, 9]), Pieces(["<unk>"], [100])])
+    second = table.of([Pieces(["t", "▁new"], [8, 6]), Pieces([], [])])
+    assert first[1].tolist() == [4, 2] and second[1].tolist() == [3, 1]
+    assert first[0].tolist() == [1, 2, 3, 0, 4, 0] and second[0].tolist() == [2, 5, 0, 0]
+    sentences = NumberedSentences(tmp_path / "side")
+    sentences.append(*first)
+    usage = table.usage(sentences.counts(len(table)))
     assert usage == {("▁a", 5): 1, ("t", 8): 1, ("t", 9): 1, ("<unk>", 100): 1, ("</s>", 102): 2}
+    sentences.append(*second)
+    assert (sentences.rows, sentences.sizes().tolist()) == (4, [4, 2, 3, 1])
+    assert sentences.counts(7).tolist() == [4, 1, 2, 1, 1, 1, 0]
     vocabulary = Vocabulary.build(usage, SPECIAL)
-    translation = Translation.between(table, vocabulary)
-    assert [vocabulary.symbols[i] for i in translation.entries[first.pieces]] == [
-        *("▁a", "t", "t", "</s>"),
-        *("<unk>", "</s>"),
+    renumbering = Renumbering.between(table, vocabulary)
+    blocks = list(sentences.blocks(renumbering.entries))
+    assert [len(block) for block in blocks] == [4, 4, 2]
+    assert [vocabulary.symbols[i] for i in np.concatenate(blocks)] == [
+        *("▁a", "t", "t", "</s>", "<unk>", "</s>"),
+        *("t", "<unk>", "</s>", "</s>"),
     ]
-    assert translation.unknown[second.pieces].tolist() == [False, True, False, False]
-    assert translation.merged[first.pieces].tolist() == [False, False, True, False, False, False]
-    both = Sentences.concatenate([first, second])
-    assert both.sizes.tolist() == [4, 2, 3, 1] and both.pieces.tolist() == [1, 2, 3, 0, 4, 0, 2, 5, 0, 0]
+    assert renumbering.unknown.tolist() == [False, False, False, False, True, True]
+    assert renumbering.merged.tolist() == [False, False, False, True, False, False]
