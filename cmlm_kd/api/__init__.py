@@ -3,7 +3,8 @@
 Everything that :mod:`examples.new_criterion` needs comes from here, and stays.
 """
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal

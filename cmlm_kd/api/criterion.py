@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmlm_kd.api.needs import ModelDescription, Needs
 from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import ModelDescription, Needs
 from cmlm_kd.api.signals import TeacherSignal
 
 Level = Literal["tokens", "sentences", "text"]

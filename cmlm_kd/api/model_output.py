@@ -14,7 +14,7 @@ from cmlm_kd.losses.divergences import widen
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """The output of a model, whatever its role: logits, or what they are projected from, and what was asked for.
+    """The output of a student or teacher: logits, or what they are projected from, and what was asked for.
 
     Attributes:
         logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, ``(N, V)`` for running text, or

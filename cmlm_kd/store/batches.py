@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription, Request
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
@@ -78,7 +78,15 @@ class StoredSoftTargets(Sequence["SentenceTargets | None"], SignalSource):
     def signal(
         self, batch: TeacherBatch, request: Request = NOTHING_ELSE, *, dropout: bool = False
     ) -> TeacherSignal:
-        """Return the soft targets of a batch's rows; see :meth:`SignalSource.signal`.
+        """Return the soft targets of a batch's rows beside its target; see :meth:`SignalSource.signal`.
+
+        Args:
+            batch: its rows, and its target ``(B, T)`` on the CPU, padded on either side.
+            request: ``topk`` entries per token, at most the store's; the mass of the others joins the tail.
+            dropout: of no meaning here.
+
+        Returns:
+            tensors ``(B, T, ...)``, zero where ``valid`` is False.
 
         Raises:
             UserError: a sentence is not as long as its row, or more entries are asked for than there are.
@@ -88,33 +96,6 @@ class StoredSoftTargets(Sequence["SentenceTargets | None"], SignalSource):
             raise ValueError(f"{self.place}: soft targets need the batch's target")
         tokens = batch.target.ne(batch.padding_idx).numpy()  # (B, T)
         return TeacherSignal(soft_targets=self._beside(batch.rows.tolist(), tokens, request.topk))
-
-    def collate(
-        self,
-        indices: ArrayLike,
-        target_lengths: ArrayLike,
-        pad_to: int,
-        left_pad: bool = False,
-        k: int | None = None,
-    ) -> SoftTargets:
-        """Return the soft targets of a batch in the layout of its target tensor.
-
-        Args:
-            indices: ``(B,)`` rows, in the order of the batch.
-            target_lengths: ``(B,)`` tokens of each target sentence, end of sentence included.
-            pad_to: T, the width of the batch's target.
-            left_pad: the batch's target is padded on the left.
-            k: entries per token, at most the store's; the mass of the others joins the tail. None: all.
-
-        Returns:
-            tensors ``(B, T, ...)``, zero where ``valid`` is False.
-
-        Raises:
-            UserError: a sentence is not as long as its row, or ``k`` is larger than the store's.
-        """
-        lengths, columns = np.asarray(target_lengths)[:, None], np.arange(pad_to)  # (B, 1), (T,)
-        tokens = columns >= pad_to - lengths if left_pad else columns < lengths  # (B, T)
-        return self._beside(np.asarray(indices).tolist(), tokens, k)
 
     def _beside(self, rows: list[int], tokens: NDArray[np.bool_], k: int | None) -> SoftTargets:
         """Copy the soft targets of ``rows`` next to the tokens of a batch, ``(B, T)``, False on padding."""
