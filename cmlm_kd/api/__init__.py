@@ -6,14 +6,15 @@ A criterion needs nothing else of the toolkit (``examples/new_criterion``), and 
 from cmlm_kd.api.criterion import (
     CriterionOutput,
     KDCriterion,
-    ModelOutput,
     SentenceCriterion,
     Term,
     hard_label_loss,
 )
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
+from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, signal_sources
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.ranges import (
     AT_LEAST_ONE,
@@ -34,16 +35,21 @@ __all__ = [
     "KDCriterion",
     "ModelDescription",
     "ModelOutput",
+    "NamedSource",
     "Needs",
     "Range",
     "Request",
     "SentenceCriterion",
+    "SignalSource",
     "SoftTargets",
+    "TeacherBatch",
     "TeacherSignal",
     "Term",
+    "TrainingSet",
     "UserError",
     "check_settings",
     "hard_label_loss",
     "kd_criteria",
     "setting",
+    "signal_sources",
 ]

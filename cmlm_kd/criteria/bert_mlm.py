@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.masked_lm_loss import masked_output

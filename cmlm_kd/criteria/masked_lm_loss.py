@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import NOT_MASKED, CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import NOT_MASKED, CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs, Request
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.losses.masked_tokens import MaskedTokenBlocks

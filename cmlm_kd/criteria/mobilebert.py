@@ -26,7 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal

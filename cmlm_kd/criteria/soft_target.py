@@ -26,7 +26,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.checks import takes_fused
@@ -176,6 +177,7 @@ class SoftTargetKD(KDCriterion):
 }
 """
     terms_in_nats = frozenset({"loss", "nll_loss", "hard_loss", "kd_loss", "kd_kl"})
+    _accepted: tuple[int, tuple[float, ...]] | None = None
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
@@ -217,7 +219,10 @@ class SoftTargetKD(KDCriterion):
         valid = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
         distribution = None
         if soft_targets is not None:
-            self.check_teacher(soft_targets.ids.size(-1), soft_targets.tail_temperatures)
+            form = (soft_targets.ids.size(-1), soft_targets.tail_temperatures)
+            if form != self._accepted:  # every batch of a source has the form of its first one
+                self.check_teacher(*form)
+                self._accepted = form
             valid = soft_targets.valid & target.ne(self.padding_idx)  # (B, T)
             bucket = config.kd_tail == "bucket"
             if bucket and config.kd_topk >= student.vocabulary:

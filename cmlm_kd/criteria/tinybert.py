@@ -37,7 +37,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal

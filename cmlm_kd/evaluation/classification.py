@@ -141,7 +141,7 @@ def evaluate_classifier(candidate: Candidate, examples: Examples, settings: Eval
 
 
 def _together(members: Sequence[torch.Tensor], ensembling: Ensembling) -> NDArray[np.float32]:
-    signal = TeacherSignal(tuple(members), ensembling)
+    signal = TeacherSignal.of_logits(*tuple(members), ensembling=ensembling)
     single = len(members) == 1 or ensembling == "logits"
     logits = signal.logits if single else signal.probabilities().log()
     return np.asarray(logits.numpy(), np.float32)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs
+from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.criteria.bert_mlm import BertMLMConfig, BertMLMCriterion
 from cmlm_kd.criteria.masked_lm_loss import text_validation
 from cmlm_kd.data.masking.batch import Masker, Masking, frame_batch
@@ -248,7 +249,10 @@ def measure_masked(
         ids, mask, index, target = (batch[name].to(device) for name in BATCH)
         with torch.no_grad(), bfloat16_autocast(bfloat16, device):
             student = model.model.model.observe(ids, mask, index, NOTHING_ELSE)
-            signal = None if teacher is None else teacher.signal(ids, mask, index, NOTHING_ELSE)
+            asked = TeacherBatch(
+                torch.arange(len(ids)), {"input_ids": ids, "attention_mask": mask, "masked_index": index}
+            )
+            signal = None if teacher is None else teacher.signal(asked)
             output = text_validation(_NO_CRITERION, Needs(), student, target, signal)
         for name, term in output.terms.items():
             sums[name] = sums.get(name, 0.0) + float(term.total)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.data.classification.tasks import closest

@@ -8,7 +8,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 from torch.nn import Parameter
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.data.classification.ranking import by_query

@@ -183,8 +183,8 @@ class ClassificationKDTask(SentenceTask):
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Ask the teachers, then train; both ways of asking look the same to the criterion."""
         if self._reads_teacher():
-            signal = self._corpus.signal(sample, self._criterion.needs, bfloat16=self.cfg.bf16_autocast)
-            sample["teacher"] = signal.to_batch()
+            needs, narrow = self._criterion.needs, self.cfg.bf16_autocast
+            sample["teacher"] = self._corpus.signal(sample, needs, bfloat16=narrow)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def reduce_metrics(self, logging_outputs, criterion):

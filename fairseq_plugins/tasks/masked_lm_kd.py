@@ -110,7 +110,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
             )
         self._teaching = TextTeaching(teacher, self.cfg.bf16_autocast)
         self.teacher_description = teacher.description
-        self.state.merge_state_dict({TEACHERS: [teacher.hash]})
+        self.state.merge_state_dict({TEACHERS: teacher.hashes})
 
     @property
     def teacher(self):

@@ -1,7 +1,7 @@
 """``--task multitask_kd``: several corpora at once, with or without teachers, and one student for all."""
 
 import logging
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from fairseq.logging import metrics
@@ -243,17 +243,20 @@ class MultitaskKDTask(SentenceTask):
         """Ask the task's teachers, if it has some, then train."""
         name = sample["net_input"]["task"]
         if name in self._needs:
-            sample["teacher"] = self._ask_teachers(name, sample).to_batch()
+            sample["teacher"] = self._ask_teachers(name, sample)
         loss, size, logged = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         return loss, size, under_its_name(name, logged, list(self._corpora))
 
     def _ask_teachers(self, name, sample):
         signal = self._corpora[name].signal(sample, self._needs[name], bfloat16=self.cfg.bf16_autocast)
         candidates = sample["net_input"].get("candidates")
-        if candidates is not None:
-            signal.members = tuple(by_query(member.float(), candidates) for member in signal.members)
-            signal.ensembling = str(self.cfg.ensemble)
-        return signal
+        if candidates is None:
+            return signal
+        outputs = [
+            replace(output, logits=by_query(output.sentence_logits(), candidates))  # (G, K)
+            for output in signal.outputs
+        ]
+        return replace(signal, outputs=tuple(outputs), ensembling=str(self.cfg.ensemble))
 
     def valid_step(self, sample, model, criterion):
         """Evaluate a batch of one task."""

@@ -205,7 +205,7 @@ def test_decoding_names_what_it_lacks_too(folder):
 
 
 def test_our_own_faults_keep_their_traceback(folder, monkeypatch):
-    monkeypatch.setattr("cmlm_kd.store.gather.check_lengths", None)
+    monkeypatch.setattr("cmlm_kd.store.batches.check_lengths", None)
     monkeypatch.setattr("cmlm_kd.store.reader.check_lengths", None)
     status, error = exit_of(train, *training(folder, "--max-update", 2))
     assert status == 1 and error.startswith("Traceback") and "TypeError: 'NoneType'" in error.splitlines()[-1]

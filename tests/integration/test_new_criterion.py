@@ -63,7 +63,10 @@ def test_its_loss_is_the_reverse_divergence():
         "criterion = new_criterion.ReverseKL(new_criterion.ReverseKLConfig(kd_alpha=1.0))\n"
         "logits = g((4, 3), 0.1, 2).requires_grad_()\n"
         "output = criterion.training_loss(\n"
-        "    ModelOutput(logits=logits), torch.tensor([0, 2, 1, 2]), TeacherSignal((g((4, 3), 1.3, 3),)))\n"
+        "    ModelOutput(logits=logits),\n"
+        "    torch.tensor([0, 2, 1, 2]),\n"
+        "    TeacherSignal.of_logits(g((4, 3), 1.3, 3)),\n"
+        ")\n"
         "(output.loss / 4).backward()\n"
         "print(output.loss.item() / 4, logits.grad.norm().item(), logits.grad[0, 0].item())\n"
     )

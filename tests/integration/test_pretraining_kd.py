@@ -10,7 +10,7 @@ from tiny_classification import classification, write_bert, write_sst2
 from tiny_text import pretraining, write_masked_lm, write_text
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, DistilBertForMaskedLM
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import Request
 from cmlm_kd.cli import main
 from cmlm_kd.models.masked_lm import MaskedLM

@@ -103,7 +103,7 @@ def test_rows_follow_concatenated_and_upsampled_sentences(corpus, upsample):
     ids, _ = check_all(samples)
     assert ids == Counter(range(70 * upsample + 50 + 30))
     without = sum(check_batch(sample)[1] for sample in samples)
-    assert task.dataset("train").soft_targets.rows_without_teacher == without > 0
+    assert task.dataset("train").source.rows_without_teacher == without > 0
 
 
 def test_training_set_without_a_store(corpus):
@@ -111,7 +111,7 @@ def test_training_set_without_a_store(corpus):
     samples, task = batches(corpus / "all", stores, max_sentences=1)
     for sample in samples:
         check_batch(sample, expect_teacher=not 70 <= sample["id"].item() < 120)
-    assert task.dataset("train").soft_targets.rows_without_teacher > 50
+    assert task.dataset("train").source.rows_without_teacher > 50
 
 
 def test_rows_follow_epoch_shards(corpus):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import Encoded
 from cmlm_kd.errors import UserError

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import EXITS, LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs, Request
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.errors import UserError

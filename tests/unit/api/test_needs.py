@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_MASKED, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, check_needs
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
@@ -51,7 +52,7 @@ def dense_batch(kind, student=None):
             positions=rows,
         ),
         LABELS.flatten()[rows],
-        TeacherSignal((theirs,), hidden_states={4: waves((2, 5, 6), 1.1, 1)}),
+        TeacherSignal((ModelOutput(logits=theirs, hidden_states={4: waves((2, 5, 6), 1.1, 1)}),)),
     )
 
 
@@ -111,10 +112,14 @@ def featured(kind, leaves, teacher):
         ),
         LABELS.flatten()[rows],
         TeacherSignal(
-            hidden_states={4: waves((2, 5, 6), 1.1, 1)},
-            features=teacher[0][rows],
-            weight=teacher[1],
-            bias=teacher[2],
+            (
+                ModelOutput(
+                    hidden_states={4: waves((2, 5, 6), 1.1, 1)},
+                    features=teacher[0][rows],
+                    weight=teacher[1],
+                    bias=teacher[2],
+                ),
+            )
         ),
     )
 
@@ -169,7 +174,7 @@ def test_padding_changes_nothing():
             positions=student.positions,
         ),
         target,
-        TeacherSignal(teacher.members, hidden_states={4: padded[1]}),
+        TeacherSignal((ModelOutput(logits=teacher.logits, hidden_states={4: padded[1]}),)),
     )
     torch.testing.assert_close(output.loss, expected)
 
@@ -191,7 +196,7 @@ def test_accumulation_of_equally_masked_batches_is_one_batch():
                     positions=torch.arange(5)[: MASK[row].sum()],
                 ),
                 target[chosen],
-                TeacherSignal((teacher.members[0][chosen],), hidden_states={4: signal}),
+                TeacherSignal((ModelOutput(logits=teacher.members[0][chosen], hidden_states={4: signal}),)),
             )
         )
     torch.testing.assert_close(parts[0].loss + parts[1].loss, whole.loss)
@@ -226,7 +231,7 @@ def test_without_the_divergence_only_what_was_hidden_is_predicted(implementation
     settings = {"kd_soft_weight": 0.0, "kd_implementation": implementation}
     student, target, teacher = dense_batch("masked")
     output = criterion(**settings).training_loss(
-        student, target, TeacherSignal(hidden_states=teacher.hidden_states)
+        student, target, TeacherSignal((ModelOutput(hidden_states=teacher.hidden_states),))
     )
     whole = criterion().training_loss(*dense_batch("real"))
     assert output.terms.keys() == {"mlm_loss", "cosine_loss"}
@@ -242,7 +247,7 @@ def test_the_cosine_alone_needs_no_predictions():
         hidden_states=student.hidden_states, attention_mask=MASK, positions=student.positions[:0]
     )
     output = criterion(kd_soft_weight=0.0, kd_mlm_weight=0.0).training_loss(
-        only, target[:0], TeacherSignal(hidden_states=teacher.hidden_states)
+        only, target[:0], TeacherSignal((ModelOutput(hidden_states=teacher.hidden_states),))
     )
     assert output.terms.keys() == {"cosine_loss"}
     expected = criterion().training_loss(student, target, teacher).terms["cosine_loss"].total

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_MASKED, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.criteria.masked_lm_loss import masked_loss, masked_output
 
 POSITIONS, WIDTH, VOCABULARY = 11, 5, 13

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_MASKED, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -82,7 +83,7 @@ def teacher_signal(**kept):
         else each.detach()
         for name, each in kept.items()
     }
-    return TeacherSignal(() if logits is None else (logits.detach(),), **kept)
+    return TeacherSignal((ModelOutput(logits=None if logits is None else logits.detach(), **kept),))
 
 
 # -- time ----------------------------------------------------------------------------------------------------
