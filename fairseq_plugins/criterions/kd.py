@@ -49,8 +49,8 @@ class KDFairseqCriterion(FairseqCriterion):
 
     A task whose students give more than logits has ``kd_level`` (``tokens``, ``sentences`` or ``text``),
     ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.api.needs.ModelDescription`; None
-    without a teacher); they are known once its model is built. What the criterion trains itself is a submodule
-    here, which fairseq optimises, saves and resumes with the model.
+    without a teacher); they are known once its model is built. What the criterion trains itself is a
+    submodule here, which fairseq optimises, saves and resumes with the model.
 
     Attributes:
         needs: what the criterion reads of student and teacher, now.
