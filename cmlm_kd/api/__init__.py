@@ -1,6 +1,6 @@
-"""The interface for criteria of one's own: what one is, reads and returns, and where it is registered.
+"""The interface for criteria and teachers of one's own: what they read and return, where to register them.
 
-A criterion needs nothing else of the toolkit (``examples/new_criterion``), and these names stay.
+Neither needs anything else of the toolkit (``examples/new_criterion``), and these names stay.
 """
 
 from cmlm_kd.api.criterion import (
