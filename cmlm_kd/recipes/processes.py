@@ -1,0 +1,124 @@
+"""Commands of steps: each in a process group of its own, which ends with the run however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+_PATIENCE = 10.0
+"""Seconds that a command has to end after it was told to."""
+
+# Reads "+GROUP" and "-GROUP"; at the end of its input, which comes when the run is gone, ends what is left.
+_WATCHDOG = """
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+"""
+
+
+class Processes:
+    """The commands that are running.
+
+    Args:
+        lock: a file descriptor that they inherit, so that the run's folder stays locked until they are gone.
+    """
+
+    def __init__(self, lock: int) -> None:
+        self._lock = lock
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._guard = threading.Lock()
+        self._ended = False
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCHDOG],
+            stdin=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            start_new_session=True,
+        )
+
+    def run(
+        self, command: str, environment: Mapping[str, str], log: Path, show: Callable[[str], None]
+    ) -> int:
+        """Run a command of bash and return its status.
+
+        Args:
+            command: of one line or more; the first that fails ends it.
+            environment: all variables.
+            log: gets everything that it says.
+            show: called with each line of that.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with self._guard:
+            if self._ended:
+                return -signal.SIGTERM
+            process = subprocess.Popen(
+                ["bash", "-euo", "pipefail", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                pass_fds=(self._lock,),
+            )
+            self._running.add(process)
+            self._tell("+", process)
+        assert_output = process.stdout
+        if assert_output is not None:
+            with log.open("ab", buffering=0) as file, assert_output:
+                for line in assert_output:
+                    file.write(line)
+                    show(line.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2])
+        status = process.wait()
+        with self._guard:
+            self._running.discard(process)
+            self._tell("-", process)
+        return status
+
+    def end_all(self) -> None:
+        """End what is running, and let nothing begin any more."""
+        with self._guard:
+            self._ended = True
+            running = list(self._running)
+        _signal(running, signal.SIGTERM)
+        patient_until = time.monotonic() + _PATIENCE
+        while time.monotonic() < patient_until and any(process.poll() is None for process in running):
+            time.sleep(0.05)
+        _signal(running, signal.SIGKILL)  # the group may outlive its first process
+        for process in running:
+            process.wait()
+
+    def close(self) -> None:
+        """Let the watchdog go."""
+        if self._watchdog.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._watchdog.stdin.close()
+        self._watchdog.wait()
+
+    @property
+    def ended(self) -> bool:
+        """Whether :meth:`end_all` was called."""
+        return self._ended
+
+    def _tell(self, sign: str, process: subprocess.Popen[bytes]) -> None:
+        if self._watchdog.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._watchdog.stdin.write(f"{sign}{process.pid}\n")
+
+
+def _signal(processes: list[subprocess.Popen[bytes]], number: int) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
