@@ -122,6 +122,7 @@ class Engine:
                     file = os.path.join(output, inner) if inner else output
                     if file == path or is_inside(file, path):
                         found["" if file == path else os.path.relpath(file, path)] = entry
+        found = found or self._contents.of(path)  # what the user has put there
         if not found:
             raise UserError(
                 f"step {step.name} reads {path}, but {', '.join(step.reads[path])} did not make it"

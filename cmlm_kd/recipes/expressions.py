@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shlex
@@ -60,6 +61,12 @@ def _as_words(value: object) -> str:
     return _NOTHING if value is None or value == "" else shlex.quote(str(value))
 
 
+def _slug(text: str) -> str:
+    """Return a text as part of a file's name, at most 120 characters long."""
+    name = re.sub(r"[^0-9A-Za-z.]", "-", text)
+    return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
 class _Context(jinja2.runtime.Context):
     """Looks names up in the scope that it was rendered with."""
 
@@ -77,6 +84,10 @@ _COMMANDS = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, fin
 for _environment in (_VALUES, _COMMANDS):
     _environment.filters["basename"] = lambda path: Path(str(path)).name
     _environment.filters["words"] = shlex.split
+    _environment.filters["slug"] = _slug
+    _environment.filters["lookup"] = lambda key, table, default: table.get(key, default)
+    _environment.tests["file"] = os.path.isfile
+    _environment.tests["directory"] = os.path.isdir
 
 
 @functools.cache
