@@ -35,10 +35,10 @@ from cmlm_kd.augmentation.parts_of_speech import load_tagger, tag_sentence
 from cmlm_kd.augmentation.rules import Rules
 from cmlm_kd.augmentation.sampling import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation
 from cmlm_kd.augmentation.stop_words import ENGLISH
-from cmlm_kd.classification import ReadingOptions, read_examples
-from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
-from cmlm_kd.teachers.masked_lm import MaskedLM
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.data.classification import ReadingOptions, read_examples
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 PIECES = 30_522  # BERT's
 

@@ -28,13 +28,13 @@ from fairseq.criterions import CRITERION_REGISTRY
 from transformers import BertForSequenceClassification
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import EncodedExamples
 from cmlm_kd.criteria.pkd import PKDConfig
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import EncodedExamples
+from cmlm_kd.models.classifier import SequenceClassifier
 from cmlm_kd.teachers.cache import CacheIdentity, open_cache, write_cache
-from cmlm_kd.teachers.classifier import SequenceClassifier
 from cmlm_kd.teachers.ensemble import Member, TeacherEnsemble
-from fairseq_plugins.models.bert_classifier import BertClassifier
+from fairseq_plugins.models.classifier import BertClassifier
 
 BATCH, BATCHES = 32, 4
 

@@ -51,9 +51,9 @@ def train(folder: Path, epochs: int, updates: int) -> str:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    from cmlm_kd.needs import NOTHING_ELSE
-    from cmlm_kd.teachers.masked_lm import BertSizes, MaskedLM
-    from cmlm_kd.tokenizers import PieceTokenizer
+    from cmlm_kd.api.needs import NOTHING_ELSE
+    from cmlm_kd.models.masked_lm import BertSizes, MaskedLM
+    from cmlm_kd.tokenization.pieces import PieceTokenizer
     from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
 
     vocabulary = {word: i for i, word in enumerate([*measuring.SPECIAL, *(f"w{i}" for i in range(WORDS))])}

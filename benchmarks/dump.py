@@ -29,15 +29,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.databin import Databin, write_databin
-from cmlm_kd.dump import Dumper, DumpOptions
-from cmlm_kd.masking import cover_mask, cover_passes
-from cmlm_kd.prepare import load_manifest
+from cmlm_kd.data.masking.positions import cover_mask, cover_passes
+from cmlm_kd.data.translation.manifest import load_manifest
+from cmlm_kd.data.translation.pairs import PairBatch, PairFormat, frame_pairs
+from cmlm_kd.fairseq_files.databin import Databin, write_databin
+from cmlm_kd.models.cmlm import ConditionalMaskedLM
+from cmlm_kd.models.cmlm_loading import load_teacher
 from cmlm_kd.store import StoreHeader, StoreWriter
-from cmlm_kd.teachers.cmlm import ConditionalMaskedLM
-from cmlm_kd.teachers.loading import load_teacher
-from cmlm_kd.teachers.pairs import PairBatch, PairFormat, frame_pairs
-from cmlm_kd.tokenizers import SpecialIds
+from cmlm_kd.teachers.dump import Dumper, DumpOptions
+from cmlm_kd.tokenization.pieces import SpecialIds
 
 VOCABULARY, PIECES = 8000, 30_000
 ORIGINAL_PAIRS, ORIGINAL_K = 8, 128
@@ -188,8 +188,7 @@ def compare(name: str, bound: str, ratios: np.ndarray) -> None:
 
 def real_pairs(data: Path, rows: int) -> tuple[Databin, Databin]:
     manifest = load_manifest(data)
-    languages = (manifest["source_language"], manifest["target_language"])
-    source, target = (Databin.open(data / f"train.{'-'.join(languages)}.{name}") for name in languages)
+    source, target = (Databin.open(manifest.file(data, "train", name)) for name in manifest.languages)
     return head_of(source, rows), head_of(target, rows)
 
 

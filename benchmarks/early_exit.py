@@ -35,15 +35,15 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from cmlm_kd.classification import Examples, ReadingOptions, read_examples
-from cmlm_kd.classification.inputs import EncodedExamples
-from cmlm_kd.early_exit import classify_at_every_layer
-from cmlm_kd.exit_calibration import exit_curve
-from cmlm_kd.exit_choices import exit_layers
-from cmlm_kd.flops import FlopCount
-from cmlm_kd.students.fastbert import FastBERTClassifier
-from cmlm_kd.students.fastbert_directory import load_fastbert
-from cmlm_kd.students.fastbert_exits import exit_early
+from cmlm_kd.data.classification import Examples, ReadingOptions, read_examples
+from cmlm_kd.data.classification.inputs import EncodedExamples
+from cmlm_kd.early_exit.calibration import exit_curve
+from cmlm_kd.early_exit.choices import exit_layers
+from cmlm_kd.early_exit.exits import exit_early
+from cmlm_kd.early_exit.flops import FlopCount
+from cmlm_kd.early_exit.prediction import classify_at_every_layer
+from cmlm_kd.models.fastbert.directory import load_fastbert
+from cmlm_kd.models.fastbert.model import FastBERTClassifier
 
 TRAFFIC = {"one at a time": 0.9, "32 as they come": 0.8, "32 by length": 0.8}
 """Kind of traffic -> what the quotient of both speed-ups should reach."""

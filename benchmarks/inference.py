@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig
 
-from cmlm_kd.students.bottleneck_bert import MOBILEBERT, new_mobilebert
+from cmlm_kd.models.bottleneck_bert import MOBILEBERT, new_mobilebert
 
 PIECES = 30522
 

@@ -25,9 +25,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.optim.adam import Adam
 
 import fairseq_plugins  # noqa: F401 - registers the criterion
+from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 LENGTH, WIDTH, TOP_K = 32, 256, 8
 PAD = 1
@@ -104,11 +104,11 @@ def make_losses(vocabulary: int, args: Namespace) -> dict:
         features.grad = weight.grad = None
 
     def fused():
-        student = StudentOutput(features=features, weight=weight)
+        student = ModelOutput(features=features, weight=weight)
         return criterion.training_loss(student, target, TeacherSignal(soft_targets=teacher)).loss
 
     def gather():
-        student = StudentOutput(logits=F.linear(features, weight))
+        student = ModelOutput(logits=F.linear(features, weight))
         return criterion.training_loss(student, target, TeacherSignal(soft_targets=teacher)).loss
 
     def scatter():

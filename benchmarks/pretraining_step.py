@@ -30,14 +30,14 @@ from fairseq.criterions import CRITERION_REGISTRY
 from transformers import BertForMaskedLM
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
+from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
-from cmlm_kd.criterion import NOT_HIDDEN, StudentOutput
-from cmlm_kd.masked_lm_loss import target_at
-from cmlm_kd.signals import TeacherSignal
-from cmlm_kd.students.inherit import distilbert_from_bert
-from cmlm_kd.teachers.masked_lm import MaskedLM
-from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher
-from fairseq_plugins.models.bert_masked_lm import BertMaskedLM
+from cmlm_kd.criteria.masked_lm_loss import target_at
+from cmlm_kd.models.inherit import distilbert_from_bert
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.teachers.masked_lm import MaskedLMTeacher
+from fairseq_plugins.models.masked_lm import BertMaskedLM
 
 BATCHES = 4
 KINDS = ("real", "masked")
@@ -140,7 +140,7 @@ def vocabulary_loss(args: Namespace, implementation: str) -> Callable[[], None]:
 
     def run() -> None:
         features, weight, bias = leaves
-        student = StudentOutput(
+        student = ModelOutput(
             features=features, weight=weight, bias=bias, attention_mask=mask, positions=everywhere
         )
         signal = TeacherSignal(features=teacher[0], weight=teacher[1], bias=teacher[2])

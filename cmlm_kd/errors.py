@@ -1,4 +1,17 @@
-"""The one exception of the toolkit that speaks to its users."""
+"""Errors that are the user's to mend, and how they are told.
+
+Every import of the library passes here: nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import errno
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the errors of a full disk, quota or file."""
+
+NO_PERMISSION = frozenset({errno.EACCES, errno.EROFS})
+"""Numbers of the errors of a place that must not be written."""
 
 
 class UserError(Exception):
@@ -6,7 +19,7 @@ class UserError(Exception):
 
     The message names the command or criterion, the thing, its value, what is allowed and what to do next. The
     ``cmlm-kd`` command prints it as one line and exits with status 2, without a traceback; fairseq's commands
-    print it so too, and exit with status 1 (:mod:`fairseq_plugins.user_errors`).
+    print it so too, and exit with status 1 (:mod:`fairseq_plugins.command_line.user_errors`).
     """
 
 

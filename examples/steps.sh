@@ -67,7 +67,7 @@ absolute() {
 find_device() {
     { read -r cpu && read -r autocast; } < <(python -c '
 import torch
-from cmlm_kd.precision import autocast_pays
+from cmlm_kd.system.devices import autocast_pays
 gpu = torch.cuda.is_available()
 print("" if gpu else "--cpu")
 print("--bf16-autocast" if autocast_pays("cuda" if gpu else "cpu") else "")') || die "torch does not work; see cmlm-kd doctor"

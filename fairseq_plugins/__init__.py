@@ -9,9 +9,9 @@ import pkgutil
 
 import torch
 
-from cmlm_kd.checkpoints import SAFE_GLOBALS
-from fairseq_plugins.unknown_names import answer_unknown_names
-from fairseq_plugins.user_errors import print_user_errors
+from cmlm_kd.fairseq_files.checkpoints import SAFE_GLOBALS
+from fairseq_plugins.command_line.unknown_names import answer_unknown_names
+from fairseq_plugins.command_line.user_errors import print_user_errors
 
 # torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors. These
 # harmless classes are allowed, so that it stays on.
@@ -19,7 +19,8 @@ torch.serialization.add_safe_globals(SAFE_GLOBALS)
 print_user_errors()
 answer_unknown_names()
 
-for _room in ("criterions", "data", "optim", "models", "tasks"):
+importlib.import_module(f"{__name__}.optim")
+for _room in ("criterions", "data", "models", "tasks"):
     _package = importlib.import_module(f"{__name__}.{_room}")
     for _module in pkgutil.iter_modules(_package.__path__):
         importlib.import_module(f"{_package.__name__}.{_module.name}")

@@ -1,11 +1,11 @@
-"""Turn the de-en.tgz of IWSLT14 into raw train, valid and test text (cmlm_kd.iwslt14 says how)."""
+"""Turn the de-en.tgz of IWSLT14 into raw train, valid and test text (cmlm_kd.data.translation.iwslt14 says how)."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from cmlm_kd.data.translation.iwslt14 import prepare_iwslt14
 from cmlm_kd.errors import UserError
-from cmlm_kd.iwslt14 import prepare_iwslt14
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("archive", type=Path, help="the campaign's de-en.tgz")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv ready for this checkout; does nothing when it already is.
 #   PYTHON=/path/to/python3.12 bash scripts/setup.sh     chooses the interpreter
-# A torch that the chosen Python (or an existing .venv) already has is kept when it fits setup.py's range.
+# A torch that the chosen Python (or an existing .venv) already has is kept when it fits pyproject.toml's range.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,7 +10,7 @@ python=$venv/bin/python
 stamp=$venv/cmlm-kd-setup.stamp
 log=$venv/pip.log
 constraints=requirements/constraints.txt
-torch_range=$(sed -n 's/.*"\(torch>=[^"]*\)".*/\1/p' setup.py)
+torch_range=$(sed -n 's/.*"\(torch>=[^"]*\)".*/\1/p' pyproject.toml)
 torch_pinned="torch==2.13.0"
 fairseq="ve-fairseq==0.12.3"
 export PIP_RETRIES=${PIP_RETRIES:-2} # at least 1: pip names the network only when it retries

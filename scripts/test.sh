@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets everything up, then format, lint, types and tests. Arguments go to pytest.
+# Sets everything up, then format, lint, types, imports and tests. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
@@ -9,5 +9,6 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 "$bin/ruff" format --check .
 "$bin/ruff" check .
 "$bin/mypy"
+PYTHONPATH=$PWD "$bin/lint-imports" --no-logo # of this checkout, whatever is installed
 # A file's tests share what is dear to make, so they stay with one worker.
 "$bin/python" -m pytest -n "$(env -u OMP_NUM_THREADS nproc)" --dist loadfile "$@"

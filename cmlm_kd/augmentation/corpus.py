@@ -12,7 +12,7 @@ from tqdm import tqdm
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, Tagger, load_tagger, no_tags, tag_sentence
 from cmlm_kd.augmentation.rules import Rules
 from cmlm_kd.augmentation.sampling import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation
-from cmlm_kd.classification import Examples
+from cmlm_kd.data.classification import Examples
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.precision import bfloat16_autocast
-from cmlm_kd.spelling import WORD_START
-from cmlm_kd.teachers.inference import replace_last_layer
-from cmlm_kd.teachers.masked_lm import MaskedLM
-from cmlm_kd.teachers.positions import usable_positions
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.models.cmlm_inference import replace_last_layer
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.system.devices import bfloat16_autocast
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.positions import usable_positions
+from cmlm_kd.tokenization.spelling import WORD_START
 
 _NO_WORD = re.compile(r"\[\w+\]|.*<0x[0-9A-F]{2}>.*")  # [unused0] of BERT's vocabularies; bytes
 

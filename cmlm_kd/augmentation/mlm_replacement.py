@@ -33,9 +33,9 @@ from cmlm_kd.augmentation.masked_words import MaskedWord, MaskedWords
 from cmlm_kd.augmentation.neighbours import Neighbours, PieceNeighbours, VectorNeighbours
 from cmlm_kd.augmentation.stop_words import ENGLISH
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.masked_lm import MaskedLM
-from cmlm_kd.tokenizers import PieceTokenizer
-from cmlm_kd.words import join_words, split_with_spacing
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.words import join_words, split_with_spacing
 
 _CHUNK = 1024  # examples whose words go through the model together
 

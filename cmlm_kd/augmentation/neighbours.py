@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.augmentation.masked_words import piece_words
-from cmlm_kd.embeddings import iterate_vectors
 from cmlm_kd.errors import UserError
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.models.word_vectors import iterate_vectors
+from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 MOST_FREQUENT = 100_000
 """How many words of a file of vectors are read, as in TinyBERT's released code."""

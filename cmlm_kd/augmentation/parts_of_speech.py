@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.words import split_with_spacing
+from cmlm_kd.tokenization.words import split_with_spacing
 
 Tagger = Callable[[list[str]], list[str]]
 """From the words of a sentence to as many tags."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, WordsByTag
 from cmlm_kd.errors import UserError
-from cmlm_kd.words import join_words
+from cmlm_kd.tokenization.words import join_words
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, WordsByTag
 from cmlm_kd.augmentation.rules import Rules, changed_sentence
-from cmlm_kd.words import join_words
+from cmlm_kd.tokenization.words import join_words
 
 SENTENCE_ITERATIONS, PAIR_ITERATIONS = 20, 10
 """How often the paper applies its rules to a sentence, and to a pair."""

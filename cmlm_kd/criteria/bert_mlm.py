@@ -1,8 +1,10 @@
 """``bert_mlm``: masked language modelling without a teacher (Devlin et al., 2019, section 3.1).
 
-For logits z over the vocabulary at a position whose piece y was hidden::
+For logits z over the vocabulary at a position whose token y was masked::
 
-    loss = - log softmax(z)[y]        summed over hidden pieces
+    loss = - log softmax(z)[y]        summed over masked tokens
+
+Next-sentence prediction, which BERT was trained on besides, is left out.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput
-from cmlm_kd.masked_lm_loss import masked_output
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria.masked_lm_loss import masked_output
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,33 @@ class BertMLMConfig:
 
 @kd_criteria.register("bert_mlm", config=BertMLMConfig)
 class BertMLMCriterion(KDCriterion):
-    """Cross entropy of the hidden pieces; a teacher is not read in training.
+    """Cross entropy of the masked tokens; a teacher is not read in training.
 
     It trains teachers, and students without a teacher beside which those with one are judged. With
     ``--teacher`` validation shows how often the two agree.
 
-    Terms: ``mlm_loss`` and ``accuracy`` a hidden piece. Smallest command: docs/masked_lm.md.
+    Terms: ``mlm_loss`` and ``accuracy`` per masked token. Smallest command: docs/masked_lm.md.
     """
 
+    citation = """\
+@inproceedings{devlin-etal-2019-bert,
+    title = {{BERT}: Pre-training of Deep Bidirectional Transformers for Language Understanding},
+    author = {Devlin, Jacob and Chang, Ming-Wei and Lee, Kenton and Toutanova, Kristina},
+    booktitle = {Proceedings of NAACL-HLT 2019},
+    pages = {4171--4186},
+    year = {2019},
+    url = {https://aclanthology.org/N19-1423},
+}
+"""
     levels = ("text",)
     terms_in_nats = frozenset({"loss", "mlm_loss"})
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
-        """Return the loss summed over hidden pieces."""
+        """Return the loss summed over masked tokens."""
         return masked_output(student, target)
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the same."""
         return masked_output(student, target)

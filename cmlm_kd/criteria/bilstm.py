@@ -1,4 +1,4 @@
-"""``bilstm_kd``: teach a small model, such as a BiLSTM, the logits of a BERT classifier.
+"""``bilstm_kd``: the logits of a BERT classifier as the target of a small model, such as a BiLSTM.
 
 For an example with the student's logits z and the teacher's logits t over C classes (Tang et al., 2019,
 "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks")::
@@ -20,13 +20,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.criteria.checks import POSITIVE, SHARE, check_settings
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.needs import ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.errors import UserError
-from cmlm_kd.losses import entropy, soft_cross_entropy, widen
-from cmlm_kd.needs import ModelDescription, Needs, Request
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.losses.divergences import entropy, soft_cross_entropy, widen
+from cmlm_kd.system.ranges import POSITIVE, SHARE, check_settings, setting
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,26 @@ class BiLSTMKDConfig:
 
     kd_mode: Literal["paper", "original", "original_pairs"] = field(
         default="paper",
-        metadata={
-            "help": "paper: squared error of the logits, and --kd-alpha of hard labels; original: squared "
+        metadata=setting(
+            "paper: squared error of the logits, and --kd-alpha of hard labels; original: squared "
             "error plus hard labels, as the released code for sentences; original_pairs: divergence plus "
             "hard labels, as its code for pairs"
-        },
+        ),
     )
-    kd_alpha: float = field(
-        default=0.0, metadata={"help": "weight of the hard labels in paper mode, in [0, 1]"}
-    )
+    kd_alpha: float = field(default=0.0, metadata=setting("weight of the hard labels in paper mode", SHARE))
     kd_labels: Literal["auto", "gold", "teacher"] = field(
         default="auto",
-        metadata={
-            "help": "hard labels; gold: of the data; teacher: its best class, for augmented data; auto: "
+        metadata=setting(
+            "hard labels; gold: of the data; teacher: its best class, for augmented data; auto: "
             "gold in paper mode, else teacher"
-        },
+        ),
     )
     kd_temperature: float = field(
-        default=3.0, metadata={"help": "of both sides of the divergence of original_pairs, above 0"}
+        default=3.0, metadata=setting("of both sides of the divergence of original_pairs", POSITIVE)
     )
 
     def __post_init__(self) -> None:
-        check_settings("bilstm_kd", self, kd_alpha=SHARE, kd_temperature=POSITIVE)
+        check_settings("bilstm_kd", self)
         if self.kd_alpha and self.kd_mode != "paper":
             raise UserError(
                 f"bilstm_kd: --kd-alpha {self.kd_alpha} belongs to --kd-mode paper; in {self.kd_mode} both "
@@ -88,17 +86,19 @@ class BiLSTMKDConfig:
 
 def logits_mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Return the squared difference of the logits, averaged over classes: two ``(B, C)`` -> ``(B,)``."""
+    # Logits, not probabilities: a softmax squeezes what a teacher says of unlikely classes to nothing.
     return (widen(student) - widen(teacher)).square().mean(-1)
 
 
 def tempered_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return KL(teacher || student) in nats an example, ``(B,)``, without T^2.
+    """Return KL(teacher || student) in nats per example, ``(B,)``, without T^2.
 
     Args:
         student: ``(B, C)`` logits.
         teacher: ``(B, C)`` probabilities, at the temperature already.
         temperature: of the student, above 0.
     """
+    # Cross entropy less entropy: no logarithm of a teacher's probability, which may be 0.
     return soft_cross_entropy(student, teacher, temperature) - entropy(teacher)
 
 
@@ -110,12 +110,21 @@ class BiLSTMKD(SentenceCriterion):
     probabilities, so that an ensemble of probabilities will do). The student may be any classifier, with any
     tokenizer.
 
-    Terms, each a sentence: ``mse_loss`` or ``kl_loss``, and ``hard_loss``.
+    Terms, each per sentence: ``mse_loss`` or ``kl_loss``, and ``hard_loss``.
 
     Relation: for ``paper`` with alpha 0 the labels of the data do not matter at all.
     """
 
     config: BiLSTMKDConfig
+    citation = """\
+@article{tang-etal-2019-distilling,
+    title = {Distilling Task-Specific Knowledge from {BERT} into Simple Neural Networks},
+    author = {Tang, Raphael and Lu, Yao and Liu, Linqing and Mou, Lili and Vechtomova, Olga and Lin, Jimmy},
+    journal = {arXiv:1903.12136},
+    year = {2019},
+    url = {https://arxiv.org/abs/1903.12136},
+}
+"""
     terms_in_nats = frozenset({"kl_loss", "hard_loss"})
 
     def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
@@ -134,7 +143,7 @@ class BiLSTMKD(SentenceCriterion):
         return Needs(teacher=Request(), teacher_values="probabilities" if pairs else "logits")
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over sentences.
 

@@ -1,52 +1,16 @@
-"""What every criterion refuses in the same words: settings, models and batches that it cannot work with."""
+"""Refusals that criteria have in common: models and batches that they cannot work with."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
+from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import ModelDescription
 
-Value = TypeVar("Value")
+Part = TypeVar("Part")
 
-
-class Range(NamedTuple):
-    """Which numbers a setting may have.
-
-    Attributes:
-        allowed: the same in words.
-        contains: whether it may be this number; NaN is in no range.
-    """
-
-    allowed: str
-    contains: Callable[[float], bool]
-
-
-SHARE = Range("in [0, 1]", lambda value: 0.0 <= value <= 1.0)
-SHARE_BELOW_ONE = Range("in [0, 1)", lambda value: 0.0 <= value < 1.0)
-POSITIVE = Range("above 0", lambda value: 0.0 < value < math.inf)
-NOT_NEGATIVE = Range("0 or more", lambda value: 0.0 <= value < math.inf)
-AT_LEAST_ONE = Range("at least 1", lambda value: 1.0 <= value < math.inf)
-
-
-def check_settings(owner: str, config: object, **ranges: Range) -> None:
-    """Refuse a setting outside its range.
-
-    Args:
-        owner: the criterion, for messages.
-        config: its settings; one that is None stands for a default and is not looked at.
-        ranges: name of a setting -> its range.
-
-    Raises:
-        UserError: naming the flag and the range of the first that does not fit.
-    """
-    for name, allowed in ranges.items():
-        value = getattr(config, name)
-        if value is not None and not allowed.contains(value):
-            flag = name.replace("_", "-")
-            raise UserError(f"{owner}: --{flag} must be {allowed.allowed}, got {value}")
+Reading = Literal["paper", "original"]
+"""``--kd-mode``: the formula as the paper prints it, or the arithmetic of the code released with it."""
 
 
 def check_same_heads(owner: str, student: ModelDescription, teacher: ModelDescription) -> None:
@@ -82,12 +46,12 @@ def takes_fused(owner: str, implementation: str, obstacle: str | None) -> bool:
     return implementation != "dense" and obstacle is None
 
 
-def present(value: Value | None, owner: str) -> Value:
+def required(part: Part | None, owner: str) -> Part:
     """Return a part of a batch that a criterion's needs asked for.
 
     Raises:
         ValueError: if it is missing, naming the criterion.
     """
-    if value is None:
+    if part is None:
         raise ValueError(f"{owner}: the batch carries no teacher's signal")
-    return value
+    return part

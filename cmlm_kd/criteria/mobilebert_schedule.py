@@ -1,4 +1,5 @@
-"""What MobileBERT's student learns when, and at which rates (Sun et al., 2020, section 3.5).
+"""MobileBERT's schedule: what the student learns at an update, and at which rates (Sun et al., 2020, section
+3.5).
 
 Three strategies, for L layers that learn and N updates of knowledge transfer:
 
@@ -15,7 +16,7 @@ its released form (``distill_util.py``), at update t of a layer's n::
                     0               of those above, the embeddings and the head
 
 so that each layer's time begins with a warm-up over its first tenth. A factor of 0 also makes the optimiser
-forget its moments (:mod:`cmlm_kd.group_rates`): at t = 0 all begin anew. So does distillation, whose first
+forget its moments (:mod:`cmlm_kd.optim`): at t = 0 all begin anew. So does distillation, whose first
 update is one of factor 0, as if it were a training of its own; from then on all factors are 1.
 """
 
@@ -26,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cmlm_kd.students.bottleneck_bert import REST
+from cmlm_kd.optim import EMBEDDINGS_AND_HEAD
 
 Strategy = Literal["progressive", "joint", "auxiliary"]
 
@@ -86,22 +87,27 @@ class Schedule:
     def rate_factors(self, update: int) -> Mapping[str, float] | None:
         """Return the rate factor of each group of parameters after so many updates.
 
-        Names are those of :func:`cmlm_kd.students.bottleneck_bert.name_parameter_groups`; None where all
-        have the same rate for the whole training.
+        Names are those of :func:`cmlm_kd.optim.group_by_layer`; None where all have the same rate for the
+        whole training.
         """
         if self.strategy != "progressive" or not self.transfer_updates:
             return None
         if update >= self.transfer_updates:
+            # A factor of 0 makes the optimiser forget its moments: distillation is a training of its own.
             rate = 0.0 if update == self.transfer_updates else 1.0
-            return {REST: rate, **{f"layer {layer}": rate for layer in range(1, self.depth + 1)}}
+            return {
+                EMBEDDINGS_AND_HEAD: rate,
+                **{f"layer {layer}": rate for layer in range(1, self.depth + 1)},
+            }
         turn = self._turn(update)
         background = background_rate(update - turn * self.updates_each, self.updates_each)
         last_finished = self.layers[turn - 1] if turn else 0
-        factors = {REST: self.rest_rate * background}
+        factors = {EMBEDDINGS_AND_HEAD: self.rest_rate * background}
         for layer in range(1, self.depth + 1):
             if layer <= last_finished:
                 rate = self.finished_rate
             else:
+                # A layer that the map leaves out has its turn with the next mapped one above it.
                 rate = self.current_rate if layer <= self.layers[turn] else 0.0
             factors[f"layer {layer}"] = rate * background
         return factors

@@ -3,37 +3,54 @@ Neural Networks via Knowledge Distillation for Natural Language Understanding", 
 
 For student logits s, the class y and an ensemble of K teachers with logits t_1 .. t_K::
 
-    Q    = 1/K sum_k softmax(t_k)       P = softmax(s)
-    hard = - log P[y]
-    kd   = - sum_c Q[c] log P[c]        paper
-    kd   = KL(Q | P)                    original (``mt_dnn/model.py`` of v0.1)
+    q    = 1/K sum_k softmax(t_k)       p = softmax(s)
+    hard = - log p[y]
+    kd   = - sum_c q[c] log p[c]        paper
+    kd   = KL(q | p)                    original (``mt_dnn/model.py`` of v0.1)
     loss = (hard + kd) / 2              paper
     loss = hard + kd                    original
     loss = hard                         a task without a teacher
 
-all summed over sentences. ``--kd-divergence`` puts another divergence of the released code's later versions
-in the place of kd (:mod:`cmlm_kd.criteria.mtdnn_divergences`). For scores, of which the paper has none with a
-teacher, hard and kd are the squared errors of the label and of the teachers' mean score, as in the released
-code's later ``MseCriterion``.
+all summed over sentences. For scores, of which the paper has none with a teacher, hard and kd are the squared
+errors of the label and of the teachers' mean score, as in the released code's later ``MseCriterion``.
+
+``--kd-divergence`` puts another divergence in the place of kd, one of those that ``kd_loss`` of a task
+chooses from in the released code's master branch (``mt_dnn/loss.py``). q is never differentiated::
+
+    kl         KL(q | p)
+    sym_kl     KL(q | p) + KL(p | q)
+    ns_kl      2 sum_c p[c] (u(p)[c] - u(q)[c]),   u(x) = - log(1 / (x + e) - 1 + e),   e = 1e-6
+    ns_sym_kl  ns_kl + 2 sum_c q[c] (u(q)[c] - u(p)[c])
+    js         KL(m | p) + KL(m | q),   m = (p + q) / 2
+    hl         1/C sum_c (sqrt(p[c]) - sqrt(q[c]))^2
+
+The released code keeps parts of them from being differentiated, written [x] here: KL([p] | q) of sym_kl,
+[u(p)] of ns_kl, all of ns_sym_kl's second half, [m] of js, and all of hl. So sym_kl has the gradient of kl,
+ns_sym_kl that of ns_kl, js half of kl's, and hl none at all. ns_kl is no divergence in the strict sense, but
+log-odds weighted by p. Values and gradients are the released code's, which computes in float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.bilstm import logits_mse
-from cmlm_kd.criteria.mtdnn_divergences import DIVERGENCES, Divergence
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
-from cmlm_kd.losses import soft_cross_entropy
-from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.criteria.checks import Reading
+from cmlm_kd.losses.divergences import entropy, soft_cross_entropy, widen
+from cmlm_kd.system.ranges import setting
 
-Mode = Literal["paper", "original"]
+Divergence = Literal["kl", "sym_kl", "ns_kl", "ns_sym_kl", "js", "hl"]
+EPSILON = 1e-6
+"""Of ``stable_kl``: keeps log-odds of 0 and 1 finite."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +60,17 @@ class MTDNNKDConfig:
 
     kd_mode: Literal["paper", "original"] = field(
         default="paper",
-        metadata={
-            "help": "paper: mean of the two cross entropies, of hard and of soft labels; original: hard "
+        metadata=setting(
+            "paper: mean of the two cross entropies, of hard and of soft labels; original: hard "
             "labels plus divergence, as the released code (twice the paper's gradient)"
-        },
+        ),
     )
     kd_divergence: Literal["kl", "sym_kl", "ns_kl", "ns_sym_kl", "js", "hl"] = field(
         default="kl",
-        metadata={
-            "help": "of classes, how far the student is from the teacher: kl, the method's; the others are "
+        metadata=setting(
+            "of classes, how far the student is from the teacher: kl, the method's; the others are "
             "those of the released code's later versions (hl has no gradient, as there)"
-        },
+        ),
     )
 
     def signature(self) -> str:
@@ -62,21 +79,93 @@ class MTDNNKDConfig:
         return f"kd:mtdnn|mode:{self.kd_mode}{other}"
 
 
-def soft_label_loss(logits: Tensor, probs: Tensor, mode: Mode, divergence: Divergence = "kl") -> Tensor:
-    """Return the soft term of each sentence in nats, ``(B,)``; both modes have the same gradient.
+def kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return KL(q | p), ``(B,)``; ``KlCriterion``."""
+    # Only the first part has a gradient, p - q.
+    return soft_cross_entropy(logits, probs) - entropy(probs)
+
+
+def symmetric_kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return KL(q | p) + KL(p | q), ``(B,)``; ``SymKlCriterion``, whose second part has no gradient."""
+    # [p] as released: what it adds to the value has no gradient.
+    fixed = _probabilities(logits).detach()  # (B, C)
+    return kl(logits, probs) + _kl_of(fixed, probs)
+
+
+def noise_stable_kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return the difference of log-odds under p, twice, ``(B,)``; ``NsKlCriterion`` (``stable_kl``)."""
+    student = _probabilities(logits)  # (B, C)
+    # p [u(p)]: the gradient goes through the weights alone.
+    return _stable(student, student.detach(), probs)
+
+
+def noise_stable_symmetric_kl(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return :func:`noise_stable_kl` in both directions, ``(B,)``; ``NsSymKlCriterion``, whose second part
+    has no gradient."""
+    fixed = _probabilities(logits).detach()  # (B, C)
+    return noise_stable_kl(logits, probs) + _stable(probs, probs, fixed)
+
+
+def jensen_shannon(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return KL(m | p) + KL(m | q) with a fixed mean m, ``(B,)``; ``JSCriterion``: the directions are the
+    reverse of Jensen and Shannon's, and there is no half."""
+    middle = (_probabilities(logits).detach() + probs) / 2  # (B, C)
+    return kl(logits, middle) + _kl_of(middle, probs)
+
+
+def hellinger(logits: Tensor, probs: Tensor) -> Tensor:
+    """Return the squared difference of roots, its mean over classes, ``(B,)``, without gradient;
+    ``HLCriterion``."""
+    fixed = _probabilities(logits).detach()  # (B, C)
+    return (fixed.sqrt() - probs.sqrt()).square().mean(-1)
+
+
+DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
+    "kl": kl,
+    "sym_kl": symmetric_kl,
+    "ns_kl": noise_stable_kl,
+    "ns_sym_kl": noise_stable_symmetric_kl,
+    "js": jensen_shannon,
+    "hl": hellinger,
+}
+"""Name -> function of the student's logits ``(B, C)`` and the teacher's probabilities ``(B, C)``."""
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return widen(logits).softmax(-1)
+
+
+def _kl_of(first: Tensor, second: Tensor) -> Tensor:
+    """Return KL(first | second) of two distributions, ``(B,)``, with 0 log 0 = 0."""
+    smallest = torch.finfo(second.dtype).tiny  # a probability that underflowed
+    return -(first * second.clamp(min=smallest).log()).sum(-1) - entropy(first)
+
+
+def _stable(weights: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return twice the difference of two log-odds under ``weights``, ``(B,)``."""
+    return 2 * (weights * (_log_odds(first) - _log_odds(second))).sum(-1)
+
+
+def _log_odds(probs: Tensor) -> Tensor:
+    # log(x / (1 - x)), with x moved off 0 and 1.
+    return -(1 / (probs + EPSILON) - 1 + EPSILON).log()
+
+
+def soft_label_loss(logits: Tensor, probs: Tensor, mode: Reading, divergence: Divergence = "kl") -> Tensor:
+    """Return the soft term of each sentence in nats, ``(B,)``; of ``kl`` both modes have the same gradient.
 
     Args:
         logits: ``(B, C)`` of the student.
         probs: ``(B, C)``, the ensemble's distribution.
         mode: with ``kl``, ``paper`` for the cross entropy, ``original`` for the divergence.
-        divergence: see :mod:`cmlm_kd.criteria.mtdnn_divergences`.
+        divergence: see the module docstring.
     """
     if mode == "paper" and divergence == "kl":
         return soft_cross_entropy(logits, probs)
     return DIVERGENCES[divergence](logits, probs)
 
 
-def weight_of_terms(mode: Mode) -> float:
+def weight_of_terms(mode: Reading) -> float:
     """Return the weight of hard and of soft labels: 1/2 each, or 1 each as released."""
     return 0.5 if mode == "paper" else 1.0
 
@@ -88,7 +177,7 @@ class MTDNNKD(SentenceCriterion):
     Reads ``sample["target"]`` ``(B,)`` and of ``sample["teacher"]`` probabilities ``(B, C)``, or scores
     ``(B, 1)``. A batch without a teacher, as ``--task multitask_kd`` has them, trains on hard labels alone.
 
-    Terms: ``hard_loss`` and ``kd_loss`` a sentence.
+    Terms: ``hard_loss`` and ``kd_loss`` per sentence.
 
     Relation: ``pkd`` with beta 0 has a temperature and free weights.
 
@@ -100,6 +189,16 @@ class MTDNNKD(SentenceCriterion):
     """
 
     config: MTDNNKDConfig
+    citation = """\
+@article{liu-etal-2019-improving,
+    title = {Improving Multi-Task Deep Neural Networks via Knowledge Distillation for Natural Language
+        Understanding},
+    author = {Liu, Xiaodong and He, Pengcheng and Chen, Weizhu and Gao, Jianfeng},
+    journal = {arXiv:1904.09482},
+    year = {2019},
+    url = {https://arxiv.org/abs/1904.09482},
+}
+"""
     terms_in_nats = frozenset({"loss", "hard_loss", "kd_loss"})
     learns_untaught = True
 
@@ -110,7 +209,7 @@ class MTDNNKD(SentenceCriterion):
         )
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over sentences."""
         logits, count = student.sentence_logits(), torch.tensor(len(target))  # (B, C)

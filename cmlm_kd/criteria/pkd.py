@@ -32,16 +32,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_settings
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria.checks import Reading
+from cmlm_kd.criteria.layers import LayerMap, layer_map
 from cmlm_kd.errors import UserError
-from cmlm_kd.layers import LayerMap, layer_map
-from cmlm_kd.losses import entropy, soft_cross_entropy, widen
-from cmlm_kd.needs import NOTHING_ELSE, ModelDescription, Needs, Request
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
-
-Mode = Literal["original", "paper"]
+from cmlm_kd.losses.divergences import entropy, soft_cross_entropy, widen
+from cmlm_kd.system.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_settings, setting
 
 
 @dataclass(frozen=True)
@@ -54,35 +53,36 @@ class PKDConfig:
 
     kd_mode: Literal["original", "paper"] = field(
         default="original",
-        metadata={
-            "help": "original: the released code's reductions, which --kd-beta 10 to 1000 was tuned with; "
+        metadata=setting(
+            "original: the released code's reductions, which --kd-beta 10 to 1000 was tuned with; "
             "paper: sums over classes, layers and dimensions"
-        },
+        ),
     )
     kd_alpha: float = field(
-        default=0.7, metadata={"help": "weight of the soft labels against the hard ones, in [0, 1]"}
+        default=0.7, metadata=setting("weight of the soft labels against the hard ones", SHARE)
     )
     kd_temperature: float = field(
-        default=10.0, metadata={"help": "temperature of teacher and student, above 0; the term is times T^2"}
+        default=10.0,
+        metadata=setting("temperature of teacher and student; the term is times T^2", POSITIVE),
     )
     kd_beta: float = field(
         default=500.0,
-        metadata={"help": "weight of the [CLS] states, 0 or more; 0 compares logits alone"},
+        metadata=setting("weight of the [CLS] states; 0 compares logits alone", NOT_NEGATIVE),
     )
     kd_layer_map: str = field(
         default="skip",
-        metadata={
-            "help": "teacher layers for the student's layers but the last: skip (PKD-Skip), last (PKD-Last), "
+        metadata=setting(
+            "teacher layers for the student's layers but the last: skip (PKD-Skip), last (PKD-Last), "
             "a list such as 2,4,6,8,10, or pairs such as 1:2,3:8"
-        },
+        ),
     )
     kd_unnormalized: bool = field(
         default=False,
-        metadata={"help": "compare [CLS] states as they are, not scaled to length 1 (better on large sets)"},
+        metadata=setting("compare [CLS] states as they are, not scaled to length 1 (better on large sets)"),
     )
 
     def __post_init__(self) -> None:
-        check_settings("pkd", self, kd_alpha=SHARE, kd_temperature=POSITIVE, kd_beta=NOT_NEGATIVE)
+        check_settings("pkd", self)
 
     def signature(self) -> str:
         """Return the criterion's part of a KD signature."""
@@ -93,7 +93,7 @@ class PKDConfig:
         return "|".join(parts)
 
 
-def soft_label_loss(logits: Tensor, probs: Tensor, temperature: float, mode: Mode) -> Tensor:
+def soft_label_loss(logits: Tensor, probs: Tensor, temperature: float, mode: Reading) -> Tensor:
     """Return the soft term of each sentence, ``(B,)``, times T^2; see the module docstring.
 
     Args:
@@ -102,14 +102,17 @@ def soft_label_loss(logits: Tensor, probs: Tensor, temperature: float, mode: Mod
         temperature: T > 0.
         mode: ``original`` or ``paper``.
     """
+    # The gradient of the cross entropy is (p - q) / T, and p - q itself shrinks like 1/T: T^2 keeps the
+    # weight of the term against the hard one.
     cross_entropy = soft_cross_entropy(logits, probs, temperature)  # (B,)
     if mode == "paper":
         return temperature**2 * cross_entropy
+    # The teacher's entropy has no gradient: the modes differ in value by it, in gradient by 1/C alone.
     return temperature**2 * (cross_entropy - entropy(probs)) / logits.size(-1)
 
 
 def patience_loss(
-    student: Sequence[Tensor], teacher: Sequence[Tensor], *, normalize: bool, mode: Mode
+    student: Sequence[Tensor], teacher: Sequence[Tensor], *, normalize: bool, mode: Reading
 ) -> Tensor:
     """Return the distance of the [CLS] states of each sentence, ``(B,)``; see the module docstring.
 
@@ -120,7 +123,7 @@ def patience_loss(
         mode: ``original`` or ``paper``.
     """
     own, wanted = torch.stack(list(student), 1), torch.stack(list(teacher), 1)  # (B, L, d)
-    if normalize:
+    if normalize:  # L_PT as printed: directions alone, so that no layer outweighs another by its scale
         own, wanted = F.normalize(own, dim=-1), F.normalize(wanted, dim=-1)
     squared = (own - wanted).square().flatten(1)  # (B, L * d)
     return squared.sum(1) if mode == "paper" else squared.mean(1)
@@ -133,7 +136,7 @@ class PKD(SentenceCriterion):
     Reads ``sample["target"]`` ``(B,)``, of ``sample["teacher"]`` probabilities and [CLS] states, and the
     student's [CLS] states. With beta 0 it is Hinton's distillation, and several teachers make an ensemble.
 
-    Terms: ``hard_loss``, ``kd_loss`` and ``pt_loss`` a sentence.
+    Terms: ``hard_loss``, ``kd_loss`` and ``pt_loss`` per sentence.
 
     Relation: ``tinybert_kd`` compares whole hidden states and attention, through a projection.
 
@@ -145,6 +148,16 @@ class PKD(SentenceCriterion):
     """
 
     config: PKDConfig
+    citation = """\
+@inproceedings{sun-etal-2019-patient,
+    title = {Patient Knowledge Distillation for {BERT} Model Compression},
+    author = {Sun, Siqi and Cheng, Yu and Gan, Zhe and Liu, Jingjing},
+    booktitle = {Proceedings of EMNLP-IJCNLP 2019},
+    pages = {4323--4332},
+    year = {2019},
+    url = {https://aclanthology.org/D19-1441},
+}
+"""
     terms_in_nats = frozenset({"hard_loss"})
     pairs: LayerMap | None = None
 
@@ -179,7 +192,7 @@ class PKD(SentenceCriterion):
         )
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over sentences.
 

@@ -1,4 +1,4 @@
-"""``soft_target_kd``: train a translator against what a teacher believes about every target token.
+"""``soft_target_kd``: a teacher's distribution at every target token as the target of a translator.
 
 For a target token with gold entry y, the student's log-probabilities log p over the vocabulary and a
 teacher's logits t of its k best entries (Chen et al., 2020, "Distilling Knowledge Learned in BERT for Text
@@ -11,10 +11,14 @@ Generation", eq. 5)::
 
 The temperature is applied to the teacher alone and there is no T^2, as in the paper (footnote 8) and its code
 (``onmt/utils/loss.py``). ``kd_convention="hinton"`` is the usual other way: T on both sides, and T^2.
+
+The terms per token, the plain way and without the (tokens, vocabulary) matrix:
+:mod:`cmlm_kd.losses.soft_targets`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,23 +26,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.criteria.checks import (
-    AT_LEAST_ONE,
-    POSITIVE,
-    SHARE,
-    SHARE_BELOW_ONE,
-    check_settings,
-    takes_fused,
-)
-from cmlm_kd.criteria.soft_target_dense import TokenTerms, soft_target_terms
-from cmlm_kd.criteria.soft_target_fused import SoftTargetBlocks
-from cmlm_kd.criteria.teacher_distribution import TeacherDistribution, tail_index, teacher_distribution
-from cmlm_kd.criterion import CriterionOutput, KDCriterion, StudentOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
+from cmlm_kd.criteria.checks import takes_fused
 from cmlm_kd.errors import UserError
-from cmlm_kd.losses import smoothing_weights
-from cmlm_kd.projection import projected_loss
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.losses.divergences import smoothing_weights
+from cmlm_kd.losses.projection import projected_loss
+from cmlm_kd.losses.soft_targets import SoftTargetBlocks, TeacherDistribution, TokenTerms, soft_target_terms
+from cmlm_kd.system.ranges import AT_LEAST_ONE, POSITIVE, SHARE, SHARE_BELOW_ONE, check_settings, setting
 
 
 @dataclass(frozen=True)
@@ -49,53 +45,46 @@ class SoftTargetConfig:
         UserError: for a value outside its range.
     """
 
-    kd_alpha: float = field(default=0.5, metadata={"help": "weight of the KD term, in [0, 1]"})
+    kd_alpha: float = field(default=0.5, metadata=setting("weight of the KD term", SHARE))
     kd_temperature: float = field(
-        default=10.0, metadata={"help": "temperature of the teacher's logits, above 0; see --kd-convention"}
+        default=10.0, metadata=setting("temperature of the teacher's logits; see --kd-convention", POSITIVE)
     )
     kd_topk: int = field(
-        default=8, metadata={"help": "teacher entries a token to use, at most the store's k"}
+        default=8, metadata=setting("teacher entries per token to use; at most the store's k", AT_LEAST_ONE)
     )
     kd_convention: Literal["teacher", "hinton"] = field(
         default="teacher",
-        metadata={
-            "help": "teacher: temperature on the teacher only (the paper); hinton: on both sides, times T^2"
-        },
+        metadata=setting(
+            "teacher: temperature on the teacher only (the paper); hinton: on both sides, times T^2"
+        ),
     )
     kd_tail: Literal["drop", "bucket"] = field(
         default="drop",
-        metadata={
-            "help": "mass outside the top k; drop: renormalise over k (the paper); bucket: a (k+1)th class"
-        },
+        metadata=setting(
+            "mass outside the top k; drop: renormalise over k (the paper); bucket: a (k+1)th class"
+        ),
     )
     kd_report_kl: bool = field(
-        default=False, metadata={"help": "also log the forward KL divergence from teacher to student (kd_kl)"}
+        default=False, metadata=setting("also log the forward KL divergence from teacher to student (kd_kl)")
     )
     kd_implementation: Literal["auto", "fused", "dense"] = field(
         default="auto",
-        metadata={
-            "help": "fused never holds the (tokens, vocabulary) matrix; auto: fused where the decoder allows"
-        },
+        metadata=setting(
+            "fused never holds the (tokens, vocabulary) matrix; auto: fused where the decoder allows"
+        ),
     )
     label_smoothing: float = field(
-        default=0.1, metadata={"help": "epsilon of the hard term, in [0, 1); 0 means no smoothing"}
+        default=0.1, metadata=setting("epsilon of the hard term; 0 means no smoothing", SHARE_BELOW_ONE)
     )
     label_smoothing_mode: Literal["fairseq", "original"] = field(
         default="fairseq",
-        metadata={
-            "help": "fairseq: as label_smoothed_cross_entropy; original: as the released C-MLM code, over V-2"
-        },
+        metadata=setting(
+            "fairseq: as label_smoothed_cross_entropy; original: as the released C-MLM code, over V-2"
+        ),
     )
 
     def __post_init__(self) -> None:
-        check_settings(
-            "soft_target_kd",
-            self,
-            kd_alpha=SHARE,
-            kd_temperature=POSITIVE,
-            kd_topk=AT_LEAST_ONE,
-            label_smoothing=SHARE_BELOW_ONE,
-        )
+        check_settings("soft_target_kd", self)
 
     def signature(self) -> str:
         """Return the criterion's part of a KD signature; more settings where not the default."""
@@ -112,16 +101,58 @@ class SoftTargetConfig:
         return "|".join(parts)
 
 
+def tail_index(temperature: float, available: Sequence[float]) -> int | None:
+    """Return where in ``available`` the tail at ``temperature`` is, or None."""
+    for index, candidate in enumerate(available):
+        if math.isclose(candidate, temperature, rel_tol=1e-6):
+            return index
+    return None
+
+
+def teacher_distribution(
+    teacher: SoftTargets, k: int, temperature: float, *, bucket: bool, dtype: torch.dtype
+) -> TeacherDistribution:
+    """Return ``softmax(t / T)`` over the teacher's k best entries and, on request, the tail.
+
+    Args:
+        teacher: soft targets of ``N`` tokens (:meth:`SoftTargets.flatten`) with at least k entries each.
+        k: entries to use; further ones are cut, or counted into the tail.
+        temperature: T > 0.
+        bucket: whether everything outside the k entries is a class of its own; the teacher must carry the
+            tail at T.
+        dtype: of the probabilities; stored float16 logits are upcast before anything else.
+
+    Raises:
+        ValueError: if the teacher does not carry the tail it needs.
+    """
+    scaled = teacher.logits.to(dtype) / temperature  # (N, stored k)
+    kept = scaled[:, :k]  # (N, k)
+    if bucket:
+        column = tail_index(temperature, teacher.tail_temperatures)
+        if column is None:
+            raise ValueError(f"teacher_distribution: no tail at temperature {temperature}")
+        tail = teacher.tail[:, column : column + 1].to(dtype)  # (N, 1)
+        # A tail is stored as the log of a sum of exp(t / T): entries beyond the k best add to it.
+        rest = torch.cat((scaled[:, k:], tail), dim=1).logsumexp(1, keepdim=True)  # (N, 1)
+        kept = torch.cat((kept, rest), dim=1)  # (N, k+1)
+    # Rows without a teacher may hold anything: selected away, for a product with 0 would keep a NaN.
+    invalid = ~teacher.valid.unsqueeze(-1)  # (N, 1)
+    probs = kept.softmax(-1).masked_fill(invalid, 0.0)  # (N, k) or (N, k+1)
+    ids = teacher.ids[:, :k].long().masked_fill(invalid, 0)  # (N, k)
+    return TeacherDistribution(ids, probs[:, :k], probs[:, k] if bucket else None)
+
+
 @kd_criteria.register("soft_target_kd", config=SoftTargetConfig)
 class SoftTargetKD(KDCriterion):
     """Soft targets of a teacher beside label-smoothed hard labels, for translation; equation in the module
     docstring.
 
     Reads ``sample["target"]`` ``(B, T)`` and of ``sample["teacher"]`` the
-    :class:`cmlm_kd.signals.SoftTargets`. Tokens whose ``valid`` is False have no teacher: they are trained on
-    the hard term with weight 1.
+    :class:`cmlm_kd.api.signals.SoftTargets`. Tokens whose ``valid`` is False have no teacher: they are
+    trained on the hard term with weight 1.
 
-    Terms: ``nll_loss`` and ``hard_loss`` a target token, ``kd_loss`` (and ``kd_kl``) a token with a teacher.
+    Terms: ``nll_loss`` and ``hard_loss`` per target token, ``kd_loss`` (and ``kd_kl``) per token with a
+    teacher.
     Counts: ``kd_tokens``, and ``without_teacher`` in sentences. The validation loss is the plain NLL, so that
     students with and without a teacher choose their checkpoints by the same quantity.
 
@@ -129,6 +160,16 @@ class SoftTargetKD(KDCriterion):
     """
 
     config: SoftTargetConfig
+    citation = """\
+@inproceedings{chen-etal-2020-distilling,
+    title = {Distilling Knowledge Learned in {BERT} for Text Generation},
+    author = {Chen, Yen-Chun and Gan, Zhe and Cheng, Yu and Liu, Jingzhou and Liu, Jingjing},
+    booktitle = {Proceedings of ACL 2020},
+    pages = {7893--7905},
+    year = {2020},
+    url = {https://aclanthology.org/2020.acl-main.705},
+}
+"""
     terms_in_nats = frozenset({"loss", "nll_loss", "hard_loss", "kd_loss", "kd_kl"})
 
     def wants_features(self, obstacle: str | None) -> bool:
@@ -152,7 +193,7 @@ class SoftTargetKD(KDCriterion):
             )
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss summed over target tokens.
 
@@ -186,6 +227,7 @@ class SoftTargetKD(KDCriterion):
                 bucket=bucket,
                 dtype=batch.dtype,
             )
+        # A token without a teacher has no KD term to share its weight with.
         hard_weight = 1.0 - config.kd_alpha * valid.flatten().to(batch.dtype)  # (B*T,)
         loss, terms = self._loss(student, batch, distribution, hard_weight, config.label_smoothing)
         kd_tokens = valid.sum()
@@ -195,13 +237,14 @@ class SoftTargetKD(KDCriterion):
             "kd_loss": Term(terms.soft.sum(), kd_tokens),
         }
         if config.kd_report_kl and distribution is not None:
+            # KL is the cross entropy less the teacher's entropy, which has no T^2.
             scale = self._student_temperature() ** 2
             divergence = terms.soft / scale - distribution[batch.rows].entropy()  # (N,)
             named["kd_kl"] = Term(divergence.sum(), kd_tokens)
         without_teacher = (target.ne(self.padding_idx).any(1) & ~valid.any(1)).sum()
         return CriterionOutput(loss, named, {"kd_tokens": kd_tokens, "without_teacher": without_teacher})
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the plain negative log-likelihood, summed over target tokens."""
         batch = _TargetTokens(student, target, self.padding_idx)
         ones = torch.ones_like(batch.gold, dtype=batch.dtype)  # (B*T,)
@@ -213,7 +256,7 @@ class SoftTargetKD(KDCriterion):
 
     def _loss(
         self,
-        student: StudentOutput,
+        student: ModelOutput,
         batch: _TargetTokens,
         teacher: TeacherDistribution | None,
         hard_weight: Tensor,
@@ -253,7 +296,7 @@ class _TargetTokens:
         dtype: of losses: float32, or float64 for a student in float64.
     """
 
-    def __init__(self, student: StudentOutput, target: Tensor, padding_idx: int) -> None:
+    def __init__(self, student: ModelOutput, target: Tensor, padding_idx: int) -> None:
         self.gold = target.flatten()
         self.rows = self.gold.ne(padding_idx).nonzero().squeeze(1)
         self.count = self.gold.new_tensor(self.rows.numel())

@@ -1,13 +1,32 @@
-"""``tinybert_kd``: TinyBERT's distillation (Jiao et al., 2020): general, then task by task in two stages.
+"""``tinybert_kd``: TinyBERT's distillation, general, then task by task in two stages (Jiao et al., 2020,
+"TinyBERT: Distilling BERT for Natural Language Understanding").
+
+For a sentence of l tokens, attention scores A before the softmax (h heads), hidden states H (width d, of the
+student d') and logits z over C classes, eq. 7-10::
+
+    attention  = sum over layers   1/h sum over heads  MSE(A_student, A_teacher)
+    hidden     = sum over layers   MSE(H_student W_h, H_teacher)
+    embedding  = MSE(E_student W_e, E_teacher)
+    prediction = - sum over classes  softmax(z_teacher / T) log softmax(z_student / T)      no T^2
 
 Stage ``intermediate`` lets the student imitate embeddings, hidden states and attention scores of the layers
-that a map pairs: over running text it is the general distillation, over a task's sentences the first stage of
-the task's; stage ``prediction`` then lets it imitate the logits::
+that a map pairs: over unlabelled text it is the general distillation, over a task's sentences the first stage
+of the task's; stage ``prediction`` then lets it imitate the logits::
 
     intermediate = w_e embedding + w_h hidden + w_a attention
-    prediction   = soft cross entropy at T, no T^2       (scores of regression: squared error)
+    prediction   = prediction                    (scores of regression: squared error)
 
-The terms stand in :mod:`cmlm_kd.criteria.tinybert_terms`, with what ``paper`` and ``original`` change.
+Every term is one value per sentence, ``(B,)``: a sum over the batch divided by B is the loss, and it stays
+the same however a batch is cut into micro-batches. Two readings of MSE are available:
+
+=========  ==============================================  ===============================================
+           ``paper``                                       ``original`` (``task_distill.py``, lines 903-975)
+=========  ==============================================  ===============================================
+padding    left out: the mean is over the sentence's own   counted: the mean is over all positions of the
+           l x l scores and l x d numbers                  padded batch
+scores     as they are                                     those at or below -100, and padding's columns, 0
+C classes  summed over                                     divided by C
+=========  ==============================================  ===============================================
 """
 
 from __future__ import annotations
@@ -18,16 +37,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.criteria.checks import NOT_NEGATIVE, POSITIVE, check_same_heads, check_settings, present
-from cmlm_kd.criteria.tinybert_terms import Mode, attention_term, hidden_term, prediction_term
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, StudentOutput, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria.checks import Reading, check_same_heads, required
+from cmlm_kd.criteria.layers import LayerMap, ProjectionKind, StateProjection, layer_map
+from cmlm_kd.criteria.masked_lm_loss import masked_output
 from cmlm_kd.errors import UserError
-from cmlm_kd.layers import LayerMap, layer_map
-from cmlm_kd.masked_lm_loss import masked_output
-from cmlm_kd.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
-from cmlm_kd.registry import kd_criteria
-from cmlm_kd.signals import TeacherSignal
-from cmlm_kd.state_projection import ProjectionKind, StateProjection
+from cmlm_kd.losses.divergences import soft_cross_entropy, widen
+from cmlm_kd.system.ranges import NOT_NEGATIVE, POSITIVE, check_settings, setting
+
+SCORE_FLOOR = -1e2
+"""Scores at or below it are masked ones in the released code, which adds -10,000 to padding's columns."""
 
 
 @dataclass(frozen=True)
@@ -40,48 +62,48 @@ class TinyBertConfig:
 
     kd_stage: Literal["intermediate", "prediction"] = field(
         default="intermediate",
-        metadata={
-            "help": "intermediate: embeddings, hidden states, attention; prediction: logits, afterwards"
-        },
+        metadata=setting(
+            "intermediate: embeddings, hidden states, attention; prediction: logits, afterwards"
+        ),
     )
     kd_mode: Literal["paper", "original"] = field(
         default="paper",
-        metadata={
-            "help": "paper: means over a sentence's own positions; original: the released code's arithmetic, "
+        metadata=setting(
+            "paper: means over a sentence's own positions; original: the released code's arithmetic, "
             "padding counted, classes divided by, regression on the gold scores"
-        },
+        ),
     )
     kd_layer_map: str = field(
         default="uniform",
-        metadata={
-            "help": "uniform, last, a teacher layer for each student layer (3,6,9,12), or pairs (2:6,4:12)"
-        },
+        metadata=setting(
+            "uniform, last, a teacher layer for each student layer (3,6,9,12), or pairs (2:6,4:12)"
+        ),
     )
     kd_projection: Literal["auto", "shared", "separate", "layerwise", "none"] = field(
         default="auto",
-        metadata={
-            "help": "from the student's width to the teacher's; auto: separate in paper, shared in original "
+        metadata=setting(
+            "from the student's width to the teacher's; auto: separate in paper, shared in original "
             "mode; separate: one for embeddings, one for layers, no bias; none: widths must be equal"
-        },
+        ),
     )
     kd_embedding_weight: float = field(
-        default=1.0, metadata={"help": "weight of the embedding term, 0 or more; 0 leaves it out"}
+        default=1.0, metadata=setting("weight of the embedding term; 0 leaves it out", NOT_NEGATIVE)
     )
     kd_hidden_weight: float = field(
-        default=1.0, metadata={"help": "weight of the hidden-state term, 0 or more; 0 leaves it out"}
+        default=1.0, metadata=setting("weight of the hidden-state term; 0 leaves it out", NOT_NEGATIVE)
     )
     kd_attention_weight: float = field(
         default=1.0,
-        metadata={
-            "help": "weight of the attention term, 0 or more; 0 leaves it out and lets head counts differ"
-        },
+        metadata=setting(
+            "weight of the attention term; 0 leaves it out and lets head counts differ", NOT_NEGATIVE
+        ),
     )
     kd_temperature: float = field(
-        default=1.0, metadata={"help": "temperature of the prediction stage, on both sides, above 0; no T^2"}
+        default=1.0, metadata=setting("temperature of the prediction stage, on both sides; no T^2", POSITIVE)
     )
     kd_teacher_dropout: bool = field(
         default=False,
-        metadata={"help": "run the teacher with dropout, as the released code does (it never calls eval())"},
+        metadata=setting("run the teacher with dropout, as the released code does (it never calls eval())"),
     )
 
     def __post_init__(self) -> None:
@@ -90,14 +112,7 @@ class TinyBertConfig:
             "--kd-hidden-weight": self.kd_hidden_weight,
             "--kd-attention-weight": self.kd_attention_weight,
         }
-        check_settings(
-            "tinybert_kd",
-            self,
-            kd_embedding_weight=NOT_NEGATIVE,
-            kd_hidden_weight=NOT_NEGATIVE,
-            kd_attention_weight=NOT_NEGATIVE,
-            kd_temperature=POSITIVE,
-        )
+        check_settings("tinybert_kd", self)
         if not any(weights.values()) and self.kd_stage == "intermediate":
             raise UserError(
                 f"tinybert_kd: {', '.join(weights)} are all 0, so that nothing would be learned; raise one"
@@ -124,15 +139,74 @@ class TinyBertConfig:
         return self.kd_projection
 
 
+def attention_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Reading) -> Tensor:
+    """Return the mean squared difference of one layer's attention scores, ``(B,)``.
+
+    Args:
+        student: ``(B, H, L, L)`` scores before the softmax, without or with a mask added.
+        teacher: the same of the teacher's layer; as many heads.
+        mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
+        mode: see the module docstring.
+    """
+    student, teacher = widen(student), widen(teacher)
+    if mode == "original":
+        student, teacher = (_floored(scores, mask) for scores in (student, teacher))
+        return (student - teacher).square().mean((1, 2, 3))
+    # Eq. 7 is an MSE over l x l scores: rows and columns of padding are not the sentence's own.
+    squares = (student - teacher).square().mean(1)  # (B, L, L)
+    if mask is None:
+        return squares.mean((1, 2))
+    real = mask.bool()  # (B, L)
+    pairs = real[:, :, None] & real[:, None, :]  # (B, L, L)
+    return squares.masked_fill(~pairs, 0.0).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
+
+
+def _floored(scores: Tensor, mask: Tensor | None) -> Tensor:
+    # The same on both sides, so that a masked score adds 0 whatever number each model masks with.
+    masked = scores <= SCORE_FLOOR  # (B, H, L, L)
+    if mask is not None:
+        masked = masked | ~mask.bool()[:, None, None, :]
+    return scores.masked_fill(masked, 0.0)
+
+
+def hidden_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Reading) -> Tensor:
+    """Return the mean squared difference of one layer's states, or of the embeddings, ``(B,)``.
+
+    Args:
+        student: ``(B, L, d)`` after the projection to the teacher's width.
+        teacher: ``(B, L, d)``.
+        mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
+        mode: see the module docstring.
+    """
+    squares = (widen(student) - widen(teacher)).square().mean(2)  # (B, L)
+    if mask is None or mode == "original":
+        return squares.mean(1)
+    real = mask.bool()  # (B, L)
+    return squares.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)
+
+
+def prediction_term(student: Tensor, teacher: Tensor, temperature: float, mode: Reading) -> Tensor:
+    """Return the soft cross entropy, ``(B,)``; no T^2 in paper or code.
+
+    Args:
+        student: logits ``(B, C)``.
+        teacher: probabilities ``(B, C)`` at the same temperature.
+        temperature: above 0.
+        mode: ``original`` divides by C (``soft_cross_entropy`` of the released code is a mean over B and C).
+    """
+    crossed = soft_cross_entropy(student, teacher, temperature)  # (B,)
+    return crossed / student.size(-1) if mode == "original" else crossed
+
+
 @kd_criteria.register("tinybert_kd", config=TinyBertConfig)
 class TinyBertKD(SentenceCriterion):
-    """TinyBERT's distillation, for running text and for sentences; equation in the module docstring.
+    """TinyBERT's distillation, for unlabelled text and for sentences; equations in the module docstring.
 
     Reads, in stage ``intermediate``, hidden states and attention scores of the mapped layers of student and
     teacher and the attention mask; in stage ``prediction``, logits of both (for regression in ``original``
     mode the gold scores alone).
 
-    Terms a sentence: ``embedding_loss``, ``hidden_loss`` and ``attention_loss``, or ``prediction_loss``.
+    Terms per sentence: ``embedding_loss``, ``hidden_loss`` and ``attention_loss``, or ``prediction_loss``.
 
     Relation: with the maps and ``prediction_loss`` alone it is plain soft-label distillation without hard
     labels; ``pkd`` compares normalised [CLS] states instead of all positions.
@@ -141,6 +215,17 @@ class TinyBertKD(SentenceCriterion):
     """
 
     config: TinyBertConfig
+    citation = """\
+@inproceedings{jiao-etal-2020-tinybert,
+    title = {{T}iny{BERT}: Distilling {BERT} for Natural Language Understanding},
+    author = {Jiao, Xiaoqi and Yin, Yichun and Shang, Lifeng and Jiang, Xin and Chen, Xiao and Li, Linlin and
+        Wang, Fang and Liu, Qun},
+    booktitle = {Findings of EMNLP 2020},
+    pages = {4163--4174},
+    year = {2020},
+    url = {https://aclanthology.org/2020.findings-emnlp.372},
+}
+"""
     levels = ("sentences", "text")
     layers: LayerMap
     projection: StateProjection | None = None
@@ -199,14 +284,14 @@ class TinyBertKD(SentenceCriterion):
             self.projection = StateProjection(kind, layers, student.hidden_size, teacher.hidden_size)
         return self.projection
 
-    def validation_loss(self, student: StudentOutput, target: Tensor) -> CriterionOutput:
-        """Return the loss by which students are compared: of hidden pieces, or of hard labels."""
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
+        """Return the loss by which students are compared: of masked tokens, or of hard labels."""
         if student.positions is not None:
             return masked_output(student, target)
         return super().validation_loss(student, target)
 
     def training_loss(
-        self, student: StudentOutput, target: Tensor, teacher: TeacherSignal | None
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
     ) -> CriterionOutput:
         """Return the loss of the stage, summed over sentences.
 
@@ -217,7 +302,7 @@ class TinyBertKD(SentenceCriterion):
         if config.kd_stage == "prediction":
             values = {"prediction_loss": self._prediction(student.sentence_logits(), target, teacher)}
         else:
-            values = self._intermediate(student, present(teacher, "tinybert_kd"))
+            values = self._intermediate(student, required(teacher, "tinybert_kd"))
         weights = {
             "prediction_loss": 1.0,
             "embedding_loss": config.kd_embedding_weight,
@@ -235,14 +320,14 @@ class TinyBertKD(SentenceCriterion):
         if target.is_floating_point():
             if config.kd_mode == "original":
                 return hard_label_loss(logits, target)
-            return hard_label_loss(logits, present(teacher, "tinybert_kd").logits.squeeze(-1))
-        probs = present(teacher, "tinybert_kd").probabilities(config.kd_temperature)  # (B, C)
+            return hard_label_loss(logits, required(teacher, "tinybert_kd").logits.squeeze(-1))
+        probs = required(teacher, "tinybert_kd").probabilities(config.kd_temperature)  # (B, C)
         return prediction_term(logits, probs, config.kd_temperature, config.kd_mode)
 
-    def _intermediate(self, student: StudentOutput, teacher: TeacherSignal) -> dict[str, Tensor]:
+    def _intermediate(self, student: ModelOutput, teacher: TeacherSignal) -> dict[str, Tensor]:
         """Return the terms that have a weight, ``(B,)`` each, summed over layers."""
         config, mask = self.config, student.attention_mask
-        mode: Mode = config.kd_mode
+        mode: Reading = config.kd_mode
 
         def states(m: int, n: int) -> Tensor:
             own = student.hidden_states[m]  # (B, L, d')

@@ -6,12 +6,12 @@ format is described in ``docs/store.md``.
 
 from cmlm_kd.store.concatenated import ConcatenatedStores, Part
 from cmlm_kd.store.corpus import Corpus
-from cmlm_kd.store.environment import describe_environment
 from cmlm_kd.store.format import ShardRows
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
 from cmlm_kd.store.reader import SentenceTargets, SoftTargetStore
 from cmlm_kd.store.verify import reference_accuracy, verify_store
 from cmlm_kd.store.writer import StoreWriter
+from cmlm_kd.system.environment import describe_environment
 
 __all__ = [
     "ConcatenatedStores",

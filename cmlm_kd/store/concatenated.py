@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cmlm_kd.api.signals import SoftTargets
 from cmlm_kd.errors import UserError
-from cmlm_kd.signals import SoftTargets
 from cmlm_kd.store.gather import Located, gather
 from cmlm_kd.store.reader import SoftTargetStore
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cmlm_kd.databin import Databin, corpus_hash, dictionary_hash
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -12,14 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import NO_SPACE, UserError
 
 logger = logging.getLogger(__name__)
 
 TEMPORARY_SUFFIX = ".tmp"
 """Of files that are being written; an interruption may leave them."""
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def lock_directory(path: Path) -> int:
@@ -66,7 +63,7 @@ def explained_os_errors(path: Path, needed: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise UserError(
                 f"store: no space left for {path}: {needed} more needed ({error.strerror}). The complete "
                 "shards are intact: free space and run the same command again, it goes on from there"

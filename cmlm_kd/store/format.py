@@ -18,6 +18,25 @@ from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
+from cmlm_kd.system.files import file_sha256
+
+
+def verify_checksums(path: Path, manifest: Manifest) -> None:
+    """Read every byte of a store's shards and compare them with the manifest.
+
+    Raises:
+        UserError: naming the first shard that differs.
+    """
+    for shard in manifest.shards:
+        found = file_sha256(path / shard.file)
+        if found != shard.sha256:
+            raise UserError(
+                f"store: shard {path / shard.file} (rows {shard.first_row} to "
+                f"{shard.first_row + shard.rows - 1}) has checksum {found and found[:12]}, the manifest says "
+                f"{shard.sha256[:12]}; restore it from a copy, or delete the store and run 'cmlm-kd dump' "
+                "again"
+            )
+
 
 METADATA_KEY = b"cmlm_kd"
 """Key of the Arrow schema's metadata that tells which rows of which corpus a shard holds."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from cmlm_kd.api.signals import SoftTargets
 from cmlm_kd.errors import UserError
-from cmlm_kd.signals import SoftTargets
 from cmlm_kd.store.format import ShardView
 
 

@@ -67,8 +67,8 @@ class StoreHeader:
         tail_temperatures: temperatures (> 0) at which the log-mass outside the k entries is kept; at least
             one.
         vocabulary_size: entries of the student's target dictionary.
-        dictionary_hash: of that dictionary (:func:`cmlm_kd.databin.dictionary_hash`).
-        corpus_hash: of source and target (:func:`cmlm_kd.databin.corpus_hash`).
+        dictionary_hash: of that dictionary (:func:`cmlm_kd.fairseq_files.databin.dictionary_hash`).
+        corpus_hash: of source and target (:func:`cmlm_kd.fairseq_files.databin.corpus_hash`).
         teacher_hash: of the teacher's weights and configuration.
         shard_rows: sentences a shard; the last may be shorter.
         settings: whatever else decides the bytes (mask stride, precision, batch size, ...). A resumed dump

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cmlm_kd.api.signals import SoftTargets
 from cmlm_kd.errors import UserError
-from cmlm_kd.signals import SoftTargets
-from cmlm_kd.store.checksums import verify_checksums
 from cmlm_kd.store.corpus import Corpus
-from cmlm_kd.store.format import ShardView, open_shard
+from cmlm_kd.store.format import ShardView, open_shard, verify_checksums
 from cmlm_kd.store.gather import Located, check_lengths, gather
 from cmlm_kd.store.manifest import MANIFEST_NAME, PARTIAL_NAME, Manifest
 

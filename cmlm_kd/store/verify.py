@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlm_kd.databin import Databin
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardView
 from cmlm_kd.store.manifest import Manifest, ShardRecord

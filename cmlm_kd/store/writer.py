@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.store.checksums import file_sha256
 from cmlm_kd.store.files import TEMPORARY_SUFFIX, explained_os_errors, lock_directory, write_whole
 from cmlm_kd.store.format import ShardRows, encode_shard
 from cmlm_kd.store.manifest import (
@@ -22,6 +21,7 @@ from cmlm_kd.store.manifest import (
     ShardRecord,
     StoreHeader,
 )
+from cmlm_kd.system.files import file_sha256
 
 logger = logging.getLogger(__name__)
 

@@ -19,15 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.inputs import EncodedExamples
+from cmlm_kd.api.needs import NOTHING_ELSE, Needs
+from cmlm_kd.api.signals import Ensembling, TeacherSignal
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import NOTHING_ELSE, Needs
-from cmlm_kd.output import directory_written_aside
-from cmlm_kd.precision import bfloat16_autocast
-from cmlm_kd.signals import Ensembling, TeacherSignal
-from cmlm_kd.store.checksums import file_sha256
-from cmlm_kd.store.environment import describe_environment
+from cmlm_kd.system.devices import bfloat16_autocast
+from cmlm_kd.system.environment import describe_environment
+from cmlm_kd.system.files import check_new_directory, directory_written_aside, file_sha256
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 FORMAT_NAME = "cmlm-kd-teacher-outputs"
@@ -183,8 +182,7 @@ def write_cache(
     Raises:
         UserError: if the directory holds something else, or a teacher's logits are not finite.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"teacher cache {path} is not empty and no cache; give a new directory")
+    check_new_directory(path, "is not empty and no cache of a teacher")
     arrays = _compute(teachers, examples, needs, identity, device)
     with directory_written_aside(path) as partial:
         files = {}

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cmlm_kd.criterion import StudentOutput
+from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.needs import LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs
+from cmlm_kd.api.signals import Ensembling, TeacherSignal
+from cmlm_kd.data.classification.class_order import class_order
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs
-from cmlm_kd.signals import Ensembling, TeacherSignal
-from cmlm_kd.teachers.class_order import class_order
-from cmlm_kd.teachers.classifier import SequenceClassifier, load_classifier
-from cmlm_kd.teachers.fingerprint import model_hash
+from cmlm_kd.models.classifier import SequenceClassifier, load_classifier
+from cmlm_kd.models.encoders.pretrained import model_hash
 
 Batch = Mapping[str, Tensor]
 """``input_ids``, ``attention_mask`` and ``token_type_ids``, each ``(B, S)``."""
@@ -121,7 +121,7 @@ class TeacherEnsemble:
             UserError: if a teacher's logits are not finite, naming it and the example.
         """
         request = needs.teacher or NOTHING_ELSE
-        logits, output = [], StudentOutput()
+        logits, output = [], ModelOutput()
         for member, batch in zip(self.members, batches, strict=True):
             member.model.to(batch["input_ids"].device).train(needs.teacher_dropout)
             output = member.model(**batch, request=request)

@@ -1,277 +1,117 @@
-"""Any Hugging Face masked language model, its vocabulary applied to masked positions only."""
+"""A masked language model as a teacher of running text: predictions, hidden states, attention scores."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import hashlib
+import json
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.criterion import StudentOutput
+from cmlm_kd.api.needs import LOGITS, ModelDescription, Request
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import (
-    ATTENTION_SCORES,
-    HIDDEN_STATES,
-    LOGITS,
-    PROBABILITIES,
-    ModelDescription,
-    Request,
-)
-from cmlm_kd.teachers.attention_scores import attention_scores, gives_attention_scores
-from cmlm_kd.teachers.output_features import features_instead_of_logits
-from cmlm_kd.teachers.pretrained import has_head, load_masked_lm, without_reports
-from cmlm_kd.tokenizers import PieceTokenizer
-
-_PLAIN_STACKS = frozenset({"bert", "camembert", "electra", "ib-bert", "mobilebert", "roberta", "xlm-roberta"})
-"""Model types whose layers, kept in ``encoder.layer``, take hidden states to hidden states alone."""
+from cmlm_kd.models.encoders.heads import has_head
+from cmlm_kd.models.encoders.pretrained import load_masked_lm, model_hash
+from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.system.transformers_reports import without_reports
+from cmlm_kd.tokenization.loading import load_tokenizer
+from cmlm_kd.tokenization.positions import usable_positions
 
 
-@dataclass(frozen=True)
-class BertSizes:
-    """The shape of a BERT that starts from random weights."""
-
-    layers: int = 4
-    hidden_size: int = 192
-    heads: int = 4
-    ffn_size: int = 768
-    positions: int = 512
-
-    def check(self) -> None:
-        """Raise UserError unless the sizes make a model."""
-        for name, value in vars(self).items():
-            if value < 1:
-                raise UserError(
-                    f"bert_masked_lm: --{name.replace('_', '-')} is {value}, it must be at least 1"
-                )
-        if self.hidden_size % self.heads:
-            raise UserError(
-                f"bert_masked_lm: --hidden-size {self.hidden_size} is no multiple of --heads {self.heads}; "
-                "every head takes an equal part"
-            )
-
-
-class MaskedLM(nn.Module):
-    """A masked language model that predicts the masked positions and nothing else.
+class MaskedLMTeacher(nn.Module):
+    """A teacher for running text; see :func:`load_masked_lm_teacher`.
 
     Args:
-        model: a Hugging Face model with a masked-LM head that works on each position alone (they all do).
+        model: the masked language model.
+        description: what it can give.
+
+    Attributes:
+        model: the same.
+        description: the same.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: MaskedLM, description: ModelDescription) -> None:
         super().__init__()
-        if not torch.cuda.is_available():
-            # The fused kernel's backward takes three times as long on CPUs, at the lengths of sentences.
-            model.set_attn_implementation("eager")
-        self.model = model
-
-    @classmethod
-    def from_pretrained(cls, name_or_path: str, *, with_head: bool = False) -> MaskedLM:
-        """Load a Hugging Face directory or hub name, weights in float32.
-
-        Args:
-            name_or_path: what to load.
-            with_head: refuse an encoder without a masked-LM head, instead of giving it a random one.
-
-        Raises:
-            UserError: if no masked language model can be loaded from it.
-        """
-        with without_reports() if with_head else contextlib.nullcontext():
-            model, report = load_masked_lm(name_or_path)
-        if with_head and not has_head(model, report["missing_keys"]):
-            raise UserError(
-                f"{name_or_path!r} has no masked-LM head, so that what it predicts means nothing; give a "
-                "masked language model, or train a head with --task masked_lm_kd --criterion bert_mlm"
-            )
-        return cls(model)
-
-    @classmethod
-    def from_sizes(cls, sizes: BertSizes, tokenizer: PieceTokenizer, vocabulary: int = 0) -> MaskedLM:
-        """Make a BERT with random weights for a tokenizer's pieces.
-
-        Args:
-            sizes: its shape.
-            tokenizer: what turns text into its ids.
-            vocabulary: pieces to choose from; 0: as many as the tokenizer has.
-
-        Raises:
-            UserError: if the sizes make no model.
-        """
-        from transformers import BertConfig, BertForMaskedLM
-
-        sizes.check()
-        config = BertConfig(
-            vocab_size=vocabulary or len(tokenizer),
-            hidden_size=sizes.hidden_size,
-            num_hidden_layers=sizes.layers,
-            num_attention_heads=sizes.heads,
-            intermediate_size=sizes.ffn_size,
-            max_position_embeddings=sizes.positions,
-            pad_token_id=tokenizer.special.pad,
-        )
-        return cls(BertForMaskedLM(config))
-
-    @classmethod
-    def from_config(cls, description: dict[str, Any]) -> MaskedLM:
-        """Make the architecture that ``config.to_dict()`` described, with random weights."""
-        from transformers import AutoConfig, AutoModelForMaskedLM
-
-        import cmlm_kd.teachers.ib_bert  # noqa: F401 - the Auto classes learn about it
-
-        settings = {key: value for key, value in description.items() if key != "model_type"}
-        config = AutoConfig.for_model(description["model_type"], **settings)
-        return cls(AutoModelForMaskedLM.from_config(config))  # type: ignore[no-untyped-call]
+        self.model, self.description = model, description
 
     @property
-    def config(self) -> Any:
-        """The Hugging Face configuration."""
-        return self.model.config
+    def hash(self) -> str:
+        """Of its configuration and weights."""
+        return model_hash(self.model.config, self.model.model)
 
-    def check_tokenizer(self, tokenizer: PieceTokenizer) -> None:
-        """Raise UserError if the tokenizer has pieces that the model has no embedding for."""
-        rows = self.model.get_input_embeddings().num_embeddings
-        if len(tokenizer) > rows:
-            raise UserError(
-                f"the tokenizer has {len(tokenizer)} pieces, the model embeds {rows}; "
-                "give the model's own tokenizer"
-            )
+    @property
+    def max_length(self) -> int:
+        """Positions of the longest input it takes."""
+        return usable_positions(self.model.config)
 
-    def set_dropout(self, probability: float) -> None:
-        """Set every dropout of the model."""
-        for module in self.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = probability
+    @property
+    def predicts(self) -> bool:
+        """Whether it has a trained masked-LM head."""
+        return LOGITS in self.description.gives
 
-    def forward(
+    @torch.no_grad()
+    def signal(
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
         masked_index: Tensor,
-        token_type_ids: Tensor | None = None,
-    ) -> Tensor:
-        """Return logits ``(M, V)`` at the masked positions.
+        request: Request,
+        *,
+        dropout: bool = False,
+    ) -> TeacherSignal:
+        """Return what it says about a batch, and nothing that is not asked for; no gradients.
 
         Args:
             input_ids: ``(B, S)`` ids with hidden pieces.
             attention_mask: ``(B, S)``, 0 on padding.
-            masked_index: ``(M,)`` positions to predict, counted over the batch: ``row * S + column``.
-            token_type_ids: ``(B, S)``, for models that tell sentences apart; 0 everywhere without it.
+            masked_index: ``(M,)`` positions that were hidden, counted over the batch.
+            request: what to compute.
+            dropout: run in training mode, as some released code does.
         """
-
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        with _head_at(self.model.base_model, masked_index):
-            output = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
-        return output.logits.squeeze(0)  # type: ignore[no-any-return]
-
-    def observe(
-        self, input_ids: Tensor, attention_mask: Tensor, masked_index: Tensor, request: Request
-    ) -> StudentOutput:
-        """Return what the model predicts, and what else is asked for, in one pass.
-
-        Where the output layer is a matrix applied last (it is in all known families but one form of DeBERTa),
-        predictions come as ``features``, ``weight`` and ``bias``, so that a loss may project them chunk by
-        chunk; else as logits.
-
-        Args:
-            input_ids: ``(B, S)`` ids with hidden pieces.
-            attention_mask: ``(B, S)``, 0 on padding.
-            masked_index: ``(M,)`` positions that were hidden, counted over the batch: ``row * S + column``.
-            request: where to predict, and which hidden states and attention scores to keep.
-        """
-        positions = _positions(request, attention_mask, masked_index)  # (N,)
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        kept: dict[str, Any] = {"attention_mask": attention_mask, "positions": positions}
-        with _scores(self.model.base_model, request, attention_mask) as scores:
-            # A list keeps the layers it names and no others.
-            layers = {"output_hidden_states": list(request.hidden_states)}
-            if request.predictions == "none":
-                with _no_layer_above(self.model.base_model, request):
-                    output = self.model.base_model(**batch, **layers)
-            else:
-                with (
-                    _head_at(self.model.base_model, positions),
-                    features_instead_of_logits(self.model) as layer,
-                ):
-                    output = self.model(**batch, **layers)
-                predicted = output.logits.squeeze(0)  # (N, d) or (N, V)
-                if layer.asked:
-                    kept.update(features=predicted, weight=layer.weight, bias=layer.bias)
-                else:
-                    kept.update(logits=predicted)
-        hidden = {layer: output.hidden_states[layer] for layer in request.hidden_states}
-        return StudentOutput(hidden_states=hidden, attention_scores=scores, **kept)
-
-    def describe(self, name: str, tokenizer: str, *, predicts: bool = True) -> ModelDescription:
-        """Return what the model can give.
-
-        Args:
-            name: what messages call it.
-            tokenizer: hash of its tokenizer's vocabulary.
-            predicts: whether its head is more than random weights.
-        """
-        config = self.config
-        gives = {HIDDEN_STATES} | ({LOGITS, PROBABILITIES} if predicts else set())
-        if gives_attention_scores(self.model.base_model):
-            gives.add(ATTENTION_SCORES)
-        return ModelDescription(
-            name,
-            frozenset(gives),
-            layers=config.num_hidden_layers,
-            hidden_size=config.hidden_size,
-            heads=config.num_attention_heads,
-            tokenizer=tokenizer,
-            vocabulary=config.vocab_size,
+        self.to(input_ids.device).train(dropout)
+        output = self.model.observe(input_ids, attention_mask, masked_index, request)
+        return TeacherSignal(
+            () if output.logits is None else (output.logits,),
+            hidden_states=output.hidden_states,
+            attention_scores=output.attention_scores,
+            features=output.features,
+            weight=output.weight,
+            bias=output.bias,
         )
 
 
-def _positions(request: Request, attention_mask: Tensor, masked_index: Tensor) -> Tensor:
-    if request.predictions == "masked":
-        return masked_index
-    if request.predictions == "none":
-        return masked_index[:0]
-    return attention_mask.flatten().nonzero().squeeze(1)  # (N,)
+def load_masked_lm_teacher(name_or_path: str) -> MaskedLMTeacher:
+    """Load a teacher in float32 and evaluation mode.
+
+    Args:
+        name_or_path: Hugging Face directory or hub name of a masked language model, or of an encoder without
+            head, which then gives hidden states and attention scores alone.
+
+    Raises:
+        UserError: if nothing can be loaded, weights of the encoder are missing, or it has no tokenizer.
+    """
+    with without_reports():
+        loaded, report = load_masked_lm(name_or_path)
+    missing = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+    prefix = loaded.base_model_prefix + "."
+    lost = sorted(name for name in missing if name.startswith(prefix) and "pooler" not in name)
+    if lost:
+        raise UserError(
+            f"teacher {name_or_path!r} has no weights for {len(lost)} tensors of its encoder, such as "
+            f"{lost[0]}; give a directory that save_pretrained wrote"
+        )
+    model = MaskedLM(loaded)
+    model.requires_grad_(False)
+    tokenizer = vocabulary_hash(load_tokenizer(name_or_path))
+    predicts = has_head(loaded, missing)
+    return MaskedLMTeacher(
+        model, model.describe(f"teacher {name_or_path}", tokenizer, predicts=predicts)
+    ).eval()
 
 
-@contextlib.contextmanager
-def _head_at(encoder: nn.Module, positions: Tensor) -> Iterator[None]:
-    """Let the head run at some positions of the batch alone, whatever the names of encoder and head."""
-
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        states = output.last_hidden_state  # (B, S, d)
-        output.last_hidden_state = states.flatten(0, 1).index_select(0, positions).unsqueeze(0)  # (1, N, d)
-        return output
-
-    handle = encoder.register_forward_hook(keep)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextlib.contextmanager
-def _no_layer_above(encoder: Any, request: Request) -> Iterator[None]:
-    """Let the layers above those asked for pass on what they get, where layers can be skipped."""
-    deepest = max((*request.hidden_states, *request.attention_scores), default=0)
-    skipped = encoder.encoder.layer[deepest:] if encoder.config.model_type in _PLAIN_STACKS else ()
-    for layer in skipped:
-        layer.forward = _pass_on  # an attribute of the instance hides the method of the class
-    try:
-        yield
-    finally:
-        for layer in skipped:
-            del layer.forward
-
-
-def _pass_on(states: Tensor, *_context: Any, **_settings: Any) -> Tensor:
-    return states
-
-
-@contextlib.contextmanager
-def _scores(encoder: Any, request: Request, mask: Tensor) -> Iterator[Mapping[int, Tensor]]:
-    if not request.attention_scores:
-        yield {}
-        return
-    with attention_scores(encoder, request.attention_scores, mask) as scores:
-        yield scores
+def vocabulary_hash(tokenizer: Any) -> str:
+    """Return a hash of which piece has which id: what teacher and student must have in common."""
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(vocabulary.encode()).hexdigest()

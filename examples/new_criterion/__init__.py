@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import torch
 
 import fairseq_plugins  # noqa: F401 - brings the tasks, the models and the other criteria
-from cmlm_kd.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
-from cmlm_kd.needs import Needs, Request
-from cmlm_kd.registry import kd_criteria
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.needs import Needs, Request
+from cmlm_kd.api.registry import kd_criteria
 
 
 @dataclass(frozen=True)

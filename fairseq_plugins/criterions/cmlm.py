@@ -7,12 +7,12 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
-from cmlm_kd.criteria.cmlm import masked_cross_entropy
+from cmlm_kd.losses.masked_tokens import masked_cross_entropy
 
 
 @register_criterion("cmlm", dataclass=FairseqDataclass)
 class CMLMCriterion(FairseqCriterion):
-    """Adapter of :func:`cmlm_kd.criteria.cmlm.masked_cross_entropy`; a mean over masked positions."""
+    """Adapter of :func:`cmlm_kd.losses.masked_tokens.masked_cross_entropy`; a mean over masked positions."""
 
     def forward(self, model, sample, reduce=True):
         """Return summed loss, masked positions and what is logged."""

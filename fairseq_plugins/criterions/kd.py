@@ -3,10 +3,8 @@ flags."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
-import pkgutil
 from typing import ClassVar
 
 from fairseq import utils
@@ -16,19 +14,20 @@ from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
 from omegaconf import II
 
-import cmlm_kd.criteria
-from cmlm_kd.criterion import KDCriterion, StudentOutput
+from cmlm_kd.api.criterion import KDCriterion, ModelOutput
+from cmlm_kd.api.needs import Needs, check_needs
+from cmlm_kd.api.registry import Entry, kd_criteria
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.criteria import load_criteria
+from cmlm_kd.criteria.masked_lm_loss import target_at, text_validation, validation_request
 from cmlm_kd.errors import UserError
-from cmlm_kd.masked_lm_loss import target_at, text_validation, validation_request
-from cmlm_kd.needs import Needs, check_needs
-from cmlm_kd.registry import Entry, kd_criteria
-from cmlm_kd.signals import TeacherSignal
-from fairseq_plugins.bridge import fairseq_dataclass, plain_config, refuse_collisions
-from fairseq_plugins.optim.grouped import set_rate_factors
-from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
-
-for _module in pkgutil.iter_modules(cmlm_kd.criteria.__path__):
-    importlib.import_module(f"{cmlm_kd.criteria.__name__}.{_module.name}")  # criteria register themselves
+from fairseq_plugins.command_line.configs import fairseq_dataclass, plain_config, refuse_collisions
+from fairseq_plugins.models.output_layer import (
+    adaptive_log_probs,
+    features_instead_of_logits,
+    find_projection,
+)
+from fairseq_plugins.optim import set_rate_factors
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +39,14 @@ SETTINGS_OF_FAIRSEQ = {
 
 
 class KDFairseqCriterion(FairseqCriterion):
-    """Adapter between a :class:`cmlm_kd.criterion.KDCriterion` and fairseq's trainer.
+    """Adapter between a :class:`cmlm_kd.api.criterion.KDCriterion` and fairseq's trainer.
 
     The loss is the criterion's sum; ``sample_size`` is the number of target tokens, or of sentences with
     ``--sentence-avg`` and for criteria over sentences. Models in evaluation get the criterion's validation
     loss.
 
     A task whose students give more than logits has ``kd_level`` (``tokens``, ``sentences`` or ``text``),
-    ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.needs.ModelDescription`; None without
+    ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.api.needs.ModelDescription`; None without
     a teacher); they are known once its model is built. What the criterion trains itself is a submodule here,
     which fairseq optimises, saves and resumes with the model.
 
@@ -195,7 +194,7 @@ class KDFairseqCriterion(FairseqCriterion):
             logged[f"sum:{name}"] = count
         return logged
 
-    def _student_output(self, model, sample) -> StudentOutput:
+    def _student_output(self, model, sample) -> ModelOutput:
         """Run the model once, for hidden states if the criterion wants them and the decoder can."""
         if self.level == "sentences":
             wanted = self.needs.student
@@ -211,13 +210,13 @@ class KDFairseqCriterion(FairseqCriterion):
             with features_instead_of_logits(model.decoder) as stand_in:
                 output = model(**sample["net_input"])
             if stand_in.asked:
-                return StudentOutput(features=output[0], weight=projection.weight, bias=projection.bias)
+                return ModelOutput(features=output[0], weight=projection.weight, bias=projection.bias)
         else:
             output = model(**sample["net_input"])
         adaptive = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
         if adaptive is not None:  # the decoder gives hidden states and leaves the rest to the criterion
-            return StudentOutput(logits=adaptive_log_probs(adaptive, output[0]))
-        return StudentOutput(logits=output[0])
+            return ModelOutput(logits=adaptive_log_probs(adaptive, output[0]))
+        return ModelOutput(logits=output[0])
 
     @classmethod
     def reduce_metrics(cls, logging_outputs):
@@ -289,3 +288,4 @@ def register_with_fairseq(entry: Entry[KDCriterion]) -> None:
 
 
 kd_criteria.subscribe(register_with_fairseq)
+load_criteria()  # afterwards: what fairseq refuses of an installed package is then that package's failure

@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from cmlm_kd.databin import Databin
+from cmlm_kd.data.masking.positions import random_mask
+from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.errors import UserError
-from cmlm_kd.masking import random_mask
-from cmlm_kd.teachers.pairs import PairFormat, frame_pairs
+from cmlm_kd.fairseq_files.databin import Databin
 from fairseq_plugins.data.sized import MaskedDataset
 
 logger = logging.getLogger(__name__)
@@ -58,13 +60,13 @@ class MaskedPairDataset(MaskedDataset):
         if len(self.kept) < len(self.sizes):
             logger.warning("%s, the teacher's, and are left out of its training", too_long)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         row = int(index)
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         source, target = (side[row - self.starts[part]] for side in self.parts[part])
         return row, source, target, random_mask(len(target), self.generator(row), self.mask_probability)
 
-    def collater(self, samples):
+    def collater(self, samples: list[tuple[Any, ...]]) -> dict[str, Any]:
         """Frame the pairs of a batch; ``{}`` for an empty one."""
         if not samples:
             return {}
@@ -83,7 +85,7 @@ class MaskedPairDataset(MaskedDataset):
             "target": batch.labels,
         }
 
-    def ordered_indices(self):
+    def ordered_indices(self) -> NDArray[np.int64]:
         """Order by length, so that batches hold little padding; in training ties are in random order."""
         order = self.kept if self.fixed_masks else np.random.permutation(self.kept)
         return order[np.argsort(self.sizes[order], kind="mergesort")]

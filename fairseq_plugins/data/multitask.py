@@ -12,7 +12,7 @@ class RankingDataset(SentenceDataset):
 
     Args:
         sentences: :class:`SentenceDataset` of all pairs.
-        queries: :class:`cmlm_kd.classification.ranking.Queries` of the same.
+        queries: :class:`cmlm_kd.data.classification.ranking.Queries` of the same.
     """
 
     def __init__(self, sentences, queries):

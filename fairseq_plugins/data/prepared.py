@@ -3,10 +3,10 @@
 import itertools
 from pathlib import Path
 
-from cmlm_kd.databin import Databin, dictionary_hash
+from cmlm_kd.data.translation.manifest import load_manifest
+from cmlm_kd.data.translation.pairs import PairFormat
 from cmlm_kd.errors import UserError
-from cmlm_kd.prepare import load_manifest
-from cmlm_kd.teachers.pairs import PairFormat
+from cmlm_kd.fairseq_files.databin import Databin, dictionary_hash
 
 
 class PreparedData:
@@ -22,8 +22,8 @@ class PreparedData:
     ) -> None:
         self.path = Path(path)
         self.manifest = load_manifest(self.path)
-        self.source_language = self.manifest["source_language"]
-        self.target_language = self.manifest["target_language"]
+        self.source_language = self.manifest.source_language
+        self.target_language = self.manifest.target_language
         asked = (source_language or self.source_language, target_language or self.target_language)
         if asked != (self.source_language, self.target_language):
             raise UserError(
@@ -34,12 +34,12 @@ class PreparedData:
     @property
     def pair_format(self) -> PairFormat:
         """How the teacher frames a pair of this data."""
-        return PairFormat.of_databin(self.path)
+        return PairFormat.of_databin(self.path, self.manifest)
 
     @property
     def target_dictionary(self) -> Path:
         """The dictionary that labels are entries of."""
-        return self.path / f"dict.{self.target_language}.txt"
+        return self.manifest.target_dictionary(self.path)
 
     def check_same_dictionaries(self, other: "PreparedData") -> None:
         """Refuse another data-bin whose entries are not those of this one.
@@ -47,7 +47,7 @@ class PreparedData:
         Raises:
             UserError: naming both directories and what differs.
         """
-        if self.manifest["tokenizer"]["hash"] != other.manifest["tokenizer"]["hash"]:
+        if self.manifest.tokenizer.hash != other.manifest.tokenizer.hash:
             raise UserError(
                 f"{self.path} and {other.path} were prepared with different tokenizers; prepare both alike"
             )
@@ -80,4 +80,4 @@ class PreparedData:
         return Path(f"{self._prefix(split, self.source_language)}.idx").is_file()
 
     def _prefix(self, split: str, language: str) -> Path:
-        return self.path / f"{split}.{self.source_language}-{self.target_language}.{language}"
+        return self.manifest.file(self.path, split, language)

@@ -1,20 +1,29 @@
-"""The text of ``masked_lm_kd``: found, written down in pieces once, read a shard an epoch."""
+"""The text of ``masked_lm_kd``: found, tokenized once, read a shard an epoch, and masked."""
+
+from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
-from fairseq.dataclass import FairseqDataclass
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
+from cmlm_kd.api.needs import Needs
+from cmlm_kd.data.masking.batch import Masking, TextHiding, frame_batch
+from cmlm_kd.data.masking.frequency import SMOOTHING, check_smoothing
+from cmlm_kd.data.masking.positions import MASK_PROBABILITY, batch_generator, check_mask_probability
+from cmlm_kd.data.text.corpus import Shard, TokenizedCorpus
+from cmlm_kd.data.text.sources import USUAL_NAMES, find_text
+from cmlm_kd.data.text.writing import tokenized_corpus
 from cmlm_kd.errors import UserError
-from cmlm_kd.frequency_masking import SMOOTHING, check_smoothing
-from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.pretraining.hiding import Masking, TextHiding
-from cmlm_kd.pretraining.sources import USUAL_NAMES, find_text
-from cmlm_kd.pretraining.writing import tokenized_corpus
-from fairseq_plugins.bridge import choices
-from fairseq_plugins.data.masked_text import MaskedTextDataset
+from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
+from fairseq_plugins.command_line.configs import PluginConfig
+from fairseq_plugins.data.sized import MaskedDataset
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +33,8 @@ VALIDATION_SEED = 1
 
 
 @dataclass
-class RunningTextConfig(FairseqDataclass):
-    """Flags about text and what is hidden in it."""
+class RunningTextConfig(PluginConfig):
+    """Flags about text and what is masked in it."""
 
     data: str = field(
         default=MISSING,
@@ -46,7 +55,7 @@ class RunningTextConfig(FairseqDataclass):
     tokenized: str = field(
         default="",
         metadata={
-            "help": "directory for the text in pieces, written once and then read, by several trainings too; "
+            "help": "directory for the tokenized text, written once and then read, by several trainings too; "
             "default: 'tokenized' in --save-dir"
         },
     )
@@ -57,19 +66,19 @@ class RunningTextConfig(FairseqDataclass):
             "0: what the model takes"
         },
     )
-    masking: choices(Masking) = field(
+    masking: Masking = field(
         default="random",
         metadata={
-            "help": "what to hide in training; random: each piece alike; frequency: rather rare ones "
-            "(DistilBERT); whole-word: words; none: nothing (TinyBERT); validation always hides at random"
+            "help": "what to mask in training; random: each token alike; frequency: rather rare ones "
+            "(DistilBERT); whole-word: words; none: nothing (TinyBERT); validation always masks at random"
         },
     )
     mask_probability: float = field(
-        default=MASK_PROBABILITY, metadata={"help": "share of the pieces to predict, in (0, 1]"}
+        default=MASK_PROBABILITY, metadata={"help": "share of the tokens to predict, in (0, 1]"}
     )
     mask_smoothing: float = field(
         default=SMOOTHING,
-        metadata={"help": "of --masking frequency: pieces count as count^-x; 0 or more, 0: all alike"},
+        metadata={"help": "of --masking frequency: tokens count as count^-x; 0 or more, 0: all alike"},
     )
     seed: int = II("common.seed")
     save_dir: str = II("checkpoint.save_dir")
@@ -79,28 +88,28 @@ class RunningText:
     """The training and validation text of a run.
 
     Args:
-        settings: :class:`RunningTextConfig`.
-        tokenizer: :class:`cmlm_kd.tokenizers.PieceTokenizer`.
+        settings: flags about text.
+        tokenizer: of student and teacher.
 
     Raises:
         UserError: for a setting outside its range.
     """
 
-    def __init__(self, settings, tokenizer):
+    def __init__(self, settings: RunningTextConfig, tokenizer: PieceTokenizer) -> None:
         check_mask_probability(OWNER, settings.mask_probability)
         check_smoothing(OWNER, settings.mask_smoothing)
         self._settings, self._tokenizer = settings, tokenizer
-        self._corpora = {}
+        self._corpora: dict[str, TokenizedCorpus] = {}
 
-    def open(self, split, longest):
-        """Return the text of a split in pieces, which is written if it is not there.
+    def open(self, split: str, longest: int) -> TokenizedCorpus:
+        """Return the tokenized text of a split, which is written if it is not there.
 
         Args:
             split: ``train`` or ``valid``.
-            longest: most pieces of a row.
+            longest: most tokens of a row.
 
         Raises:
-            UserError: see :func:`cmlm_kd.pretraining.writing.tokenized_corpus`.
+            UserError: see :func:`cmlm_kd.data.text.writing.tokenized_corpus`.
         """
         if split not in self._corpora:
             self._corpora[split] = corpus = self._open(split, longest)
@@ -115,25 +124,25 @@ class RunningText:
                 )
         return self._corpora[split]
 
-    def _open(self, split, longest):
+    def _open(self, split: str, longest: int) -> TokenizedCorpus:
         own = self._settings
         names = own.train_text if split == "train" else own.valid_text
         files = find_text(Path(own.data), names, split, own.text_column)
         directory = Path(own.tokenized or Path(own.save_dir) / "tokenized") / split
         return tokenized_corpus(directory, files, self._tokenizer, longest)
 
-    def dataset(self, split, epoch, longest):
-        """Return the shard of an epoch, or all of the validation text, with pieces hidden.
+    def dataset(self, split: str, epoch: int, longest: int) -> MaskedTextDataset:
+        """Return the shard of an epoch, or all of the validation text, masked.
 
         Args:
             split: ``train`` or ``valid``.
             epoch: from 1; an epoch of fairseq is a shard here.
-            longest: most pieces of a row.
+            longest: most tokens of a row.
         """
         corpus, training = self.open(split, longest), split == "train"
         masking = self._settings.masking if training else "random"
         hiding = TextHiding.of(
-            str(masking),
+            cast(Masking, str(masking)),
             self._tokenizer,
             self._settings.mask_probability,
             corpus.counts if masking == "frequency" else None,
@@ -147,8 +156,8 @@ class RunningText:
             fixed_masks=not training,
         )
 
-    def check(self, criterion, needs):
-        """Refuse a criterion that learns from hidden pieces alone where none are hidden.
+    def check(self, criterion: str, needs: Needs) -> None:
+        """Refuse a criterion that learns from masked tokens alone where none are masked.
 
         Args:
             criterion: its name.
@@ -162,3 +171,52 @@ class RunningText:
                 f"{criterion}: learns from hidden pieces, and --masking none hides none; take another "
                 "--masking"
             )
+
+
+class MaskedTextDataset(MaskedDataset):
+    """Rows whose tokens are masked anew each epoch, or once and for all (validation).
+
+    The mask of a row depends on seed, epoch and row only, or with frequency masking on the rows of its
+    batch besides: neither workers nor a resume change it.
+
+    Args:
+        shard: the rows.
+        special: ids that frame a row.
+        hiding: how tokens are chosen and replaced.
+        seed: of the masks.
+        fixed_masks: whether all epochs have the same.
+    """
+
+    def __init__(
+        self, shard: Shard, special: SpecialIds, hiding: TextHiding, *, seed: int, fixed_masks: bool
+    ) -> None:
+        super().__init__(seed, fixed_masks)
+        self.shard, self.special, self.hiding = shard, special, hiding
+        self.sizes = shard.sizes + 2  # (rows,), with [CLS] and [SEP]
+
+    def __getitem__(self, index: int) -> tuple[int, NDArray[np.integer[Any]]]:
+        return int(self.shard.rows[index]), self.shard[int(index)]
+
+    def _randomness(self, rows: Sequence[int]) -> np.random.Generator:
+        return batch_generator(self.seed, 0 if self.fixed_masks else self.epoch, rows)
+
+    def collater(self, samples: list[tuple[int, NDArray[np.integer[Any]]]]) -> dict[str, Any]:
+        """Mask, frame and pad the rows of a batch; ``{}`` for an empty one."""
+        if not samples:
+            return {}
+        rows, texts = zip(*samples, strict=True)
+        hidden_texts = self.hiding.hide(rows, texts, self._randomness)
+        batch = frame_batch(texts, hidden_texts, self.special)
+        target = batch.pop("target")  # (M,)
+        return {
+            "id": torch.tensor(rows),
+            "nsentences": len(samples),
+            "ntokens": int(batch["attention_mask"].sum()),
+            "net_input": batch,
+            "target": target,
+        }
+
+    def ordered_indices(self) -> NDArray[np.int64]:
+        """Order by length, ties at random, so that batches hold little padding."""
+        order = np.random.permutation(len(self))
+        return order[np.argsort(self.sizes[order], kind="mergesort")]

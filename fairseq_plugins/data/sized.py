@@ -1,33 +1,36 @@
-"""What fairseq asks of every data set whose rows have a length, and of those whose masks change by epoch."""
+"""Data sets whose rows have a length, as fairseq asks for them, and those whose masks change by epoch."""
+
+from typing import Any
 
 import numpy as np
 from fairseq.data import FairseqDataset
+from numpy.typing import NDArray
 
-from cmlm_kd.masking import sentence_generator
+from cmlm_kd.data.masking.positions import sentence_generator
 
 
 class SizedDataset(FairseqDataset):
     """Rows in memory or memory-mapped, with the positions that each takes in ``sizes`` ``(rows,)``."""
 
-    sizes: np.ndarray
+    sizes: NDArray[np.integer[Any]]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sizes)
 
-    def num_tokens(self, index):
+    def num_tokens(self, index: int) -> int:
         """Return the positions of a row."""
         return int(self.sizes[index])
 
-    def num_tokens_vec(self, indices):
+    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
         """Return the positions of several rows."""
         return self.sizes[indices]
 
-    def size(self, index):
+    def size(self, index: int) -> int:
         """Return what ``--max-positions`` compares."""
         return int(self.sizes[index])
 
     @property
-    def supports_prefetch(self):
+    def supports_prefetch(self) -> bool:
         """There is nothing to fetch ahead."""
         return False
 
@@ -48,6 +51,6 @@ class MaskedDataset(SizedDataset):
         """Return the randomness of a row, which neither batches nor workers nor a resume change."""
         return sentence_generator(self.seed, 0 if self.fixed_masks else self.epoch, row)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Draw other masks from now on."""
         self.epoch = epoch

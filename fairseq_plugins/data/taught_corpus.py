@@ -8,19 +8,18 @@ import torch
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import II
 
-from cmlm_kd.classification import ReadingOptions, hold_out, read_examples
-from cmlm_kd.classification.corpora import class_names_of
-from cmlm_kd.classification.examples import check_every_class_occurs, check_pairs
-from cmlm_kd.classification.inputs import EncodedExamples
-from cmlm_kd.classification.ranking import hold_out_queries
+from cmlm_kd.api.signals import Ensembling
+from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples
+from cmlm_kd.data.classification.corpora import class_names_of
+from cmlm_kd.data.classification.examples import check_every_class_occurs, check_pairs
+from cmlm_kd.data.classification.inputs import EncodedExamples
+from cmlm_kd.data.classification.ranking import hold_out_queries
 from cmlm_kd.errors import UserError
-from cmlm_kd.precision import bfloat16_autocast
-from cmlm_kd.signals import Ensembling
+from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.teachers.cache import MANIFEST_NAME, CacheIdentity, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
-from fairseq_plugins.bridge import choices
 from fairseq_plugins.data.sentences import SentenceDataset
-from fairseq_plugins.tasks.autocast import PrecisionConfig
+from fairseq_plugins.training.precision import PrecisionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class TaughtCorpusConfig(PrecisionConfig):
     max_length: int = field(
         default=0, metadata={"help": "cut inputs to so many pieces, 3 or more; 0: what the model takes"}
     )
-    ensemble: choices(Ensembling) = field(
+    ensemble: Ensembling = field(
         default="probabilities", metadata={"help": "what of several teachers is averaged"}
     )
     all_gather_list_size: int = II("common.all_gather_list_size")

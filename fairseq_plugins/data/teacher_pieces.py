@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 
 from fairseq.data.encoders import register_bpe
-from fairseq.dataclass import FairseqDataclass
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.spelling import SPECIALS, WORD_START, joined_to_text, pieces_to_text
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.spelling import SPECIALS, WORD_START, joined_to_text, pieces_to_text
+from fairseq_plugins.command_line.configs import PluginConfig
 
 
 @dataclass
-class TeacherPiecesConfig(FairseqDataclass):
+class TeacherPiecesConfig(PluginConfig):
     """Flags of ``--bpe teacher_pieces``."""
 
     teacher_tokenizer: str = field(
@@ -24,9 +24,9 @@ class TeacherPiecesConfig(FairseqDataclass):
 
 @register_bpe("teacher_pieces", dataclass=TeacherPiecesConfig)
 class TeacherPieces:
-    """Adapter of :class:`cmlm_kd.tokenizers.PieceTokenizer`."""
+    """Adapter of :class:`cmlm_kd.tokenization.pieces.PieceTokenizer`."""
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: TeacherPiecesConfig) -> None:
         if not cfg.teacher_tokenizer:
             raise UserError(
                 "teacher_pieces: --teacher-tokenizer is missing; "

@@ -1,19 +1,20 @@
 """``--arch fastbert``: a Hugging Face encoder with a classifier on each of its layers."""
 
 from dataclasses import dataclass, field
-from typing import Optional
+from pathlib import Path
 
 from fairseq.models import register_model
 
+from cmlm_kd.api.needs import Needs
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.fastbert import ARCHITECTURE, FastBERTClassifier
-from cmlm_kd.students.fastbert_branch import BranchSettings
-from cmlm_kd.students.fastbert_start import check_same_model, start_fastbert
-from cmlm_kd.teachers.classifier import REQUIRED_TOKENS
-from cmlm_kd.tokenizer_loading import load_tokenizer
+from cmlm_kd.models.classifier import REQUIRED_TOKENS
+from cmlm_kd.models.fastbert.branch import BranchSettings
+from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
+from cmlm_kd.models.fastbert.start import check_same_model, start_fastbert
+from cmlm_kd.tokenization.loading import load_tokenizer
+from fairseq_plugins.models.classifier import SentenceClassifierModel, SentenceStudentTask
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
-from fairseq_plugins.models.sentence_classifier import SentenceClassifierModel
-from fairseq_plugins.starting_point import StartingPointConfig, starting_checkpoint, state_of_start
+from fairseq_plugins.training.starting_point import StartingPointConfig, starting_checkpoint, state_of_start
 
 
 @dataclass
@@ -24,7 +25,7 @@ class FastBERTModelConfig(StartingPointConfig):
         default="", metadata={"help": "Hugging Face directory or hub name of the encoder to start from"}
     )
     layers: int = field(default=0, metadata={"help": "keep the first so many layers, 2 or more; 0: all"})
-    dropout: Optional[float] = field(
+    dropout: float | None = field(
         default=None, metadata={"help": "dropout of the encoder, in [0, 1); default: as the encoder has it"}
     )
     branch_size: int = field(
@@ -41,7 +42,7 @@ class FastBERTModelConfig(StartingPointConfig):
 
 @register_model(ARCHITECTURE, dataclass=FastBERTModelConfig)
 class FastBERTModel(SentenceClassifierModel):
-    """Adapter of :class:`cmlm_kd.students.fastbert.FastBERTClassifier`.
+    """Adapter of :class:`cmlm_kd.models.fastbert.model.FastBERTClassifier`.
 
     Args:
         classifier: the model.
@@ -49,15 +50,17 @@ class FastBERTModel(SentenceClassifierModel):
             pre-trained encoder, whose classifiers are random.
     """
 
-    def __init__(self, classifier, start=None):
+    classifier: FastBERTClassifier
+
+    def __init__(self, classifier: FastBERTClassifier, start: Path | None = None) -> None:
         super().__init__(classifier)
         self.start = start
 
     @classmethod
-    def build_model(cls, cfg, task):
+    def build_model(cls, cfg: FastBERTModelConfig, task: SentenceStudentTask) -> "FastBERTModel":
         """Start from an encoder, or make the architecture that a checkpoint describes."""
-        check_encoder_given(cfg, "fastbert")
-        check_dropout(cfg, "fastbert")
+        check_encoder_given(cfg.bert, "fastbert")
+        check_dropout(cfg.dropout, "fastbert")
         described = task.from_checkpoint(ARCHITECTURE)
         if described is not None:
             return cls(FastBERTClassifier.from_state(described, load_tokenizer(cfg.bert, REQUIRED_TOKENS)))
@@ -78,7 +81,7 @@ class FastBERTModel(SentenceClassifierModel):
             check_same_model(earlier, classifier, str(start))
         return cls(classifier, start)
 
-    def begin_training(self, needs):
+    def begin_training(self, needs: Needs) -> dict[str, str]:
         """Freeze what a criterion does not train; returns what its checkpoints must carry.
 
         Raises:

@@ -1,33 +1,36 @@
-"""What architectures of BERTs check about flags that they have in common."""
+"""Flags that architectures of BERTs have in common, and what makes their values wrong."""
 
 from dataclasses import fields
+from typing import Any, NoReturn
+
+from fairseq.dataclass import FairseqDataclass
 
 from cmlm_kd.errors import UserError
 
 
-def check_dropout(cfg, owner):
+def check_dropout(dropout: float | None, owner: str) -> None:
     """Refuse a ``--dropout`` that is no probability below 1; None stands for the model's own.
 
     Raises:
         UserError: naming the architecture.
     """
-    if cfg.dropout is not None and not 0 <= cfg.dropout < 1:
-        raise UserError(f"{owner}: --dropout is {cfg.dropout}, it must be in [0, 1)")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise UserError(f"{owner}: --dropout is {dropout}, it must be in [0, 1)")
 
 
-def check_encoder_given(cfg, owner):
+def check_encoder_given(bert: str, owner: str) -> None:
     """Refuse an architecture without ``--bert`` to start from.
 
     Raises:
         UserError: naming the architecture.
     """
-    if not cfg.bert:
+    if not bert:
         raise UserError(
             f"{owner}: --bert is missing; give the directory or hub name of an encoder to start from"
         )
 
 
-def given_sizes(cfg, sizes, owner):
+def given_sizes(cfg: FairseqDataclass, sizes: type[Any], owner: str) -> dict[str, int]:
     """Return the sizes of a new model that are given, by name.
 
     Args:
@@ -45,7 +48,7 @@ def given_sizes(cfg, sizes, owner):
     return given
 
 
-def refuse_beside_bert(name, owner, what="for"):
+def refuse_beside_bert(name: str, owner: str, what: str = "for") -> NoReturn:
     """Refuse a flag that shapes a new model where one is loaded.
 
     Raises:

@@ -9,25 +9,21 @@ from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
-from cmlm_kd.classification import CORPORA, ReadingOptions
-from cmlm_kd.classification.corpora import positive_class
+from cmlm_kd.api.needs import Needs
+from cmlm_kd.data.classification import CORPORA, ReadingOptions
+from cmlm_kd.data.classification.corpora import positive_class
 from cmlm_kd.errors import UserError
-from cmlm_kd.glue_metrics import usual_metrics
-from cmlm_kd.needs import Needs
-from cmlm_kd.signature import TEACHERS
-from cmlm_kd.students.loading import PAIRS
+from cmlm_kd.evaluation.glue import usual_metrics
+from cmlm_kd.fairseq_files.checkpoint_keys import LABELS, PAIRS, TEACHERS
+from cmlm_kd.system.text import comma_separated
 from cmlm_kd.teachers.cache import check_cacheable
-from cmlm_kd.text import comma_separated
+from fairseq_plugins.command_line.user_errors import without_crash_file
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
-from fairseq_plugins.starting_point import StartingPointConfig, check_classes, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
-from fairseq_plugins.user_errors import without_crash_file
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
 
 logger = logging.getLogger(__name__)
-
-LABELS = "labels"
-"""Key of a checkpoint's task state: the classes in the order of the logits."""
 
 
 @dataclass

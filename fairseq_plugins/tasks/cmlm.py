@@ -1,7 +1,6 @@
 """``--task cmlm``: fine-tune BERT as a conditional masked language model on pairs."""
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from fairseq import utils
 from fairseq.data import Dictionary
@@ -9,13 +8,13 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 from transformers import AutoConfig
 
-from cmlm_kd.databin import dictionary_hash
-from cmlm_kd.masking import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.teachers.loading import BERT_CONFIG, DICTIONARY_HASH
-from cmlm_kd.teachers.positions import usable_positions
+from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData
-from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
+from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 VALIDATION_SEED = 1
 """Of the masks of validation, whatever --seed is, so that runs can be compared."""
@@ -28,10 +27,10 @@ class CMLMTaskConfig(PrecisionConfig):
     data: str = field(
         default=MISSING, metadata={"help": "data-bin written by 'cmlm-kd prepare' (A:B shards by epoch)"}
     )
-    source_lang: Optional[str] = field(
+    source_lang: str | None = field(
         default=None, metadata={"help": "source language, as prepared", "argparse_alias": "-s"}
     )
-    target_lang: Optional[str] = field(
+    target_lang: str | None = field(
         default=None, metadata={"help": "target language, as prepared", "argparse_alias": "-t"}
     )
     mask_probability: float = field(

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 
 from fairseq.tasks import FairseqTask, register_task
 
+from cmlm_kd.api.needs import Needs
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import Needs
-from cmlm_kd.signature import TEACHERS
-from cmlm_kd.teachers.masked_lm_teacher import load_masked_lm_teacher, vocabulary_hash
-from cmlm_kd.tokenizers import PieceTokenizer
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, TEACHERS
+from cmlm_kd.teachers.masked_lm import load_masked_lm_teacher, vocabulary_hash
+from cmlm_kd.tokenization.pieces import PieceTokenizer
 from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
-from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
+from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
 @dataclass
@@ -43,7 +43,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
 
     Attributes:
         kd_level: what its criteria are losses over.
-        tokenizer: :class:`cmlm_kd.tokenizers.PieceTokenizer` of student and teacher.
+        tokenizer: :class:`cmlm_kd.tokenization.pieces.PieceTokenizer` of student and teacher.
         positions: the longest input; known once the model is built, as are the following.
         student_description: what the student can give.
         teacher_description: the same of the teacher, None without.
@@ -95,7 +95,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
                 f"positions, the student up to {self.positions}; pass --max-length "
                 f"{self._teaching.teacher.max_length}"
             )
-        self.state.merge_state_dict({"bert_config": config.to_json_string(use_diff=False)})
+        self.state.merge_state_dict({BERT_CONFIG: config.to_json_string(use_diff=False)})
         return model
 
     def _load_teacher(self):
@@ -114,7 +114,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
 
     @property
     def teacher(self):
-        """The teacher, :class:`cmlm_kd.teachers.masked_lm_teacher.MaskedLMTeacher`, or None."""
+        """The teacher, :class:`cmlm_kd.teachers.masked_lm.MaskedLMTeacher`, or None."""
         return self._teaching.teacher
 
     @property

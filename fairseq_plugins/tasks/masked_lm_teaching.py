@@ -1,8 +1,8 @@
 """What a task over running text asks of its teacher."""
 
-from cmlm_kd.masked_lm_loss import validation_request
-from cmlm_kd.needs import Needs
-from cmlm_kd.precision import bfloat16_autocast
+from cmlm_kd.api.needs import Needs
+from cmlm_kd.criteria.masked_lm_loss import validation_request
+from cmlm_kd.system.devices import bfloat16_autocast
 
 INPUTS = ("input_ids", "attention_mask", "masked_index")
 """What student and teacher read of a batch."""
@@ -12,7 +12,7 @@ class TextTeaching:
     """A teacher of running text beside a student, and what the criterion reads of it.
 
     Args:
-        teacher: :class:`cmlm_kd.teachers.masked_lm_teacher.MaskedLMTeacher`, or None.
+        teacher: :class:`cmlm_kd.teachers.masked_lm.MaskedLMTeacher`, or None.
         bfloat16: whether it computes in bfloat16.
     """
 

@@ -9,18 +9,18 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
-from cmlm_kd.classification import CORPORA
-from cmlm_kd.classification.corpora import positive_class
-from cmlm_kd.classification.ranking import by_query, group_by_query, reciprocal_ranks
-from cmlm_kd.classification.tasks import TaskFlags, main_metric, right_class, task_settings
+from cmlm_kd.api.needs import check_needs
+from cmlm_kd.data.classification import CORPORA
+from cmlm_kd.data.classification.corpora import positive_class
+from cmlm_kd.data.classification.ranking import by_query, group_by_query, reciprocal_ranks
+from cmlm_kd.data.classification.tasks import TaskFlags, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
-from cmlm_kd.needs import check_needs
-from cmlm_kd.signature import TEACHERS
-from cmlm_kd.students.multitask import TaskHead
+from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, TEACHERS
+from cmlm_kd.models.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
+from fairseq_plugins.command_line.user_errors import without_crash_file
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
-from fairseq_plugins.starting_point import StartingPointConfig, check_classes, state_of_start
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -28,12 +28,9 @@ from fairseq_plugins.tasks.task_metrics import (
     log_main_metrics,
     under_its_name,
 )
-from fairseq_plugins.user_errors import without_crash_file
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
 
 logger = logging.getLogger(__name__)
-
-HEADS = "heads"
-"""Key of a checkpoint's task state: the tasks, see :class:`TaskHead`."""
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from fairseq.tasks import FairseqTask
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.loading import INPUTS_HASH
-from fairseq_plugins.starting_point import state_of_start
-from fairseq_plugins.tasks.autocast import AutocastMixin
+from cmlm_kd.fairseq_files.checkpoint_keys import INPUTS_HASH
+from fairseq_plugins.training.precision import AutocastMixin
+from fairseq_plugins.training.starting_point import state_of_start
 
 
 class SentenceTask(AutocastMixin, FairseqTask):

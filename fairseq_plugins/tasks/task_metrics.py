@@ -5,7 +5,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import AverageMeter
 
-from cmlm_kd.glue_metrics import measure, usual_metrics
+from cmlm_kd.evaluation.glue import measure, usual_metrics
 
 TOTALS = ("loss", "ntokens", "nsentences", "sample_size")
 """What fairseq and its trainer read of a logging output."""
@@ -36,7 +36,7 @@ def log_each_task(logging_outputs, criterion, heads, positive):
     Args:
         logging_outputs: of :func:`under_its_name`.
         criterion: whose adapter knows the units.
-        heads: name -> :class:`cmlm_kd.students.multitask.TaskHead`.
+        heads: name -> :class:`cmlm_kd.models.multitask.TaskHead`.
         positive: name -> class whose F1 is measured, for those with two.
 
     Returns:

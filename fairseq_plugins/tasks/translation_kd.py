@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass, field
-from typing import Optional
 
 from fairseq import utils
 from fairseq.tasks import register_task
@@ -11,7 +10,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from cmlm_kd.errors import UserError
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
-from fairseq_plugins.tasks.autocast import AutocastMixin, PrecisionConfig
+from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 class TranslationKDConfig(PrecisionConfig, TranslationConfig):
     """Flags of ``--task translation_kd``: those of ``translation`` and these."""
 
-    soft_targets: Optional[str] = field(
+    soft_targets: str | None = field(
         default=None,
         metadata={
             "help": "store written by 'cmlm-kd dump' for the training set; one for each of colon-separated "

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import hard_label_loss
 from cmlm_kd.criteria.bilstm import logits_mse, tempered_kl
-from cmlm_kd.criterion import hard_label_loss
 
 GOLDEN = json.loads((Path(__file__).parent / "bilstm_loss.json").read_text())
 LABELS = torch.tensor([0, 2, 1, 2])

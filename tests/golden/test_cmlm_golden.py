@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import SoftTargets, TeacherSignal
 
 ROWS = json.loads((Path(__file__).parent / "cmlm_student_loss.json").read_text())["rows"]
 PAD, VOCABULARY, TOKENS = 1, 11, 7
@@ -40,9 +40,9 @@ def test_value_and_gradient(row, implementation):
         label_smoothing_mode="original",
     )
     if implementation == "dense":
-        student = StudentOutput(logits=logits)
+        student = ModelOutput(logits=logits)
     else:  # an identity as output embedding makes hidden states of logits
-        student = StudentOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.float64))
+        student = ModelOutput(features=logits, weight=torch.eye(VOCABULARY, dtype=torch.float64))
     loss = (
         SoftTargetKD(config, PAD).training_loss(student, target, TeacherSignal(soft_targets=teacher)).loss
         / TOKENS

@@ -1,7 +1,7 @@
 """What ``Distiller.step`` of DistilBERT's released code returned on fixed inputs (commit fccd0cd), to 1e-8.
 
 Inputs are sine waves, written out below. The gradient of the divergence was given for other logits; those of
-the other terms are compared with autograd through loops in ``tests/unit/test_distilbert.py``.
+the other terms are compared with autograd through loops in ``tests/unit/criteria/test_distilbert_terms.py``.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.distilbert_terms import cosine_term, kl_term, logits_mse_term, mlm_term
+from cmlm_kd.criteria.distilbert import cosine_term, kl_term, logits_mse_term, mlm_term
 
 TEMPERATURE = 2.0
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.fastbert_terms import self_distillation_loss, uncertainty
-from cmlm_kd.criterion import hard_label_loss
+from cmlm_kd.api.criterion import hard_label_loss
+from cmlm_kd.criteria.fastbert import self_distillation_loss
+from cmlm_kd.models.fastbert.branch import uncertainty
 
 UNCERTAINTIES = [0.8265433238, 0.6774780880, 0.9327160827, 0.8317196053]
 

@@ -1,7 +1,7 @@
 """What MobileBERT's released losses (``run_pretraining.py`` at commit 0c1bbe5, transcribed) give, to 1e-8.
 
 Inputs are sine waves, written out below. The gradient was given for attention transfer; those of the other
-terms are compared with autograd through loops in ``tests/unit/test_mobilebert_terms.py``.
+terms are compared with autograd through loops in ``tests/unit/criteria/test_mobilebert_transfer.py``.
 """
 
 import math
@@ -9,10 +9,9 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.mobilebert_terms import (
+from cmlm_kd.criteria.mobilebert import distillation_count, distillation_term
+from cmlm_kd.criteria.mobilebert_transfer import (
     attention_term,
-    distillation_count,
-    distillation_term,
     feature_map_term,
 )
 

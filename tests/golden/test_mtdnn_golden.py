@@ -9,11 +9,10 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.bilstm import logits_mse
-from cmlm_kd.criteria.mtdnn import MTDNNKD, MTDNNKDConfig, soft_label_loss
-from cmlm_kd.criteria.mtdnn_divergences import DIVERGENCES
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.signals import TeacherSignal
+from cmlm_kd.criteria.mtdnn import DIVERGENCES, MTDNNKD, MTDNNKDConfig, soft_label_loss
 
 TARGET = torch.tensor([0, 2, 1, 2])
 
@@ -27,7 +26,7 @@ STUDENT, TEACHERS = g((4, 3), 0.1, 2), (g((4, 3), 1.3, 3), g((4, 3), 2.1, 3), g(
 
 
 def loss_of(mode, teacher, student=STUDENT):
-    return MTDNNKD(MTDNNKDConfig(kd_mode=mode)).training_loss(StudentOutput(logits=student), TARGET, teacher)
+    return MTDNNKD(MTDNNKDConfig(kd_mode=mode)).training_loss(ModelOutput(logits=student), TARGET, teacher)
 
 
 def test_an_ensemble_of_three():
@@ -112,7 +111,7 @@ def test_divergences_of_later_versions(name, expected):
 def test_a_chosen_divergence_is_trained_on(name):
     config = MTDNNKDConfig(kd_divergence=name)
     logits = STUDENT.clone().requires_grad_()
-    output = MTDNNKD(config).training_loss(StudentOutput(logits=logits), TARGET, TeacherSignal(TEACHERS[:1]))
+    output = MTDNNKD(config).training_loss(ModelOutput(logits=logits), TARGET, TeacherSignal(TEACHERS[:1]))
     divergence = DIVERGENCES[name](STUDENT, TEACHERS[0].softmax(-1)).sum()
     torch.testing.assert_close(output.terms["kd_loss"].total, divergence)
     hard = output.terms["hard_loss"].total

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.needs import ModelDescription
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.pkd import PKD, PKDConfig, patience_loss
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.needs import ModelDescription
-from cmlm_kd.signals import TeacherSignal
 
 TARGET = torch.tensor([0, 2, 1, 2])
 FP16_STEP = 2.0**-13  # at 0.1355; at 0.5425 it is twice that
@@ -28,9 +28,7 @@ def test_soft_and_hard_labels():
     criterion = PKD(PKDConfig(kd_temperature=10, kd_alpha=0.7, kd_beta=0))
     criterion.needs(describe("student"), describe("teacher"))
     logits = g((4, 3), 0.1, 2).requires_grad_()
-    output = criterion.training_loss(
-        StudentOutput(logits=logits), TARGET, TeacherSignal((g((4, 3), 1.3, 3),))
-    )
+    output = criterion.training_loss(ModelOutput(logits=logits), TARGET, TeacherSignal((g((4, 3), 1.3, 3),)))
     output.loss.backward()
     assert output.loss.item() / 4 == pytest.approx(0.7040740992, abs=1e-8)
     assert output.terms["kd_loss"].total.item() / 4 == pytest.approx(0.2321977029, abs=1e-8)

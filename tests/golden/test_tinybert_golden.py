@@ -1,7 +1,8 @@
 """What TinyBERT's released code returned on fixed inputs (``task_distill.py`` at commit 0598f02), to 1e-8.
 
 Inputs are sine waves, written out below. Gradients were given for the soft cross entropy; the others are
-compared with autograd through the released expression written as loops in ``tests/unit/test_tinybert.py``.
+compared with autograd through the released expression written as loops in
+``tests/unit/criteria/test_tinybert_terms.py``.
 """
 
 import math
@@ -9,8 +10,8 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.criteria.tinybert_terms import attention_term, hidden_term, prediction_term
-from cmlm_kd.layers import layer_map
+from cmlm_kd.criteria.layers import layer_map
+from cmlm_kd.criteria.tinybert import attention_term, hidden_term, prediction_term
 
 ATTENTION, HIDDEN, TOTAL = 17.0781724009, 2.2384945673, 19.3166669682
 ONE_LAYER_OF_SCORES = 5.7797624793

@@ -1,7 +1,7 @@
 """What is wrong with a store or a setting: fairseq-train names it in one line, and the last checkpoint stays.
 
-Text and teachers are refused by ``cmlm-kd prepare`` (tests/unit/test_prepare.py), a full disk and a teacher
-that does not fit by ``cmlm-kd dump`` (tests/unit/test_dump.py).
+Text and teachers are refused by ``cmlm-kd prepare`` (tests/unit/data/translation/test_prepare.py), a full disk and a teacher
+that does not fit by ``cmlm-kd dump`` (tests/unit/teachers/test_dump.py).
 """
 
 import os
@@ -15,7 +15,7 @@ from fairseq_cli import generate, train
 from fairseq_runs import COMMON, TINY_STUDENT, USER_DIR, exit_of, run_train
 from tiny_corpus import write_split, write_store
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 
 ROWS = 40
 
@@ -72,25 +72,25 @@ def test_a_console_script_ends_with_the_line(begun, tmp_path):
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last == "fairseq-train: soft_target_kd: --kd-alpha must be in [0, 1], got 1.5"
+    assert last == "fairseq-train: soft_target_kd: --kd-alpha is 1.5; it must be in [0, 1]"
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--kd-alpha", -0.1), r"--kd-alpha must be in \[0, 1\], got -0.1"),
-        (("--kd-temperature", 0), "--kd-temperature must be above 0, got 0.0"),
-        (("--kd-temperature", -10), "--kd-temperature must be above 0, got -10.0"),
+        (("--kd-alpha", -0.1), r"--kd-alpha is -0.1; it must be in \[0, 1\]"),
+        (("--kd-temperature", 0), "--kd-temperature is 0.0; it must be above 0"),
+        (("--kd-temperature", -10), "--kd-temperature is -10.0; it must be above 0"),
         (
             ("--kd-topk", 4),
             "--kd-topk is 4, but the store has k = 3 entries a token; pass --kd-topk 3 or less",
         ),
-        (("--kd-topk", 0), "--kd-topk must be at least 1, got 0"),
+        (("--kd-topk", 0), "--kd-topk is 0; it must be at least 1"),
         (
             ("--kd-tail", "bucket", "--kd-temperature", 5),
             "at --kd-temperature 5; the store has it at: 1, 10; use",
         ),
-        (("--label-smoothing", 1), r"--label-smoothing must be in \[0, 1\), got 1.0"),
+        (("--label-smoothing", 1), r"--label-smoothing is 1.0; it must be in \[0, 1\)"),
     ],
 )
 def test_settings(folder, flags, message):
@@ -183,7 +183,7 @@ def test_no_store_and_an_unfinished_one(folder):
 
 
 def test_training_goes_on_after_a_refusal(folder):
-    refuse(folder, "--kd-alpha must be in", "--kd-alpha", 2)
+    refuse(folder, "--kd-alpha is 2.0; it must be in", "--kd-alpha", 2)
     run_train(*training(folder, "--max-update", 2))
     assert number_of_updates(read_checkpoint(folder / "student" / "checkpoint_last.pt")) == 2
 

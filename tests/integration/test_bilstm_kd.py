@@ -8,14 +8,14 @@ from documentation import blocks, commands
 from fairseq_runs import run_train
 from tiny_classification import write_bert, write_masked_lm, write_pairs, write_sst2
 
-from cmlm_kd.checkpoints import read_checkpoint
-from cmlm_kd.classification import ReadingOptions, read_examples
-from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.cli import main
+from cmlm_kd.data.classification import ReadingOptions, read_examples
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.bilstm_directory import load_bilstm, save_bilstm
-from cmlm_kd.students.loading import bilstm_of_checkpoint
-from cmlm_kd.teachers.classifier import load_classifier
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.models.bilstm.directory import load_bilstm, save_bilstm
+from cmlm_kd.models.classifier import load_classifier
+from cmlm_kd.models.loading import bilstm_of_checkpoint
+from cmlm_kd.models.prediction import predict_logits
 
 VECTORS = "good 1 2 3 4\nbad -1 -2 -3 -4\nunseen 5 6 7 8\nfilm 0 0 0 1\n"
 

@@ -10,9 +10,9 @@ from fairseq_runs import build_task, run_train
 from tiny_classification import LABELS, classification, sentences, write_bert, write_pairs
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
-from cmlm_kd.training_log import read_validations
+from cmlm_kd.evaluation.training_log import read_validations
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from fairseq_runs import exit_of, run_train
 from tiny_classification import classification, write_bert, write_sst2
 from transformers import AutoModelForSequenceClassification
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 
 
 @pytest.fixture(scope="module")

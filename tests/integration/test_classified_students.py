@@ -10,11 +10,11 @@ from fairseq_runs import run_train
 from tiny_classification import LABELS
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from cmlm_kd.checkpoints import read_checkpoint
 from cmlm_kd.cli import main
-from cmlm_kd.teachers.classifier import load_classifier
-from cmlm_kd.teachers.fingerprint import model_hash
-from cmlm_kd.training_log import read_validations
+from cmlm_kd.evaluation.training_log import read_validations
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.models.classifier import load_classifier
+from cmlm_kd.models.encoders.pretrained import model_hash
 
 
 @pytest.fixture(scope="module")

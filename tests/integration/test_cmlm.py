@@ -15,11 +15,12 @@ from tiny_teacher import write_bert
 from torch import nn
 
 from cmlm_kd.cli import main
-from cmlm_kd.databin import Databin
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.loading import BERT_CONFIG, DICTIONARY_HASH, load_teacher
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.fairseq_files.databin import Databin
+from cmlm_kd.models.cmlm_loading import load_teacher
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
-from fairseq_plugins.optim.bert_adamw import BertAdamW, BertAdamWConfig
+from fairseq_plugins.optim import BertAdamW, BertAdamWConfig
 
 PAIRS, VALID, LONGEST = 24, 6, 40
 WORDS = {"de": ["ein", "hund", "mann", "sieht", "geht"], "en": ["a", "dog", "man", "sees", "goes"]}

@@ -20,7 +20,7 @@ from tiny_text import pretraining, write_masked_lm, write_text
 
 from cmlm_kd.cli import main
 
-TESTS = Path(__file__).resolve().parent.parent
+HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 WORLD_SIZE = 2
 NO_DROPOUT = ("--dropout", 0)  # every process draws its own
 
@@ -127,7 +127,7 @@ def parallel(runs, tmp_path_factory):
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    worker = [sys.executable, TESTS / "distributed_worker.py"]
+    worker = [sys.executable, HELPERS / "distributed_worker.py"]
     processes = [
         subprocess.Popen(
             [*worker, str(rank), str(WORLD_SIZE), str(port), root / "commands.json"],

@@ -13,10 +13,10 @@ from fairseq_runs import TINY_SIZES, TINY_STUDENT, run_generate, run_interactive
 from tiny_corpus import has_teacher_row, write_split, write_store
 from tiny_teacher import write_bert
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
-from cmlm_kd.databin import Databin
-from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.fairseq_files.databin import Databin
 
 ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md")

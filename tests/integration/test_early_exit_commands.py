@@ -14,8 +14,8 @@ from tiny_classification import LABELS, classification, sentences, write_bert, w
 from tiny_fastbert import make_fastbert
 
 from cmlm_kd.cli import main
-from cmlm_kd.early_exit import classify
-from cmlm_kd.students.fastbert_directory import load_fastbert, save_fastbert
+from cmlm_kd.early_exit.prediction import classify
+from cmlm_kd.models.fastbert.directory import load_fastbert, save_fastbert
 
 TEXTS = [text for text, _ in sentences(12, seed=6)]
 

@@ -109,7 +109,7 @@ def test_a_failing_command_shows_the_end_of_its_log(shell, tmp_path):
 @pytest.mark.parametrize(("flags", "autocast"), [(("amx_bf16",), "--bf16-autocast"), ((), "")])
 def test_bfloat16_is_chosen_where_the_cpu_has_it(shell, tmp_path, flags, autocast):
     (tmp_path / "sitecustomize.py").write_text(
-        f"import cmlm_kd.cpu\ncmlm_kd.cpu.native_bfloat16 = lambda: {flags!r}\n"
+        f"import cmlm_kd.system.cpu\ncmlm_kd.system.cpu.native_bfloat16 = lambda: {flags!r}\n"
         "import torch\ntorch.cuda.is_available = lambda: False\n"
     )
     environment = os.pathsep.join((str(tmp_path), str(REPOSITORY)))

@@ -10,11 +10,11 @@ from fairseq_runs import exit_of, run_train
 from tiny_classification import classification, sentences, write_bert, write_pairs, write_sst2
 from transformers import AutoModel
 
-from cmlm_kd.checkpoints import read_checkpoint
-from cmlm_kd.classification import ReadingOptions, read_examples
 from cmlm_kd.cli import main
-from cmlm_kd.early_exit import classify_at_every_layer
-from cmlm_kd.students.loading import load_student
+from cmlm_kd.data.classification import ReadingOptions, read_examples
+from cmlm_kd.early_exit.prediction import classify_at_every_layer
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.models.loading import load_student
 
 STUDENT = ("--arch", "fastbert", "--branch-size", 8)  # the last --arch counts
 BRANCHES = {f"classifier.classifiers.{branch}." for branch in range(3)}

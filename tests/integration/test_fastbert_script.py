@@ -10,8 +10,8 @@ from documentation import REPOSITORY
 from in_process import check_failing_training, run_script
 from tiny_classification import sentences, write_bert, write_sst2
 
-from cmlm_kd.students.fastbert_directory import load_fastbert
-from cmlm_kd.students.loading import load_student
+from cmlm_kd.models.fastbert.directory import load_fastbert
+from cmlm_kd.models.loading import load_student
 
 SCRIPT = REPOSITORY / "examples" / "classification" / "fastbert.sh"
 ENVIRONMENT = REPOSITORY / ".venv"

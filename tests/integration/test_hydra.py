@@ -11,7 +11,7 @@ from tiny_corpus import write_split, write_store
 from tiny_teacher import write_bert
 
 from cmlm_kd.cli import main
-from cmlm_kd.user_dir import plugin_directory
+from cmlm_kd.system.user_dir import plugin_directory
 
 TEACHER, STUDENT, WITHOUT_A_FILE = commands("docs/hydra.md")
 FOR_TWO_UPDATES = (f"common.user_dir={plugin_directory()}", "optimization.max_update=2", "common.cpu=true")

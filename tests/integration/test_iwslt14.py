@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_teacher import write_bert
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.data.translation.iwslt14 import TEST_SETS, TRAINING_TEXT, is_clean, prepare_iwslt14
 from cmlm_kd.errors import UserError
-from cmlm_kd.iwslt14 import TEST_SETS, TRAINING_TEXT, is_clean, prepare_iwslt14
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "valid", "test")

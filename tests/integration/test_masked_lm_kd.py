@@ -9,13 +9,13 @@ import torch
 from fairseq_runs import build_task, run_train
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from cmlm_kd.checkpoints import read_checkpoint
 from cmlm_kd.cli import main
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus
+from cmlm_kd.data.text.corpus import rows_of
 from cmlm_kd.errors import UserError
-from cmlm_kd.export import masked_lm_of_checkpoint
-from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus
-from cmlm_kd.pretraining.corpus import rows_of
-from cmlm_kd.tokenizer_training import TokenizerOptions, save_tokenizer, train_tokenizer
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.models.export import masked_lm_of_checkpoint
+from cmlm_kd.tokenization.training import TokenizerOptions, save_tokenizer, train_tokenizer
 
 VOCABULARY = 250
 TASK = ("--task", "masked_lm_kd", "--criterion", "bert_mlm", "--arch", "bert_masked_lm", "--cpu")

@@ -16,12 +16,12 @@ from transformers import (
     MobileBertForPreTraining,
 )
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.cli import main
 from cmlm_kd.criteria.mobilebert import MobileBertKD
 from cmlm_kd.errors import UserError
-from cmlm_kd.export import masked_lm_of_checkpoint
-from cmlm_kd.teachers.masked_lm_teacher import MaskedLMTeacher
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.models.export import masked_lm_of_checkpoint
+from cmlm_kd.teachers.masked_lm import MaskedLMTeacher
 
 SIZES = (
     *("--layers", 2, "--hidden-size", 16, "--heads", 2, "--ffn-size", 12, "--embedding-size", 8),

@@ -13,14 +13,14 @@ from tiny_classification import classification, write_bert
 from tiny_multitask import TASKS, multitask, write_tasks, write_teachers
 from transformers import AutoModelForSequenceClassification
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
-from cmlm_kd.classification import ReadingOptions, read_examples
-from cmlm_kd.classification.prediction import predict_logits
+from cmlm_kd.api.criterion import hard_label_loss
 from cmlm_kd.cli import main
-from cmlm_kd.criterion import hard_label_loss
+from cmlm_kd.data.classification import ReadingOptions, read_examples
 from cmlm_kd.errors import UserError
-from cmlm_kd.students.loading import load_student, multitask_of_checkpoint
-from cmlm_kd.teachers.classifier import load_classifier
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.models.classifier import load_classifier
+from cmlm_kd.models.loading import load_student, multitask_of_checkpoint
+from cmlm_kd.models.prediction import predict_logits
 
 
 @pytest.fixture(scope="module")

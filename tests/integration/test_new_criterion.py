@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tiny_classification import write_bert, write_sst2
 
-from cmlm_kd.checkpoints import read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "new_criterion"
@@ -44,15 +44,15 @@ def test_its_loss_is_the_reverse_divergence():
         "import math, sys, torch\n"
         f"sys.path.insert(0, {str(EXAMPLE.parent)!r}); sys.path.insert(0, {str(ROOT)!r})\n"
         "import new_criterion\n"
-        "from cmlm_kd.criterion import StudentOutput\n"
-        "from cmlm_kd.signals import TeacherSignal\n"
+        "from cmlm_kd.api.criterion import ModelOutput\n"
+        "from cmlm_kd.api.signals import TeacherSignal\n"
         "def g(shape, phase, scale):\n"
         "    steps = torch.arange(math.prod(shape), dtype=torch.float64)\n"
         "    return (scale * torch.sin(phase + 0.7 * steps)).reshape(shape)\n"
         "criterion = new_criterion.ReverseKL(new_criterion.ReverseKLConfig(kd_alpha=1.0))\n"
         "logits = g((4, 3), 0.1, 2).requires_grad_()\n"
         "output = criterion.training_loss(\n"
-        "    StudentOutput(logits=logits), torch.tensor([0, 2, 1, 2]), TeacherSignal((g((4, 3), 1.3, 3),)))\n"
+        "    ModelOutput(logits=logits), torch.tensor([0, 2, 1, 2]), TeacherSignal((g((4, 3), 1.3, 3),)))\n"
         "(output.loss / 4).backward()\n"
         "print(output.loss.item() / 4, logits.grad.norm().item(), logits.grad[0, 0].item())\n"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cmlm_kd.user_dir import fairseq_directory
+from cmlm_kd.system.user_dir import fairseq_directory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMPORT_BY_NAME = """
@@ -53,7 +53,7 @@ def test_regular_install_gives_the_command_and_the_plugin_by_name(tmp_path, fair
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("cmlm_kd", "fairseq_plugins"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
-    for name in ("setup.py", "pyproject.toml"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     offline = ["--no-deps", "--no-index", "--no-build-isolation"]

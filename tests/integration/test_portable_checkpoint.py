@@ -10,10 +10,10 @@ from fairseq.tasks.translation import TranslationConfig
 from fairseq_runs import TINY_STUDENT, run_generate, run_train
 from tiny_corpus import write_split, write_store
 
-from cmlm_kd.checkpoints import count_parameters, read_checkpoint
 from cmlm_kd.cli import main
-from cmlm_kd.generation import read_hypotheses
-from cmlm_kd.portable import STOCK_CRITERION_FIELDS, STOCK_TASK_FIELDS
+from cmlm_kd.evaluation.generation import read_hypotheses
+from cmlm_kd.fairseq_files.checkpoints import count_parameters, read_checkpoint
+from cmlm_kd.fairseq_files.portable import STOCK_CRITERION_FIELDS, STOCK_TASK_FIELDS
 
 TINY_LSTM = (
     *("--arch", "lstm", "--encoder-embed-dim", 8, "--decoder-embed-dim", 8, "--encoder-hidden-size", 8),

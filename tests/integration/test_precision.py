@@ -6,8 +6,8 @@ from fairseq import utils
 from fairseq_runs import TINY_STUDENT, build_task, run_train
 from tiny_corpus import write_split, write_store
 
-from cmlm_kd.checkpoints import read_checkpoint
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 
 IMPLEMENTATIONS = ("fused", "dense")
 

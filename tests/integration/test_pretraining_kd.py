@@ -10,10 +10,10 @@ from tiny_classification import classification, write_bert, write_sst2
 from tiny_text import pretraining, write_masked_lm, write_text
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, DistilBertForMaskedLM
 
+from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.needs import Request
 from cmlm_kd.cli import main
-from cmlm_kd.criterion import StudentOutput
-from cmlm_kd.needs import Request
-from cmlm_kd.teachers.masked_lm import MaskedLM
+from cmlm_kd.models.masked_lm import MaskedLM
 
 NEW = ("--layers", 2, "--hidden-size", 8, "--heads", 2, "--ffn-size", 16, "--positions", 40)
 DEEP = ("--layers", 5, "--hidden-size", 16, "--heads", 2, "--ffn-size", 16, "--positions", 40)
@@ -128,7 +128,7 @@ def test_the_student_without_teacher_is_compared_with_one(here, tmp_path, caplog
 def test_resuming_in_the_middle_of_an_epoch_ends_where_an_uninterrupted_run_does(here, tmp_path, monkeypatch):
     """On shards, so that the epoch's own one is found again; with accumulation, so that updates are of two
     batches."""
-    monkeypatch.setattr("cmlm_kd.pretraining.corpus.SHARD_PIECES", 200)
+    monkeypatch.setattr("cmlm_kd.data.text.corpus.SHARD_PIECES", 200)
     more = (*HALF, "--masking", "frequency", "--update-freq", 2, "--tokenized", tmp_path / "pieces")
     run_train(*flags(here, tmp_path / "whole", *more, "--max-update", 5))
     run_train(*flags(here, tmp_path / "parts", *more, "--max-update", 3))
@@ -218,7 +218,7 @@ def test_exported_students_are_plain_transformers_models(exported, name):
     with torch.no_grad():
         output = ours.observe(ids, mask, masked, Request(hidden_states=(0, 2)))
         theirs = plain(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-    assert isinstance(output, StudentOutput) and output.logits is None
+    assert isinstance(output, ModelOutput) and output.logits is None
     torch.testing.assert_close(output.vocabulary_logits(), theirs.logits.flatten(0, 1)[masked])
     for layer in (0, 2):
         torch.testing.assert_close(output.hidden_states[layer], theirs.hidden_states[layer])

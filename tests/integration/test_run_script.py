@@ -15,10 +15,15 @@ import pytest
 from documentation import REPOSITORY
 from tiny_teacher import write_bert
 
-from cmlm_kd.checkpoints import number_of_updates, read_checkpoint
-from cmlm_kd.fetch import MULTI30K_SHA256
-from cmlm_kd.numbers_corpus import CorpusSizes, build_corpus, write_corpus
-from cmlm_kd.tokenizer_training import TokenizerOptions, read_training_text, save_tokenizer, train_tokenizer
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus, write_corpus
+from cmlm_kd.data.translation.multi30k import MULTI30K_SHA256
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.tokenization.training import (
+    TokenizerOptions,
+    read_training_text,
+    save_tokenizer,
+    train_tokenizer,
+)
 
 SCRIPT = REPOSITORY / "examples" / "translation" / "run.sh"
 ENVIRONMENT = REPOSITORY / ".venv"

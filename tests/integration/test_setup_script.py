@@ -94,7 +94,10 @@ def test_a_torchaudio_that_does_not_import(checkout):
     folder = checkout / ".venv" / "bin"
     folder.mkdir(parents=True)
     executable(folder / "python", f'exec {sys.executable} "$@"')
-    doctor = "from cmlm_kd import cli, doctor; doctor.CHECKS = (doctor.check_torchaudio,); cli.entry_point()"
+    doctor = (
+        "from cmlm_kd import cli; from cmlm_kd.system import doctor; "
+        "doctor.CHECKS = (doctor.check_torchaudio,); cli.entry_point()"
+    )
     executable(folder / "cmlm-kd", f'exec {sys.executable} -c "{doctor}" "$@"')
     script = (checkout / "scripts" / "setup.sh").read_text()
     state = script[script.index("wanted() {") :].split("\n", 1)[0]

@@ -21,10 +21,14 @@ from tiny_corpus import write_split, write_store
 from torch.nn.parallel import DistributedDataParallel
 
 import fairseq_plugins  # noqa: F401 - registers the criterion
+from cmlm_kd.api.signals import SoftTargets
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.errors import UserError
-from cmlm_kd.signals import SoftTargets
-from fairseq_plugins.output_layer import adaptive_log_probs, features_instead_of_logits, find_projection
+from fairseq_plugins.models.output_layer import (
+    adaptive_log_probs,
+    features_instead_of_logits,
+    find_projection,
+)
 
 VOCABULARY, SENTENCES, LENGTH, TOP_K, PAD = 40, 3, 6, 4, 1
 NO_DROPOUT = ("--dropout", 0)

@@ -12,10 +12,11 @@ from fairseq_runs import TINY_STUDENT, USER_DIR, run_generate, run_interactive, 
 from omegaconf import OmegaConf
 from tiny_tokenizers import training_lines, write_byte_level, write_sentencepiece, write_wordpiece
 
+from cmlm_kd.data.translation.manifest import PrepareOptions
+from cmlm_kd.data.translation.prepare import prepare
 from cmlm_kd.errors import UserError
-from cmlm_kd.generation import read_hypotheses
-from cmlm_kd.prepare import PrepareOptions, prepare
-from cmlm_kd.tokenizers import pieces_to_text
+from cmlm_kd.evaluation.generation import read_hypotheses
+from cmlm_kd.tokenization.pieces import pieces_to_text
 
 GERMAN = ["Zwei Männer.", "Der Mann hat 3 Euro.", "Wie spät ist es?", "Ein x▁y ☃ Mann, 😀."]
 ENGLISH = ["Two men.", "The man has $3.", "What's the time, 😀?", "An x▁y man."]

@@ -114,7 +114,7 @@ def test_regression(corpus, tmp_path, caplog, mode):
         ({"layers": 5}, (), "the student is deeper than its teacher"),
         ({"extra": ("zebra",)}, (), "their tokenizers differ"),
         ({}, ("--kd-layer-map", "2,5"), "teacher layer 5 is not in 1 to 4"),
-        ({}, ("--kd-temperature", 0), "--kd-temperature must be above 0, got 0.0"),
+        ({}, ("--kd-temperature", 0), "--kd-temperature is 0.0; it must be above 0"),
     ],
 )
 def test_impossible_pairs_are_refused_before_training(corpus, tmp_path, student, more, message):

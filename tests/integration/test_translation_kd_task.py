@@ -15,8 +15,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq_runs import TINY_STUDENT, build_task, run_generate, run_train
 from tiny_corpus import EOS, check_batch, write_split, write_store
 
+from cmlm_kd.api.signals import SoftTargets
 from cmlm_kd.errors import UserError
-from cmlm_kd.signals import SoftTargets
 from cmlm_kd.store import Corpus
 
 SEEN = []  # what the criterion below met: (training, sentences with and without a teacher row, first ids)

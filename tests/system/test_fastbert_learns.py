@@ -7,11 +7,11 @@ import pytest
 from fairseq_runs import run_train
 from tiny_classification import classification, write_bert, write_sst2
 
-from cmlm_kd.classification import ReadingOptions, read_examples
 from cmlm_kd.cli import main
-from cmlm_kd.early_exit import classify, classify_at_every_layer
-from cmlm_kd.students.fastbert_directory import load_fastbert
-from cmlm_kd.students.loading import load_student
+from cmlm_kd.data.classification import ReadingOptions, read_examples
+from cmlm_kd.early_exit.prediction import classify, classify_at_every_layer
+from cmlm_kd.models.fastbert.directory import load_fastbert
+from cmlm_kd.models.loading import load_student
 
 UPDATES = {"sentence_classification": 120, "fastbert_kd": 80}
 

@@ -8,10 +8,10 @@ import pytest
 from fairseq_runs import run_train
 from tiny_classification import BAD, FILLERS, GOOD, LABELS, sentences, write_bert
 
-from cmlm_kd.classification.examples import Examples
-from cmlm_kd.classification.prediction import predict_logits
 from cmlm_kd.cli import main
-from cmlm_kd.students.loading import load_student
+from cmlm_kd.data.classification.examples import Examples
+from cmlm_kd.models.loading import load_student
+from cmlm_kd.models.prediction import predict_logits
 
 SHOWN = (*GOOD[:2], *BAD[:2])
 """The telling words of the labelled sentences; the other six of ten decide what a student is worth."""

@@ -5,9 +5,9 @@ from fairseq_runs import run_train
 from tiny_teacher import write_bert
 
 from cmlm_kd.cli import main
-from cmlm_kd.databin import Databin
+from cmlm_kd.data.translation.vocabulary import EOS
+from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.store import SoftTargetStore
-from cmlm_kd.vocabulary import EOS
 
 WORDS = 12
 LENGTH = 5

@@ -1,0 +1,278 @@
+"""What a KD criterion is: student outputs and a teacher's signal in, a loss and named terms out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cmlm_kd.api.needs import ModelDescription, Needs
+from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.losses.divergences import widen
+
+Level = Literal["tokens", "sentences", "text"]
+
+NOT_HIDDEN = -100
+"""Target of a position of running text that shows its piece; what torch's cross entropy leaves out."""
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What a student says about a batch: its logits, or what they are projected from, and what was asked for.
+
+    Attributes:
+        logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, ``(N, V)`` for running text, or
+            None where ``features`` are given. Log-probabilities are logits too.
+        features: ``(B, T, d)``, or ``(N, d)`` for running text, the hidden states that the output layer would
+            project.
+        weight: ``(V, d)``, the output embedding that goes with ``features``.
+        bias: ``(V,)`` or None.
+        hidden_states: layer (0: embeddings) -> ``(B, S, d)``, or ``(B, d)`` where the first position alone
+            was asked for; only layers that the criterion needs.
+        attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
+        attention_mask: ``(B, S)``, 1 on real positions, 0 on padding; None where nothing is kept by position.
+        positions: ``(N,)``, where in running text it predicts, rising and counted over the batch (``row * S +
+            column``); None for other levels.
+        exits: ``(L, B, C)``, logits of each layer's classifier, first to last; None where not asked for.
+    """
+
+    logits: Tensor | None = None
+    features: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
+    attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
+    attention_mask: Tensor | None = None
+    positions: Tensor | None = None
+    exits: Tensor | None = None
+
+    def vocabulary_logits(self, rows: Tensor | None = None) -> Tensor:
+        """Return the logits for running text, or of some of its rows: ``(N, V)``, in float32 at least.
+
+        Raises:
+            ValueError: if the student gave none.
+        """
+        if self.logits is not None:
+            return widen(self.logits if rows is None else self.logits[rows])
+        features, weight = self.projection()
+        return widen(F.linear(features if rows is None else features[rows], weight, self.bias))
+
+    def sentence_logits(self) -> Tensor:
+        """Return the logits, ``(B, C)``, in float32 at least.
+
+        Raises:
+            ValueError: if the student gave none.
+        """
+        if self.logits is None:
+            raise ValueError("ModelOutput: there are no logits")
+        return widen(self.logits)
+
+    def exit_logits(self) -> Tensor:
+        """Return the logits of each layer's classifier, ``(L, B, C)``, in float32 at least.
+
+        Raises:
+            ValueError: if the student gave none.
+        """
+        if self.exits is None:
+            raise ValueError("ModelOutput: there are no exits")
+        return widen(self.exits)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the logits, or of the features they are projected from."""
+        return self.projection()[0].dtype if self.logits is None else self.logits.dtype
+
+    @property
+    def vocabulary(self) -> int:
+        """How many entries the student chooses from, V."""
+        return self.projection()[1].size(0) if self.logits is None else self.logits.size(-1)
+
+    def projection(self) -> tuple[Tensor, Tensor]:
+        """Return features and weight.
+
+        Raises:
+            ValueError: if the student gave neither logits nor features with their weight.
+        """
+        if self.features is None or self.weight is None:
+            raise ValueError("ModelOutput: give logits, or features and weight")
+        return self.features, self.weight
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of a loss: a sum and the count that divides it; counts differ from term to term."""
+
+    total: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class CriterionOutput:
+    """What a criterion returns.
+
+    Attributes:
+        loss: the scalar to differentiate: a sum over target tokens or sentences, not divided.
+        terms: the named parts to log, detached.
+        counts: further numbers to add up and show as they are.
+        size: what the loss is divided by later, at level ``text``; other levels are divided by target tokens
+            or sentences.
+    """
+
+    loss: Tensor
+    terms: dict[str, Term]
+    counts: dict[str, Tensor] = field(default_factory=dict)
+    size: int | Tensor = 0
+
+    @classmethod
+    def weighted(
+        cls, weights: Mapping[str, float], terms: Mapping[str, Term], size: int | Tensor
+    ) -> CriterionOutput:
+        """Return ``size * sum_i weights[i] * terms[i].total / terms[i].count``, and all terms to be logged.
+
+        Where every count is the number of sentences, this is the plain weighted sum over sentences. A term
+        whose count is 0 adds nothing.
+
+        Args:
+            weights: weight of each term in the loss; terms without one are only logged.
+            terms: not detached.
+            size: what the loss is divided by later: the sentences, target tokens or positions of the batch.
+        """
+        # A product with 0 keeps every term in the graph, where distributed training looks for it.
+        parts = [
+            weight * terms[name].total / terms[name].count.clamp(min=1) for name, weight in weights.items()
+        ]
+        loss = size * torch.stack(parts).sum()
+        logged = {name: Term(term.total.detach(), term.count) for name, term in terms.items()}
+        return cls(loss, logged, size=size)
+
+
+class KDCriterion(ABC):
+    """Base of all KD criteria.
+
+    A subclass is registered under a name with :data:`cmlm_kd.api.registry.kd_criteria` and is built from its
+    config. It never learns where the teacher's signal comes from, nor which framework trains the student.
+
+    Attributes:
+        levels: what it is a loss over: ``tokens`` of a target (translation), ``sentences`` (whole inputs:
+            classification, regression), or ``text`` (running text with hidden pieces: masked language
+            modelling). One that knows several is told by its inputs which it is.
+        terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
+            ``loss`` among them for the loss itself.
+        learns_untaught: whether it reads teachers, and yet learns something from a batch without one.
+        citation: BibTeX of the paper that it follows, for whoever publishes what it trained; may be empty.
+    """
+
+    levels: ClassVar[tuple[Level, ...]] = ("tokens",)
+    terms_in_nats: ClassVar[frozenset[str]] = frozenset()
+    learns_untaught: ClassVar[bool] = False
+    citation: ClassVar[str] = ""
+
+    def __init__(self, config: Any, padding_idx: int = -1) -> None:
+        """Keep the config and the target entry that stands for padding."""
+        self.config = config
+        self.padding_idx = padding_idx
+
+    def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
+        """Return what the criterion reads of these two, besides the student's logits.
+
+        Called once, before training. Whether the models can give it is checked by
+        :func:`cmlm_kd.api.needs.check_needs`; what only this criterion knows (an impossible pair of widths, a
+        kind of task it has no formula for) is refused here.
+
+        Raises:
+            UserError: naming both models.
+        """
+        return Needs()
+
+    def build_modules(self, student: ModelDescription, teacher: ModelDescription | None) -> nn.Module | None:
+        """Return what the criterion trains itself, such as a projection, and keep it; None for nothing.
+
+        Called once, after :meth:`needs`. The module is optimised, saved and resumed with the student, and is
+        no part of the student's export.
+        """
+        return None
+
+    def begin_update(self, update: int) -> None:
+        """Take note of how many updates there were (0 at the start), for losses that change over time."""
+        return
+
+    def needs_now(self) -> Needs | None:
+        """Return what is read at this update, a part of what :meth:`needs` returned; None for all of it."""
+        return None
+
+    def rate_factors(self) -> Mapping[str, float] | None:
+        """Return what multiplies the learning rate of each group of parameters at this update.
+
+        Groups are those of :mod:`cmlm_kd.optim`; None for a criterion that leaves rates alone.
+        """
+        return None
+
+    def wants_features(self, obstacle: str | None) -> bool:
+        """Return whether the criterion takes hidden states and projects them itself.
+
+        Args:
+            obstacle: None, or why the student can only give logits.
+
+        Raises:
+            UserError: if the config insists on hidden states and there is an obstacle.
+        """
+        return False
+
+    def check_teacher(self, k: int, tail_temperatures: Sequence[float]) -> None:
+        """Refuse a store that cannot serve this criterion, before training starts.
+
+        Args:
+            k: entries a token in the store.
+            tail_temperatures: temperatures at which the store has the tail.
+
+        Raises:
+            UserError: naming what is missing.
+        """
+        return
+
+    @abstractmethod
+    def training_loss(
+        self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
+    ) -> CriterionOutput:
+        """Return the loss to train on.
+
+        Args:
+            student: its logits, and what :meth:`needs` asked for.
+            target: ``(B, T)`` entries, right- or left-padded with ``padding_idx``; at level ``sentences``
+                ``(B,)`` classes (int64), or scores (floating) for regression; at level ``text`` ``(N,)``, the
+                piece that stood at each of ``student.positions``, :data:`NOT_HIDDEN` where it was not hidden.
+            teacher: what the teacher says, None for a batch without.
+        """
+
+    @abstractmethod
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
+        """Return the loss by which students with and without a teacher are compared."""
+
+
+class SentenceCriterion(KDCriterion):
+    """Base of the criteria over whole inputs: students are compared by the loss of the hard labels."""
+
+    levels: ClassVar[tuple[Level, ...]] = ("sentences",)
+
+    def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
+        """Return the cross entropy of the hard labels, or the squared error of scores, summed over
+        sentences."""
+        hard = hard_label_loss(student.sentence_logits(), target).sum()
+        return CriterionOutput(hard, {"hard_loss": Term(hard.detach(), torch.tensor(len(target)))})
+
+
+def hard_label_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of each sentence, ``(B,)``: cross entropy of a class, or squared error of a score.
+
+    Args:
+        logits: ``(B, C)``, or ``(B, 1)`` for scores.
+        target: ``(B,)``; classes (int64), or scores (floating).
+    """
+    if target.is_floating_point():
+        return (logits.squeeze(-1) - target.to(logits.dtype)).square()
+    return F.cross_entropy(logits, target, reduction="none")

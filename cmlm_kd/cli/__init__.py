@@ -1,0 +1,5 @@
+"""The ``cmlm-kd`` command and its sub-commands, one a module."""
+
+from cmlm_kd.cli.command_line import build_parser, entry_point, main
+
+__all__ = ["build_parser", "entry_point", "main"]

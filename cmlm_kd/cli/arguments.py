@@ -1,0 +1,62 @@
+"""Arguments that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cmlm_kd.errors import UserError
+
+
+def add_device(parser: argparse._ActionsContainer) -> None:
+    """Declare ``--device``; :func:`chosen_device` reads it."""
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+
+
+def chosen_device(arguments: argparse.Namespace) -> str:
+    """Return the device that ``--device`` names, or a GPU if there is one.
+
+    Raises:
+        UserError: for a device that cannot be used.
+    """
+    import torch
+
+    from cmlm_kd.system.devices import check_device
+
+    device: str = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    return device
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--output``; :func:`print_or_write` reads it."""
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+
+
+def print_or_write(text: str, arguments: argparse.Namespace) -> None:
+    """Print a text that ends with a line feed, or write the file that ``--output`` names."""
+    from cmlm_kd.system.files import written_aside
+
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        with written_aside(arguments.output) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def named_models(values: Sequence[str]) -> list[tuple[str, str]]:
+    """Return name and path of each model of ``--model [NAME=]PATH``; default: the last part of the path.
+
+    Raises:
+        UserError: naming a name that comes twice.
+    """
+    named = []
+    for value in values:
+        name, equals, path = value.partition("=")
+        named.append((name, path) if equals else (Path(value.split(":")[0]).name, value))
+    names = [name for name, _ in named]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two models are called {name!r}; name them: --model NAME=PATH NAME=PATH")
+    return named

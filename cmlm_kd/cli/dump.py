@@ -1,0 +1,73 @@
+"""``cmlm-kd dump``: write down what a C-MLM teacher believes about every target position."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cmlm_kd.cli.arguments import add_device, chosen_device
+
+HELP = "write the soft targets of a fine-tuned C-MLM teacher"
+GOES_ON = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument("data", type=Path, help="data-bin of 'cmlm-kd prepare'")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        required=True,
+        help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
+    )
+    parser.add_argument("--split", default="train", help="split to read")
+    parser.add_argument(
+        "--topk",
+        type=int,
+        default=8,
+        help="entries to keep for each position, 1 to the size of the dictionary",
+    )
+    parser.add_argument(
+        "--tail-temperatures",
+        type=float,
+        nargs="+",
+        default=[1.0, 10.0],
+        help="temperatures at which the log-mass outside the top k is kept, one or more, each above 0",
+    )
+    parser.add_argument(
+        "--stride", type=int, default=7, help="distance of the masked positions of a pass, at least 1"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=4096, help="teacher positions a batch, padding included, at least 1"
+    )
+    parser.add_argument("--shard-rows", type=int, default=4096, help="pairs a shard, at least 1")
+    parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
+    add_device(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Dump, and say what the store holds."""
+    from cmlm_kd.teachers.dump import DumpOptions, dump
+
+    options = DumpOptions(
+        topk=arguments.topk,
+        tail_temperatures=tuple(arguments.tail_temperatures),
+        stride=arguments.stride,
+        max_tokens=arguments.max_tokens,
+        bf16_autocast=arguments.bf16_autocast,
+        shard_rows=arguments.shard_rows,
+        device=chosen_device(arguments),
+    )
+    manifest = dump(arguments.data, arguments.split, arguments.teacher, arguments.output, options)
+    tokens = sum(shard.tokens for shard in manifest.shards)
+    size = sum(shard.size for shard in manifest.shards)
+    without = sum(shard.rows_without_teacher for shard in manifest.shards)
+    print(
+        f"{arguments.output}: {manifest.header.rows:,} pairs, {tokens:,} positions, "
+        f"{size / max(tokens, 1):.1f} bytes each"
+    )
+    if without:
+        print(f"  {without:,} pairs exceed the teacher's positions: the student trains on their hard labels")

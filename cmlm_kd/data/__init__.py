@@ -1,0 +1,1 @@
+"""Corpora: pairs for translation, sentences for classification, running text; and masks."""

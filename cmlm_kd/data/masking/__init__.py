@@ -1,0 +1,1 @@
+"""Masks over target tokens, running text and whole words."""

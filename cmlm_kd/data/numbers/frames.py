@@ -1,0 +1,173 @@
+"""Sentence frames: a clause in a setting, in both languages, and which split each belongs to."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from cmlm_kd.data.numbers.clauses import ENGLISH_ONLY, PARALLEL
+from cmlm_kd.data.numbers.slots import WHEN
+
+HELD_OUT_CLAUSES = 20  # for valid and for test each
+SPLIT_SEED = 2020  # which clauses are held out does not depend on the corpus' seed
+SLOT = re.compile(r"{(\w+?)(?:_(\d))?}")
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One line of ``clauses.py``; ``german`` is None for monolingual clauses."""
+
+    german: tuple[str, str, str, str] | None  # subject, verb, middle, close
+    english: str
+    adverbials: frozenset[str]
+
+    @property
+    def fixed_words(self) -> frozenset[tuple[str, str]]:
+        """The words outside slots, each with its language."""
+        german = " ".join(self.german) if self.german else ""
+        pairs = [("de", german), ("en", self.english)]
+        return frozenset((language, word) for language, text in pairs for word in SLOT.sub("", text).split())
+
+    def names_slot(self, names: Iterable[str]) -> bool:
+        """Tell whether a slot of ``names`` occurs in the clause."""
+        return not slot_names(self.english).isdisjoint(names)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A sentence pattern with ``{slot}`` or ``{slot_2}`` where values go.
+
+    ``german`` is empty for monolingual frames.
+    """
+
+    german: str
+    english: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a clause becomes a sentence.
+
+    ``german`` and ``english`` hold the opening words. ``order`` is ``front`` (an adverbial opens, the verb
+    comes second), ``subordinate`` (the verb comes last) or ``plain``. ``kind`` names the adverbials that a
+    clause must welcome.
+    """
+
+    german: str
+    english: str
+    order: str
+    kind: str = ""
+    end: str = "."
+
+
+SETTINGS = (
+    Setting("", "", "plain"),
+    Setting("leider", "unfortunately,", "front"),
+    Setting("zum Glück", "fortunately,", "front"),
+    Setting("vielleicht", "perhaps", "front"),
+    Setting("laut {person_3}", "according to {person_3},", "front"),
+    Setting("ich glaube, dass", "I think that", "subordinate"),
+    Setting("wir wissen, dass", "we know that", "subordinate"),
+    Setting("niemand weiß, dass", "nobody knows that", "subordinate"),
+    Setting("{person_3} sagt, dass", "{person_3} says that", "subordinate"),
+    Setting("{person_3} hofft, dass", "{person_3} hopes that", "subordinate"),
+    Setting("in der Zeitung steht, dass", "the newspaper says that", "subordinate"),
+    Setting("es stimmt nicht, dass", "it is not true that", "subordinate"),
+    Setting("{person_3} fragt, ob", "{person_3} asks if", "subordinate"),
+    Setting("weißt du, ob", "do you know if", "subordinate", end="?"),
+    Setting("ich frage mich, ob", "I wonder if", "subordinate"),
+    Setting("normalerweise", "usually", "front", "habit"),
+    Setting("am {weekday}", "on {weekday}", "front", "habit"),
+    Setting("jeden {weekday}", "every {weekday}", "front", "habit"),
+    Setting("im {month}", "in {month}", "front", "habit"),
+    Setting("{ago}", "{ago}", "front", "past"),
+    Setting("{in_year}", "{in_year}", "front", "past"),
+    Setting("{on_date}", "{on_date},", "front", "past"),
+    Setting("am letzten {weekday}", "last {weekday}", "front", "past"),
+    Setting("in {territory}", "in {territory}", "front", "place"),
+)
+
+
+def slot_names(pattern: str) -> set[str]:
+    """Return the names of the slots of a pattern, without their numbers."""
+    return {name for name, _ in SLOT.findall(pattern)}
+
+
+def _parallel_clause(line: str) -> Clause:
+    german, english, adverbials = (part.strip() for part in line.split(">"))
+    subject, verb, middle, close = [*(part.strip() for part in german.split("|")), ""][:4]
+    return Clause((subject, verb, middle, close), english, frozenset(adverbials.split()))
+
+
+def _english_clause(line: str) -> Clause:
+    english, adverbials = (part.strip() for part in line.split(">"))
+    return Clause(None, english, frozenset(adverbials.split()))
+
+
+def _lines(table: str) -> list[str]:
+    return [line for line in table.strip().splitlines() if not line.startswith("#")]
+
+
+@cache
+def _clauses_by_split() -> dict[str, tuple[Clause, ...]]:
+    """Hold out clauses all of whose words other clauses also use: unseen sentences, not unseen words."""
+    clauses = [_parallel_clause(line) for line in _lines(PARALLEL)]
+    uses = Counter(word for clause in clauses for word in clause.fixed_words)
+    order = list(clauses)
+    random.Random(SPLIT_SEED).shuffle(order)
+    held_out: list[Clause] = []
+    for clause in order:
+        if len(held_out) < 2 * HELD_OUT_CLAUSES and all(uses[word] > 2 for word in clause.fixed_words):
+            held_out.append(clause)
+            uses.subtract(clause.fixed_words)
+    unseen = set(held_out)
+    return {
+        "train": tuple(clause for clause in clauses if clause not in unseen),
+        "valid": tuple(held_out[0::2]),
+        "test": tuple(held_out[1::2]),
+        "monolingual": tuple(_english_clause(line) for line in _lines(ENGLISH_ONLY)),
+    }
+
+
+def _fits(setting: Setting, clause: Clause) -> bool:
+    if setting.kind and setting.kind not in clause.adverbials:
+        return False
+    used = slot_names(setting.english)
+    # One sentence says when, and where, at most once.
+    return not (used & WHEN and clause.names_slot(WHEN)) and not (
+        "territory" in used and clause.names_slot(["territory"])
+    )
+
+
+def _join(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _in_german(setting: Setting, parts: Sequence[str]) -> str:
+    subject, verb, middle, close = parts
+    particle = close.endswith("-")
+    close = close.rstrip("-")
+    if setting.order == "subordinate":
+        ending = close + verb if particle else _join(close, verb)
+        return _join(setting.german, subject, middle, ending) + setting.end
+    if setting.order == "front":
+        return _join(setting.german, verb, subject, middle, close) + setting.end
+    return _join(subject, verb, middle, close) + setting.end
+
+
+def _frame(setting: Setting, clause: Clause) -> Frame:
+    german = _in_german(setting, clause.german) if clause.german else ""
+    return Frame(german, _join(setting.english, clause.english) + setting.end)
+
+
+@cache
+def frames_of_split(split: str) -> tuple[tuple[Frame, ...], ...]:
+    """Return the frames of ``train``, ``valid``, ``test`` or ``monolingual``, one group for each clause."""
+    clauses = _clauses_by_split()[split]
+    return tuple(
+        tuple(_frame(each, clause) for each in SETTINGS if _fits(each, clause)) for clause in clauses
+    )

@@ -1,0 +1,170 @@
+"""From running text to :class:`cmlm_kd.data.text.corpus.TokenizedCorpus`, in one pass of bounded memory."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cmlm_kd.data.text import corpus
+from cmlm_kd.data.text.corpus import MANIFEST, TokenizedCorpus, describe_file, rows_of
+from cmlm_kd.data.text.sources import TextFile
+from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.tokenization.loading import encoding_hash
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+
+CHARACTERS_AT_ONCE = 200_000
+"""Bounds the memory that a tokenizer's intermediate results take."""
+
+logger = logging.getLogger(__name__)
+
+
+def tokenized_corpus(
+    directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int
+) -> TokenizedCorpus:
+    """Open a directory of text in pieces, after writing it if it is not there.
+
+    Of several processes one writes and the others wait for it, workers of one training or trainings side by
+    side.
+
+    Args:
+        directory: appears complete or not at all.
+        files: the text.
+        tokenizer: what cuts it into pieces.
+        longest: most pieces of a row.
+
+    Raises:
+        UserError: if a file cannot be read or there is no text; if the directory was made of other text.
+    """
+    manifest = directory / MANIFEST
+    if not manifest.is_file():
+        with _alone_with(directory):
+            if not manifest.is_file():
+                write_corpus(directory, files, tokenizer, longest)
+                return TokenizedCorpus(directory)
+    found = TokenizedCorpus(directory)
+    found.check(files, encoding_hash(tokenizer.tokenizer), longest)
+    return found
+
+
+@contextmanager
+def _alone_with(directory: Path) -> Iterator[None]:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / f".{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int) -> None:
+    """Write a directory of text in pieces; see :func:`tokenized_corpus`."""
+    check_new_directory(directory, "holds something else", "give another --tokenized")
+    with (
+        directory_written_aside(directory) as partial,
+        (partial / "pieces.bin").open("wb") as pieces,
+        (partial / "sizes.bin").open("wb") as sizes,
+    ):
+        writer = _Writer(pieces, sizes, len(tokenizer), longest)
+        for file in files:
+            before = writer.rows
+            writer.begin_file()
+            for numbers, texts in _batches(file.parts()):
+                writer.add(numbers, tokenizer.encode_ids(texts))
+            if writer.rows == before:
+                logger.warning("%s has no text", file.path)
+        if not writer.rows:
+            names = ", ".join(str(file.path) for file in files)
+            raise UserError(f"no text in {names}; give a file with one sentence or paragraph a line")
+        for name, values in (("blocks.npy", writer.finished_blocks()), ("counts.npy", writer.counts)):
+            np.save(partial / name, values)
+        manifest = {
+            "format": corpus.FORMAT,
+            "tokenizer": encoding_hash(tokenizer.tokenizer),
+            "longest": longest,
+            **writer.totals(),
+            "files": [describe_file(file) for file in files],
+        }
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+class _Writer:
+    """Takes the pieces of lines and keeps count."""
+
+    def __init__(self, pieces: IO[bytes], sizes: IO[bytes], vocabulary: int, longest: int) -> None:
+        self._pieces, self._sizes, self._longest = pieces, sizes, longest
+        self._pieces_type = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
+        self._sizes_type = np.dtype(np.uint16 if longest < 1 << 16 else np.uint32)
+        self._block_pieces = max(1, corpus.SHARD_PIECES // corpus.BLOCKS_A_SHARD)
+        self._blocks = array("q", (0, 0))  # row and piece of each beginning
+        self.counts = np.zeros(vocabulary, np.int64)  # (V,)
+        self.rows = self.written = self.split = 0
+        self.begin_file()
+
+    def begin_file(self) -> None:
+        """Numbers of lines begin again."""
+        self._last_line = self._last_split = 0
+
+    def add(self, numbers: Sequence[int], lines: Sequence[Sequence[int]]) -> None:
+        """Write lines, each as one row or several; a line without pieces has none.
+
+        Args:
+            numbers: of the lines; parts of one line have the same and follow each other.
+            lines: ids of their pieces.
+        """
+        rows = []
+        for number, line in zip(numbers, lines, strict=True):
+            parts = list(rows_of(line, self._longest))
+            if number != self._last_split and (len(parts) > 1 or number == self._last_line):
+                self.split, self._last_split = self.split + 1, number
+            self._last_line = number
+            for part in parts:
+                rows.append(part)
+                self.rows += 1
+                self.written += len(part)
+                if self.written - self._blocks[-1] >= self._block_pieces:
+                    self._blocks.extend((self.rows, self.written))
+        if not rows:
+            return
+        ids = np.concatenate([np.asarray(row, self._pieces_type) for row in rows])  # (pieces,)
+        self.counts += np.bincount(ids, minlength=len(self.counts))
+        ids.tofile(self._pieces)
+        np.array([len(row) for row in rows], self._sizes_type).tofile(self._sizes)
+
+    def finished_blocks(self) -> np.ndarray:
+        """Return where blocks begin, as row and piece, and where the last one ends: ``(blocks + 1, 2)``."""
+        if self._blocks[-1] < self.written:
+            self._blocks.extend((self.rows, self.written))
+        return np.array(self._blocks, np.int64).reshape(-1, 2)
+
+    def totals(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "pieces": self.written,
+            "split_lines": self.split,
+            "pieces_type": self._pieces_type.name,
+            "sizes_type": self._sizes_type.name,
+        }
+
+
+def _batches(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[list[int], list[str]]]:
+    """Yield numbers and texts of lines that are not blank."""
+    numbers: list[int] = []
+    texts: list[str] = []
+    characters = 0
+    for number, text in lines:
+        if text.strip():
+            numbers.append(number)
+            texts.append(text)
+            characters += len(text)
+        if characters >= CHARACTERS_AT_ONCE:
+            yield numbers, texts
+            numbers, texts, characters = [], [], 0
+    if texts:
+        yield numbers, texts

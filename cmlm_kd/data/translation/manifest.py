@@ -1,0 +1,251 @@
+"""The request to ``cmlm-kd prepare``, and the manifest ``prepare.json`` of the data-bin that it wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cmlm_kd.data.translation.vocabulary import Vocabulary
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
+from cmlm_kd.tokenization.loading import serialized_hash
+from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
+from cmlm_kd.version import __version__
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+MANIFEST_NAME = "prepare.json"
+"""The manifest's file in the data-bin."""
+
+_AGAIN = "write the data again with 'cmlm-kd prepare'"
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What ``cmlm-kd prepare`` is asked to do.
+
+    Attributes:
+        teacher: Hugging Face directory or hub name.
+        source_language, target_language: suffixes of the text files.
+        splits: split name (``train``, ``train1``, ``valid``, ``test``, ...) -> prefix of its text files.
+        joined_dictionary: one dictionary for both languages (needed to share embeddings).
+        truncate_source: cut sources that, with their target, exceed the teacher's positions
+            (summarisation).
+        drop_empty: leave out pairs with an empty side instead of refusing them.
+    """
+
+    teacher: str
+    source_language: str
+    target_language: str
+    splits: dict[str, str]
+    joined_dictionary: bool = False
+    truncate_source: bool = False
+    drop_empty: bool = False
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.source_language, self.target_language
+
+    def file(self, data: Path, split: str, language: str) -> Path:
+        """Return where fairseq looks for a split in one language, without ``.bin``."""
+        return split_file(data, split, self.languages, language)
+
+
+@dataclass
+class SplitReport:
+    """What happened to one split.
+
+    Attributes:
+        pairs: rows written.
+        dropped_empty: pairs left out because a side was empty.
+        truncated_sources: sources cut to the teacher's positions.
+        too_long_for_teacher: pairs kept that the teacher cannot read; they will have no soft targets.
+        pieces: tokens of each language, EOS included.
+        unknown: tokens of each language that became ``<unk>``.
+        merged: tokens of each language whose entry stands for another, more frequent teacher id.
+    """
+
+    pairs: int = 0
+    dropped_empty: int = 0
+    truncated_sources: int = 0
+    too_long_for_teacher: int = 0
+    pieces: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    merged: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TokenizerRecord:
+    """The tokenizer that a data-bin was written with.
+
+    Attributes:
+        hash: :func:`cmlm_kd.tokenization.loading.serialized_hash`.
+        kind: ``wordpiece``, ``sentencepiece`` or ``bytelevel``.
+        separators: ``[SEP]`` tokens between source and target.
+        special: ids of the tokens that frame a pair.
+    """
+
+    hash: str
+    kind: str
+    separators: int
+    special: SpecialIds
+
+    @classmethod
+    def of(cls, tokenizer: PieceTokenizer) -> TokenizerRecord:
+        """Describe a tokenizer."""
+        return cls(
+            serialized_hash(tokenizer.tokenizer), tokenizer.kind, tokenizer.separators, tokenizer.special
+        )
+
+
+@dataclass(frozen=True)
+class DictionaryRecord:
+    """A dictionary: its entries, specials and padding included, and the hash of its symbols."""
+
+    size: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class PrepareManifest:
+    """The contents of ``prepare.json``, in the order of the file.
+
+    Attributes:
+        format: always the same.
+        version: of the release that wrote the data-bin.
+        teacher: absolute directory, or hub name.
+        tokenizer: the teacher's.
+        source_language, target_language, joined_dictionary, truncate_source: as in :class:`PrepareOptions`.
+        dictionaries: language -> its dictionary.
+        corpora: split -> :func:`cmlm_kd.fairseq_files.databin.corpus_hash` of its two sides.
+        splits: split -> what happened to it.
+        fingerprint: hash of all that decides the data: tokenizer, options and text.
+    """
+
+    format: Literal["cmlm-kd data-bin"]
+    version: str
+    teacher: str
+    tokenizer: TokenizerRecord
+    source_language: str
+    target_language: str
+    joined_dictionary: bool
+    truncate_source: bool
+    dictionaries: dict[str, DictionaryRecord]
+    corpora: dict[str, str]
+    splits: dict[str, SplitReport]
+    fingerprint: str
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.source_language, self.target_language
+
+    def file(self, data: Path, split: str, language: str) -> Path:
+        """Return where a split in one language is, without ``.bin``."""
+        return split_file(data, split, self.languages, language)
+
+    def target_dictionary(self, data: Path) -> Path:
+        """Return the dictionary that labels are entries of."""
+        return data / f"dict.{self.target_language}.txt"
+
+    def write(self, data: Path) -> None:
+        """Write the manifest into the data-bin; equal ones are equal bytes."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        (data / MANIFEST_NAME).write_text(text, encoding="utf-8")
+
+
+def split_file(data: Path, split: str, languages: tuple[str, str], language: str) -> Path:
+    """Return where fairseq looks for a split in one of its languages, without ``.bin``."""
+    return data / f"{split}.{'-'.join(languages)}.{language}"
+
+
+def make_manifest(
+    data: Path,
+    options: PrepareOptions,
+    tokenizer: PieceTokenizer,
+    reports: dict[str, SplitReport],
+    fingerprint: str,
+) -> PrepareManifest:
+    """Describe the data-bin whose dictionaries and splits have been written to ``data``."""
+
+    def hash_of(split: str) -> str:
+        return corpus_hash(*(Databin.open(options.file(data, split, name)) for name in options.languages))
+
+    def dictionary(language: str) -> DictionaryRecord:
+        size = len(Vocabulary.load(data, language))
+        return DictionaryRecord(size, dictionary_hash(data / f"dict.{language}.txt"))
+
+    return PrepareManifest(
+        format="cmlm-kd data-bin",
+        version=__version__,
+        teacher=_from_any_folder(options.teacher),
+        tokenizer=TokenizerRecord.of(tokenizer),
+        source_language=options.source_language,
+        target_language=options.target_language,
+        joined_dictionary=options.joined_dictionary,
+        truncate_source=options.truncate_source,
+        dictionaries={language: dictionary(language) for language in options.languages},
+        corpora={split: hash_of(split) for split in reports},
+        splits=reports,
+        fingerprint=fingerprint,
+    )
+
+
+def _from_any_folder(teacher: str) -> str:
+    """Return the absolute path of a directory; a hub name is what it is."""
+    path = Path(teacher).expanduser()
+    return str(path.resolve()) if path.is_dir() else teacher
+
+
+def load_manifest(data: Path) -> PrepareManifest:
+    """Read the manifest of a prepared data-bin.
+
+    Raises:
+        UserError: if there is none, or it is damaged, naming the field.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    path = data / MANIFEST_NAME
+    try:
+        manifest = TypeAdapter(PrepareManifest).validate_json(path.read_bytes(), strict=True)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{data} has no {MANIFEST_NAME}; write the data with 'cmlm-kd prepare'") from None
+    except ValidationError as error:
+        reason = _reason(error.errors(include_url=False)[0])
+        raise UserError(f"{path} is damaged ({reason}); {_AGAIN}") from None
+    for language in manifest.languages:
+        if language not in manifest.dictionaries:
+            raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {_AGAIN}")
+    return manifest
+
+
+def _reason(problem: ErrorDetails) -> str:
+    """Return what is wrong with which field: the first problem that was found."""
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    if problem["type"] == "json_invalid":
+        return problem["msg"]
+    value = json.dumps(problem["input"], ensure_ascii=False)
+    shown = value if len(value) <= 40 else f"{value[:40]}..."
+    expected = problem["msg"].removeprefix("Input should be ").replace("an object or an instance of ", "")
+    return f"{name or 'the file'} is {shown}, it should be {expected}"
+
+
+def check_complete(data: Path, options: PrepareOptions) -> None:
+    """Look whether all that was written to ``data`` is still there.
+
+    Raises:
+        UserError: naming the file that is missing or damaged.
+    """
+    try:
+        for language in options.languages:
+            Vocabulary.load(data, language)
+            for split in options.splits:
+                Databin.open(options.file(data, split, language))
+    except UserError as error:
+        raise UserError(f"{data} is damaged ({error}); pass --overwrite to write it again") from error

@@ -1,0 +1,118 @@
+"""Public corpora, fetched once and checked against the checksums that the results were made with."""
+
+import hashlib
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import written_aside
+
+MULTI30K_URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
+MULTI30K_SHA256 = {
+    "train.de.gz": "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
+    "train.en.gz": "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
+    "val.de.gz": "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a",
+    "val.en.gz": "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
+    "test_2016_flickr.de.gz": "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
+    "test_2016_flickr.en.gz": "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+}
+"""Raw German-English captions of Multi30k's first task (non-commercial research use)."""
+
+_TIMEOUT_SECONDS = 30
+_CHUNK_BYTES = 1 << 16
+
+
+def fetch(destination: Path, checksums: Mapping[str, str], base_url: str) -> list[Path]:
+    """Download files that are not there yet; return all of them.
+
+    A download that broke off goes on where it stopped. A file appears only when its checksum is right.
+
+    Args:
+        destination: directory, made when missing.
+        checksums: file name -> SHA-256, hexadecimal.
+        base_url: where the files lie side by side.
+
+    Raises:
+        UserError: the server cannot be reached, lacks a file, or has one with another checksum.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    for name, sha256 in checksums.items():
+        if not _is_valid(destination / name, sha256):
+            _download(f"{base_url.rstrip('/')}/{name}", destination / name, sha256)
+    return [destination / name for name in checksums]
+
+
+def copy_checked(source: Path, destination: Path, checksums: Mapping[str, str]) -> list[Path]:
+    """Copy files from a local directory, each only if its checksum is right; return the copies.
+
+    Raises:
+        UserError: a file is missing or has another checksum.
+    """
+    for name, sha256 in checksums.items():
+        if not (source / name).is_file():
+            raise UserError(f"{source} has no {name}; it must hold {', '.join(checksums)}")
+        found = sha256_of(source / name)
+        if found != sha256:
+            raise UserError(f"{source / name} has checksum {found}, expected is {sha256}; fetch it again")
+    for name, sha256 in checksums.items():
+        if not _is_valid(destination / name, sha256):
+            with written_aside(destination / name) as partial:
+                shutil.copyfile(source / name, partial)
+    return [destination / name for name in checksums]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_valid(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256
+
+
+def _download(url: str, path: Path, sha256: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        _append_rest(url, partial)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+        raise UserError(
+            f"{url} cannot be fetched: {error}; run again to go on, or copy it from a folder (--from)"
+        ) from error
+    found = sha256_of(partial)
+    if found != sha256:
+        partial.unlink()
+        raise UserError(f"{url} has checksum {found}, expected is {sha256}; the file was not kept")
+    os.replace(partial, path)
+
+
+def _append_rest(url: str, partial: Path) -> None:
+    """Download what is missing at the end of ``partial``."""
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # nothing is missing; the checksum decides
+        raise
+    with response:
+        goes_on = response.status == HTTPStatus.PARTIAL_CONTENT
+        length = int(response.headers.get("Content-Length") or 0)
+        received = 0
+        with (
+            partial.open("ab" if goes_on else "wb") as file,
+            tqdm(total=length or None, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1]) as progress,
+        ):
+            while chunk := response.read(_CHUNK_BYTES):
+                received += file.write(chunk)
+                progress.update(len(chunk))
+    if received < length:
+        raise ConnectionError(f"the connection broke after {received} of {length} bytes")

@@ -1,0 +1,114 @@
+"""Raw parallel text to a fairseq data-bin in the teacher's own pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cmlm_kd.data.translation.manifest import (
+    MANIFEST_NAME,
+    PrepareManifest,
+    PrepareOptions,
+    check_complete,
+    load_manifest,
+    make_manifest,
+)
+from cmlm_kd.data.translation.parallel_text import ParallelText
+from cmlm_kd.data.translation.writing import DatabinWriting, save_tokenizer
+from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.system.files import directory_written_aside
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.positions import usable_positions
+
+
+def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = False) -> PrepareManifest:
+    """Write the data-bin and return its manifest; an equal one that is already there is kept.
+
+    The directory appears only when complete.
+
+    Args:
+        options: what to do.
+        destination: where to write it.
+        overwrite: replace another data-bin that is already there.
+
+    Raises:
+        UserError: for unusable text or teacher, or a destination that holds something else or cannot be
+            written.
+    """
+    if options.source_language == options.target_language:
+        raise UserError(
+            f"source and target language are both {options.source_language!r}; name the files' two suffixes"
+        )
+    if "train" not in options.splits:
+        raise UserError("there is no training text, and the dictionary is made from it; give --trainpref")
+    tokenizer = PieceTokenizer.from_pretrained(options.teacher)
+    config = _load_config(options.teacher)
+    positions = usable_positions(config) - 2 - tokenizer.separators  # [CLS] and the last [SEP]
+    text = ParallelText(options, tokenizer)
+    if _holds_databin(destination) and not overwrite:
+        return _kept(destination, options, text)
+    try:
+        with directory_written_aside(destination) as partial:
+            reports = DatabinWriting(partial, options, tokenizer, positions).run(text)
+            save_tokenizer(tokenizer, config, partial / "teacher")
+            manifest = make_manifest(partial, options, tokenizer, reports, text.digest())
+            manifest.write(partial)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {destination}: {error.strerror or error}; make room or choose another --destdir"
+        ) from error
+    return manifest
+
+
+def _load_config(teacher: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(teacher)
+    except Exception as error:  # of many types, none of which helps the user
+        raise UserError(
+            f"cannot load the configuration of teacher {teacher!r}: {first_line(error)}; give a directory "
+            "with a config.json, as save_pretrained writes it, or a hub name that can be reached"
+        ) from error
+
+
+def _holds_databin(destination: Path) -> bool:
+    """Return whether the destination is a data-bin; False if it can be made.
+
+    Raises:
+        UserError: if it holds something else.
+    """
+    if destination.exists() and not destination.is_dir():
+        raise UserError(f"{destination} is a file; choose another --destdir")
+    if not destination.exists() or not any(destination.iterdir()):
+        return False
+    if not (destination / MANIFEST_NAME).is_file():
+        raise UserError(
+            f"{destination} is not empty and was not written by 'cmlm-kd prepare'; choose another --destdir"
+        )
+    return True
+
+
+def _kept(destination: Path, options: PrepareOptions, text: ParallelText) -> PrepareManifest:
+    """Return the manifest of an equal data-bin.
+
+    Raises:
+        UserError: naming what is different, or damaged.
+    """
+    manifest = load_manifest(destination)
+    if manifest.fingerprint != text.fingerprint():
+        raise UserError(
+            f"{destination} was prepared with another {_difference(manifest, options, text.tokenizer_hash)}; "
+            "choose another --destdir or pass --overwrite"
+        )
+    check_complete(destination, options)
+    return manifest
+
+
+def _difference(manifest: PrepareManifest, options: PrepareOptions, tokenizer_hash: str) -> str:
+    """Name what differs, ``text`` if it is none of the settings."""
+    names = ("source_language", "target_language", "joined_dictionary", "truncate_source")
+    different = [name for name in names if getattr(manifest, name) != getattr(options, name)]
+    if manifest.tokenizer.hash != tokenizer_hash:
+        different.insert(0, "tokenizer")
+    return ", ".join(name.replace("_", " ") for name in different) or "text"

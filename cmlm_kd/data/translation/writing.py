@@ -1,0 +1,146 @@
+"""Tokenise parallel text and write it as a fairseq data-bin."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmlm_kd.data.translation.manifest import PrepareOptions, SplitReport
+from cmlm_kd.data.translation.numbered_sentences import NumberedSentences, Renumbering, TokenNumbers
+from cmlm_kd.data.translation.parallel_text import Chunk, ParallelText
+from cmlm_kd.data.translation.vocabulary import Vocabulary
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import write_flat_databin
+from cmlm_kd.tokenization.pieces import Pieces, PieceTokenizer
+
+_NUMBERED = "numbered"
+"""Directory of the text as numbers, while the data-bin is written."""
+
+
+@dataclass(frozen=True)
+class DatabinWriting:
+    """Writes dictionaries, splits and raw text.
+
+    Attributes:
+        directory: where to, an existing directory.
+        options: what is asked for.
+        tokenizer: the teacher's.
+        positions: what the teacher has for the tokens of a pair, EOS not counted.
+    """
+
+    directory: Path
+    options: PrepareOptions
+    tokenizer: PieceTokenizer
+    positions: int
+
+    def run(self, text: ParallelText) -> dict[str, SplitReport]:
+        """Read all text, write everything and return what happened to each split, in the options' order.
+
+        Raises:
+            UserError: if a split has no pair, or an empty one that is not to be dropped.
+        """
+        for name in ("raw", _NUMBERED):
+            (self.directory / name).mkdir()
+        numbers = TokenNumbers(self.tokenizer.special.sep)
+        corpora: dict[str, list[NumberedSentences]] = {}
+        reports = {split: SplitReport() for split in self.options.splits}
+        for split, chunks in text.splits():
+            corpora[split] = self._sentences(split)
+            with ExitStack() as stack:
+                paths = [self.directory / "raw" / f"{split}.{name}" for name in self.options.languages]
+                raw = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
+                for chunk in chunks:
+                    kept, pairs = self._tokenise(split, chunk, reports[split])
+                    for side, sentences in enumerate(corpora[split]):
+                        raw[side].writelines(line[side] + "\n" for line in kept)
+                        sentences.append(*numbers.of([pair[side] for pair in pairs]))
+            if not reports[split].pairs:
+                raise UserError(
+                    f"{self.options.splits[split]}: no pair has text on both sides; give text with at least "
+                    "one pair"
+                )
+        self._write(numbers, corpora, reports)
+        shutil.rmtree(self.directory / _NUMBERED)
+        return reports
+
+    def _sentences(self, split: str) -> list[NumberedSentences]:
+        folder = self.directory / _NUMBERED
+        return [NumberedSentences(folder / f"{split}.{side}") for side in ("source", "target")]
+
+    def _tokenise(
+        self, split: str, chunk: Chunk, report: SplitReport
+    ) -> tuple[list[tuple[str, str]], list[tuple[Pieces, Pieces]]]:
+        """Return the pairs that the tokenizer leaves something of, as text and in tokens."""
+        encode = self.tokenizer.encode_batch
+        encoded = list(zip(*(encode([pair[side] for pair in chunk.pairs]) for side in (0, 1)), strict=True))
+        rows = [row for row, pair in enumerate(encoded) if all(side.symbols for side in pair)]
+        if len(rows) < len(encoded) and not self.options.drop_empty:
+            # The tokenizer deletes all of a line of control characters, for example.
+            first = next(i for i, row in enumerate([*rows, len(encoded)]) if i != row)
+            raise UserError(
+                f"{self.options.splits[split]}, line {chunk.numbers[first]}: the teacher's tokenizer leaves "
+                "nothing of one side; mend the text, or pass --drop-empty to leave such pairs out"
+            )
+        report.pairs += len(rows)
+        report.dropped_empty += chunk.empty + len(encoded) - len(rows)
+        return [chunk.pairs[row] for row in rows], [self._fit(encoded[row], report) for row in rows]
+
+    def _fit(self, pair: tuple[Pieces, ...], report: SplitReport) -> tuple[Pieces, Pieces]:
+        """Count a pair that exceeds the teacher's positions; cut its source if asked for and possible."""
+        source, target = pair
+        room = self.positions - len(target.symbols)
+        if len(source.symbols) <= room:
+            return source, target
+        if not self.options.truncate_source or room < 1:
+            report.too_long_for_teacher += 1
+            return source, target
+        report.truncated_sources += 1
+        return Pieces(source.symbols[:room], source.teacher_ids[:room]), target
+
+    def _write(
+        self,
+        numbers: TokenNumbers,
+        corpora: dict[str, list[NumberedSentences]],
+        reports: dict[str, SplitReport],
+    ) -> None:
+        """Make the dictionaries and write every split in their entries."""
+        vocabularies = self._build_vocabularies(corpora, numbers)
+        for side, language in enumerate(self.options.languages):
+            vocabulary = vocabularies[side]
+            vocabulary.save(self.directory, language)
+            renumbering = Renumbering.between(numbers, vocabulary)
+            for split, report in reports.items():
+                sentences = corpora[split][side]
+                path = self.options.file(self.directory, split, language)
+                blocks = sentences.blocks(renumbering.entries)
+                write_flat_databin(path, blocks, sentences.sizes(), len(vocabulary))
+                counts = sentences.counts(len(numbers))  # (numbers,)
+                report.pieces[language] = int(counts.sum())
+                report.unknown[language] = int(counts[renumbering.unknown].sum())
+                report.merged[language] = int(counts[renumbering.merged].sum())
+
+    def _build_vocabularies(
+        self, corpora: dict[str, list[NumberedSentences]], numbers: TokenNumbers
+    ) -> list[Vocabulary]:
+        training = [sides for split, sides in corpora.items() if split.startswith("train")]
+        source, target = (
+            numbers.usage(np.sum([sides[side].counts(len(numbers)) for sides in training], axis=0))
+            for side in (0, 1)
+        )
+        if self.options.joined_dictionary:
+            source = target = source + target
+        vocabularies = [Vocabulary.build(usage, self.tokenizer.special) for usage in (source, target)]
+        for vocabulary in vocabularies:
+            vocabulary.check(self.tokenizer)
+        return vocabularies
+
+
+def save_tokenizer(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
+    """Write the teacher's tokenizer and configuration, so that the data-bin says how to read its text."""
+    tokenizer.tokenizer.save_pretrained(directory)
+    config.save_pretrained(directory)

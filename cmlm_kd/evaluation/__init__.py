@@ -1,0 +1,1 @@
+"""Scores, comparisons over seeds, reports and curves: what a trained student is worth."""

@@ -1,0 +1,158 @@
+"""The result of a run: students side by side, with all that is needed to make the numbers again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.generation import DecodingSpeed, read_hypotheses, read_speed
+from cmlm_kd.evaluation.scores import SIGNIFICANCE_LEVEL, Evaluation, Score
+from cmlm_kd.evaluation.signature import signature_of_checkpoint
+from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
+from cmlm_kd.fairseq_files.checkpoints import count_parameters, number_of_updates, read_checkpoint
+from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import read_lines
+
+_BLEU, _CHRF = "BLEU", "chrF2"
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained student and its translations of the test set.
+
+    Attributes:
+        name: what the table calls it.
+        checkpoint: the one that was decoded.
+        generated: what ``fairseq-generate`` printed. The decoding speed is read from there, or from the file
+            of the same name that ends in ``.log`` (what it wrote to standard error).
+    """
+
+    name: str
+    checkpoint: Path
+    generated: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one student.
+
+    Attributes:
+        name: of the student.
+        bleu: corpus BLEU, with the p-value of its difference from the baseline.
+        chrf: corpus chrF, likewise.
+        speed: while decoding the test set.
+        parameters: of the model, tied ones once.
+        updates: optimiser steps until the checkpoint.
+        kd_signature: what it was distilled from; None for a student without a teacher.
+    """
+
+    name: str
+    bleu: Score
+    chrf: Score
+    speed: DecodingSpeed
+    parameters: int
+    updates: int
+    kd_signature: str | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows, baseline first, and the signatures of the scores."""
+
+    rows: Sequence[Row]
+    baseline: str
+    sentences: int
+    signatures: Mapping[str, str]
+
+    def to_text(self) -> str:
+        """Return the table, what it means and the signatures, as Markdown."""
+        heading = ["student", _BLEU, "p", _CHRF, "p", "sentences/s", "tokens/s", "parameters", "updates"]
+        cells = [heading]
+        for row in self.rows:
+            scores = [
+                cell for score in (row.bleu, row.chrf) for cell in (f"{score.value:.2f}", _p_value(score))
+            ]
+            speed = [f"{row.speed.sentences_per_second:.1f}", f"{row.speed.tokens_per_second:.0f}"]
+            cells.append([row.name, *scores, *speed, f"{row.parameters:,}", f"{row.updates:,}"])
+        lines = [table(cells), "", *(self.verdict(row) for row in self.rows if row.name != self.baseline), ""]
+        lines += [f"    {metric}|{signature}" for metric, signature in self.signatures.items()]
+        lines += [f"    {row.name}: {row.kd_signature}" for row in self.rows if row.kd_signature is not None]
+        return "\n".join(lines) + "\n"
+
+    def verdict(self, row: Row) -> str:
+        """Return in one sentence how a student compares with the baseline in BLEU."""
+        baseline = next(other for other in self.rows if other.name == self.baseline)
+        difference = row.bleu.value - baseline.bleu.value
+        significant = "significant" if row.bleu.is_significant else "not significant"
+        return (
+            f"{row.name}: {difference:+.2f} BLEU against {self.baseline}; the difference is {significant} "
+            f"(p = {_p_value(row.bleu)}, paired bootstrap, level {SIGNIFICANCE_LEVEL})."
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """Return what ``report.json`` holds."""
+        return {
+            "baseline": self.baseline,
+            "sentences": self.sentences,
+            "signatures": dict(self.signatures),
+            "students": [
+                {
+                    "name": row.name,
+                    "bleu": vars(row.bleu),
+                    "chrf": vars(row.chrf),
+                    "decoding": vars(row.speed),
+                    "parameters": row.parameters,
+                    "updates": row.updates,
+                    "kd_signature": row.kd_signature,
+                }
+                for row in self.rows
+            ],
+            "significant": {
+                row.name: row.bleu.is_significant for row in self.rows if row.name != self.baseline
+            },
+        }
+
+
+def build_report(
+    students: Sequence[Student], references: Sequence[Path], baseline: str, settings: ScoreSettings
+) -> Report:
+    """Score the students' translations and read the rest from their checkpoints and logs.
+
+    Args:
+        students: two or more of them, with different names.
+        references: files of raw references.
+        baseline: name of the student that the others are compared with.
+        settings: of the scores; BLEU and chrF are computed whatever its metrics are.
+
+    Raises:
+        UserError: a file is missing or does not fit, names repeat, or the baseline is unknown.
+    """
+    names = [student.name for student in students]
+    if len(set(names)) < len(names) or len(names) < 2:
+        raise UserError(f"students {names}: two or more are needed, each with a name of its own")
+    texts = [read_lines(path) for path in references]
+    systems = {student.name: read_hypotheses(student.generated, len(texts[0])) for student in students}
+    evaluation = evaluate(systems, texts, settings, baseline)
+    by_name = {student.name: student for student in students}
+    rows = [_row(by_name[name], evaluation) for name in evaluation.systems]
+    return Report(rows, baseline, evaluation.sentences, evaluation.signatures)
+
+
+def _row(student: Student, evaluation: Evaluation) -> Row:
+    state = read_checkpoint(student.checkpoint)
+    scores = evaluation.systems[student.name]
+    log = student.generated.with_suffix(".log")
+    return Row(
+        name=student.name,
+        bleu=scores[_BLEU],
+        chrf=scores[_CHRF],
+        speed=read_speed(log if log.is_file() else student.generated),
+        parameters=count_parameters(state),
+        updates=number_of_updates(state),
+        kd_signature=signature_of_checkpoint(state.get("cfg") or {}),
+    )
+
+
+def _p_value(score: Score) -> str:
+    return "" if score.p_value is None else f"{score.p_value:.4f}"

@@ -1,0 +1,254 @@
+"""Several runs of the same training, which differ in their seed, as one line of a table; and whether two of
+them differ by more than seeds and examples do by chance."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.glue import METRICS, Numbers
+from cmlm_kd.evaluation.scores import SIGNIFICANCE_LEVEL
+from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import read_lines
+
+SEPARATOR = "@"
+"""Between the name of a system and the seed of a run: ``distilled@1``."""
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What 'cmlm-kd evaluate' says of one model.
+
+    Attributes:
+        name: of the model, ``SYSTEM@SEED`` or ``SYSTEM``.
+        metrics: name -> value times 100.
+        parameters: numbers learnt.
+        speed: batch size, as text -> examples a second.
+        predicted: ``(N,)`` classes or scores.
+        target: ``(N,)``, likewise.
+    """
+
+    name: str
+    metrics: Mapping[str, float]
+    parameters: int
+    speed: Mapping[str, float]
+    predicted: Numbers
+    target: Numbers
+
+    @property
+    def system(self) -> str:
+        """What is trained with several seeds."""
+        return self.name.partition(SEPARATOR)[0]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a system's mean over seeds differs from the baseline's.
+
+    Attributes:
+        value: system minus baseline, in the metric's points.
+        seeds_error: standard error that comes from the seeds.
+        examples_error: standard error that comes from the examples, by a paired bootstrap.
+        p_value: of a difference this large by chance, two-sided.
+    """
+
+    value: float
+    seeds_error: float
+    examples_error: float
+    p_value: float
+
+    @property
+    def error(self) -> float:
+        """Standard error of the difference."""
+        return math.hypot(self.seeds_error, self.examples_error)
+
+
+def read_runs(results: Path, predictions: Path) -> list[Run]:
+    """Read what ``cmlm-kd evaluate --format json --predictions DIR`` wrote.
+
+    Args:
+        results: its JSON.
+        predictions: the directory of its predictions, ``NAME.tsv`` for each model.
+
+    Raises:
+        UserError: if a file is missing, or they are not of the same labelled examples.
+    """
+    try:
+        document = json.loads(results.read_text(encoding="utf-8"))
+        models = [dict(model) for model in document["models"]]
+        runs = [_run(model, predictions) for model in models]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{results} is not what 'cmlm-kd evaluate --format json' writes ({type(error).__name__}: {error})"
+        ) from error
+    first = runs[0]
+    for run in runs:
+        if not run.metrics or list(run.metrics) != list(first.metrics):
+            raise UserError(f"{results}: {run.name} and {first.name} were not measured by the same metrics")
+        if not np.array_equal(run.target, first.target):
+            raise UserError(f"{predictions}: {run.name} and {first.name} are not of the same examples")
+    return runs
+
+
+def _run(model: Mapping[str, Any], predictions: Path) -> Run:
+    predicted, target = _read_predictions(predictions / f"{model['name']}.tsv")
+    return Run(
+        str(model["name"]),
+        {str(name): float(value) for name, value in model["metrics"].items()},
+        int(model["parameters"]),
+        {str(batch): float(value) for batch, value in model["examples_per_second"].items()},
+        predicted,
+        target,
+    )
+
+
+def _read_predictions(path: Path) -> tuple[Numbers, Numbers]:
+    """Return predictions and targets ``(N,)``; a class is its position among the columns ``p(CLASS)``."""
+    header, *rows = [line.split("\t") for line in read_lines(path)]
+    if header[1:3] != ["prediction", "target"]:
+        raise UserError(f"{path} has no targets; evaluate on labelled examples")
+    labels = [name[2:-1] for name in header[3:]]
+    columns = [[row[column] for row in rows] for column in (1, 2)]
+    if labels:
+        predicted, target = (np.array([labels.index(name) for name in column]) for column in columns)
+        return predicted, target
+    return np.array(columns[0], np.float64), np.array(columns[1], np.float64)
+
+
+def by_system(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return system -> its runs, in the order in which systems come first."""
+    systems: dict[str, list[Run]] = {}
+    for run in runs:
+        systems.setdefault(run.system, []).append(run)
+    return systems
+
+
+def compare(system: Sequence[Run], baseline: Sequence[Run], metric: str, seed: int = 1) -> Difference:
+    """Compare the means of two systems over their seeds.
+
+    Two things vary by chance: training, with its seed, and which examples the evaluation has. The first is
+    taken from the spread over the seeds (as in Welch's test), the second from a bootstrap over the examples,
+    paired because both systems saw the same; the variances add up, and so do Welch's and Satterthwaite's
+    degrees of freedom, of Student's t distribution.
+
+    Args:
+        system: two or more runs.
+        baseline: likewise.
+        metric: name in :data:`cmlm_kd.evaluation.glue.METRICS`.
+        seed: of the bootstrap.
+    """
+    value = _mean(system, metric) - _mean(baseline, metric)
+    of_seeds = [
+        (statistics.variance(run.metrics[metric] for run in runs) / len(runs), len(runs) - 1)
+        for runs in (system, baseline)
+    ]
+    of_examples = _variance_over_examples(system, baseline, metric, seed)
+    parts = [*of_seeds, (of_examples, len(system[0].target) - 1)]
+    total = sum(variance for variance, _ in parts)
+    seeds_error = math.sqrt(sum(variance for variance, _ in of_seeds))
+    if not total:
+        return Difference(value, 0.0, 0.0, 0.0 if value else 1.0)
+    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts if degrees)
+    p_value = two_sided_p(value / math.sqrt(total), freedom)
+    return Difference(value, seeds_error, math.sqrt(of_examples), p_value)
+
+
+def _mean(runs: Sequence[Run], metric: str) -> float:
+    return statistics.fmean(run.metrics[metric] for run in runs)
+
+
+def _variance_over_examples(system: Sequence[Run], baseline: Sequence[Run], metric: str, seed: int) -> float:
+    """Return the variance of the difference of means over resampled examples, the runs being as they are."""
+    generator = np.random.default_rng(seed)
+    measured, count = METRICS[metric], len(system[0].target)
+    differences = np.empty(RESAMPLES)
+    for position in range(RESAMPLES):
+        rows = generator.integers(0, count, count)  # (N,)
+        target = system[0].target[rows]
+        means = [
+            statistics.fmean(measured(run.predicted[rows], target) for run in runs)
+            for runs in (system, baseline)
+        ]
+        differences[position] = 100 * (means[0] - means[1])
+    return float(differences.var(ddof=1))
+
+
+def two_sided_p(statistic: float, freedom: float) -> float:
+    """Return how probable a value at least as far from 0 is under Student's t distribution.
+
+    With ``t = sqrt(freedom) tan(angle)`` the density becomes ``cos(angle)^(freedom - 1)``, which is smooth
+    and bounded, so that Simpson's rule does.
+
+    Args:
+        statistic: any number.
+        freedom: degrees of freedom, at least 1.
+    """
+    angle = math.atan(abs(statistic) / math.sqrt(freedom))
+
+    def area(start: float) -> float:
+        angles: NDArray[np.float64] = np.linspace(start, math.pi / 2, 20001)
+        heights = np.cos(angles).clip(0) ** (freedom - 1)
+        weights = np.ones_like(angles)
+        weights[1:-1:2], weights[2:-1:2] = 4, 2
+        return float(weights @ heights) * float(angles[1] - angles[0]) / 3
+
+    return min(1.0, area(angle) / area(0.0))
+
+
+def comparison_table(runs: Sequence[Run]) -> str:
+    """Return one line a system: means and standard deviations over its runs, parameters, median speed."""
+    metrics, batches = list(runs[0].metrics), list(runs[0].speed)
+    rows = [["model", "runs", *metrics, "parameters", *(f"examples/s, batch {batch}" for batch in batches)]]
+    for name, own in by_system(runs).items():
+        measured = [_cell([run.metrics[metric] for run in own]) for metric in metrics]
+        speeds = [f"{statistics.median(run.speed[batch] for run in own):,.1f}" for batch in batches]
+        parameters = max(run.parameters for run in own)
+        rows.append([name, str(len(own)), *measured, f"{parameters:,}", *speeds])
+    return table(rows)
+
+
+def _cell(values: Sequence[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread}"
+
+
+def verdict(name: str, baseline: str, metric: str, difference: Difference | None) -> str:
+    """Return a sentence about a difference; None stands for too few runs to test it."""
+    if difference is None:
+        return f"{name}: not tested against {baseline}, which takes two runs of each or more"
+    significant = difference.p_value < SIGNIFICANCE_LEVEL
+    return (
+        f"{name}: {difference.value:+.2f} {metric} against {baseline}, standard error "
+        f"{difference.error:.2f} (seeds {difference.seeds_error:.2f}, examples "
+        f"{difference.examples_error:.2f}); {'significant' if significant else 'not significant'} "
+        f"(p = {difference.p_value:.4f}, level {SIGNIFICANCE_LEVEL})"
+    )
+
+
+def differences(runs: Sequence[Run], baseline: str, metric: str) -> dict[str, Difference | None]:
+    """Return system -> its difference from the baseline, for systems with several runs.
+
+    Raises:
+        UserError: if there is no such baseline, or no such metric.
+    """
+    systems = by_system(runs)
+    if baseline not in systems:
+        raise UserError(f"--baseline {baseline}: there are only {', '.join(systems)}")
+    if metric not in runs[0].metrics:
+        raise UserError(f"--metric {metric}: measured were {', '.join(runs[0].metrics)}")
+    others = [name for name, own in systems.items() if name != baseline and (SEPARATOR in own[0].name)]
+    testable = {name: min(len(systems[name]), len(systems[baseline])) > 1 for name in others}
+    return {
+        name: compare(systems[name], systems[baseline], metric) if testable[name] else None for name in others
+    }

@@ -1,0 +1,172 @@
+"""Corpus scores of translations and summaries, with signatures and a paired bootstrap against a baseline."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+from sacrebleu.significance import PairedTest
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.scores import Evaluation, Score
+
+METRICS = ("bleu", "chrf", "ter", "rouge")
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How to score.
+
+    Attributes:
+        metrics: any of ``bleu``, ``chrf``, ``ter``, ``rouge`` (which stands for ROUGE-1, -2 and -L).
+        lowercase: ignore case in BLEU, chrF and TER (ROUGE always does).
+        tokenize: sacreBLEU's tokenizer for BLEU.
+        chrf_word_order: longest word n-gram in chrF; 2 makes it chrF++.
+        bootstrap_samples: resamples of the paired bootstrap, at least 1.
+        seed: of the bootstrap, at least 1 (sacreBLEU takes 0 for "a new one every time").
+    """
+
+    metrics: tuple[str, ...] = ("bleu", "chrf", "ter")
+    lowercase: bool = False
+    tokenize: str = "13a"
+    chrf_word_order: int = 0
+    bootstrap_samples: int = 1000
+    seed: int = 12345
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or not self.metrics:
+            raise UserError(f"metrics {list(self.metrics)}: allowed are {', '.join(METRICS)}, at least one")
+        if self.tokenize not in BLEU.TOKENIZERS:
+            raise UserError(f"tokenizer {self.tokenize!r}: allowed are {', '.join(BLEU.TOKENIZERS)}")
+        if self.chrf_word_order < 0:
+            raise UserError(
+                f"chrF word order {self.chrf_word_order}: allowed are 0 (chrF), 2 (chrF++) and other orders"
+            )
+        if self.bootstrap_samples < 1:
+            raise UserError(
+                f"{self.bootstrap_samples} bootstrap samples: at least 1 is needed; 1000 is usual"
+            )
+        if self.seed < 1:
+            raise UserError(
+                f"bootstrap seed {self.seed}: it must be at least 1 (sacreBLEU doesn't fix a seed of 0)"
+            )
+
+
+def evaluate(
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[Sequence[str]],
+    settings: ScoreSettings,
+    baseline: str | None = None,
+) -> Evaluation:
+    """Score detokenised text; with a baseline, test every other system against it.
+
+    Args:
+        systems: name -> its lines, all in the order of the references.
+        references: one or more translations of each line: ``references[r][i]`` belongs to line ``i``. An
+            empty line means that this reference lacks the sentence.
+        settings: metrics and their options.
+        baseline: a name among the systems.
+
+    Raises:
+        UserError: nothing to score, line counts differ, a sentence has no reference, the baseline is unknown.
+    """
+    _check(systems, references, baseline)
+    # None is sacreBLEU's "not there", which its annotations do not know.
+    streams: list[Any] = [[line if line.strip() else None for line in stream] for stream in references]
+    metrics = _build_metrics(settings)
+    if baseline is not None and len(systems) > 1:
+        ordered = [
+            (baseline, systems[baseline]),
+            *((name, systems[name]) for name in systems if name != baseline),
+        ]
+        return _paired_bootstrap(ordered, streams, metrics, settings)
+    scores = {
+        name: {label: Score(metric.corpus_score(lines, streams).score) for label, metric in metrics.items()}
+        for name, lines in systems.items()
+    }
+    signatures = {label: str(metric.get_signature()) for label, metric in metrics.items()}
+    return Evaluation(scores, signatures, None, len(references[0]))
+
+
+def _check(
+    systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], baseline: str | None
+) -> None:
+    if not systems or not references:
+        raise UserError("at least one system and one reference are needed")
+    if baseline is not None and baseline not in systems:
+        raise UserError(f"baseline {baseline!r} is not among the systems: {', '.join(map(repr, systems))}")
+    sentences = len(references[0])
+    if sentences == 0:
+        raise UserError("reference 1 is empty")
+    named = [(f"reference {number}", stream) for number, stream in enumerate(references, 1)]
+    for name, lines in [*named, *((f"system {name!r}", lines) for name, lines in systems.items())]:
+        if len(lines) != sentences:
+            raise UserError(
+                f"{name} has {len(lines)} lines, reference 1 has {sentences}; they must be of the same text"
+            )
+    for number, line in enumerate(zip(*references, strict=True), 1):
+        if not any(reference.strip() for reference in line):
+            raise UserError(
+                f"line {number} is empty in every reference; remove it from all files or translate it"
+            )
+
+
+def _build_metrics(settings: ScoreSettings) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {}
+    for name in settings.metrics:
+        if name == "bleu":
+            # force: no warning about periods after a space, the lines are detokenised
+            metrics["BLEU"] = BLEU(lowercase=settings.lowercase, tokenize=settings.tokenize, force=True)
+        elif name == "chrf":
+            order = settings.chrf_word_order
+            metrics["chrF2" + "+" * order] = CHRF(lowercase=settings.lowercase, word_order=order)
+        elif name == "ter":
+            metrics["TER"] = TER(case_sensitive=not settings.lowercase)
+        else:
+            from cmlm_kd.evaluation.rouge import ROUGE_TYPES, Rouge  # its stemmer takes seconds to import
+
+            metrics.update({label: Rouge(label) for label in ROUGE_TYPES})
+    return metrics
+
+
+def _paired_bootstrap(
+    systems: list[tuple[str, Sequence[str]]],
+    references: list[Any],
+    metrics: Mapping[str, Metric],
+    settings: ScoreSettings,
+) -> Evaluation:
+    with _sacrebleu_seed(settings.seed):
+        test = PairedTest(systems, metrics, references, test_type="bs", n_samples=settings.bootstrap_samples)
+        signatures, columns = test()
+    results: dict[str, list[Any]] = {name: column for name, column in columns.items() if name != "System"}
+    baseline, baseline_lines = systems[0]
+    scores: dict[str, dict[str, Score]] = {}
+    for row, (name, lines) in enumerate(systems):
+        # sacreBLEU gives a copy of the baseline its smallest p; where nothing differs, nothing is significant
+        fixed_p = 1.0 if row > 0 and list(lines) == list(baseline_lines) else None
+        scores[name] = {
+            metric: Score(float(column[row].score), fixed_p or column[row].p_value, float(column[row].ci))
+            for metric, column in results.items()
+        }
+    texts = {metric: str(signature) for metric, signature in signatures.items()}
+    return Evaluation(scores, texts, baseline, len(references[0]))
+
+
+@contextmanager
+def _sacrebleu_seed(seed: int) -> Iterator[None]:
+    """SacreBLEU takes its seed from the environment only."""
+    before = os.environ.get("SACREBLEU_SEED")
+    os.environ["SACREBLEU_SEED"] = str(seed)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SACREBLEU_SEED"]
+        else:
+            os.environ["SACREBLEU_SEED"] = before

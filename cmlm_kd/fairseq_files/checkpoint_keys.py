@@ -1,0 +1,72 @@
+"""The keys under which a fairseq checkpoint carries what its student or teacher is.
+
+fairseq's tasks have a state, a dictionary that is saved with every checkpoint and handed back before the model is
+built again (``task_state``). What is in it makes a checkpoint complete: nothing outside the file says what a
+student's classes or its encoder's sizes are. Keys are part of the format on disk and never change.
+
+A model's weights stand under ``model``, each with a prefix for the attribute of fairseq's model that holds ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BERT_CONFIG = "bert_config"
+"""A Hugging Face configuration as JSON, of ``bert_cmlm``, ``bert_classifier`` and the masked language models."""
+
+BILSTM = "bilstm_classifier"
+"""Name of the architecture and key of its sizes and list of words."""
+
+FASTBERT = "fastbert"
+"""Name of the architecture and key of its encoder's configuration and branches, as JSON."""
+
+MULTITASK = "multitask_bert"
+"""Name of the architecture and key of its encoder's configuration and heads, as JSON."""
+
+LABELS = "labels"
+"""Names of the classes in the order of the logits; empty for scores."""
+
+PAIRS = "pairs"
+"""Whether examples are pairs of sentences; older checkpoints have none."""
+
+INPUTS_HASH = "inputs"
+"""Hash of what turned sentences into ids (``SentenceInputs.hash``); older checkpoints have none."""
+
+HEADS = "heads"
+"""The tasks of a student of several, each as :class:`cmlm_kd.models.multitask.TaskHead` describes it."""
+
+TEACHERS = "teachers"
+"""The hash of each of a student's teachers, of several tasks by task; none without a teacher."""
+
+DICTIONARY_HASH = "dictionary_hash"
+""":func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of a C-MLM teacher's output vocabulary."""
+
+CMLM_PREFIX = "teacher."
+"""Of the weights' names, of a C-MLM teacher (``bert_cmlm``)."""
+
+CLASSIFIER_PREFIX = "classifier."
+"""Of the weights' names, of students over sentences."""
+
+MASKED_LM_PREFIX = "masked_lm."
+"""Of the weights' names, of masked language models."""
+
+
+def task_state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of a checkpoint's task; empty for one of a task that has none.
+
+    Args:
+        checkpoint: as :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns it.
+    """
+    return checkpoint.get("task_state") or {}
+
+
+def weights_of(checkpoint: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the weights whose names begin with a prefix, without it.
+
+    Args:
+        checkpoint: as :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns it.
+        prefix: one of those of this module.
+    """
+    named = checkpoint["model"].items()
+    return {name.removeprefix(prefix): tensor for name, tensor in named if name.startswith(prefix)}

@@ -1,0 +1,184 @@
+"""fairseq's binarised data, read and written without fairseq.
+
+A split of one language is two files: ``PREFIX.idx`` (header, one size a sentence) and ``PREFIX.bin`` (the ids
+of all sentences, end to end). The layout is that of fairseq 0.12's ``MMapIndexedDataset``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmlm_kd.errors import UserError
+
+_MAGIC = b"MMIDIDX\x00\x00"
+_DTYPES: dict[int, type] = {
+    1: np.uint8,
+    2: np.int8,
+    3: np.int16,
+    4: np.int32,
+    5: np.int64,
+    8: np.uint16,
+    9: np.uint32,
+    10: np.uint64,
+}
+_HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
+_UINT16_LIMIT = 65500  # below this fairseq itself chooses uint16
+_AT_ONCE = 1 << 20  # ids, or sentences, in memory at once
+
+
+class Databin:
+    """One language of one split, memory-mapped.
+
+    Attributes:
+        prefix: the path without ``.bin``.
+        sizes: pieces of each sentence, EOS included, ``(rows,)`` int32.
+        tokens: all ids end to end, ``(sum(sizes),)``.
+    """
+
+    def __init__(self, prefix: Path, sizes: NDArray[np.int32], tokens: NDArray[np.integer]) -> None:
+        self.prefix = prefix
+        self.sizes = sizes
+        self.tokens = tokens
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each sentence begins in ``tokens``, and where the last one ends, ``(rows + 1,)``."""
+        return np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
+
+    @classmethod
+    def open(cls, prefix: Path | str) -> Databin:
+        """Map a split.
+
+        Raises:
+            UserError: if the files are missing, are not fairseq's mmap format, or do not fit each other.
+        """
+        prefix = Path(prefix)
+        index, data = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
+        for path in (index, data):
+            if not path.is_file():
+                raise UserError(f"{path} is missing; write the data with 'cmlm-kd prepare'")
+        # Mapped, not read: opening a corpus should take no memory that grows with it.
+        raw = np.memmap(index, np.uint8, "r") if index.stat().st_size else np.empty(0, np.uint8)
+        if len(raw) < _HEADER.size or raw[:9].tobytes() != _MAGIC:
+            raise UserError(f"{index} is not a fairseq mmap index; binarise with --dataset-impl mmap")
+        _, version, code, rows = _HEADER.unpack(raw[: _HEADER.size].tobytes())
+        if version != 1 or code not in _DTYPES or len(raw) != _HEADER.size + rows * (4 + 8):
+            raise UserError(
+                f"{index} is damaged (version {version}, dtype {code}, {rows} rows); binarise again"
+            )
+        sizes = np.frombuffer(raw, np.int32, rows, _HEADER.size)  # (rows,)
+        dtype = np.dtype(_DTYPES[code])
+        total = int(sizes.sum())
+        if data.stat().st_size != total * dtype.itemsize:
+            raise UserError(
+                f"{data} has {data.stat().st_size} bytes, its index wants {total * dtype.itemsize}"
+            )
+        if not total:  # nothing to map
+            return cls(prefix, sizes, np.empty(0, dtype))
+        return cls(prefix, sizes, np.memmap(data, dtype, "r", shape=(total,)))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, row: int) -> NDArray[np.integer]:
+        """Return the ids of one sentence, EOS included, as a view."""
+        return self.tokens[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.integer]]:
+        return (self[row] for row in range(len(self)))
+
+    def content_hash(self) -> str:
+        """Return the sha256 of sizes and ids."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.sizes).data.cast("B"))
+        for start in range(0, len(self.tokens), _AT_ONCE):
+            digest.update(np.ascontiguousarray(self.tokens[start : start + _AT_ONCE]).tobytes())
+        return digest.hexdigest()
+
+
+def write_databin(prefix: Path, sentences: Iterable[NDArray[np.integer]], vocabulary_size: int) -> None:
+    """Write one language of one split; ``sentences`` hold ids including EOS."""
+    rows = list(sentences)
+    tokens = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    write_flat_databin(prefix, [tokens], np.array([len(row) for row in rows], np.int32), vocabulary_size)
+
+
+def write_flat_databin(
+    prefix: Path, blocks: Iterable[NDArray[np.integer]], sizes: NDArray[np.integer], vocabulary_size: int
+) -> None:
+    """Write one language of one split as fairseq's own builder does.
+
+    Args:
+        prefix: the path without ``.bin``.
+        blocks: parts of the ids of all sentences end to end, EOS included, ``(sum(sizes),)`` together.
+        sizes: length of each sentence, ``(rows,)``.
+        vocabulary_size: entries of the dictionary, which decides how many bytes an id takes.
+    """
+    dtype = np.dtype(np.uint16 if vocabulary_size < _UINT16_LIMIT else np.uint32)
+    code = next(code for code, known in _DTYPES.items() if known is dtype.type)
+    with Path(f"{prefix}.bin").open("wb") as stream:
+        for block in blocks:
+            for start in range(0, len(block), _AT_ONCE):
+                stream.write(block[start : start + _AT_ONCE].astype(dtype).tobytes())
+    with Path(f"{prefix}.idx").open("wb") as stream:
+        stream.write(_HEADER.pack(_MAGIC, 1, code, len(sizes)))
+        stream.write(sizes.astype(np.int32).tobytes())
+        begin = 0
+        for start in range(0, len(sizes), _AT_ONCE):
+            ends = begin + np.cumsum(sizes[start : start + _AT_ONCE], dtype=np.int64)  # (sentences at once,)
+            stream.write(((ends - sizes[start : start + _AT_ONCE]) * dtype.itemsize).tobytes())
+            begin = int(ends[-1])
+
+
+def corpus_hash(source: Databin, target: Databin) -> str:
+    """Return the hash that ties soft targets to a corpus: both languages, all rows, in order."""
+    return hashlib.sha256((source.content_hash() + target.content_hash()).encode()).hexdigest()
+
+
+def dictionary_hash(path: Path) -> str:
+    """Return the hash of a ``dict.LANG.txt``: its symbols in order (counts do not matter).
+
+    Raises:
+        UserError: if the file is missing.
+    """
+    return hashlib.sha256("\n".join(read_symbols(path)).encode()).hexdigest()
+
+
+def read_symbols(path: Path) -> list[str]:
+    """Return the symbols of a ``dict.LANG.txt`` in order, without fairseq's four specials; see
+    :func:`read_dictionary`."""
+    return [symbol for symbol, _ in read_dictionary(path)]
+
+
+def read_dictionary(path: Path) -> list[tuple[str, int]]:
+    """Return symbols and counts of a ``dict.LANG.txt`` in order, without fairseq's four specials.
+
+    Raises:
+        UserError: if the file is missing, is not UTF-8 or holds a line that is not ``SYMBOL COUNT``.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; write the data with 'cmlm-kd prepare'") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8 (byte {error.start}); write the data with 'cmlm-kd prepare'"
+        ) from None
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        symbol, _, count = line.rstrip().removesuffix(" #fairseq:overwrite").rpartition(" ")
+        if not symbol or not count.isdecimal():
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not a symbol and its count; write the data again with "
+                "'cmlm-kd prepare'"
+            )
+        entries.append((symbol, int(count)))
+    return entries

@@ -1,0 +1,255 @@
+"""From hidden states to a loss without ever holding the (tokens, vocabulary) matrix.
+
+The output layer of a translation model turns N hidden states of d numbers into N * V logits, and a dense loss
+keeps several matrices of that size. Here the tokens pass in chunks: project a chunk, let a loss turn its
+logits into the loss's own gradient, multiply that back into hidden states, weight and bias, forget the chunk.
+Three matrix products in all, the least any exact loss can do, and the gradient is ready when the loss is.
+
+The loss is a parameter, :class:`BlockLoss`: it sees a block of rows of logits at a time and knows nothing of
+projecting the student. One that compares with a dense teacher projects the teacher's hidden states of the
+same chunk (:mod:`cmlm_kd.losses.dense_teacher`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CPU_CHUNK = 512  # float32 tokens a matrix product: more are not faster, and the buffer grows with them
+CUDA_CHUNK = 1024
+CPU_BLOCK_BYTES = 8 << 20  # of logits that a loss gets at once on a CPU: what third-level caches hold
+
+
+class BlockLoss(Protocol):
+    """A loss that is a sum over tokens, on blocks of rows."""
+
+    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
+        """Get ready, before the first block.
+
+        Args:
+            sums: gives the sum of each row's logits, ``(N,)``, for a pass over the weight: not for nothing.
+
+        Returns:
+            A part of the gradient that is the same for all entries of a row, ``(N,)``, or None. Blocks leave
+            it out; here it costs a vector where there it would cost a pass over the logits.
+        """
+        ...
+
+    def start_chunk(self, rows: slice) -> None:
+        """Get ready for the blocks of some tokens, which are next to be projected: for losses that project a
+        teacher's hidden states beside the student's."""
+        ...
+
+    def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
+        """Note what the loss needs to know of some rows and turn ``logits`` into its gradient.
+
+        Args:
+            logits: ``(n, V)`` float32 (float64 for float64 features), a buffer to work in. With ``gradient``
+                it must hold d loss / d logits at the end, less what :meth:`start` returned.
+            rows: which of the ``N`` tokens given to :func:`projected_loss` the rows are.
+            gradient: whether the gradient is wanted.
+        """
+        ...
+
+    def total(self) -> Tensor:
+        """Return the loss, a scalar summed over all tokens seen."""
+        ...
+
+
+def projected_loss(
+    features: Tensor, weight: Tensor, bias: Tensor | None, loss: BlockLoss, *, chunk: int | None = None
+) -> Tensor:
+    """Return ``loss(features @ weight.T + bias)``, summed over tokens, without the (N, V) matrix of logits.
+
+    Matrix products run in autocast's type where autocast is on, else in the type of ``features``; logits
+    reach the loss in float32 at least, and the gradient of the weight is added up over chunks in float32 at
+    least.
+
+    Args:
+        features: ``(N, d)``, hidden states; N may be 0.
+        weight: ``(V, d)``, the output embedding.
+        bias: ``(V,)`` or None.
+        loss: what turns logits into losses and gradients.
+        chunk: tokens a matrix product; by default what suits the device.
+
+    Returns:
+        A scalar, differentiable once with respect to ``features``, ``weight`` and ``bias``.
+    """
+    wanted = tuple(
+        torch.is_grad_enabled() and value is not None and value.requires_grad
+        for value in (features, weight, bias)
+    )
+    total: Tensor = _ProjectedLoss.apply(  # type: ignore[no-untyped-call]
+        features, weight, bias, loss, chunk, wanted
+    )
+    return total
+
+
+class _ProjectedLoss(torch.autograd.Function):
+    """Everything happens in the forward of this node; its backward only scales."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        loss: BlockLoss,
+        chunk: int | None,
+        wanted: tuple[bool, bool, bool],
+    ) -> Tensor:
+        compute = compute_type(features)
+        with torch.autocast(features.device.type, enabled=False):
+            total, gradients = _pass_over_chunks(
+                features.to(compute), weight.to(compute), bias, loss, chunk, wanted
+            )
+        ctx.save_for_backward(
+            *(
+                None if gradient is None or value is None else gradient.to(value.dtype)
+                for gradient, value in zip(gradients, (features, weight, bias), strict=True)
+            )
+        )
+        return total
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return (*(_scaled(gradient, scale) for gradient in ctx.saved_tensors), None, None, None)
+
+
+def compute_type(features: Tensor) -> torch.dtype:
+    """Return the type of matrix products here: autocast's where it is on, else that of ``features``."""
+    device_type = features.device.type
+    if torch.is_autocast_enabled(device_type) and features.dtype != torch.float64:
+        return torch.get_autocast_dtype(device_type)
+    return features.dtype
+
+
+def _scaled(gradient: Tensor | None, scale: Tensor) -> Tensor | None:
+    # A loss is usually the root of the graph: asking whether the scale is 1 saves a pass over (V, d).
+    if gradient is None or (scale.device.type == "cpu" and scale.item() == 1.0):
+        return gradient
+    return gradient * scale.to(gradient.dtype)
+
+
+def _pass_over_chunks(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    loss: BlockLoss,
+    chunk: int | None,
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """Return the summed loss and the gradients of features, weight and bias where wanted."""
+    tokens, vocabulary = features.size(0), weight.size(0)
+    wide = torch.promote_types(features.dtype, torch.float32)
+    size = _even_chunk(tokens, chunk or _default_chunk(features))
+    buffer = features.new_empty(size, vocabulary)  # (n, V), the only thing of its kind
+    for_features = torch.empty_like(features) if wanted[0] else None  # (N, d)
+    for_weight: Tensor | None = None  # (V, d)
+    for_bias = features.new_zeros(vocabulary, dtype=wide) if wanted[2] else None  # (V,)
+
+    weight_sum = cache(lambda: weight.sum(0, dtype=wide))  # () -> (d,)
+    uniform = loss.start(lambda: _row_sums(features, weight_sum(), bias))  # (N,)
+    for rows in _slices(0, tokens, size):
+        hidden = features[rows]  # (n, d)
+        logits = buffer[: hidden.size(0)]  # (n, V)
+        torch.mm(hidden, weight.t(), out=logits)
+        loss.start_chunk(rows)
+        _run_blocks(logits, bias, loss, rows.start, any(wanted), for_bias)
+        if for_features is not None:
+            torch.mm(logits, weight, out=for_features[rows])
+        if wanted[1]:
+            for_weight = _add_product(for_weight, logits, hidden)
+    if wanted[1] and for_weight is None:  # there were no tokens
+        for_weight = torch.zeros_like(weight, dtype=wide)  # (V, d)
+    if uniform is not None:
+        _add_uniform(uniform, features, weight_sum(), for_features, for_weight, for_bias)
+    return loss.total(), (for_features, for_weight, for_bias)
+
+
+def _row_sums(features: Tensor, weight_sum: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the sum of each row's logits, ``(N,)``."""
+    sums = features.to(weight_sum.dtype) @ weight_sum  # (N,)
+    return sums if bias is None else sums + bias.sum(dtype=sums.dtype)
+
+
+def _add_uniform(
+    uniform: Tensor,
+    features: Tensor,
+    weight_sum: Tensor,
+    for_features: Tensor | None,
+    for_weight: Tensor | None,
+    for_bias: Tensor | None,
+) -> None:
+    """Add what a gradient of ``uniform (N,)`` at every logit of a row comes to."""
+    if for_features is not None:
+        for_features.add_(torch.outer(uniform, weight_sum))
+    if for_weight is not None:
+        for_weight.add_(uniform @ features.to(uniform.dtype))
+    if for_bias is not None:
+        for_bias.add_(uniform.sum())
+
+
+def _run_blocks(
+    logits: Tensor, bias: Tensor | None, loss: BlockLoss, start: int, gradient: bool, for_bias: Tensor | None
+) -> None:
+    """Turn a chunk's logits into their gradient, in blocks that stay in the cache."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    rows = _block_rows(logits, wide.itemsize)
+    scratch = None if logits.dtype == wide else logits.new_empty(rows, logits.size(1), dtype=wide)  # (r, V)
+    for part in _slices(0, logits.size(0), rows):
+        block = narrow = logits[part]  # (r, V)
+        if scratch is not None:
+            block = scratch[: narrow.size(0)].copy_(narrow)  # (r, V)
+        if bias is not None:
+            block.add_(bias)
+        loss(block, slice(start + part.start, start + part.stop), gradient)
+        if not gradient:
+            continue
+        if for_bias is not None:
+            for_bias.add_(block.sum(0))
+        if scratch is not None:
+            narrow.copy_(block)
+
+
+def _add_product(for_weight: Tensor | None, logits: Tensor, hidden: Tensor) -> Tensor:
+    """Return ``for_weight (V, d)``, None before the first chunk, with ``logits.T @ hidden`` added.
+
+    Chunks are added up in float32 at least.
+    """
+    if for_weight is None:
+        product = torch.mm(logits.t(), hidden)  # (V, d)
+        return product.to(torch.promote_types(product.dtype, torch.float32))
+    if for_weight.dtype == logits.dtype:
+        return for_weight.addmm_(logits.t(), hidden)
+    return for_weight.add_(torch.mm(logits.t(), hidden))
+
+
+def _default_chunk(features: Tensor) -> int:
+    if features.device.type == "cpu":
+        return CPU_CHUNK * torch.float32.itemsize // features.dtype.itemsize
+    return CUDA_CHUNK
+
+
+def _even_chunk(tokens: int, chunk: int) -> int:
+    """Return a chunk size that needs no more chunks and leaves no small rest."""
+    chunks = max(1, -(-tokens // chunk))
+    return -(-tokens // chunks)
+
+
+def _block_rows(logits: Tensor, itemsize: int) -> int:
+    """Return how many rows a loss gets at once: a GPU takes the chunk, a CPU what its caches hold."""
+    if logits.device.type != "cpu":
+        return max(1, logits.size(0))
+    return max(1, CPU_BLOCK_BYTES // (logits.size(1) * itemsize))
+
+
+def _slices(start: int, stop: int, step: int) -> Iterator[slice]:
+    for begin in range(start, stop, max(1, step)):
+        yield slice(begin, min(begin + step, stop))

@@ -1,0 +1,265 @@
+"""The loss of ``soft_target_kd`` on blocks of logits, for :func:`cmlm_kd.losses.projection.projected_loss`.
+
+The loss is linear in log-probabilities: weights on the gold entry and on the teacher's k entries, one small
+weight on every entry (label smoothing) and, with the tail as a class, one on the log of the mass outside the
+k entries. With ``c`` the sum of all weights, its gradient with respect to the logits is ``c softmax(z)`` less
+the weights, so a block needs its softmax, which overwrites the logits, and a handful of numbers a token.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cmlm_kd.losses.divergences import (
+    SmoothingMode,
+    entropy,
+    label_smoothed_nll,
+    log_mass_outside,
+    negative_log_likelihood,
+    repeats,
+    softmax_in_place,
+    sparse_cross_entropy,
+    widen,
+)
+
+
+@dataclass(frozen=True)
+class TokenTerms:
+    """The parts of the loss a token, each ``(N,)`` in nats: NLL, label-smoothed NLL, KD (times T^2 if so
+    defined)."""
+
+    nll: Tensor
+    hard: Tensor
+    soft: Tensor
+
+    def select(self, rows: Tensor) -> TokenTerms:
+        """Return the terms of the tokens ``rows``."""
+        return TokenTerms(self.nll[rows], self.hard[rows], self.soft[rows])
+
+    def detach(self) -> TokenTerms:
+        """Return the terms without their history."""
+        return TokenTerms(self.nll.detach(), self.hard.detach(), self.soft.detach())
+
+
+def soft_target_terms(
+    logits: Tensor,
+    target: Tensor,
+    teacher: TeacherDistribution | None,
+    *,
+    epsilon: float,
+    mode: SmoothingMode,
+    temperature: float = 1.0,
+) -> TokenTerms:
+    """Return the terms of the loss, each a token.
+
+    Args:
+        logits: ``(N, V)`` of the student, any float type; log-probabilities do as well.
+        target: ``(N,)`` gold entries.
+        teacher: the teacher's distribution at its own temperature, or None for hard labels alone.
+        epsilon: label smoothing.
+        mode: of label smoothing, see :func:`cmlm_kd.losses.divergences.smoothing_weights`.
+        temperature: of the student in the KD term, which is then multiplied by its square.
+    """
+    wide = widen(logits)  # (N, V)
+    log_probs = F.log_softmax(wide, -1)  # (N, V)
+    nll = negative_log_likelihood(log_probs, target)  # (N,)
+    hard = label_smoothed_nll(log_probs, target, epsilon, mode)  # (N,)
+    if teacher is None:
+        return TokenTerms(nll, hard, torch.zeros_like(nll))
+    tempered = log_probs if temperature == 1.0 else F.log_softmax(wide / temperature, -1)  # (N, V)
+    soft = sparse_cross_entropy(tempered, teacher.ids, teacher.probs)  # (N,)
+    if teacher.outside is not None:
+        soft = soft - teacher.outside * log_mass_outside(tempered, teacher.ids)
+    return TokenTerms(nll, hard, temperature**2 * soft)
+
+
+@dataclass
+class WeightedEntries:
+    """Weights on log-probabilities, token by token, and what the student says there.
+
+    Attributes:
+        ids: ``(N, m)`` int64.
+        weights: ``(N, m)``.
+        outside: ``(N, 1)``, weight on the log of the mass outside the entries ``ids[:, first:]``, or None.
+        first: where those entries begin.
+        mass: ``(N, 1)``, the sum of all weights, label smoothing included; None says that it is 1 everywhere.
+    """
+
+    ids: Tensor
+    weights: Tensor
+    outside: Tensor | None = None
+    first: int = 0
+    mass: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        tokens = self.weights.size(0)
+        self.log_probs = torch.zeros_like(self.weights)  # (N, m), filled in block by block
+        self.normaliser = self.weights.new_zeros(tokens, 1)  # (N, 1)
+        self.log_outside = self.weights.new_zeros(tokens, 1)  # (N, 1)
+
+    def consume(self, logits: Tensor, rows: slice, gradient: bool) -> None:
+        """Note what the logits ``(n, V)`` of some tokens say; overwrite them with the gradient if wanted."""
+        ids = self.ids[rows]  # (n, m)
+        entries = logits.gather(1, ids)  # (n, m)
+        if self.outside is None:
+            normaliser = softmax_in_place(logits)  # (n, 1)
+            if gradient and self.mass is not None:
+                logits.mul_(self.mass[rows])
+        else:
+            normaliser = self._consume_with_outside(logits, entries, ids, rows, self.outside[rows], gradient)
+        self.normaliser[rows] = normaliser
+        torch.sub(entries, normaliser, out=self.log_probs[rows])
+        if gradient:
+            logits.scatter_add_(1, ids, self.weights[rows].neg())
+
+    def _consume_with_outside(
+        self, logits: Tensor, entries: Tensor, ids: Tensor, rows: slice, weight: Tensor, gradient: bool
+    ) -> Tensor:
+        """Do the softmax part of :meth:`consume` where the mass outside counts; return the normaliser.
+
+        The mass outside is added up over the entries outside. One less the mass inside would be all rounding
+        error for a student that is sure.
+        """
+        ids, inside = ids[:, self.first :], entries[:, self.first :]  # (n, k)
+        logits.scatter_(1, ids, float("-inf"))
+        outside = softmax_in_place(logits)  # (n, 1); logits now hold p / mass outside, 0 inside
+        distinct = inside.masked_fill(repeats(ids), float("-inf"))  # (n, k)
+        normaliser = torch.logaddexp(outside, distinct.logsumexp(1, keepdim=True))  # (n, 1)
+        log_mass = torch.sub(outside, normaliser, out=self.log_outside[rows])  # (n, 1)
+        if gradient:
+            mass = torch.ones_like(normaliser) if self.mass is None else self.mass[rows]  # (n, 1)
+            logits.mul_(mass * log_mass.exp() - weight)
+            logits.scatter_(1, ids, mass * (inside - normaliser).exp())
+        return normaliser
+
+
+class SoftTargetBlocks:
+    """``soft_target_kd`` as a :class:`cmlm_kd.losses.projection.BlockLoss`, with the terms of each token.
+
+    Args:
+        target: ``(N,)`` gold entries, no padding.
+        teacher: what to train against, or None for hard labels alone.
+        hard_weight: ``(N,)`` in [0, 1], weight of each token's hard term; the KD term has the rest.
+        smoothing: weights of the gold entry and of every entry, see :func:`cmlm_kd.losses.divergences.smoothing_weights`.
+        vocabulary: number of entries ``V``.
+        temperature: T of the student in the KD term, which is then multiplied by T^2; 1 in the paper's
+            convention.
+    """
+
+    def __init__(
+        self,
+        target: Tensor,
+        teacher: TeacherDistribution | None,
+        hard_weight: Tensor,
+        smoothing: tuple[float, float],
+        vocabulary: int,
+        temperature: float = 1.0,
+    ) -> None:
+        self._teacher, self._temperature = teacher, temperature
+        self._hard_weight = hard_weight  # (N,)
+        self._gold, self._uniform = smoothing
+        smoothing_mass = self._gold + vocabulary * self._uniform  # 1, but for the released code's smoothing
+        hard_mass = smoothing_mass * hard_weight  # (N,)
+        ids = target.unsqueeze(1)  # (N, 1)
+        weights = (self._gold * hard_weight).unsqueeze(1)  # (N, 1)
+        self._vocabulary = vocabulary
+        self._sums = torch.zeros_like(hard_weight)  # (N,)
+        self._tempered: WeightedEntries | None = None
+        if teacher is None:
+            self._entries = WeightedEntries(ids, weights, mass=hard_mass.unsqueeze(1))
+            return
+        soft_weight = temperature**2 * (1.0 - hard_weight)  # (N,)
+        on_teacher = soft_weight.unsqueeze(1) * teacher.probs  # (N, k)
+        outside = None if teacher.outside is None else (soft_weight * teacher.outside).unsqueeze(1)  # (N, 1)
+        if temperature == 1.0:  # one softmax serves both terms
+            balanced = math.isclose(smoothing_mass, 1.0, rel_tol=1e-9)
+            self._entries = WeightedEntries(
+                torch.cat((ids, teacher.ids), 1),  # (N, 1+k)
+                torch.cat((weights, on_teacher), 1),  # (N, 1+k)
+                outside,
+                first=1,
+                mass=None if balanced else (hard_mass + soft_weight).unsqueeze(1),
+            )
+        else:
+            self._entries = WeightedEntries(ids, weights, mass=hard_mass.unsqueeze(1))
+            self._tempered = WeightedEntries(
+                teacher.ids, on_teacher, outside=outside, mass=soft_weight.unsqueeze(1)
+            )
+
+    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
+        """Return what label smoothing adds to the gradient of each row, ``(N,)``; keep the sums it needs."""
+        if not self._uniform:
+            return None
+        self._sums = sums()
+        return -self._uniform * self._hard_weight
+
+    def start_chunk(self, rows: slice) -> None:
+        """Do nothing: soft targets are at hand for all tokens."""
+        return
+
+    def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
+        """Note the log-probabilities of a block; turn its logits ``(n, V)`` into the gradient if wanted."""
+        tempered = None if self._tempered is None else logits / self._temperature  # (n, V)
+        self._entries.consume(logits, rows, gradient)
+        if self._tempered is not None and tempered is not None:
+            self._tempered.consume(tempered, rows, gradient)
+            if gradient:
+                logits.add_(tempered, alpha=1.0 / self._temperature)
+
+    def total(self) -> Tensor:
+        """Return the loss, summed over tokens."""
+        return (self._hard_weight * self.hard + (1.0 - self._hard_weight) * self.soft).sum()
+
+    @property
+    def nll(self) -> Tensor:
+        """Negative log-likelihood of the gold entry, ``(N,)``."""
+        return -self._entries.log_probs[:, 0]
+
+    @property
+    def hard(self) -> Tensor:
+        """Label-smoothed negative log-likelihood, ``(N,)``."""
+        log_probs_sum = self._sums - self._vocabulary * self._entries.normaliser.squeeze(1)  # (N,)
+        return self._gold * self.nll - self._uniform * log_probs_sum
+
+    @property
+    def soft(self) -> Tensor:
+        """Cross entropy with the teacher's distribution, times T^2; 0 without a teacher, ``(N,)``."""
+        if self._teacher is None:
+            return torch.zeros_like(self._hard_weight)
+        entries = self._entries if self._tempered is None else self._tempered
+        soft = -(self._teacher.probs * entries.log_probs[:, entries.first :]).sum(1)  # (N,)
+        if self._teacher.outside is not None:
+            soft -= self._teacher.outside * entries.log_outside.squeeze(1)
+        return self._temperature**2 * soft
+
+
+@dataclass(frozen=True)
+class TeacherDistribution:
+    """A distribution over k entries, and optionally over "anything else".
+
+    Attributes:
+        ids: ``(N, k)`` int64, entries of the student's vocabulary.
+        probs: ``(N, k)``; 0 on tokens without a teacher.
+        outside: ``(N,)``, the probability of everything outside ``ids``, or None where the k entries are all
+            there is.
+    """
+
+    ids: Tensor
+    probs: Tensor
+    outside: Tensor | None = None
+
+    def __getitem__(self, rows: Tensor) -> TeacherDistribution:
+        """Return the distribution of the tokens ``rows``, an index or a mask."""
+        outside = None if self.outside is None else self.outside[rows]
+        return TeacherDistribution(self.ids[rows], self.probs[rows], outside)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats a token, ``(N,)``."""
+        inside = entropy(self.probs)  # (N,)
+        return inside if self.outside is None else inside + entropy(self.outside.unsqueeze(-1))

@@ -1,0 +1,1 @@
+"""Models, whatever their role: what is a student in one training is a teacher in the next."""

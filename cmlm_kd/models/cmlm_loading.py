@@ -1,0 +1,208 @@
+"""A fine-tuned C-MLM teacher, from a fairseq checkpoint or from a directory of its own.
+
+The directory is an encoder in Hugging Face form (``config.json``, ``model.safetensors``, tokenizer files)
+with ``cmlm_head.safetensors`` (transform and output layer), ``dict.txt`` (the output vocabulary) and
+``cmlm.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
+from cmlm_kd.data.translation.vocabulary import Vocabulary
+from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    CMLM_PREFIX,
+    DICTIONARY_HASH,
+    task_state,
+    weights_of,
+)
+from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
+from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.cmlm import ConditionalMaskedLM
+from cmlm_kd.models.encoders.pretrained import model_hash
+from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.transformers_reports import without_reports
+
+_HEAD = "cmlm_head.safetensors"
+_DICTIONARY = "dict.txt"
+_DESCRIPTION = "cmlm.json"
+
+
+def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
+    """Load a teacher for a prepared data-bin, in evaluation mode, weights in float32.
+
+    Args:
+        path: a checkpoint that ``fairseq-train --task cmlm`` wrote, or a directory of :func:`save_teacher`.
+        data: the data-bin, whose target dictionary must be the teacher's output vocabulary.
+
+    Raises:
+        UserError: if there is no teacher, or its vocabulary is not that of the data.
+    """
+    manifest = load_manifest(data)
+    load = _from_directory if path.is_dir() else _from_checkpoint
+    teacher = load(path, data, manifest)
+    _check_tokens(teacher, path, data, manifest)
+    return teacher.eval()
+
+
+def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None:
+    """Write a teacher as a directory that needs neither fairseq nor the model it was fine-tuned from.
+
+    The directory appears only when complete.
+
+    Args:
+        teacher: as :func:`load_teacher` returns it.
+        data: the data-bin it was loaded for, whose tokenizer and target dictionary go with it.
+        output: a new or empty directory.
+
+    Raises:
+        UserError: if the directory is not empty.
+    """
+    from safetensors.torch import save_file
+
+    check_new_directory(output)
+    manifest = load_manifest(data)
+    with directory_written_aside(output) as partial:
+        shutil.copytree(data / "teacher", partial, dirs_exist_ok=True)
+        teacher.encoder.save_pretrained(partial)  # type: ignore[operator]
+        head = {
+            name: value.contiguous()
+            for name, value in teacher.state_dict().items()
+            if not name.startswith("encoder.")
+        }
+        save_file(head, partial / _HEAD)
+        shutil.copy(manifest.target_dictionary(data), partial / _DICTIONARY)
+        description = {
+            "transform": teacher.transform is not None,
+            "tokenizer": asdict(manifest.tokenizer),
+        }
+        (partial / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def teacher_hash(teacher: ConditionalMaskedLM) -> str:
+    """Return a hash of the encoder's configuration and of all weights, by name.
+
+    A teacher has the same hash whether it comes from a checkpoint or from a directory.
+    """
+    return model_hash(teacher.encoder.config, teacher)  # type: ignore[union-attr]
+
+
+def _from_checkpoint(path: Path, data: Path, manifest: PrepareManifest) -> ConditionalMaskedLM:
+    state = read_checkpoint(path)
+    weights = weights_of(state, CMLM_PREFIX)
+    if "projection.weight" not in weights:
+        raise UserError(f"{path} holds no C-MLM teacher; give a checkpoint of 'fairseq-train --task cmlm'")
+    if DICTIONARY_HASH in task_state(state):
+        check_dictionary(path, task_state(state)[DICTIONARY_HASH], manifest.target_dictionary(data))
+    _check_vocabulary_size(path, len(weights["projection.bias"]), data, manifest)
+    has_transform = any(name.startswith("transform.") for name in weights)
+    return _fill(path, _checkpoint_config(state, path, data), weights, has_transform)
+
+
+def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
+    """Return the encoder's configuration: the checkpoint's own, else that of the model it started from."""
+    from transformers import AutoConfig
+
+    described = task_state(state).get(BERT_CONFIG)
+    if described:
+        settings = json.loads(described)
+        return AutoConfig.for_model(settings.pop("model_type"), **settings)
+    name = model_settings(state).get("bert") or str(data / "teacher")
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} was fine-tuned from {name!r}, whose config.json can't be read "
+            f"({first_line(error)}); put that directory back"
+        ) from error
+
+
+def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> ConditionalMaskedLM:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        description = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} holds no C-MLM teacher (no {_DESCRIPTION}); give a checkpoint of "
+            "'fairseq-train --task cmlm' or a directory of 'cmlm-kd export --to teacher'"
+        ) from None
+    check_dictionary(path, dictionary_hash(path / _DICTIONARY), manifest.target_dictionary(data))
+    try:
+        head = load_file(path / _HEAD)
+        with without_reports():
+            encoder = AutoModel.from_pretrained(path, dtype=torch.float32).state_dict()
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"{path} is damaged ({first_line(error)}); write it again with 'cmlm-kd export --to teacher'"
+        ) from error
+    weights = {f"encoder.{name}": value for name, value in encoder.items() if not name.startswith("pooler.")}
+    return _fill(path, config, {**weights, **head}, description["transform"])
+
+
+def check_dictionary(path: Path, found: str, dictionary: Path) -> None:
+    """Refuse a teacher whose output vocabulary is not the target dictionary of the data.
+
+    Args:
+        path: of the teacher.
+        found: hash of its output vocabulary.
+        dictionary: ``dict.LANG.txt`` of the data-bin.
+
+    Raises:
+        UserError: naming both hashes.
+    """
+    wanted = dictionary_hash(dictionary)
+    if found != wanted:
+        raise UserError(
+            f"{path} was fine-tuned for dictionary {found[:8]}, the target dictionary of "
+            f"{dictionary.parent} is {wanted[:8]}; give the data-bin it was fine-tuned on, or fine-tune the "
+            "teacher on these data"
+        )
+
+
+def _check_vocabulary_size(path: Path, size: int, data: Path, manifest: PrepareManifest) -> None:
+    wanted = manifest.dictionaries[manifest.target_language].size
+    if size != wanted:
+        raise UserError(
+            f"{path} predicts {size} entries, the target dictionary of {data} has {wanted}; "
+            "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+        )
+
+
+def _check_tokens(teacher: ConditionalMaskedLM, path: Path, data: Path, manifest: PrepareManifest) -> None:
+    """Refuse data in the tokens of another tokenizer, as far as their number tells."""
+    pieces = teacher.encoder.get_input_embeddings().num_embeddings  # type: ignore[union-attr,operator]
+    for language in manifest.languages:
+        largest = int(Vocabulary.load(data, language).teacher_ids.max())
+        if largest >= pieces:
+            raise UserError(
+                f"{path} reads {pieces} pieces, {data} uses piece {largest} in {language}; "
+                "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+            )
+
+
+def _fill(path: Path, config: Any, weights: dict[str, Tensor], has_transform: bool) -> ConditionalMaskedLM:
+    teacher = ConditionalMaskedLM.from_config(
+        config, len(weights["projection.bias"]), has_transform=has_transform
+    )
+    try:
+        teacher.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights in {path} don't fit the encoder's configuration "
+            f"({' '.join(str(error).split())[:200]}); give the checkpoint or directory as it was written"
+        ) from error
+    return teacher

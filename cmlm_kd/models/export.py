@@ -1,0 +1,169 @@
+"""From fairseq checkpoints to the directories that other programs load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, MASKED_LM_PREFIX, task_state, weights_of
+
+if TYPE_CHECKING:
+    from cmlm_kd.models.masked_lm import MaskedLM
+
+
+def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
+    """Rebuild the model of a ``bert_masked_lm``, ``mobilebert`` or ``ib_bert`` checkpoint.
+
+    Args:
+        state: what :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns.
+
+    Raises:
+        UserError: if it is of another architecture, or its weights do not fit its configuration.
+    """
+    from cmlm_kd.fairseq_files.checkpoints import model_settings
+    from cmlm_kd.models.masked_lm import MaskedLM
+
+    description = task_state(state).get(BERT_CONFIG)
+    weights = weights_of(state, MASKED_LM_PREFIX)
+    if description is None or not weights:
+        name = model_settings(state).get("_name") or "another architecture"
+        raise UserError(
+            f"the checkpoint is one of {name}; only those of bert_masked_lm, mobilebert, ib_bert, "
+            "bert_classifier, multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is "
+            "exported with --to teacher, a BiLSTM with --to bilstm)"
+        )
+    model = MaskedLM.from_config(json.loads(description))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"the checkpoint's weights do not fit its configuration: {error}") from error
+    return model
+
+
+def export_to_huggingface(
+    checkpoint: Path, directory: Path, tokenizer: str | None = None, task: str | None = None
+) -> str:
+    """Write the model of a checkpoint, with its tokenizer, in Hugging Face form.
+
+    The directory appears only when complete. What a criterion trained beside a student is not part of it.
+
+    Args:
+        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``mobilebert``, ``ib_bert``,
+            ``bert_classifier``, ``multitask_bert`` or ``fastbert``.
+        directory: what to write.
+        tokenizer: Hugging Face directory or hub name; default: the one the model was trained with.
+        task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
+
+    Returns:
+        what loads the directory: ``AutoModelForMaskedLM.from_pretrained`` and its like, and of a FastBERT,
+        whose encoder ``AutoModel.from_pretrained`` loads, 'cmlm-kd classify'.
+
+    Raises:
+        UserError: if the checkpoint is of another architecture, the tokenizer cannot be loaded or does not
+            fit, or the directory holds a model already.
+    """
+    from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
+    from cmlm_kd.models.fastbert import model as fastbert
+    from cmlm_kd.models.fastbert.directory import save_fastbert
+    from cmlm_kd.models.loading import fastbert_of_checkpoint
+    from cmlm_kd.models.multitask import ARCHITECTURE
+    from cmlm_kd.system.files import check_new_directory, directory_written_aside
+    from cmlm_kd.system.transformers_reports import without_reports
+
+    problem = "already holds a model" if (directory / "config.json").exists() else "is not empty"
+    check_new_directory(directory, problem, "remove it or give another --output")
+    state = read_checkpoint(checkpoint)
+    name = model_settings(state).get("_name")
+    if task is not None and name != ARCHITECTURE:
+        raise UserError(
+            f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
+        )
+    if name == fastbert.ARCHITECTURE:
+        save_fastbert(directory, fastbert_of_checkpoint(state, tokenizer))
+        return "'cmlm-kd classify'"
+    if name in ("bert_classifier", ARCHITECTURE):
+        model, pieces = _classifier_and_tokenizer(state, tokenizer, task)
+        loader = "AutoModelForSequenceClassification"
+    else:
+        model, pieces = _masked_lm_and_tokenizer(state, tokenizer)
+        loader = "AutoModelForMaskedLM"
+    with without_reports(), directory_written_aside(directory) as partial:
+        model.save_pretrained(partial)
+        pieces.save_pretrained(partial)
+    return f"{loader}.from_pretrained"
+
+
+def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:
+    from cmlm_kd.tokenization.pieces import PieceTokenizer
+    from cmlm_kd.tokenization.positions import usable_positions
+
+    model = masked_lm_of_checkpoint(state)
+    pieces = PieceTokenizer.from_pretrained(tokenizer or tokenizer_of_checkpoint(state))
+    model.check_tokenizer(pieces)
+    pieces.tokenizer.model_max_length = usable_positions(model.config)
+    return model.model, pieces.tokenizer
+
+
+def _classifier_and_tokenizer(
+    state: Mapping[str, Any], tokenizer: str | None, task: str | None
+) -> tuple[Any, Any]:
+    from cmlm_kd.fairseq_files.checkpoints import model_settings
+    from cmlm_kd.models.loading import bert_of_checkpoint, multitask_of_checkpoint
+    from cmlm_kd.models.multitask import ARCHITECTURE
+
+    if model_settings(state).get("_name") == ARCHITECTURE:
+        whole = multitask_of_checkpoint(state, tokenizer)
+        classifier = whole.for_task(task).to_sequence_classifier()
+    else:
+        classifier = bert_of_checkpoint(state, tokenizer)
+    pieces = classifier.inputs.tokenizer
+    pieces.model_max_length = classifier.inputs.max_length
+    return classifier.model, pieces
+
+
+def export_bilstm(checkpoint: Path, directory: Path) -> None:
+    """Write the BiLSTM of a checkpoint as a directory of its own, for ``cmlm-kd evaluate``.
+
+    Raises:
+        UserError: if the checkpoint is of another architecture, or the directory is not empty.
+    """
+    from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+    from cmlm_kd.models.bilstm.directory import save_bilstm
+    from cmlm_kd.models.loading import bilstm_of_checkpoint
+
+    save_bilstm(directory, bilstm_of_checkpoint(read_checkpoint(checkpoint)))
+
+
+def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
+    """Write the C-MLM teacher of a ``bert_cmlm`` checkpoint as a directory of its own.
+
+    Args:
+        checkpoint: file that fairseq-train wrote.
+        data: the data-bin it was trained on.
+        directory: what to write; ``cmlm-kd dump --teacher`` takes it.
+
+    Raises:
+        UserError: if the checkpoint is none of ``bert_cmlm``, does not belong to the data, or the directory
+            is not empty.
+    """
+    from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
+    from cmlm_kd.system.transformers_reports import without_reports
+
+    with without_reports():
+        save_teacher(load_teacher(checkpoint, data), data, directory)
+
+
+def tokenizer_of_checkpoint(state: Mapping[str, Any]) -> str:
+    """Return the name of the tokenizer that a masked language model was trained with.
+
+    Raises:
+        UserError: if the checkpoint does not say it.
+    """
+    task = (state.get("cfg") or {}).get("task") or {}
+    name = task.get("bert_tokenizer") or task.get("bert") or task.get("teacher")
+    if not name:
+        raise UserError("the checkpoint does not say which tokenizer it was trained with; give --tokenizer")
+    return str(name)

@@ -1,0 +1,175 @@
+"""A student over sentences, from a fairseq checkpoint or from a directory of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from cmlm_kd.criteria.signature import signature_of_self_distillation
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    CLASSIFIER_PREFIX,
+    INPUTS_HASH,
+    PAIRS,
+    task_state,
+    weights_of,
+)
+from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
+from cmlm_kd.models import multitask
+from cmlm_kd.models.bilstm import model as bilstm
+from cmlm_kd.models.bilstm.directory import is_bilstm, load_bilstm
+from cmlm_kd.models.classifier import (
+    REQUIRED_TOKENS,
+    SequenceClassifier,
+    classifier_of_config,
+    load_classifier,
+)
+from cmlm_kd.models.fastbert import model as fastbert
+from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
+from cmlm_kd.models.prediction import Classifier
+from cmlm_kd.tokenization.loading import encoding_hash, load_tokenizer
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def load_student(path: Path, tokenizer: str | None = None, task: str | None = None) -> Classifier:
+    """Load a student in evaluation mode.
+
+    Args:
+        path: a checkpoint of ``fairseq-train --task classification_kd`` or ``multitask_kd``, or what
+            'cmlm-kd export' wrote of one, or a Hugging Face directory.
+        tokenizer: of a checkpoint's BERT or FastBERT, where that of its ``--bert`` is gone.
+        task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
+
+    Raises:
+        UserError: if it is none of these, or its weights do not fit its configuration.
+    """
+    if path.is_dir():
+        if is_bilstm(path):
+            return load_bilstm(path)
+        if is_fastbert(path):
+            return load_fastbert(path)
+        return load_classifier(str(path), role="model")
+    state = read_checkpoint(path)
+    name = model_settings(state).get("_name") or model_settings(state).get("arch")
+    if name == bilstm.ARCHITECTURE:
+        return bilstm_of_checkpoint(state)
+    if name == "bert_classifier":
+        return bert_of_checkpoint(state, tokenizer)
+    if name == fastbert.ARCHITECTURE:
+        return fastbert_of_checkpoint(state, tokenizer)
+    if name == multitask.ARCHITECTURE:
+        return multitask_of_checkpoint(state, tokenizer).for_task(task)
+    raise UserError(
+        f"{path} is a checkpoint of {name or 'another architecture'}, no classifier; give one of "
+        "'fairseq-train --task classification_kd' or 'multitask_kd'"
+    )
+
+
+def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
+    """Rebuild the student of a ``bilstm_classifier`` checkpoint, in evaluation mode.
+
+    Args:
+        state: what :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns.
+
+    Raises:
+        UserError: if it is of another architecture, or its weights do not fit.
+    """
+    described = task_state(state).get(bilstm.ARCHITECTURE)
+    if described is None:
+        raise UserError(f"the checkpoint is none of {bilstm.ARCHITECTURE}: it does not carry a word list")
+    return _with_weights(bilstm.BiLSTMClassifier.from_state(described), state)
+
+
+def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -> SequenceClassifier:
+    """Rebuild the student of a ``bert_classifier`` checkpoint, in evaluation mode.
+
+    Args:
+        state: what :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns.
+        tokenizer: Hugging Face directory or hub name; default: that of the model it started from.
+
+    Raises:
+        UserError: if the checkpoint does not describe its model, the tokenizer cannot be loaded, or the
+            weights do not fit.
+    """
+    described, pieces, max_length = _described(state, BERT_CONFIG, tokenizer)
+    model = classifier_of_config(json.loads(described), pieces, "student bert_classifier", max_length)
+    model.reads_pairs = task_state(state).get(PAIRS)
+    return _with_weights(model, state)
+
+
+def fastbert_of_checkpoint(
+    state: Mapping[str, Any], tokenizer: str | None = None
+) -> fastbert.FastBERTClassifier:
+    """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
+    :func:`bert_of_checkpoint`."""
+    described, pieces, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
+    model = _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state)
+    model.signature = signature_of_self_distillation(state)
+    return model.for_inference()
+
+
+def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastBERTClassifier:
+    """Load a FastBERT in evaluation mode, from the directory that 'cmlm-kd export' wrote or a checkpoint.
+
+    Args:
+        path: of either.
+        tokenizer: of a checkpoint whose ``--bert`` directory is gone.
+
+    Raises:
+        UserError: if it is of another architecture, or cannot be read.
+    """
+    if path.is_dir():
+        return load_fastbert(path)
+    state = read_checkpoint(path)
+    name = model_settings(state).get("_name")
+    if name != fastbert.ARCHITECTURE:
+        raise UserError(
+            f"{path} is a checkpoint of {name or 'another architecture'}, which has no early exits; give one "
+            "of --arch fastbert, or the directory that 'cmlm-kd export' wrote of it"
+        )
+    return fastbert_of_checkpoint(state, tokenizer)
+
+
+def multitask_of_checkpoint(
+    state: Mapping[str, Any], tokenizer: str | None = None
+) -> multitask.MultitaskClassifier:
+    """Rebuild the student of a ``multitask_bert`` checkpoint, in evaluation mode; see
+    :func:`bert_of_checkpoint`."""
+    described, pieces, max_length = _described(state, multitask.ARCHITECTURE, tokenizer)
+    return _with_weights(multitask.MultitaskClassifier.from_state(described, pieces, max_length), state)
+
+
+def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tuple[str, Any, int]:
+    """Return what a checkpoint says of its model, the tokenizer, and the longest input (0: any)."""
+    own = task_state(state)
+    described = own.get(key)
+    if described is None:
+        raise UserError(
+            "the checkpoint does not describe its model; was it written by --task classification_kd or "
+            "multitask_kd?"
+        )
+    name = tokenizer or str(model_settings(state).get("bert") or "")
+    pieces = load_tokenizer(name, REQUIRED_TOKENS)
+    if encoding_hash(pieces) != own.get(INPUTS_HASH, encoding_hash(pieces)):
+        raise UserError(
+            f"the checkpoint was trained with another tokenizer than that of {name!r}; give the directory it "
+            "was trained with as --tokenizer"
+        )
+    max_length = int(((state.get("cfg") or {}).get("task") or {}).get("max_length") or 0)
+    return str(described), pieces, max_length
+
+
+def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:
+    """Return the model with a checkpoint's weights, in float32 and evaluation mode."""
+    try:
+        model.load_state_dict(weights_of(state, CLASSIFIER_PREFIX))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the checkpoint's weights do not fit its configuration: {reason}") from error
+    return model.float().eval()

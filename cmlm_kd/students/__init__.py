@@ -1,1 +1,0 @@
-"""Students that the library brings itself."""

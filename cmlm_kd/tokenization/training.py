@@ -1,0 +1,145 @@
+"""Train a teacher's own tokenizer: a sentencepiece unigram model in a directory that Hugging Face loads."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.text import read_lines
+from cmlm_kd.tokenization.sentencepiece import sentencepiece_backend
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""The first pieces, in this order."""
+
+LONGEST_LINE = 1 << 20  # bytes; sentencepiece drops longer lines in silence, and its own default is 4192
+
+
+@dataclass(frozen=True)
+class TokenizerOptions:
+    """What a tokenizer should be like.
+
+    Attributes:
+        vocab_size: pieces, the five special ones included.
+        character_coverage: share of the text's characters that get a piece, in (0, 1]; the rest, the rarest,
+            become ``[UNK]``. 0.9995 suits languages with thousands of characters.
+        split_digits: whether every digit is a piece of its own, so that numbers are copied digit by digit.
+    """
+
+    vocab_size: int
+    character_coverage: float = 1.0
+    split_digits: bool = False
+
+
+def read_training_text(paths: Sequence[Path]) -> list[str]:
+    """Return the lines of all files that hold more than space.
+
+    Raises:
+        UserError: if a file is missing or not UTF-8, or there is no text at all.
+    """
+    lines = [line for path in paths for line in read_lines(path) if line.strip()]
+    if not lines:
+        raise UserError(
+            f"no text in {', '.join(map(str, paths))}; a tokenizer is trained on at least one sentence"
+        )
+    return lines
+
+
+def train_tokenizer(lines: Sequence[str], options: TokenizerOptions) -> PreTrainedTokenizerFast:
+    """Train a unigram tokenizer (Kudo, 2018) in the "▁ starts a word" convention; case is kept, text is NFKC.
+
+    The same lines and options give the same tokenizer, byte for byte: one thread trains on all lines.
+
+    Raises:
+        UserError: if the text does not allow so many pieces, or needs more.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    _check(options)
+    backend = _hugging_face_backend(_train_sentencepiece(lines, options))
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=backend,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        cls_token=CLS,
+        sep_token=SEP,
+        mask_token=MASK,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write a directory that ``AutoTokenizer.from_pretrained`` loads; it appears only when complete.
+
+    Raises:
+        UserError: if the directory holds something already.
+    """
+    check_new_directory(directory)
+    with directory_written_aside(directory) as partial:
+        tokenizer.save_pretrained(partial)
+
+
+def _check(options: TokenizerOptions) -> None:
+    if options.vocab_size <= len(SPECIAL_TOKENS):
+        raise UserError(
+            f"--vocab-size is {options.vocab_size}, but {len(SPECIAL_TOKENS)} pieces are special; give more"
+        )
+    if not 0 < options.character_coverage <= 1:
+        raise UserError(f"--character-coverage is {options.character_coverage}, it must be in (0, 1]")
+
+
+def _train_sentencepiece(lines: Sequence[str], options: TokenizerOptions) -> bytes:
+    import sentencepiece
+
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=options.vocab_size,
+            character_coverage=options.character_coverage,
+            split_digits=options.split_digits,
+            normalization_rule_name="nfkc",
+            max_sentence_length=LONGEST_LINE,
+            shuffle_input_sentence=False,
+            num_threads=1,  # the sums of several threads differ in their last bits
+            minloglevel=2,
+            **_special_pieces(),
+        )
+    except RuntimeError as error:
+        # "Internal: <file>(<line>) [<condition>] <explanation>"
+        explanation = str(error).splitlines()[0].split("] ", 1)[-1]
+        raise UserError(
+            f"cannot make {options.vocab_size} pieces from {len(lines):,} lines: "
+            f"{explanation.rstrip('.') or error}; choose another --vocab-size or give more text"
+        ) from None
+    return model.getvalue()
+
+
+def _special_pieces() -> dict[str, Any]:
+    names = dict(pad=PAD, unk=UNKNOWN, bos=CLS, eos=SEP)
+    ids = {f"{name}_id": SPECIAL_TOKENS.index(token) for name, token in names.items()}
+    return {**ids, **{f"{name}_piece": token for name, token in names.items()}, "control_symbols": [MASK]}
+
+
+def _hugging_face_backend(model: bytes) -> Any:
+    """Rebuild a sentencepiece model as a ``tokenizers.Tokenizer`` that segments alike, framed like BERT."""
+    from sentencepiece import sentencepiece_model_pb2
+    from tokenizers import processors
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
+    tokenizer = sentencepiece_backend(proto)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}",
+        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in (CLS, SEP)],
+    )
+    return tokenizer

@@ -1,0 +1,1 @@
+"""fairseq's command line: configs that become flags, and refusals of one line."""

@@ -1,0 +1,74 @@
+"""The closest names, instead of a list of all, where fairseq's flags name nothing that is registered.
+
+fairseq checks ``--criterion``, ``--task``, ``--arch`` and the like once all user directories are imported:
+what is looked at here is what it would look at, what other user directories registered included.
+"""
+
+import functools
+import itertools
+import sys
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+import fairseq.options
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.registry import REGISTRIES
+from fairseq.tasks import TASK_REGISTRY
+
+from cmlm_kd.api.registry import kd_criteria, unknown_name
+from cmlm_kd.errors import UserError
+
+CLASSES = {"criterion": CRITERION_REGISTRY, "task": TASK_REGISTRY, "arch": ARCH_MODEL_REGISTRY}
+"""Flags whose names lead to classes, whose modules tell fairseq's own from others."""
+
+
+def answer_unknown_names() -> None:
+    """Let fairseq's commands end with one line and status 2 where such a flag names nothing."""
+    original = fairseq.options.parse_args_and_arch
+
+    @functools.wraps(original)
+    def parse(
+        parser: ArgumentParser, input_args: list[str] | None = None, *args: Any, **settings: Any
+    ) -> Any:
+        try:
+            check_names(parser, sys.argv[1:] if input_args is None else input_args)
+        except UserError as error:
+            parser.exit(2, f"{parser.prog}: {error}\n")
+        return original(parser, input_args, *args, **settings)
+
+    fairseq.options.parse_args_and_arch = parse
+
+
+def check_names(parser: ArgumentParser, arguments: list[str]) -> None:
+    """Refuse what a flag of the parser names, if it is not registered.
+
+    Args:
+        parser: a command's, before the flags of task, architecture and criterion are added to it.
+        arguments: the command line without the program.
+
+    Raises:
+        UserError: with the closest names, or those that are not fairseq's own.
+    """
+    for kind in ("criterion", "task", "arch", *(name for name in REGISTRIES if name != "criterion")):
+        flag = "--" + kind.replace("_", "-")
+        action = parser._option_string_actions.get(flag)
+        if action is None or action.choices is None:
+            continue
+        for name in values_of(flag, arguments):
+            if name not in action.choices:
+                listed = _not_of_fairseq(CLASSES[kind]) if kind in CLASSES else sorted(action.choices)
+                broken = kd_criteria.broken.get(name) if kind == "criterion" else None
+                raise broken or unknown_name(flag, name, action.choices, listed)
+
+
+def values_of(flag: str, arguments: list[str]) -> list[str]:
+    """Return what a command line gives a flag: ``--flag value`` and ``--flag=value``."""
+    spaced = [value for given, value in itertools.pairwise(arguments) if given == flag]
+    joined = [given.removeprefix(f"{flag}=") for given in arguments if given.startswith(f"{flag}=")]
+    return [value for value in spaced if not value.startswith("--")] + joined
+
+
+def _not_of_fairseq(classes: Mapping[str, type]) -> list[str]:
+    return sorted(name for name, cls in classes.items() if not cls.__module__.startswith("fairseq."))

@@ -1,0 +1,72 @@
+"""One clear line, instead of a traceback, where a command of fairseq ends in a ``UserError``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from cmlm_kd.errors import UserError
+
+
+class UserErrorInStep(UserError, RuntimeError):
+    """A ``UserError`` of a training step.
+
+    fairseq writes the whole training into ``crash.pt`` at whatever ends a step but a ``RuntimeError``. What
+    the user has to correct is no crash, and the checkpoints there are as good as that file.
+    """
+
+
+_NAMES = tuple(f"\n{kind.__module__}.{kind.__qualname__}: " for kind in (UserError, UserErrorInStep))
+_TRACEBACK = "Traceback (most recent call last)"
+
+
+_NOT_LOADED = "Cannot load model parameters from checkpoint"
+"""Words of fairseq's in the place of whatever a model or a criterion says of a checkpoint's weights."""
+
+
+def user_message(error: BaseException) -> str | None:
+    """Return what an exception has to say to the user; None if it is anything but a ``UserError``.
+
+    Data loaders and fairseq's one process a GPU hand the traceback of a worker on as the text of a new
+    exception: what counts is the last one in it.
+    """
+    text = str(error)
+    if text.startswith(_NOT_LOADED) and isinstance(error.__context__, UserError):
+        return user_message(error.__context__)
+    if isinstance(error, UserError) and _TRACEBACK not in text:
+        return text
+    if isinstance(error, UserError | ProcessRaisedException):
+        message = min((text.rpartition(name)[2] for name in _NAMES), key=len)
+        if len(message) < len(text) and _TRACEBACK not in message:
+            return message.strip()
+    return None
+
+
+@contextlib.contextmanager
+def without_crash_file() -> Iterator[None]:
+    """Let a ``UserError`` end a training step without a ``crash.pt``; also a decorator."""
+    try:
+        yield
+    except UserErrorInStep:
+        raise
+    except UserError as error:
+        raise UserErrorInStep(str(error)) from error
+
+
+def print_user_errors() -> None:
+    """Let an uncaught ``UserError`` end the process with one line; all else keeps its traceback."""
+    former = sys.excepthook
+
+    def report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        message = user_message(error)
+        if message is None:
+            former(kind, error, traceback)
+        else:
+            print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+
+    sys.excepthook = report

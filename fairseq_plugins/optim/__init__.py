@@ -1,1 +1,0 @@
-"""The optim of cmlm-kd, adapted to fairseq."""

@@ -1,0 +1,270 @@
+"""Corpora as they are published."""
+
+import numpy as np
+import pytest
+from corpus_files import read, write
+from tiny_classification import write_pairs, write_sst2
+
+from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples, write_examples
+from cmlm_kd.data.classification.examples import Examples, check_every_class_occurs
+from cmlm_kd.errors import UserError
+
+
+def test_cola_has_no_header(tmp_path):
+    folder = write(tmp_path / "train.tsv", "gj04\t1\t\tThey sang.", "gj04\t0\t*\tSang they the.")
+    examples = read(folder, "CoLA")
+    assert examples.first == ["They sang.", "Sang they the."] and examples.second is None
+    assert examples.labels == ("unacceptable", "acceptable") and examples.target.tolist() == [1, 0]
+
+
+def test_colas_test_set_has_a_header_and_no_labels(tmp_path):
+    folder = write(tmp_path / "test.tsv", "index\tsentence", "0\tThey sang.")
+    assert read(folder, "CoLA", "test", label_optional=True).target is None
+    with pytest.raises(
+        UserError, match="line 1: there is no column 'label'; the header has 'index', 'sentence'"
+    ):
+        read(folder, "CoLA", "test")
+
+
+def test_mrpc_has_a_byte_order_mark_and_stray_quotes(tmp_path):
+    """A quote that opens a field must not swallow the lines up to the next one."""
+    folder = write(
+        tmp_path / "train.tsv",
+        "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String",
+        '1\t12\t13\t" He said so .\tHe said " so " .',
+        '0\t14\t15\tShe left .\tHe said it " .',
+        end="\r\n",
+    )
+    examples = read(folder, "MRPC")
+    assert examples.first == ['" He said so .', "She left ."]
+    assert examples.second == ['He said " so " .', 'He said it " .'] and examples.target.tolist() == [1, 0]
+
+
+def test_qqp_as_published(tmp_path):
+    """Some lines of the published file are short, others have a question of nothing."""
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    rows = ["7\t1\t2\tHow so?\tWhy?\t1", "8\t3\t4\tHow?\t\t0"]
+    folder = write(tmp_path / "train.tsv", header, *rows)
+    examples = read(folder, "QQP")
+    assert examples.first == ["How so?", "How?"] and examples.second == ["Why?", ""]
+    assert examples.labels == ("not_duplicate", "duplicate") and examples.target.tolist() == [1, 0]
+    short = write(tmp_path / "short" / "train.tsv", header, rows[0], "9\t5\t6\tWhat is", rows[1])
+    with pytest.raises(UserError, match=r"line 3: 4 columns instead of 6 .*--skip-malformed-rows"):
+        read(short, "QQP")
+    kept = read(short, "QQP", skip_malformed=True)
+    assert len(kept) == 2 and kept.place(1) == f"{short / 'train.tsv'}, line 4"
+
+
+def test_wnli_as_published(tmp_path):
+    rows = ("0\tI stuck a pin. It had a hole.\tThe pin had a hole.\t1", "1\tHe ran.\tShe ran.\t0")
+    folder = write(tmp_path / "train.tsv", "index\tsentence1\tsentence2\tlabel", *rows)
+    examples = read(folder, "WNLI")
+    assert examples.first[0].startswith("I stuck") and examples.second == ["The pin had a hole.", "She ran."]
+    assert examples.labels == ("not_entailment", "entailment") and examples.target.tolist() == [1, 0]
+    write(tmp_path / "test.tsv", "index\tsentence1\tsentence2", "0\tHe ran.\tShe ran.")
+    assert read(folder, "WNLI", "test", label_optional=True).target is None
+
+
+def test_sts_b_has_scores(tmp_path):
+    examples = read(write_pairs(tmp_path, "STS-B"), "STS-B")
+    assert examples.labels == () and examples.target.dtype == np.float32
+    assert examples.target.min() >= 0 and examples.target.max() <= 5 and len(examples.second) == len(examples)
+
+
+def test_mnlis_splits_have_different_columns(tmp_path):
+    columns = ["index", "pairID", "sentence1", "sentence2", "label1"]
+    write(tmp_path / "train.tsv", "\t".join([*columns, "gold_label"]), "0\ta\tx\ty\tneutral\tneutral")
+    write(
+        tmp_path / "dev_matched.tsv",
+        "\t".join([*columns, "label2", "gold_label"]),
+        "0\ta\tx\ty\tneutral\tneutral\tcontradiction",
+    )
+    assert read(tmp_path, "MNLI").target.tolist() == [1]
+    assert read(tmp_path, "MNLI", "valid").target.tolist() == [2]
+    with pytest.raises(UserError, match=r"dev_mismatched.tsv does not exist"):
+        read(tmp_path, "MNLI", "dev_mismatched")
+
+
+def test_sick_in_both_readings(tmp_path):
+    """The test file has an empty last column and carriage returns."""
+    header = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\t"
+    folder = write(tmp_path / "SICK_test_annotated.txt", header, "6\ta b\tc d\t3.3\tNEUTRAL\t", end="\r\n")
+    assert read(folder, "SICK-E", "test").target.tolist() == [1]
+    assert read(folder, "SICK-R", "test").target.tolist() == [pytest.approx(3.3)]
+
+
+def test_plain_text_of_sentences_and_pairs(tmp_path):
+    folder = write(tmp_path / "train.tsv", "so good\tpos", "so bad\tneg", "fine\tpos", "")
+    examples = read(folder, "text")
+    assert examples.labels == ("neg", "pos") and examples.target.tolist() == [1, 0, 1]
+    assert read(folder, "text", labels=("pos", "neg")).target.tolist() == [0, 1, 0]
+    write(tmp_path / "pairs.tsv", "a\tb\t1.5", "c\td\t-2")
+    pairs = read(tmp_path, "text", file="pairs.tsv", regression=True)
+    assert pairs.second == ["b", "d"] and pairs.target.tolist() == [1.5, -2.0]
+
+
+def test_line_separators_inside_a_sentence_are_text(tmp_path):
+    folder = write(tmp_path / "train.tsv", "a\u2028b\x0cc\tx", "d\ty")
+    assert read(folder, "text").first == ["a\u2028b\x0cc", "d"]
+
+
+def test_a_saved_dataset(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "premise": datasets.Value("string"),
+            "hypothesis": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["yes", "no"]),
+            "idx": datasets.Value("int32"),
+        }
+    )
+    rows = {"premise": ["a", "b"], "hypothesis": ["c", "d"], "label": [1, 0], "idx": [0, 1]}
+    train = datasets.Dataset.from_dict(rows, features=features)
+    unlabelled = datasets.Dataset.from_dict({**rows, "label": [-1, -1]}, features=features)
+    datasets.DatasetDict({"train": train, "validation": train, "test": unlabelled}).save_to_disk(
+        tmp_path / "d"
+    )
+    examples = read(tmp_path / "d", "huggingface", "valid")
+    assert examples.second == ["c", "d"] and examples.labels == ("yes", "no")
+    assert examples.target.tolist() == [1, 0]
+    assert read(tmp_path / "d", "huggingface", text_columns=("premise",)).second is None
+    assert read(tmp_path / "d", "huggingface", "test", label_optional=True).target is None
+    with pytest.raises(UserError, match=r"\(test\), row 0: label None is none of 'yes', 'no'"):
+        read(tmp_path / "d", "huggingface", "test")
+    with pytest.raises(UserError, match="has no split 'other'; it has 'train', 'validation', 'test'"):
+        read(tmp_path / "d", "huggingface", "other")
+    with pytest.raises(UserError, match="columns of strings are 'premise', 'hypothesis'; name one or two"):
+        read(tmp_path / "d", "huggingface", text_columns=("title",))
+    with pytest.raises(UserError, match="is no dataset saved on disk"):
+        read(tmp_path, "huggingface")
+
+
+def test_saved_scores_and_labels_of_strings(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    scores = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.5, 2.0]})
+    scores.save_to_disk(tmp_path / "scores")
+    assert read(tmp_path / "scores", "huggingface").target.tolist() == [0.5, 2.0]
+    with pytest.raises(UserError, match=r"one dataset without splits.*--hold-out"):
+        read(tmp_path / "scores", "huggingface", "valid")
+    datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "w"]}).save_to_disk(tmp_path / "named")
+    assert read(tmp_path / "named", "huggingface").labels == ("w", "x")
+    datasets.Dataset.from_dict({"text": ["a"], "class": ["x"]}).save_to_disk(tmp_path / "other")
+    with pytest.raises(UserError, match="there is no column 'label'; it has 'text', 'class'"):
+        read(tmp_path / "other", "huggingface")
+
+
+# -- bad input: file and line -------------------------------------------------------------------------
+
+
+def test_the_place_of_an_example_outlives_a_hold_out(tmp_path):
+    examples = read(write(tmp_path / "train.tsv", *(f"text {i}\t{i % 2}" for i in range(20))), "text")
+    for part in hold_out(examples, 0.3, 1):
+        for row, text in enumerate(part.first):
+            assert part.place(row) == f"{tmp_path / 'train.tsv'}, line {int(text.split()[1]) + 1}"
+
+
+def test_classes_that_are_integers_stand_in_their_order(tmp_path):
+    numbers = write(tmp_path / "numbers" / "train.tsv", *(f"text\t{label}" for label in (10, 2, 0, 1, -1)))
+    assert read(numbers, "text").labels == ("-1", "0", "1", "2", "10")
+    assert read(numbers, "text").target.tolist() == [4, 3, 1, 2, 0]
+    mixed = write(tmp_path / "mixed" / "train.tsv", "text\t10", "text\t2", "text\tx")
+    assert read(mixed, "text").labels == ("10", "2", "x")
+    chosen = ("10", "2", "1", "0", "-1")  # such as those of a model
+    assert read_examples(numbers, "train", ReadingOptions.for_model("text", chosen)).labels == chosen
+
+
+def test_a_header_of_plain_text_is_suspected(tmp_path, caplog):
+    lines = ["fine\tgood", "dull\tbad", "great\tgood", "weak\tbad"]
+    assert read(write(tmp_path / "with" / "train.tsv", "text\tlabel", *lines), "text").labels[-1] == "label"
+    (record,) = caplog.records
+    assert (
+        "train.tsv, line 1: no other line has the class 'label'; if this is a header" in record.getMessage()
+    )
+    read(write(tmp_path / "without" / "train.tsv", *lines), "text")
+    read(write(tmp_path / "few" / "train.tsv", "fine\tgood", "dull\tbad"), "text")
+    assert len(caplog.records) == 1
+
+
+def test_the_held_out_share_depends_on_the_seed_alone():
+    examples = Examples([str(i) for i in range(50)], None, np.arange(50) % 2, ("x", "y"), "s")
+    train, held = hold_out(examples, 0.1, seed=1)
+    assert len(held) == 5 and sorted([*map(int, train.first), *map(int, held.first)]) == list(range(50))
+    assert [int(text) % 2 for text in train.first] == train.target.tolist()
+    assert hold_out(examples, 0.1, seed=1)[1].first == held.first != hold_out(examples, 0.1, seed=2)[1].first
+    for share in (0.0, 1.0, -0.1, 0.001, float("nan")):
+        with pytest.raises(UserError, match="--hold-out is"):
+            hold_out(examples, share, seed=1)
+
+
+@pytest.mark.parametrize("corpus", ["SST-2", "RTE", "STS-B", "CoLA", "MRPC", "text"])
+def test_what_is_written_is_read_again(tmp_path, corpus):
+    pair = corpus in ("RTE", "STS-B", "MRPC")
+    labels = {"RTE": ("entailment", "not_entailment"), "MRPC": ("not_equivalent", "equivalent")}.get(
+        corpus,
+        {"CoLA": ("unacceptable", "acceptable"), "SST-2": ("negative", "positive")}.get(corpus, ("x", "y")),
+    )
+    scores = corpus == "STS-B"
+    examples = Examples(
+        ['a "b\tc', "d  e"],
+        ["f", "g\nh"] if pair else None,
+        np.array([1.5, 4.25], np.float32) if scores else np.array([1, 0]),
+        () if scores else labels,
+        "made",
+    )
+    write_examples(tmp_path / "aug.tsv", corpus, examples)
+    again = read(tmp_path, corpus, file="aug.tsv")
+    assert again.first == ['a "b c', "d e"] and again.second == (["f", "g h"] if pair else None)
+    assert again.target.tolist() == examples.target.tolist() and again.labels == examples.labels
+
+
+def test_the_text_hash_knows_where_sentences_end():
+    def hashed(first, second=None):
+        return Examples(first, second, None, (), "s").text_hash()
+
+    different = [hashed(["ab", "c"]), hashed(["a", "bc"]), hashed(["ab"], ["c"]), hashed(["c", "ab"])]
+    assert len(set(different)) == 4 and hashed(["ab", "c"]) == different[0]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("corpus", "folder", "train", "valid"),
+    [
+        ("CoLA", "glue/CoLA", 8551, 1043),
+        ("SST-2", "glue/SST-2", 67349, 872),
+        ("MRPC", "glue/MRPC", 3667, 408),
+        ("RTE", "glue/RTE", 2490, 277),
+        ("STS-B", "glue/STS-B", 5749, 1500),
+        ("SICK-E", "sick", 4500, 500),
+        ("SICK-R", "sick", 4500, 500),
+    ],
+)
+def test_real_corpora_are_read_whole(shared_dir, corpus, folder, train, valid):
+    examples = read(shared_dir / "data" / folder, corpus)
+    check_every_class_occurs(examples)
+    assert len(examples) == train
+    assert len(read(shared_dir / "data" / folder, corpus, "valid")) == valid
+
+
+def test_texts_without_labels(tmp_path):
+    folder = write(tmp_path / "train.tsv", "a film", "a plot")
+    examples = read(folder, "text", labels=("bad", "good"), unlabelled=True)
+    assert examples.first == ["a film", "a plot"] and examples.target is None and examples.second is None
+    assert examples.labels == ("bad", "good")
+    pairs = write(tmp_path / "pairs" / "train.tsv", "a\tb", "c\td")
+    assert read(pairs, "text", labels=("bad", "good"), unlabelled=True).second == ["b", "d"]
+    with pytest.raises(UserError, match="nothing says which classes there are; name them with --labels"):
+        read(folder, "text", unlabelled=True)
+    wide = write(tmp_path / "wide" / "train.tsv", "a\tb\tc")
+    with pytest.raises(UserError, match="line 1: 3 columns; a line without label is text or text<TAB>text"):
+        read(wide, "text", labels=("bad", "good"), unlabelled=True)
+    labelled = write_sst2(tmp_path / "SST-2", train=5)
+    assert read(labelled, "SST-2", unlabelled=True).target is None
+
+
+def test_saved_datasets_without_labels(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(str(tmp_path / "bare"))
+    found = read(tmp_path / "bare", "huggingface", labels=("no", "yes"), unlabelled=True)
+    assert found.first == ["a", "b"] and found.target is None and found.labels == ("no", "yes")
+    with pytest.raises(UserError, match="name them with --labels"):
+        read(tmp_path / "bare", "huggingface", unlabelled=True)

@@ -1,0 +1,206 @@
+"""Runs of several seeds as one line: against SciPy, against chance, and what is refused; the best of logs."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from tiny_classification import sentences, write_pairs, write_sst2
+
+from cmlm_kd.cli import main
+from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples
+from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.seeds import Run, compare, comparison_table, read_runs, two_sided_p
+
+LABELS = ("negative", "positive")
+
+
+def make_runs(system, rates, count=200, seed=0):
+    """Runs of which each has a class right with its own probability."""
+    generator = np.random.default_rng(seed)
+    target = np.random.default_rng(99).integers(0, 2, count)
+    runs = []
+    for number, rate in enumerate(rates, 1):
+        predicted = np.where(generator.random(count) < rate, target, 1 - target)
+        accuracy = 100 * float(np.mean(predicted == target))
+        runs.append(
+            Run(f"{system}@{number}", {"accuracy": accuracy}, 10, {"1": 5.0 * number}, predicted, target)
+        )
+    return runs
+
+
+def write_evaluation(folder, runs):
+    """Write the files of 'cmlm-kd evaluate' for such runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    models = []
+    for run in runs:
+        rows = [
+            f"{row}\t{LABELS[predicted]}\t{LABELS[target]}\t0.5\t0.5"
+            for row, (predicted, target) in enumerate(zip(run.predicted, run.target, strict=True))
+        ]
+        header = "index\tprediction\ttarget\tp(negative)\tp(positive)"
+        (folder / f"{run.name}.tsv").write_text("\n".join([header, *rows]) + "\n")
+        own = {"name": run.name, "metrics": run.metrics, "parameters": run.parameters}
+        models.append({**own, "examples_per_second": run.speed})
+    (folder / "results.json").write_text(json.dumps({"examples": len(runs[0].target), "models": models}))
+    return folder / "results.json"
+
+
+@pytest.mark.parametrize("freedom", [1.0, 1.3, 2.0, 4.7, 60.0, 5000.0])
+@pytest.mark.parametrize("statistic", [0.0, 0.4, -2.1, 9.0])
+def test_students_distribution(statistic, freedom):
+    expected = 2 * stats.t.sf(abs(statistic), freedom)
+    assert two_sided_p(statistic, freedom) == pytest.approx(expected, rel=1e-3, abs=1e-12)
+
+
+def test_without_a_spread_over_examples_it_is_welchs_test():
+    """Every run is wrong in a fixed share of equal rows: only seeds vary, so the bootstrap adds nothing."""
+
+    def run(name, value):
+        return Run(name, {"accuracy": value}, 1, {}, np.ones(50, int), np.ones(50, int))
+
+    first, second = [81.0, 84.0, 82.5], [86.0, 85.0, 88.5, 87.0]
+    found = compare(
+        [run(f"b@{i}", v) for i, v in enumerate(second)],
+        [run(f"a@{i}", v) for i, v in enumerate(first)],
+        "accuracy",
+    )
+    expected = stats.ttest_ind(second, first, equal_var=False)
+    assert found.examples_error == 0 and found.value == pytest.approx(np.mean(second) - np.mean(first))
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-4)
+
+
+def test_the_bootstrap_is_paired_over_examples():
+    """Two systems that err on the same examples differ by nothing, however few examples there are."""
+    alone = make_runs("alone", [0.7, 0.7, 0.7])
+    same = [Run(f"same@{i}", run.metrics, 1, {}, run.predicted, run.target) for i, run in enumerate(alone)]
+    found = compare(same, alone, "accuracy")
+    assert found.value == 0 and found.examples_error == pytest.approx(0, abs=1e-9) and found.p_value == 1
+    other = compare(make_runs("other", [0.7] * 3, seed=1), alone, "accuracy")
+    rates = 0.7 * 0.3 / 200  # variance of one run's accuracy, of which each mean has a third
+    assert other.examples_error == pytest.approx(100 * np.sqrt(2 * rates / 3), rel=0.2)
+
+
+def test_nothing_is_found_where_there_is_nothing():
+    """Of ten comparisons of equal systems hardly one is called significant."""
+    found = [
+        compare(
+            make_runs("b", [0.8] * 3, 60, seed), make_runs("a", [0.8] * 3, 60, seed + 500), "accuracy"
+        ).p_value
+        for seed in range(10)
+    ]
+    assert sum(p < 0.05 for p in found) <= 2
+    assert compare(make_runs("b", [0.9] * 3), make_runs("a", [0.7] * 3), "accuracy").p_value < 0.01
+
+
+def test_the_command(tmp_path, capsys):
+    runs = [
+        *make_runs("teacher", [0.95])[:1],
+        *make_runs("alone", [0.7] * 3),
+        *make_runs("distilled", [0.9] * 3, seed=1),
+    ]
+    runs[0] = Run("teacher", *list(vars(runs[0]).values())[1:])
+    results = write_evaluation(tmp_path, runs)
+    arguments = ["compare-seeds", str(results), "--predictions", str(tmp_path), "--baseline", "alone"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    values = [run.metrics["accuracy"] for run in runs if run.system == "distilled"]
+    assert f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}" in printed
+    assert (
+        "| teacher   |    1 |" in printed
+        and "distilled: +" in printed
+        and "; significant (p = 0.0" in printed
+    )
+    assert main([*arguments, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    expected = compare(runs[4:], runs[1:4], "accuracy")
+    assert document["differences"] == {"distilled": pytest.approx(vars(expected))}
+
+
+def test_one_run_each_is_shown_and_not_tested(tmp_path, capsys):
+    results = write_evaluation(tmp_path, [*make_runs("alone", [0.7]), *make_runs("distilled", [0.9])])
+    assert main(["compare-seeds", str(results), "--predictions", str(tmp_path), "--baseline", "alone"]) == 0
+    printed = capsys.readouterr().out
+    assert "distilled: not tested against alone" in printed and "±" not in printed.splitlines()[2]
+
+
+def test_scores(tmp_path):
+    (tmp_path / "a@1.tsv").write_text("index\tprediction\ttarget\n0\t1.500\t2.000\n1\t3.250\t3.000\n")
+    model = {"name": "a@1", "metrics": {"pearson": 99.0}, "parameters": 3, "examples_per_second": {}}
+    (tmp_path / "results.json").write_text(json.dumps({"models": [model]}))
+    (run,) = read_runs(tmp_path / "results.json", tmp_path)
+    assert run.predicted.tolist() == [1.5, 3.25] and run.target.tolist() == [2.0, 3.0]
+    assert "99.00" in comparison_table([run])
+
+
+def test_what_is_refused(tmp_path):
+    runs = [*make_runs("alone", [0.7] * 2), *make_runs("distilled", [0.9] * 2)]
+    results = write_evaluation(tmp_path, runs)
+    command = ["compare-seeds", str(results), "--predictions", str(tmp_path), "--baseline"]
+    assert main([*command, "lonely"]) == 2
+    assert main([*command, "alone", "--metric", "bleu"]) == 2
+    (tmp_path / "alone@2.tsv").write_text(
+        (tmp_path / "alone@2.tsv").read_text().replace("negative", "positive")
+    )
+    with pytest.raises(UserError, match=r"alone@2 and alone@1 are not of the same examples"):
+        read_runs(results, tmp_path)
+    results.write_text("{}")
+    with pytest.raises(UserError, match=r"is not what 'cmlm-kd evaluate --format json' writes"):
+        read_runs(results, tmp_path)
+
+
+# The best of several trainings
+
+
+def log(path, *values):
+    lines = [
+        f"epoch 001 | valid on 'valid' subset | loss 1 | accuracy {value} | num_updates {number}"
+        for number, value in enumerate(values, 1)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_choose(tmp_path, capsys):
+    logs = [
+        log(tmp_path / "a.log", 0.5, 0.7),
+        log(tmp_path / "b.log", 0.9, 0.6),
+        log(tmp_path / "c.log", 0.9),
+    ]
+    assert main(["choose", "--metric", "accuracy", *map(str, logs)]) == 0
+    assert capsys.readouterr().out == "b\n"  # the first of equals
+    assert main(["choose", "--metric", "accuracy", "--best", "2", f"x={logs[0]}", f"y={logs[2]}"]) == 0
+    assert capsys.readouterr().out == "y x\n"
+    assert main(["choose", "--metric", "accuracy", "--minimize", *map(str, logs)]) == 0
+    assert capsys.readouterr().out == "a\n"
+    for wrong in (["--metric", "f1"], ["--metric", "accuracy", "--best", "4"]):
+        assert main(["choose", *wrong, *map(str, logs)]) == 2
+    assert "--best is 4; it must be from 1 to 3" in capsys.readouterr().err
+    assert main(["choose", "--metric", "accuracy", str(logs[0]), str(logs[0])]) == 2
+
+
+# A corpus of the examples that are held out
+
+
+@pytest.mark.parametrize(("corpus", "write"), [("SST-2", write_sst2), ("RTE", write_pairs)])
+def test_split_is_what_hold_out_takes(tmp_path, corpus, write, capsys):
+    data = write(tmp_path / "data")
+    options = ReadingOptions(corpus)
+    command = ["split", str(data), "--corpus", corpus, "--hold-out", "0.25", "--hold-out-seed", "7"]
+    assert main([*command, "--output", str(tmp_path / "split")]) == 0
+    expected = hold_out(read_examples(data, "train", options), 0.25, 7)
+    for name, part in zip(("train", "valid"), expected, strict=True):
+        found = read_examples(tmp_path / "split", name, options)
+        assert found.text_hash() == part.text_hash() and np.array_equal(found.target, part.target)
+    assert main([*command, "--output", str(tmp_path / "split")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert main([*command, "--output", str(tmp_path / "other"), "--hold-out", "1.5"]) == 2
+    assert not (tmp_path / "other").exists()
+
+
+def test_split_of_plain_text(tmp_path):
+    rows = "".join(f"{text}\t{LABELS[label]}\n" for text, label in sentences(20))
+    (tmp_path / "train.tsv").write_text(rows)
+    assert main(["split", str(tmp_path), "--corpus", "text", "--output", str(tmp_path / "split")]) == 0
+    lines = [(tmp_path / "split" / name).read_text().splitlines() for name in ("train.tsv", "dev.tsv")]
+    assert sorted(lines[0] + lines[1]) == sorted(rows.splitlines()) and len(lines[1]) == 2

@@ -1,0 +1,162 @@
+"""fairseq's binarised data, against fairseq's own reader and writer."""
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import (
+    Databin,
+    corpus_hash,
+    dictionary_hash,
+    read_dictionary,
+    read_symbols,
+    write_databin,
+    write_flat_databin,
+)
+
+SIZES = (8, 65_499, 65_500, 120_000)
+
+
+def make_sentences(vocabulary_size, rows=20):
+    generator = np.random.default_rng(vocabulary_size)
+    sentences = [generator.integers(0, vocabulary_size, generator.integers(1, 9)) for _ in range(rows)]
+    sentences[0][0] = vocabulary_size - 1
+    return sentences
+
+
+def write_with_fairseq(prefix, sentences, vocabulary_size):
+    builder = make_builder(f"{prefix}.bin", impl="mmap", vocab_size=vocabulary_size)
+    for sentence in sentences:
+        builder.add_item(torch.from_numpy(sentence))
+    builder.finalize(f"{prefix}.idx")
+
+
+@pytest.mark.parametrize("vocabulary_size", SIZES)
+def test_files_are_those_of_fairseqs_writer(tmp_path, vocabulary_size):
+    sentences = make_sentences(vocabulary_size)
+    write_with_fairseq(tmp_path / "theirs", sentences, vocabulary_size)
+    write_databin(tmp_path / "ours", iter(sentences), vocabulary_size)
+    sizes = np.array([len(sentence) for sentence in sentences])
+    write_flat_databin(
+        tmp_path / "flat", [np.concatenate(sentences[:2]), *sentences[2:]], sizes, vocabulary_size
+    )
+    for suffix in (".bin", ".idx"):
+        theirs = (tmp_path / f"theirs{suffix}").read_bytes()
+        assert (tmp_path / f"ours{suffix}").read_bytes() == theirs
+        assert (tmp_path / f"flat{suffix}").read_bytes() == theirs
+
+
+@pytest.mark.parametrize("vocabulary_size", SIZES)
+def test_both_readers_read_what_was_written(tmp_path, vocabulary_size):
+    sentences = make_sentences(vocabulary_size)
+    write_databin(tmp_path / "data", sentences, vocabulary_size)
+    theirs, ours = MMapIndexedDataset(str(tmp_path / "data")), Databin.open(tmp_path / "data")
+    assert len(theirs) == len(ours) == len(sentences)
+    for row, sentence in enumerate(sentences):
+        assert theirs[row].tolist() == ours[row].tolist() == sentence.tolist()
+    assert ours.sizes.tolist() == list(theirs.sizes) == [len(sentence) for sentence in sentences]
+    assert [row.tolist() for row in ours] == [sentence.tolist() for sentence in sentences]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_other_widths_of_fairseq_are_read(tmp_path, dtype):
+    from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+
+    builder = MMapIndexedDatasetBuilder(str(tmp_path / "data.bin"), dtype)
+    builder.add_item(torch.tensor([4, 5, 2]))
+    builder.finalize(str(tmp_path / "data.idx"))
+    assert Databin.open(tmp_path / "data")[0].tolist() == [4, 5, 2]
+
+
+def test_no_sentence_at_all(tmp_path):
+    write_databin(tmp_path / "data", [], 10)
+    assert len(Databin.open(tmp_path / "data")) == 0
+    assert len(Databin.open(tmp_path / "data").tokens) == 0
+
+
+def test_hashes_depend_on_ids_and_boundaries(tmp_path):
+    def hash_of(name, sentences):
+        write_databin(tmp_path / name, [np.array(sentence) for sentence in sentences], 100)
+        return Databin.open(tmp_path / name).content_hash()
+
+    first = hash_of("a", [[4, 5], [6]])
+    assert first == hash_of("b", [[4, 5], [6]])
+    assert (
+        len({first, hash_of("c", [[4], [5, 6]]), hash_of("d", [[4, 5], [7]]), hash_of("e", [[6], [4, 5]])})
+        == 4
+    )
+    a, c = (Databin.open(tmp_path / name) for name in "ac")
+    assert corpus_hash(a, c) != corpus_hash(c, a)
+
+
+def damage(path, how):
+    raw = path.read_bytes()
+    path.write_bytes({"cut": raw[:-3], "magic": b"X" + raw[1:], "dtype": raw[:17] + b"\x63" + raw[18:]}[how])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how", "message"),
+    [
+        (".idx", "magic", "is not a fairseq mmap index; binarise with --dataset-impl mmap"),
+        (".idx", "cut", "is damaged .*20 rows.*; binarise again"),
+        (".idx", "dtype", "is damaged .*dtype 99.*; binarise again"),
+        (".bin", "cut", r"data.bin has \d+ bytes, its index wants \d+"),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path, suffix, how, message):
+    write_databin(tmp_path / "data", make_sentences(100), 100)
+    damage(tmp_path / f"data{suffix}", how)
+    with pytest.raises(UserError, match=message):
+        Databin.open(tmp_path / "data")
+
+
+@pytest.mark.parametrize("suffix", [".idx", ".bin"])
+def test_missing_files_are_named(tmp_path, suffix):
+    write_databin(tmp_path / "data", make_sentences(100), 100)
+    (tmp_path / f"data{suffix}").unlink()
+    with pytest.raises(UserError, match=f"data{suffix} is missing; write the data with 'cmlm-kd prepare'"):
+        Databin.open(tmp_path / "data")
+
+
+# Dictionaries
+
+ENTRIES = [("▁a", 5), ("#", 3), ("é", 2), ("<0xE2>", 1), ("madeupword0000", 0)]
+
+
+def write_dictionary(path, entries=ENTRIES):
+    path.write_text("".join(f"{symbol} {count}\n" for symbol, count in entries), encoding="utf-8")
+    return path
+
+
+def test_dictionaries_are_read_as_fairseq_reads_them(tmp_path):
+    path = write_dictionary(tmp_path / "dict.en.txt")
+    theirs = Dictionary.load(str(path))
+    assert read_dictionary(path) == ENTRIES == list(zip(theirs.symbols[4:], theirs.count[4:], strict=True))
+    with path.open("a") as stream:
+        stream.write("▁a 7 #fairseq:overwrite\n")
+    assert read_symbols(path) == Dictionary.load(str(path)).symbols[4:]
+
+
+def test_dictionary_hash_depends_on_symbols_and_order_alone(tmp_path):
+    first = dictionary_hash(write_dictionary(tmp_path / "a"))
+    assert first == dictionary_hash(write_dictionary(tmp_path / "b", [(symbol, 1) for symbol, _ in ENTRIES]))
+    assert first != dictionary_hash(write_dictionary(tmp_path / "c", ENTRIES[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "dict.en.txt is missing; write the data with 'cmlm-kd prepare'"),
+        (b"\xff\xfe1 1\n", r"dict.en.txt is not UTF-8 \(byte 0\)"),
+        (b"a 1\nb\n", "dict.en.txt, line 2: 'b' is not a symbol and its count"),
+        (b"a 1\nb x\n", "line 2: 'b x' is not a symbol and its count; write the data again"),
+    ],
+)
+def test_damaged_dictionaries_are_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "dict.en.txt").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_symbols(tmp_path / "dict.en.txt")

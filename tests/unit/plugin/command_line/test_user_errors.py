@@ -1,0 +1,105 @@
+"""What fairseq's commands print when they end in a UserError, and in anything else."""
+
+import sys
+
+import pytest
+import torch
+from torch.multiprocessing import ProcessRaisedException, start_processes
+
+from cmlm_kd.errors import UserError, first_line
+from fairseq_plugins.command_line.user_errors import (
+    UserErrorInStep,
+    print_user_errors,
+    user_message,
+    without_crash_file,
+)
+
+MESSAGE = "soft_target_kd: --kd-alpha is 2.0; it must be in [0, 1]"
+
+
+class Unreadable(torch.utils.data.Dataset):
+    """A data set whose only item cannot be read, by the user's fault or by ours."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise self.error
+
+
+def in_a_process(rank, error):
+    raise error
+
+
+def from_a_worker(error):
+    """Return the exception that a data loader makes of its worker's."""
+    with pytest.raises(type(error)) as caught:
+        next(iter(torch.utils.data.DataLoader(Unreadable(error), num_workers=1)))
+    return caught.value
+
+
+def from_a_process(error):
+    """Return the exception that fairseq, with one process a GPU, makes of a process's."""
+    with pytest.raises(ProcessRaisedException) as caught:
+        start_processes(in_a_process, (error,), nprocs=1, start_method="fork")
+    return caught.value
+
+
+def directly(error):
+    return error
+
+
+@pytest.mark.parametrize("travelled", [directly, from_a_worker, from_a_process])
+def test_the_message_and_nothing_else(travelled):
+    assert user_message(travelled(UserError(MESSAGE))) == MESSAGE
+
+
+@pytest.mark.parametrize("travelled", [directly, from_a_process])
+def test_what_ends_a_step_is_what_fairseq_makes_no_crash_file_of(travelled):
+    with pytest.raises(RuntimeError) as caught, without_crash_file(), without_crash_file():
+        raise UserError(MESSAGE)
+    assert isinstance(caught.value, UserErrorInStep)
+    assert user_message(travelled(caught.value)) == MESSAGE
+    with pytest.raises(KeyError), without_crash_file():
+        raise KeyError(MESSAGE)
+
+
+@pytest.mark.parametrize("travelled", [directly, from_a_worker, from_a_process])
+def test_faults_of_ours_are_not_for_the_user(travelled):
+    assert user_message(travelled(ValueError(MESSAGE))) is None
+
+
+def test_a_bug_met_while_reporting_is_a_bug():
+    text = (
+        f"Traceback (most recent call last):\n\ncmlm_kd.errors.UserError: {MESSAGE}\n\nDuring handling ...\n"
+    )
+    text += "Traceback (most recent call last):\nKeyError: 'k'"
+    assert user_message(ProcessRaisedException(text, 0, 1)) is None
+
+
+def test_the_hook_prints_one_line_and_hands_everything_else_on(monkeypatch, capsys):
+    handed_on = []
+    monkeypatch.setattr(sys, "excepthook", lambda *given: handed_on.append(given))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fairseq-train", "data"])
+    print_user_errors()
+    sys.excepthook(UserError, UserError(MESSAGE), None)
+    assert capsys.readouterr().err == f"fairseq-train: {MESSAGE}\n" and not handed_on
+    bug = KeyError("k")
+    sys.excepthook(KeyError, bug, None)
+    assert handed_on == [(KeyError, bug, None)] and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("bad.\nand why:\n"), "bad"),
+        (OSError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
+        (RuntimeError("\n  deep inside:\n"), "deep inside"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_the_first_line_of_an_exception(error, line):
+    assert first_line(error) == line
