@@ -17,6 +17,7 @@ _NO_PERMISSION = {errno.EACCES, errno.EROFS}
 
 
 COMMANDS = {
+    "The whole road": ("run",),
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
     "Teach and distil": ("dump", "verify", "flags"),
     "Choose and measure": (

@@ -34,10 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
     import signal
     import threading
 
-    from cmlm_kd.recipes.dry_run import shell_lines
     from cmlm_kd.recipes.engine import Engine
     from cmlm_kd.recipes.expressions import Scope
-    from cmlm_kd.recipes.machine import find_machine, threads_of
+    from cmlm_kd.recipes.machine import find_machine, shell_lines, threads_of
     from cmlm_kd.recipes.reading import read_recipe
     from cmlm_kd.recipes.run_folder import check_owner, locked, write_resolved
     from cmlm_kd.recipes.settings import read_values

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,11 @@ from doit.runner import MThreadRunner
 from doit.task import Task
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.recipes.contents import Contents, checksums
-from cmlm_kd.recipes.gate import Gate
 from cmlm_kd.recipes.machine import environment
-from cmlm_kd.recipes.processes import Processes
-from cmlm_kd.recipes.records import Records, put_aside
+from cmlm_kd.recipes.processes import Gate, Processes, Screen
+from cmlm_kd.recipes.records import Contents, Records, checksums, put_aside
 from cmlm_kd.recipes.run_folder import note_time, package_versions
-from cmlm_kd.recipes.screen import Screen
 from cmlm_kd.recipes.steps import Step, is_inside
-from cmlm_kd.recipes.temporary import Temporaries
 
 
 class Engine:
@@ -39,6 +37,7 @@ class Engine:
         self._folder = folder
         self._steps = steps
         self._threads = threads
+        self._by_place = {step.place: step for step in steps.values()}
         self._records = Records(folder)
         self._contents = Contents()
         self._processes = Processes(lock)
@@ -57,7 +56,7 @@ class Engine:
         """
         self._temporaries.find_missing(self._may_run)
         control = TaskControl([self._task(step) for step in selected.values()])
-        control.process(list(selected))
+        control.process([step.place for step in selected.values()])
         runner = MThreadRunner(self._records, _Reporter(self), num_process=lanes)
         try:
             runner.run_all(control.task_dispatcher())
@@ -74,10 +73,10 @@ class Engine:
 
     def _task(self, step: Step) -> Task:
         return Task(
-            step.name,
+            step.place,  # by which the records know it
             [(self._perform, [step])],
             uptodate=[(self._is_done, [step])],
-            task_dep=[name for name in step.before],
+            task_dep=[self._steps[name].place for name in step.before],
             verbosity=0,
             io={"capture": False},
         )
@@ -88,7 +87,7 @@ class Engine:
         """Return whether a step was made from what it would be made from now, and its outputs are whole."""
         state = self._state(step)
         self._begins_with[step.name] = state
-        record = self._records.finished(step.name)
+        record = self._records.finished(step.place)
         return (
             step.name not in self._temporaries.wanted
             and _same(record, state)
@@ -97,7 +96,7 @@ class Engine:
 
     def _may_run(self, step: Step) -> bool:
         """Return whether a step will run even if those before it make what they made before."""
-        record = self._records.finished(step.name)
+        record = self._records.finished(step.place)
         try:
             return not _same(record, self._state(step)) or not self._is_whole(step, record)
         except UserError:  # an input has not been made yet
@@ -105,7 +104,7 @@ class Engine:
 
     def _state(self, step: Step) -> dict[str, Any]:
         """Return what a step is made from: command, versions, and the checksums of inputs."""
-        record = self._records.finished(step.name)
+        record = self._records.finished(step.place)
         for path, files in record.get("inputs", {}).items():
             self._contents.remember(path, files)
         inputs = {path: self._input(step, path) for path in step.inputs}
@@ -117,7 +116,7 @@ class Engine:
             return self._contents.of(path)
         found = {}
         for name in step.reads[path]:
-            for output, files in self._records.finished(name).get("outputs", {}).items():
+            for output, files in self._records.finished(self._steps[name].place).get("outputs", {}).items():
                 for inner, entry in files.items():
                     file = os.path.join(output, inner) if inner else output
                     if file == path or is_inside(file, path):
@@ -138,7 +137,7 @@ class Engine:
         )
 
     def _log(self, step: Step) -> Path:
-        return self._folder / "logs" / f"{step.name}.log"
+        return self._folder / "logs" / f"{step.place}.log"
 
     # Running a step
 
@@ -175,8 +174,8 @@ class Engine:
 
     def _prepared(self, step: Step, state: dict[str, Any], log: Path) -> str:
         """Put old outputs aside unless the step goes on in them; return what to tell the user."""
-        record = self._records.finished(step.name)
-        begun = self._records.begun(step.name)
+        record = self._records.finished(step.place)
+        begun = self._records.begun(step.place)
         unfinished = bool(begun) and begun == _identity(state)
         mends = step.text.resumes == "always" and not begun and _same(record, state)
         there = [path for path in step.outputs if os.path.lexists(path)]
@@ -191,22 +190,23 @@ class Engine:
                 text = f"{step.title}: again, {why}; what was there is in {', '.join(old)}"
         for path in step.outputs:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._records.begin(step.name, _identity(state))
+        self._records.begin(step.place, _identity(state))
         return text
 
     # What doit reports
 
-    def succeeded(self, name: str, *, now: bool) -> None:
+    def succeeded(self, place: str, *, now: bool) -> None:
         """Note that a step is done, in this run or before."""
+        step = self._by_place[place]
         if not now:
-            self._screen.say(f"{self._steps[name].title}: already there")
-        self._temporaries.done(name)
+            self._screen.say(f"{step.title}: already there")
+        self._temporaries.done(step.name)
 
-    def failed(self, name: str, failure: BaseFail) -> None:
+    def failed(self, place: str, failure: BaseFail) -> None:
         """End what else is running, and keep what to tell the user."""
         if self._failure is not None:
             return  # ended because of the first
-        log = self._log(self._steps[name])
+        log = self._log(self._by_place[place])
         self._processes.end_all()
         self._screen.end_of(log)
         self._failure = UserError(
@@ -240,3 +240,62 @@ class _Reporter(ZeroReporter):  # type: ignore[misc]  # doit has no types
 
     def add_failure(self, task: Task, fail: BaseFail) -> None:
         self._engine.failed(task.name, fail)
+
+
+class Temporaries:
+    """The temporary outputs of a recipe.
+
+    Args:
+        steps: in an order in which they can run.
+
+    Attributes:
+        wanted: steps that must run again, because a step that will run reads what was removed.
+    """
+
+    def __init__(self, steps: dict[str, Step]) -> None:
+        self._steps = steps
+        self._done: set[str] = set()
+        self._readers: dict[str, set[str]] = {
+            path: {reader.name for reader in steps.values() if _reads(reader, step.name, path)}
+            for step in steps.values()
+            for path in step.temporary
+        }
+        self.wanted: set[str] = set()
+
+    def find_missing(self, may_run: Callable[[Step], bool]) -> None:
+        """Fill :attr:`wanted`.
+
+        Args:
+            may_run: whether a step will run even if those before it make what they made before.
+        """
+        if all(os.path.exists(path) for path in self._readers):
+            return
+        running = {step.name for step in self._steps.values() if may_run(step)}
+        while True:
+            for step in self._steps.values():  # whatever follows may run, too
+                if step.sources & running:
+                    running.add(step.name)
+            more = {
+                step.name
+                for step in self._steps.values()
+                for path in step.temporary
+                if not os.path.exists(path) and self._readers[path] & running
+            }
+            if more <= running:
+                break
+            running |= more
+        self.wanted = {step.name for step in self._steps.values() if step.temporary} & running
+
+    def done(self, name: str) -> None:
+        """Note that a step is done; remove what nobody reads any more."""
+        self._done.add(name)
+        for path, readers in self._readers.items():
+            if name in readers and readers <= self._done and os.path.lexists(path):
+                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+def _reads(reader: Step, maker: str, path: str) -> bool:
+    return any(
+        maker in makers and (path == read or is_inside(path, read) or is_inside(read, path))
+        for read, makers in reader.reads.items()
+    )

@@ -1,10 +1,12 @@
-"""The machine that a recipe runs on: flags that depend on it, its threads, and the variables of commands."""
+"""The machine of a run: flags that depend on it, threads, variables, and the commands to paste there."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +59,7 @@ def find_machine(recipe: Recipe) -> Machine:
         return Machine(False, False, threads)
     import torch
 
-    from cmlm_kd.precision import autocast_pays
+    from cmlm_kd.system.devices import autocast_pays
 
     gpu = torch.cuda.is_available()
     return Machine(gpu, autocast_pays("cuda" if gpu else "cpu"), threads)
@@ -93,3 +95,26 @@ def environment(threads: int) -> dict[str, str]:
     given = {name: os.environ.get(name, value) for name, value in VARIABLES.items()}
     path = os.pathsep.join((programs, os.environ.get("PATH", os.defpath)))
     return {**os.environ, **given, "PATH": path, "OMP_NUM_THREADS": str(threads)}
+
+
+def shell_lines(steps: dict[str, Step], threads: dict[str, int]) -> Iterator[str]:
+    """Yield lines of bash that do what the run does, one step after the other.
+
+    Args:
+        steps: in an order in which they can run.
+        threads: step -> how many it computes with.
+    """
+    yield "set -e"
+    for name, value in VARIABLES.items():
+        yield f"export {name}={shlex.quote(os.environ.get(name, value))}"
+    used, made = 0, set[str]()
+    for step in steps.values():
+        yield f"\n# {step.name}: {step.title}"
+        if threads[step.name] != used:
+            used = threads[step.name]
+            yield f"export OMP_NUM_THREADS={used}"
+        folders = {os.path.relpath(os.path.dirname(path)) for path in step.outputs} - made
+        if folders:
+            yield f"mkdir -p {shlex.join(sorted(folders))}"
+        made |= folders
+        yield step.command

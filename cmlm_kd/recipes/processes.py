@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 _PATIENCE = 10.0
@@ -122,3 +123,62 @@ def _signal(processes: list[subprocess.Popen[bytes]], number: int) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
+
+
+class Gate:
+    """Counts who is inside."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._alone = False
+
+    @contextlib.contextmanager
+    def passed(self, *, alone: bool) -> Iterator[None]:
+        """Wait until one may pass; others wait until who is alone has left."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone and not (alone and self._inside))
+            self._inside += 1
+            self._alone = alone
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._alone = False
+                self._changed.notify_all()
+
+
+_PROGRESS = re.compile("train_inner|valid on|asking the teachers|soft targets for")
+"""What is worth reading of what fairseq says."""
+_LAST_LINES = 10
+
+
+class Screen:
+    """Standard output and error, for several steps at once."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Print a title."""
+        with self._guard:
+            print(f"\n== {text}", flush=True)
+
+    def progress(self, step: str, command: str, line: str) -> None:
+        """Print a line that a step said, after its name; of fairseq's only what tells how far it is."""
+        if line and ("fairseq-" not in command or _PROGRESS.search(line)):
+            with self._guard:
+                print(f"{step}: {line}", flush=True)
+
+    def show(self, title: str, file: Path) -> None:
+        """Print a result."""
+        self.say(title)
+        print(file.read_text(encoding="utf-8", errors="replace"), end="", flush=True)
+
+    def end_of(self, log: Path) -> None:
+        """Print the last lines of a log to standard error."""
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        with self._guard:
+            for line in lines[-_LAST_LINES:]:
+                print(f"    {line}", file=sys.stderr, flush=True)

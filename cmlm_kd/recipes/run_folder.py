@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.output import written_aside
 from cmlm_kd.recipes.reading import Recipe
 from cmlm_kd.recipes.records import FOLDER
 from cmlm_kd.recipes.settings import plain
 from cmlm_kd.recipes.steps import Step
+from cmlm_kd.system.files import written_aside
 from cmlm_kd.version import __version__
 
 RESOLVED = "recipe.yaml"

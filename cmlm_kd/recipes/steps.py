@@ -28,6 +28,9 @@ class Step:
         outputs: absolute paths of what it makes.
         temporary: those that are removed once every step that reads them is done.
         versions: packages whose version it depends on.
+        lane: see :class:`StepText`.
+        place: its first output, relative to the run's folder. It names record and log, so that what
+            other settings have made elsewhere in the folder stays known.
         before: names of the steps that come before it: those that make its inputs, its lane's, and ``after``.
         reads: path of an input -> names of the steps that make it, or what is in it.
         text: the step as it is written.
@@ -42,6 +45,7 @@ class Step:
     temporary: tuple[str, ...]
     versions: tuple[str, ...]
     lane: str
+    place: str
     text: StepText
     before: list[str] = field(default_factory=list)
     reads: dict[str, list[str]] = field(default_factory=dict)
@@ -111,6 +115,7 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
             temporary=temporary,
             versions=tuple(dict.fromkeys((*VERSIONS, *text.versions))),
             lane=str(inner[0].value(text.lane, f"{where}.lane")),
+            place=os.path.relpath(outputs[0], folder),
             text=text,
         )
 
@@ -146,6 +151,8 @@ def _paths(written: Iterable[Any], scope: Scope, where: str, folder: Path) -> It
 def _check_outputs(
     file: str, where: str, outputs: tuple[str, ...], parts: Iterable[str], folder: Path
 ) -> None:
+    if not outputs:
+        raise UserError(f"{file}: {where}: outputs are all empty; a step makes a file or directory")
     for path in outputs:
         if not is_inside(path, str(folder)) or path == str(folder):
             raise UserError(f"{file}: {where}: output {path} is not in the run's folder, {folder}")
