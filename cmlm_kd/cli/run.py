@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     import threading
 
     from cmlm_kd.recipes.engine import Engine
-    from cmlm_kd.recipes.expressions import Scope
+    from cmlm_kd.recipes.expressions import GivenPath, Scope
     from cmlm_kd.recipes.machine import find_machine, shell_lines, threads_of
     from cmlm_kd.recipes.reading import read_recipe
     from cmlm_kd.recipes.run_folder import check_owner, locked, write_resolved
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     lanes = machine.lanes if arguments.lanes is None else arguments.lanes
     if lanes < 1:
         raise UserError(f"--lanes is {lanes}; it must be at least 1")
-    known = {**values, **machine.names}
+    known = {**values, **machine.names, "here": GivenPath(os.path.dirname(recipe.file) or ".")}
     scope = Scope(recipe.file, known, recipe.values, recipe.flags)
     shown = os.path.normpath(arguments.output or str(scope.value(recipe.output, "output")))
     folder = Path(os.path.abspath(shown))

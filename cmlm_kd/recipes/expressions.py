@@ -85,6 +85,7 @@ for _environment in (_VALUES, _COMMANDS):
     _environment.filters["basename"] = lambda path: Path(str(path)).name
     _environment.filters["words"] = shlex.split
     _environment.filters["slug"] = _slug
+    _environment.filters["fill"] = lambda items, text: [text.replace("{}", str(item)) for item in items]
     _environment.filters["lookup"] = lambda key, table, default: table.get(key, default)
     _environment.tests["file"] = os.path.isfile
     _environment.tests["directory"] = os.path.isdir

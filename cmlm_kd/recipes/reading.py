@@ -33,7 +33,6 @@ class StepText:
         resumes: ``no``; ``unfinished``: its command goes on in what an interruption left; ``always``: and
             mends what was damaged after the end.
         after: steps that it waits for without reading anything of them.
-        lane: a name; steps with the same one run one after the other.
         exclusive: whether nothing else runs at the same time.
         show: whether what it prints is shown at the end of the run, and not before.
         versions: packages whose version it depends on, besides :data:`VERSIONS`.
@@ -49,7 +48,6 @@ class StepText:
     temporary: tuple[Any, ...] = ()
     resumes: str = "no"
     after: tuple[Any, ...] = ()
-    lane: str = ""
     exclusive: bool = False
     show: bool = False
     versions: tuple[str, ...] = ()
@@ -187,7 +185,6 @@ _STEP = {
     "temporary": list,
     "resumes": None,
     "after": list,
-    "lane": str,
     "exclusive": bool,
     "show": bool,
     "versions": list,

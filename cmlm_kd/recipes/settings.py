@@ -80,6 +80,8 @@ class Setting:
             if self.required:
                 raise ValueError
             return None
+        if given == "" and self.type == "text" and not self.pattern and not self.list:
+            return ""
         if not self.list:
             return self._parse_one(given)
         items = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]

@@ -28,10 +28,9 @@ class Step:
         outputs: absolute paths of what it makes.
         temporary: those that are removed once every step that reads them is done.
         versions: packages whose version it depends on.
-        lane: see :class:`StepText`.
         place: its first output, relative to the run's folder. It names record and log, so that what
             other settings have made elsewhere in the folder stays known.
-        before: names of the steps that come before it: those that make its inputs, its lane's, and ``after``.
+        before: names of the steps that come before it: those that make its inputs, and ``after``.
         reads: path of an input -> names of the steps that make it, or what is in it.
         text: the step as it is written.
     """
@@ -44,7 +43,6 @@ class Step:
     outputs: tuple[str, ...]
     temporary: tuple[str, ...]
     versions: tuple[str, ...]
-    lane: str
     place: str
     text: StepText
     before: list[str] = field(default_factory=list)
@@ -114,7 +112,6 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
             outputs=outputs,
             temporary=temporary,
             versions=tuple(dict.fromkeys((*VERSIONS, *text.versions))),
-            lane=str(inner[0].value(text.lane, f"{where}.lane")),
             place=os.path.relpath(outputs[0], folder),
             text=text,
         )
@@ -176,7 +173,6 @@ def _connect(recipe: Recipe, steps: dict[str, Step], scope: Scope) -> None:
                     f"{recipe.file}: {path} is an output of two steps, {makers[path]} and {step.name}"
                 )
             makers[path] = step.name
-    lanes: dict[str, str] = {}
     for step in steps.values():
         for path in step.inputs:
             step.reads[path] = _makers_of(path, makers, step.name)
@@ -189,9 +185,6 @@ def _connect(recipe: Recipe, steps: dict[str, Step], scope: Scope) -> None:
         for item in step.text.after:
             name = str(scope.value(item, f"steps.{step.name}.after"))
             step.before += _called(name, steps) or _unknown(recipe.file, step.name, name, steps)
-        if step.lane:
-            step.before += [lanes[step.lane]] if step.lane in lanes else []
-            lanes[step.lane] = step.name
 
 
 def _makers_of(path: str, makers: dict[str, str], reader: str) -> list[str]:
