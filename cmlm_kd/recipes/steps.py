@@ -30,6 +30,7 @@ class Step:
         versions: packages whose version it depends on.
         place: its first output, relative to the run's folder. It names record and log, so that what
             other settings have made elsewhere in the folder stays known.
+        after: names of the steps that it waits for without reading anything of them, as they are written.
         before: names of the steps that come before it: those that make its inputs, and ``after``.
         reads: path of an input -> names of the steps that make it, or what is in it.
         text: the step as it is written.
@@ -44,6 +45,7 @@ class Step:
     temporary: tuple[str, ...]
     versions: tuple[str, ...]
     place: str
+    after: tuple[str, ...]
     text: StepText
     before: list[str] = field(default_factory=list)
     reads: dict[str, list[str]] = field(default_factory=dict)
@@ -84,7 +86,7 @@ def make_steps(recipe: Recipe, known: Mapping[str, Any], folder: Path, shown: st
             steps[step.name] = step
     if not steps:
         raise UserError(f"{recipe.file}: no step is left with these settings")
-    _connect(recipe, steps, scopes[1])
+    _connect(recipe, steps)
     return _in_order(recipe.file, steps)
 
 
@@ -113,6 +115,7 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
             temporary=temporary,
             versions=tuple(dict.fromkeys((*VERSIONS, *text.versions))),
             place=os.path.relpath(outputs[0], folder),
+            after=tuple(str(inner[0].value(item, f"{where}.after")) for item in text.after),
             text=text,
         )
 
@@ -163,7 +166,7 @@ def is_inside(path: str, other: str) -> bool:
     return path.startswith(other + os.sep)
 
 
-def _connect(recipe: Recipe, steps: dict[str, Step], scope: Scope) -> None:
+def _connect(recipe: Recipe, steps: dict[str, Step]) -> None:
     """Find out for every step which others come before it."""
     makers: dict[str, str] = {}
     for step in steps.values():
@@ -182,8 +185,7 @@ def _connect(recipe: Recipe, steps: dict[str, Step], scope: Scope) -> None:
                     "give a path that is there"
                 )
         step.before = sorted(step.sources, key=list(steps).index)
-        for item in step.text.after:
-            name = str(scope.value(item, f"steps.{step.name}.after"))
+        for name in step.after:
             step.before += _called(name, steps) or _unknown(recipe.file, step.name, name, steps)
 
 
