@@ -33,6 +33,8 @@ class StepText:
         resumes: ``no``; ``unfinished``: its command goes on in what an interruption left; ``always``: and
             mends what was damaged after the end.
         after: steps that it waits for without reading anything of them.
+        lane: a name; steps with the same one run one after the other, since a setting may name a cache that
+            the first of them writes.
         exclusive: whether nothing else runs at the same time.
         show: whether what it prints is shown at the end of the run, and not before.
         versions: packages whose version it depends on, besides :data:`VERSIONS`.
@@ -48,6 +50,7 @@ class StepText:
     temporary: tuple[Any, ...] = ()
     resumes: str = "no"
     after: tuple[Any, ...] = ()
+    lane: str = ""
     exclusive: bool = False
     show: bool = False
     versions: tuple[str, ...] = ()
@@ -185,6 +188,7 @@ _STEP = {
     "temporary": list,
     "resumes": None,
     "after": list,
+    "lane": str,
     "exclusive": bool,
     "show": bool,
     "versions": list,

@@ -31,7 +31,9 @@ class Step:
         place: its first output, relative to the run's folder. It names record and log, so that what
             other settings have made elsewhere in the folder stays known.
         after: names of the steps that it waits for without reading anything of them, as they are written.
-        before: names of the steps that come before it: those that make its inputs, and ``after``.
+        lane: see :class:`StepText`.
+        before: names of the steps that come before it: those that make its inputs, ``after``, and the
+            one before it in its lane.
         reads: path of an input -> names of the steps that make it, or what is in it.
         text: the step as it is written.
     """
@@ -46,6 +48,7 @@ class Step:
     versions: tuple[str, ...]
     place: str
     after: tuple[str, ...]
+    lane: str
     text: StepText
     before: list[str] = field(default_factory=list)
     reads: dict[str, list[str]] = field(default_factory=dict)
@@ -115,6 +118,7 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
             temporary=temporary,
             versions=tuple(dict.fromkeys((*VERSIONS, *text.versions))),
             place=os.path.relpath(outputs[0], folder),
+            lane=str(inner[0].value(text.lane, f"{where}.lane")),
             after=tuple(str(inner[0].value(item, f"{where}.after")) for item in text.after),
             text=text,
         )
@@ -176,6 +180,7 @@ def _connect(recipe: Recipe, steps: dict[str, Step]) -> None:
                     f"{recipe.file}: {path} is an output of two steps, {makers[path]} and {step.name}"
                 )
             makers[path] = step.name
+    lanes: dict[str, str] = {}
     for step in steps.values():
         for path in step.inputs:
             step.reads[path] = _makers_of(path, makers, step.name)
@@ -187,6 +192,9 @@ def _connect(recipe: Recipe, steps: dict[str, Step]) -> None:
         step.before = sorted(step.sources, key=list(steps).index)
         for name in step.after:
             step.before += _called(name, steps) or _unknown(recipe.file, step.name, name, steps)
+        if step.lane:
+            step.before += [lanes[step.lane]] if step.lane in lanes else []
+            lanes[step.lane] = step.name
 
 
 def _makers_of(path: str, makers: dict[str, str], reader: str) -> list[str]:

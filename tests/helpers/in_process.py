@@ -61,7 +61,7 @@ def _answer(words, extra):
 
 
 def run_recipe(recipe, *settings, folder, extra=()):
-    """Run a recipe in folder/run; returns the finished process and the commands of its steps, each as its words.
+    """Run a recipe in folder/run; returns the finished process and its commands, each as its words.
 
     Args:
         recipe: its path in the examples.

@@ -1,4 +1,4 @@
-"""The recipe of classified students, every method from the encoder to the table, with two updates a training."""
+"""The recipe of classified students, every method from the encoder to the table, two updates a training."""
 
 import json
 import re

@@ -33,8 +33,8 @@ steps:
     title: Train a small tokenizer
     inputs: [corpus]
     run: >-
-      cmlm-kd train-tokenizer --vocab-size 300 --input {{{{ run }}}}/corpus/train.de {{{{ run }}}}/corpus/train.en
-      {{{{ run }}}}/corpus/mono.en --output {{{{ run }}}}/tokenizer
+      cmlm-kd train-tokenizer --vocab-size 300 --input {{{{ run }}}}/corpus/train.de
+      {{{{ run }}}}/corpus/train.en {{{{ run }}}}/corpus/mono.en --output {{{{ run }}}}/tokenizer
     outputs: [tokenizer]
 """
 

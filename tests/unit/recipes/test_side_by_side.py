@@ -78,8 +78,10 @@ steps:
 )
 
 
-def test_what_measures_speed_runs_alone(tmp_path, four_threads):
-    assert TinyRecipe(tmp_path, ALONE).run("--lanes", 4) == 0
+@pytest.mark.parametrize("alone", ["exclusive: true", "lane: measuring"])
+def test_what_measures_speed_runs_alone(tmp_path, four_threads, alone):
+    """So do those of one lane, one after the other."""
+    assert TinyRecipe(tmp_path, ALONE.replace("exclusive: true", alone)).run("--lanes", 4) == 0
 
 
 @pytest.mark.parametrize(("gpu", "bfloat16"), [(False, True), (False, False), (True, True)])
