@@ -12,9 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 _PATIENCE = 10.0
 """Seconds that a command has to end after it was told to."""
+_BAR_SECONDS = 15.0
+"""Between two states of a progress bar that are shown."""
 
 # Reads "+GROUP" and "-GROUP"; at the end of its input, which comes when the run is gone, ends what is left.
 _WATCHDOG = """
@@ -76,12 +79,9 @@ class Processes:
             )
             self._running.add(process)
             self._tell("+", process)
-        assert_output = process.stdout
-        if assert_output is not None:
-            with log.open("ab", buffering=0) as file, assert_output:
-                for line in assert_output:
-                    file.write(line)
-                    show(line.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2])
+        if process.stdout is not None:
+            with log.open("ab", buffering=0) as file, process.stdout:
+                _pass_on(process.stdout.fileno(), file, show)
         status = process.wait()
         with self._guard:
             self._running.discard(process)
@@ -117,6 +117,27 @@ class Processes:
         if self._watchdog.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._watchdog.stdin.write(f"{sign}{process.pid}\n")
+
+
+def _pass_on(source: int, log: BinaryIO, show: Callable[[str], None]) -> None:
+    """Copy what a command says to its log; show each line, and of a progress bar its state now and then."""
+    unfinished, shown = b"", time.monotonic()
+    while chunk := os.read(source, 1 << 16):
+        log.write(chunk)
+        *lines, unfinished = (unfinished + chunk).split(b"\n")
+        for line in lines:
+            show(_last_state(line))
+            shown = time.monotonic()
+        unfinished = unfinished[max(0, unfinished.rfind(b"\r")) :]  # a bar overwrites what it said before
+        if unfinished.startswith(b"\r") and time.monotonic() - shown > _BAR_SECONDS:
+            show(_last_state(unfinished))
+            shown = time.monotonic()
+    if unfinished:
+        show(_last_state(unfinished))
+
+
+def _last_state(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2].rstrip()
 
 
 def _signal(processes: list[subprocess.Popen[bytes]], number: int) -> None:

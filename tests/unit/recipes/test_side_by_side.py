@@ -45,6 +45,17 @@ def test_two_steps_meet(tmp_path, capsys, four_threads):
     assert "threads 2" in recipe.read("logs/a.log")
 
 
+def test_of_progress_bars_the_state_is_shown_now_and_then(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("cmlm_kd.recipes.processes._BAR_SECONDS", 0.3)
+    bar = "for n in 1 2 3 4 5; do printf '\\\\rat %s' $n; sleep 0.2; done; printf '\\\\nend'"
+    run = f"{bar}; touch {{{{ run }}}}/x"
+    recipe = TinyRecipe(tmp_path, f'{HEAD}\nsteps: {{x: {{title: X, run: "{run}", outputs: [x]}}}}\n')
+    assert recipe.run() == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("x: ")]
+    assert shown[-2:] == ["x: at 5", "x: end"] and 3 <= len(shown) <= 6
+    assert (recipe.run_folder / "logs" / "x.log").read_bytes().startswith(b"\rat 1\rat 2\r")
+
+
 def test_one_lane(tmp_path, capsys, four_threads):
     recipe = TinyRecipe(tmp_path, MEETING.replace("seq 100", "seq 1"))
     assert recipe.run("--lanes", 1) == 2  # the first waits in vain
