@@ -14,6 +14,7 @@ from cmlm_kd.errors import NO_PERMISSION, NO_SPACE, UserError
 from cmlm_kd.version import __version__
 
 COMMANDS = {
+    "The whole road": ("run",),
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
     "Teach": ("dump", "verify"),
     "Distil": ("flags", "choose", "average"),

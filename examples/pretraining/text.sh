@@ -8,10 +8,12 @@
 # Every line is there once, none of the validation text is in the training text, and no line is from a test set, nor from
 # a development set of what students are fine-tuned on.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/../steps.sh"
 data= output=
-parse_options "--data --output" "$@"
-required data output
+while [ $# -gt 1 ]; do
+    case "$1" in --data) data=$2 ;; --output) output=$2 ;; *) break ;; esac
+    shift 2
+done
+[ $# = 0 ] && [ -n "$data" ] && [ -n "$output" ] || { sed -n '3s/^#//p' "$0" >&2 && exit 2; }
 export LC_ALL=C # one order of lines everywhere
 mkdir -p "$output"
 

@@ -1,6 +1,6 @@
-"""Shell scripts whose calls of fairseq-train and cmlm-kd are answered by the test's own process.
+"""Recipes whose calls of fairseq-train and cmlm-kd are answered by the test's own process.
 
-Starting either takes seconds, because they import torch; a script that calls them fifty times would take
+Starting either takes seconds, because they import torch; a recipe that calls them fifty times would take
 minutes. What they do is not changed: the same functions run, one call after the other.
 """
 
@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 
+from documentation import REPOSITORY
 from fairseq_runs import run_train
 
 from cmlm_kd.cli import main
@@ -59,13 +60,13 @@ def _answer(words, extra):
     return status, out.getvalue(), err.getvalue()
 
 
-def run_script(script, *arguments, folder, extra=()):
-    """Run a script of bash; returns the finished process and the commands that it gave, each as its words.
+def run_recipe(recipe, *settings, folder, extra=()):
+    """Run a recipe in folder/run; returns the finished process and its commands, each as its words.
 
     Args:
-        script: its path.
-        arguments: its arguments.
-        folder: a short path for the socket.
+        recipe: its path in the examples.
+        settings: each KEY=VALUE.
+        folder: a short path, for the socket.
         extra: flags added to every training.
     """
     address, given = str(folder / "socket"), []
@@ -88,7 +89,7 @@ def run_script(script, *arguments, folder, extra=()):
 
     threading.Thread(target=serve, daemon=True).start()
     (folder / "client.py").write_text(CLIENT)
-    # Functions come before programs, wherever the script looks for those.
+    # Functions come before programs, wherever a shell looks for those.
     functions = {
         f"BASH_FUNC_{name}%%": f'() {{ {sys.executable} -I -S {folder}/client.py {name} "$@"; }}'
         for name in ("fairseq-train", "cmlm-kd")
@@ -96,7 +97,11 @@ def run_script(script, *arguments, folder, extra=()):
     environment = {**os.environ, **functions, "TEST_SOCKET": address}
     try:
         done = subprocess.run(
-            ["bash", script, *map(str, arguments)],
+            [
+                *(sys.executable, "-m", "cmlm_kd", "run", REPOSITORY / "examples" / recipe),
+                *("--output", folder / "run", "--set", *map(str, settings)),
+            ],
+            cwd=REPOSITORY,
             capture_output=True,
             text=True,
             check=False,
@@ -109,15 +114,15 @@ def run_script(script, *arguments, folder, extra=()):
     return done, given
 
 
-def check_failing_training(run, done, given, stamps="*train.log"):
-    """Look whether a script ended with its first trainings, which fail, and noted none of them as finished.
+def check_failing_training(run, done, given, records):
+    """Look whether a recipe ended with its first trainings, which fail, and noted none of them as finished.
 
     Args:
-        run: the script's output folder.
-        done, given: what run_script returned.
-        stamps: what it would have noted, a pattern.
+        run: the run's folder.
+        done, given: what run_recipe returned.
+        records: what it would have noted, a pattern.
     """
     trainings = [words for words in given if words[0] == "fairseq-train"]
     assert done.returncode != 0 and 1 <= len(trainings) <= 2, "two where they go side by side"
     assert "no-such-flag" in done.stderr
-    assert not list((run / ".steps").glob(stamps))
+    assert not list((run / ".steps").glob(records))

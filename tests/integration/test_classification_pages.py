@@ -1,13 +1,9 @@
-"""The pages about classification, command by command, on tiny models; and the script of PKD's grid."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""The pages about classification, command by command, on tiny models; and the recipe of PKD's grid."""
 
 import pytest
-from documentation import REPOSITORY, commands
+from documentation import commands
 from fairseq_runs import run_train
+from in_process import run_recipe
 from tiny_classification import write_bert, write_pairs, write_sst2
 
 from cmlm_kd.cli import main
@@ -36,20 +32,16 @@ def test_the_pages_commands(tmp_path, monkeypatch, page, capsys):
 def test_the_grid_of_the_paper(tmp_path):
     """One value of most settings, so that the choice between two rests on the log."""
     data, teacher = write_sst2(tmp_path / "data"), write_bert(tmp_path / "teacher")
-    small = {"TEMPERATURES": "5", "ALPHAS": "0.5", "RATES": "5e-5", "BETAS": "10", "STATES": "unnormalized"}
-    environment = {
-        **os.environ,
-        **small,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OUTPUT": str(tmp_path / "grid"),
-    }
-    script = REPOSITORY / "examples" / "classification" / "pkd_grid.sh"
-    flags = (data, "SST-2", teacher, teacher, 2, "--cpu", "--max-update", 2, "--num-workers", 0)
-    done = subprocess.run(
-        ["bash", script, *map(str, flags)], env=environment, capture_output=True, text=True, check=False
+    done, given = run_recipe(
+        "classification/pkd_grid.yaml",
+        *(f"data={data}", "corpus=SST-2", f"teacher={teacher}", f"bert={teacher}", "layers=2"),
+        *("temperatures=5", "alphas=0.5", "rates=5e-5", "betas=10", "states=unnormalized"),
+        folder=tmp_path,
+        extra=("--cpu", "--max-update", "2", "--num-workers", "0"),
     )
-    logs = {log.name: log.read_text()[-600:] for log in (tmp_path / "grid").glob("*.log")}
-    assert done.returncode == 0, (done.stderr, logs)
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
+    assert sum(words[0] == "fairseq-train" for words in given) == 2
     best = "best: --kd-temperature 5 --kd-alpha 0.5 --lr 5e-5 --kd-beta 10 --kd-unnormalized"
     assert best in done.stdout and "| student |" in done.stdout
-    assert set(logs) == {"plain_5_0.5_5e-5.log", "patient_10_unnormalized.log"}
+    logs = {log.name for log in (tmp_path / "run").glob("*.log")}
+    assert logs == {"plain_5_0.5_5e-5.log", "patient_10_unnormalized.log"}

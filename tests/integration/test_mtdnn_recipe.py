@@ -1,34 +1,15 @@
-"""Every command of the recipe of mtdnn_kd, of the page and of its script, on tiny data for two updates."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Every command of mtdnn_kd's page, and its recipe in the paper's size, on tiny data for two updates."""
 
 import pytest
-from documentation import REPOSITORY, commands
+from documentation import commands
 from fairseq_runs import run_train
+from in_process import run_recipe
 from tiny_classification import write_bert
 from tiny_multitask import write_tasks
 
 from cmlm_kd.cli import main
 
 TINY = ("--max-update", 2, "--cpu", "--no-progress-bar", "--num-workers", 0)
-SCRIPT = REPOSITORY / "examples" / "classification" / "mtdnn.sh"
-
-# Stands in for fairseq-train: notes its arguments, and prints a validation whose score is 10 times the seed.
-TRAIN = """#!/usr/bin/env bash
-printf '%s\\0' fairseq-train "$@" end >> "$RECORD"
-while [ $# -gt 0 ]; do [ "$1" = --seed ] && seed=$2; shift; done
-echo "INFO | epoch 001 | valid on 'valid' subset | loss 1 | score ${seed:-0}0 | num_updates 2"
-"""
-KIT = f"""#!/usr/bin/env bash
-case $1 in
-    user-dir) echo fairseq_plugins ;;
-    choose) exec {sys.executable} -m cmlm_kd "$@" ;;
-    *) printf '%s\\0' cmlm-kd "$@" end >> "$RECORD" ;;
-esac
-"""
 
 
 @pytest.fixture
@@ -57,35 +38,34 @@ def test_the_pages_commands(here, capsys, caplog):
     assert (here / "teacher-outputs" / "RTE" / "manifest.json").exists()
 
 
-def script_commands(here, *arguments, **environment):
-    """Run the script with stand-ins for the programs; returns the commands it gave, and what it printed."""
-    programs = here / "programs"
-    programs.mkdir()
-    for name, text in (("fairseq-train", TRAIN), ("cmlm-kd", KIT)):
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
-    settings = {**os.environ, **environment, "PATH": path, "RECORD": str(here / "record")}
-    done = subprocess.run(
-        ["bash", SCRIPT, *map(str, arguments)], env=settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    words = (here / "record").read_text().split("\0end\0")
-    return [command.split("\0") for command in words if command], done.stdout
+def test_the_recipe(here):
+    """Three models of which the best two teach one task."""
+    settings = {"data": here / "glue", "corpora": "SST-2,QNLI,RTE", "taught": "RTE", "ensemble": 2}
+    more = {"bert": here / "bert-base-uncased", "multitask": "--ranking QNLI", "flags": "--max-length 40"}
+    given = [f"{name}={value}" for name, value in {**settings, **more, "runs": "1:0.1,3:0.2,2:0"}.items()]
+    extra = tuple(map(str, TINY))
+    done, given = run_recipe("classification/mtdnn.yaml", *given, folder=here, extra=extra)
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
+    trainings = [words for words in given if words[0] == "fairseq-train"]
+    assert len(trainings) == 3 + 2 + 1
+    assert sum("--ranking" in words for words in trainings) == 3 + 1
+    kept = (here / "run" / "kept.txt").read_text().split()
+    assert len(kept) == 2 and set(kept) < {"multitask-1", "multitask-2", "multitask-3"}
+    (student,) = [words for words in trainings if "mtdnn_kd" in words]
+    assert f"RTE={here}/run/1-RTE-teacher:{here}/run/2-RTE-teacher" in student
+    assert "| ensemble " in done.stdout and "| student " in done.stdout
 
 
-def test_the_script(here, capsys):
-    """Three models of which the best two teach one task; then what it would have run is run."""
-    given, printed = script_commands(
-        *(here, "glue", "SST-2,QNLI,RTE", "RTE", "bert-base-uncased", "--max-length", 40),
-        RUNS="1:0.1 3:0.2 2:0",
-        ENSEMBLE="2",
-        MULTITASK="--ranking QNLI",
-    )
-    assert "kept: multitask-3 multitask-2" in printed
-    assert [words[0] for words in given].count("fairseq-train") == 3 + 2 + 1
-    (student,) = [words for words in given if "mtdnn_kd" in words]
-    assert "RTE=mtdnn/multitask-3-RTE-teacher:mtdnn/multitask-2-RTE-teacher" in student
-    for words in given:
-        follow(words)
-    assert "| student " in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("ensemble=7", "ensemble is 7; it must be at most 6, the number of runs"),
+        ("taught=MRPC", "taught is MRPC; it must be of corpora, SST-2,RTE"),
+        ("runs=1", "runs is '1'; it must be a list with commas, each a text that matches"),
+    ],
+)
+def test_refused_settings(here, setting, message):
+    settings = {"data": "glue", "corpora": "SST-2,RTE", "taught": "RTE", "bert": "bert-base-uncased"}
+    given = [f"{name}={value}" for name, value in settings.items()]
+    done, _ = run_recipe("classification/mtdnn.yaml", *given, setting, folder=here)
+    assert done.returncode == 2 and message in done.stderr

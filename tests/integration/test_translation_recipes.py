@@ -1,0 +1,115 @@
+"""The translation recipes from their first step to their last, with two updates a training.
+
+Only the text and its tokenizer are smaller than a user's.
+"""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+from documentation import REPOSITORY
+from iwslt14_archive import PAIRS, write_archive
+from tiny_teacher import write_bert
+
+from cmlm_kd.data.numbers import CorpusSizes, build_corpus
+from cmlm_kd.data.translation.multi30k import MULTI30K_SHA256
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+
+EXAMPLES = REPOSITORY / "examples" / "translation"
+STUDENTS = ("alone", "distilled")
+SMALL_NUMBERS = f"""
+name: numbers
+output: unused
+include: {EXAMPLES}/numbers.yaml
+steps:
+  corpus:
+    title: Make a small corpus
+    run: >-
+      cmlm-kd numbers-corpus {{{{ run }}}}/corpus --pairs 60 --valid 8 --test 6 --monolingual 300
+    outputs: [corpus]
+  tokenizer:
+    title: Train a small tokenizer
+    inputs: [corpus]
+    run: >-
+      cmlm-kd train-tokenizer --vocab-size 300 --input {{{{ run }}}}/corpus/train.de
+      {{{{ run }}}}/corpus/train.en {{{{ run }}}}/corpus/mono.en --output {{{{ run }}}}/tokenizer
+    outputs: [tokenizer]
+"""
+
+
+def run(recipe, output, *settings):
+    command = [sys.executable, "-m", "cmlm_kd", "run", recipe, "--output", output]
+    return subprocess.run(
+        [*map(str, command), "--set", "updates=2", *map(str, settings)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def follow(recipe, output, *settings):
+    """Run the road twice, the second time over what is there already; returns the table and what follows."""
+    first = run(recipe, output, *settings)
+    assert first.returncode == 0, first.stdout[-1000:] + first.stderr[-3000:]
+    checkpoints = [output / name / "checkpoint_last.pt" for name in ("teacher", *STUDENTS)]
+    assert [number_of_updates(read_checkpoint(path)) for path in checkpoints] == [2, 2, 2]
+    before = [path.stat().st_mtime_ns for path in checkpoints]
+    second = run(recipe, output, *settings)
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert [path.stat().st_mtime_ns for path in checkpoints] == before
+    steps = [line for line in first.stdout.splitlines() if line.startswith("== ")]
+    assert second.stdout.count(": already there") == len(steps) - 1  # the table has its title twice
+    table = first.stdout[first.stdout.rindex("== The result\n") :]
+    assert table == second.stdout[second.stdout.rindex("== The result\n") :]
+    assert (output / "report" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((output / "report" / "report.json").read_text())
+    return table
+
+
+def test_the_embedded_corpus(tmp_path):
+    output = tmp_path / "run"
+    (tmp_path / "small.yaml").write_text(SMALL_NUMBERS)
+    table = follow(tmp_path / "small.yaml", output)
+    for name in (*STUDENTS, "BLEU|nrefs:1", "kd:soft_target|k:8", "p = "):
+        assert name in table
+    assert number_of_updates(read_checkpoint(output / "bert" / "checkpoint_last.pt")) == 2
+
+
+def test_captions_and_a_recurrent_student(tmp_path):
+    output, given = tmp_path / "run", tmp_path / "captions"
+    corpus = build_corpus(1, CorpusSizes(pairs=40, valid=6, test=6, monolingual=1)).parallel
+    given.mkdir()
+    for split, name in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr")):
+        for side, language in enumerate(("de", "en")):
+            text = "".join(f"{pair[side]}\n" for pair in corpus[split])
+            assert f"{name}.{language}.gz" in MULTI30K_SHA256
+            (given / f"{name}.{language}.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "small.yaml").write_text(  # these captions have other checksums than the published ones
+        f"name: multi30k\noutput: unused\ninclude: {EXAMPLES}/multi30k.yaml\n"
+        "steps: {corpus: {title: Get the captions, inputs: ['{{ data_dir }}'],"
+        " run: 'cp -r {{ data_dir }} {{ run }}/corpus', outputs: [corpus]}}\n"
+    )
+    teacher = write_bert(tmp_path / "bert", [text for pair in corpus["train"] for text in pair])
+    settings = (f"teacher={teacher}", f"data_dir={given}", "student=lstm", "temperature=3", "alpha=0.25")
+    table = follow(tmp_path / "small.yaml", output, *settings)
+    assert all(name in table for name in STUDENTS) and "|T:3|" in table and "|alpha:0.25|" in table
+    assert "decoder.fc_out.weight" in read_checkpoint(output / "distilled" / "checkpoint_best.pt")["model"]
+
+
+def test_iwslt14(tmp_path):
+    archive = write_archive(tmp_path)
+    teacher = write_bert(tmp_path / "bert", [sentence.lower() for pair in PAIRS for sentence in pair])
+    sizes = (("layers", 1), ("embed-dim", 16), ("ffn-embed-dim", 16), ("attention-heads", 2))
+    tiny = " ".join(f"--{side}-{name} {size}" for side in ("encoder", "decoder") for name, size in sizes)
+    settings = (f"data_dir={archive.parent}", f"teacher={teacher}", f"flags={tiny}")
+    done = run(EXAMPLES / "iwslt14.yaml", tmp_path / "out", *settings)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    table = done.stdout[done.stdout.rindex("== Score") :]
+    assert "alone " in table and "distilled " in table and "case:lc" in table
+    for training in ("teacher", "alone", "distilled"):
+        state = read_checkpoint(tmp_path / "out" / training / "checkpoint_last.pt")
+        assert number_of_updates(state) == 2

@@ -1,0 +1,144 @@
+"""``--dry-run``: the commands of a run, which do the same when they are pasted into a shell."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from documentation import REPOSITORY
+from tiny_recipes import CHAIN, TinyRecipe
+
+from cmlm_kd.cli import main
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+def test_pasted_commands_do_what_the_run_does(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = TinyRecipe(tmp_path, CHAIN.replace("/a", "/'sub dir'/a").replace("[a]", '["sub dir/a"]'))
+    assert recipe.run("--dry-run", word="two words") == 0
+    printed = capsys.readouterr().out
+    assert not recipe.run_folder.exists() and "# second: Make b\n" in printed
+    subprocess.run(["bash"], input=printed, text=True, check=True)
+    pasted = {name: recipe.read(name) for name in ("sub dir/a", "b/word", "c")}
+    shutil.rmtree(recipe.run_folder)
+    assert recipe.run(word="two words") == 0
+    assert pasted == {name: recipe.read(name) for name in pasted} and pasted["b/word"] == "two words\n"
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    """A folder with what the examples ask for, empty."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("glue/SST-2", "glue/RTE", "text", "bert", "teacher", "captions"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("text/train.txt", "text/valid.txt", "de-en.tgz"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+RECIPES = {
+    "translation/numbers.yaml": ["student=lstm"],
+    "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
+    "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
+    "classification/students.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],
+    "classification/fastbert.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],
+    "classification/pkd_grid.yaml": ["data=glue/RTE", "corpus=RTE", "teacher=teacher", "bert=bert"],
+    "classification/mtdnn.yaml": ["data=glue", "corpora=SST-2,RTE", "taught=RTE", "bert=bert"],
+    "pretraining/pretraining.yaml": ["text=text", "bert=bert", "data=glue", "corpora=SST-2,RTE"],
+}
+
+
+def test_every_recipe_is_here():
+    named = {
+        str(path.relative_to(EXAMPLES))
+        for path in EXAMPLES.rglob("*.yaml")
+        if path.read_text().startswith("#")
+        and "\nsteps:" in path.read_text()
+        and "\noutput:" in path.read_text()
+    }
+    assert named == set(RECIPES)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_examples_are_recipes(given, recipe, capsys):
+    assert main(["run", str(EXAMPLES / recipe), "--dry-run", "--set", *RECIPES[recipe]]) == 0
+    printed = capsys.readouterr().out
+    subprocess.run(["bash", "-n"], input=printed, text=True, check=True)
+    assert "{{" not in printed and "fairseq-train" in printed
+    assert sorted(os.listdir(given)) == sorted(["glue", "text", "bert", "teacher", "captions", "de-en.tgz"])
+
+
+def test_the_scripts_are_short():
+    lines = sum(len(path.read_text().splitlines()) for path in EXAMPLES.rglob("*.sh"))
+    assert lines <= 120
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    """Call a script of the examples; a stand-in for set-up and for cmlm-kd prints its arguments."""
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    for name, text in (
+        ("scripts/setup.sh", ""),
+        (".venv/bin/cmlm-kd", "#!/bin/bash\nprintf '[%s]' \"$@\"\n"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def call(name, *arguments):
+        script = tmp_path / "examples" / name
+        return subprocess.run(["bash", script, *arguments], capture_output=True, text=True, check=False)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "recipe", "passed"),
+    [
+        ("translation/run.sh", [], "numbers", ""),
+        (
+            "translation/run.sh",
+            ["--student", "lstm", "--data", "multi30k", "--teacher", "a b"],
+            "multi30k",
+            "[--set][student=lstm][--set][teacher=a b]",
+        ),
+        (
+            "translation/iwslt14.sh",
+            ["--data-dir", "d", "--output", "o", "--", "--fp16", "--lr", "1"],
+            "iwslt14",
+            "[--set][data_dir=d][--output][o][--set][flags=--fp16 --lr 1]",
+        ),
+        (
+            "classification/run.sh",
+            ["--method", "all", "--corpus", "RTE", "--settings", "--lr 1;--lr 2", "--dry-run"],
+            "students",
+            "[--set][corpora=RTE][--set][settings=--lr 1;--lr 2][--dry-run]",
+        ),
+        ("classification/fastbert.sh", ["--until", "split"], "fastbert", "[--until][split]"),
+        (
+            "pretraining/run.sh",
+            ["--method", "tinybert", "--name", "n", "--max-tokens", "9"],
+            "pretraining",
+            "[--set][methods=tinybert][--set][student_name=n][--set][max_tokens=9]",
+        ),
+    ],
+)
+def test_the_scripts_pass_their_options_on(scripts, script, arguments, recipe, passed):
+    done = scripts(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[run][") and done.stdout.endswith(passed)
+    assert Path(done.stdout.split("]")[1][1:]).resolve().name == f"{recipe}.yaml"
+
+
+def test_options_that_the_scripts_refuse(scripts):
+    for arguments, message in (
+        (["--data", "wmt"], "run.sh: --data is 'wmt'; it must be numbers or multi30k"),
+        (["--output"], "run.sh: --output needs a value"),
+        (["more"], "run.sh: unknown option more; see --help"),
+    ):
+        done = scripts("translation/run.sh", *arguments)
+        assert done.returncode == 2 and message in done.stderr and not done.stdout
+    assert "cmlm-kd run examples/translation/numbers.yaml" in scripts("translation/run.sh", "--help").stdout
