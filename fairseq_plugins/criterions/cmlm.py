@@ -1,20 +1,29 @@
 """``--criterion cmlm``: cross entropy at the masked positions."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from torch import Tensor
 
 from cmlm_kd.losses.masked_tokens import masked_cross_entropy
+from fairseq_plugins.training.precision import LoggingOutput
 
 
 @register_criterion("cmlm", dataclass=FairseqDataclass)
 class CMLMCriterion(FairseqCriterion):
     """Adapter of :func:`cmlm_kd.losses.masked_tokens.masked_cross_entropy`; a mean over masked positions."""
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return summed loss, masked positions and what is logged."""
         logits = model(**sample["net_input"])  # (M, V)
         loss, correct = masked_cross_entropy(logits, sample["target"])
@@ -32,7 +41,7 @@ class CMLMCriterion(FairseqCriterion):
         )
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs):
+    def reduce_metrics(cls, logging_outputs: Sequence[LoggingOutput]) -> None:
         """Log loss in base 2, as fairseq does, perplexity and the share of masked positions got right."""
         masked = sum(output.get("sample_size", 0) for output in logging_outputs)
         loss = sum(output.get("loss", 0) for output in logging_outputs)
@@ -42,6 +51,6 @@ class CMLMCriterion(FairseqCriterion):
         metrics.log_scalar("accuracy", 100.0 * correct / masked, masked, round=2)
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
         """Everything logged is a sum."""
         return True

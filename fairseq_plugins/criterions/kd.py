@@ -3,19 +3,25 @@ flags."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fairseq import utils
 from fairseq.criterions import CRITERION_REGISTRY, FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.constants import DDP_BACKEND_CHOICES
 from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
+from fairseq.tasks import FairseqTask
 from omegaconf import II
+from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import KDCriterion
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import Needs, check_needs
 from cmlm_kd.api.registry import Entry, kd_criteria
@@ -30,6 +36,7 @@ from fairseq_plugins.models.output_layer import (
     find_projection,
 )
 from fairseq_plugins.optim import set_rate_factors
+from fairseq_plugins.training.precision import LoggingOutput
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +65,7 @@ class KDFairseqCriterion(FairseqCriterion):
 
     entry: ClassVar[Entry[KDCriterion]]
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: FairseqDataclass, task: FairseqTask) -> None:
         super().__init__(task)
         self.criterion = self.entry.cls(plain_config(self.entry.config, cfg), self.padding_idx)
         self.sentence_avg = cfg.sentence_avg
@@ -68,7 +75,7 @@ class KDFairseqCriterion(FairseqCriterion):
         self._refuse_unused_parameters(str(cfg.ddp_backend), cfg.find_unused_parameters)
         self.needs, self.trainable = self._meet(task)
 
-    def _meet(self, task):
+    def _meet(self, task: FairseqTask) -> tuple[Needs, nn.Module | None]:
         """Return what the criterion needs of the task's models, and the module it trains."""
         name, level = self.entry.name, self.level
         if level not in self.criterion.levels:
@@ -83,7 +90,7 @@ class KDFairseqCriterion(FairseqCriterion):
         check_needs(name, needs, student, teacher)
         return needs, self.criterion.build_modules(student, teacher)
 
-    def load_state_dict(self, state_dict, strict=True):
+    def load_state_dict(self, state_dict: Mapping[str, Tensor] | None, strict: bool = True) -> None:
         """Take over what the criterion trained before. A checkpoint of one that trains nothing has None: what
         is trained here begins anew.
 
@@ -109,7 +116,7 @@ class KDFairseqCriterion(FairseqCriterion):
             )
         super().load_state_dict(state_dict, strict)
 
-    def begin_update(self, update, optimizer):
+    def begin_update(self, update: int, optimizer: FairseqOptimizer) -> None:
         """Tell the criterion how many updates there were; learn what it reads now, and at which rates."""
         self.criterion.begin_update(update)
         self.needs = self.criterion.needs_now() or self.needs
@@ -118,7 +125,7 @@ class KDFairseqCriterion(FairseqCriterion):
             set_rate_factors(optimizer, factors, self.entry.name)
 
     @classmethod
-    def add_args(cls, parser):
+    def add_args(cls, parser: argparse.ArgumentParser) -> None:
         """Add the flags of the config, none of which may hide another's."""
         refuse_collisions(parser, cls.entry.config, cls.entry.name)
         super().add_args(parser)
@@ -136,11 +143,13 @@ class KDFairseqCriterion(FairseqCriterion):
                 f"drop the flag, or pass --ddp-backend legacy_ddp{dense}"
             )
 
-    def check_teacher(self, k, tail_temperatures):
+    def check_teacher(self, k: int, tail_temperatures: Sequence[float]) -> None:
         """Refuse a store that cannot serve the criterion; for tasks that open one before training."""
         self.criterion.check_teacher(k, tail_temperatures)
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Any]]:
         """Return the summed loss, the sample size and what is logged."""
         if self.level == "text":
             return self._forward_text(model, sample)
@@ -161,7 +170,9 @@ class KDFairseqCriterion(FairseqCriterion):
                     logged["exits"] = student.exit_logits().detach()  # (L, B, C)
         return output.loss, sample_size, logged
 
-    def _forward_text(self, model, sample):
+    def _forward_text(
+        self, model: BaseFairseqModel, sample: dict[str, Any]
+    ) -> tuple[Tensor, Any, dict[str, Any]]:
         """Running text with hidden pieces; the size that divides the loss is the criterion's to say."""
         wanted = self.needs.student
         request = wanted if model.training else validation_request(wanted)
@@ -180,7 +191,7 @@ class KDFairseqCriterion(FairseqCriterion):
         return output.loss, output.size, logged
 
     @staticmethod
-    def _logged(output, tokens, sentences, size):
+    def _logged(output: CriterionOutput, tokens: int, sentences: int, size: Any) -> dict[str, Any]:
         """Return what fairseq and :meth:`reduce_metrics` read of a batch."""
         logged = {
             "loss": output.loss.detach(),
@@ -194,7 +205,7 @@ class KDFairseqCriterion(FairseqCriterion):
             logged[f"sum:{name}"] = count
         return logged
 
-    def _student_output(self, model, sample) -> ModelOutput:
+    def _student_output(self, model: BaseFairseqModel, sample: dict[str, Any]) -> ModelOutput:
         """Run the model once, for hidden states if the criterion wants them and the decoder can."""
         if self.level == "sentences":
             wanted = self.needs.student
@@ -209,7 +220,7 @@ class KDFairseqCriterion(FairseqCriterion):
         if fused:
             with features_instead_of_logits(model.decoder) as stand_in:
                 output = model(**sample["net_input"])
-            if stand_in.asked:
+            if stand_in.asked and not isinstance(projection, str):
                 return ModelOutput(features=output[0], weight=projection.weight, bias=projection.bias)
         else:
             output = model(**sample["net_input"])
@@ -219,7 +230,7 @@ class KDFairseqCriterion(FairseqCriterion):
         return ModelOutput(logits=output[0])
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs):
+    def reduce_metrics(cls, logging_outputs: Sequence[LoggingOutput]) -> None:
         """Log the loss and every term, log-likelihoods in base 2, and perplexity."""
         total = _Totals(logging_outputs)
         size = total["sample_size"]
@@ -245,7 +256,7 @@ class KDFairseqCriterion(FairseqCriterion):
                 metrics.log_derived("ppl", lambda meters, name=name: utils.get_perplexity(meters[name].avg))
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
         """Everything logged is a sum or a count."""
         return True
 
@@ -259,10 +270,10 @@ def teacher_signal(sample: Mapping[str, Any]) -> TeacherSignal | None:
 class _Totals:
     """Logging outputs added up over workers."""
 
-    def __init__(self, logging_outputs) -> None:
+    def __init__(self, logging_outputs: Sequence[LoggingOutput]) -> None:
         self._outputs = logging_outputs
 
-    def __getitem__(self, key: str):
+    def __getitem__(self, key: str) -> Any:
         return sum(output.get(key, 0) for output in self._outputs)
 
     def names(self, prefix: str) -> list[str]:

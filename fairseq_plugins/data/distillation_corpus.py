@@ -15,8 +15,8 @@ from cmlm_kd.api.signals import Ensembling, TeacherSignal
 from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples
 from cmlm_kd.data.classification.corpora import class_names_of
-from cmlm_kd.data.classification.examples import check_every_class_occurs, check_pairs
-from cmlm_kd.data.classification.inputs import EncodedExamples
+from cmlm_kd.data.classification.examples import Examples, check_every_class_occurs, check_pairs
+from cmlm_kd.data.classification.inputs import EncodedExamples, SentenceInputs
 from cmlm_kd.data.classification.ranking import hold_out_queries
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
@@ -83,11 +83,16 @@ class CorpusSettings:
     valid_file: str = ""
     hold_out: float = 0.0
     hold_out_seed: int = 1
-    teachers: tuple = ()
-    teacher_labels: tuple = ()
-    ensemble: str = "probabilities"
+    teachers: tuple[str, ...] = ()
+    teacher_labels: tuple[str, ...] = ()
+    ensemble: Ensembling = "probabilities"
     teacher_cache: str = ""
     ranks: bool = False
+
+
+def plain_ensembling(choice: Any) -> Ensembling:
+    """Return a choice of ``--ensemble``, an enumeration of fairseq's, as a plain string."""
+    return "logits" if str(choice) == "logits" else "probabilities"
 
 
 class DistillationCorpus:
@@ -103,24 +108,24 @@ class DistillationCorpus:
         known_pairs: whether its examples are pairs, likewise.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: CorpusSettings) -> None:
         self.settings = settings
-        self.teachers = None
-        self.known_labels = None
-        self.known_pairs = None
-        self._read = {}
+        self.teachers: TeacherEnsemble | None = None
+        self.known_labels: tuple[str, ...] | None = None
+        self.known_pairs: bool | None = None
+        self._read: dict[str, Examples] = {}
         self._cache: SignalSource | None = None
 
     # -- examples --------------------------------------------------------------------------------------
 
     @property
-    def labels(self):
+    def labels(self) -> tuple[str, ...]:
         """Classes in the order of the logits; empty for scores."""
         if self.known_labels is None:
-            self.known_labels = self.examples("train").labels
+            self.known_labels = tuple(self.examples("train").labels)
         return self.known_labels
 
-    def examples(self, split):
+    def examples(self, split: str) -> Examples:
         """Read a split once; with ``hold_out``, ``train`` and ``valid`` are parts of the training set."""
         if split in self._read:
             return self._read[split]
@@ -147,7 +152,7 @@ class DistillationCorpus:
             self._read[split] = examples
         return self._read[split]
 
-    def dataset(self, split, inputs, *, online):
+    def dataset(self, split: str, inputs: SentenceInputs, *, online: bool) -> SentenceDataset:
         """Encode a split for the student, and for teachers with another tokenizer if they are asked online.
 
         Args:
@@ -157,7 +162,7 @@ class DistillationCorpus:
         """
         examples = self.examples(split)
         others = {}
-        if split == "train" and online and not self.settings.teacher_cache:
+        if split == "train" and online and self.teachers is not None and not self.settings.teacher_cache:
             foreign = self.teachers.with_other_tokenizers(inputs.hash)
             others = {
                 position: EncodedExamples(examples, model.inputs) for position, model in foreign.items()
@@ -172,7 +177,7 @@ class DistillationCorpus:
 
     # -- teachers --------------------------------------------------------------------------------------
 
-    def load_teachers(self, inputs, max_length):
+    def load_teachers(self, inputs: SentenceInputs, max_length: int) -> None:
         """Load the teachers, if there are any, and look whether they fit the data and the student's inputs.
 
         Args:
@@ -185,7 +190,7 @@ class DistillationCorpus:
         self.teachers = TeacherEnsemble.load(
             own.teachers,
             () if own.ranks else self.labels,
-            ensembling=str(own.ensemble),
+            ensembling=plain_ensembling(own.ensemble),
             max_length=max_length or inputs.max_length,
             values=class_names_of(own.reading.corpus),
             teacher_labels=own.teacher_labels,
@@ -195,7 +200,7 @@ class DistillationCorpus:
             for member in self.teachers.members:
                 check_pairs(self._read["train"], member.model.reads_pairs, f"{member.model.name} reads")
 
-    def open_cache(self, needs, *, bfloat16, cpu):
+    def open_cache(self, needs: Needs, *, bfloat16: bool, cpu: bool) -> None:
         """Open the cache of the training set, if there is to be one; the first worker writes it if need be.
 
         Args:
@@ -203,7 +208,7 @@ class DistillationCorpus:
             bfloat16: whether teachers compute in bfloat16.
             cpu: whether the user wants no GPU.
         """
-        if not self.settings.teacher_cache:
+        if not self.settings.teacher_cache or self.teachers is None:
             return
         path, examples = Path(self.settings.teacher_cache), self.examples("train")
         identity = CacheIdentity.of(self.teachers, examples, needs, "bfloat16" if bfloat16 else "float32")
@@ -220,7 +225,7 @@ class DistillationCorpus:
         if self.teachers.labels:
             logger.info("%s: %s", examples.source, cache.summary(examples))
 
-    def probe(self, dataset, needs, *, bfloat16):
+    def probe(self, dataset: SentenceDataset, needs: Needs, *, bfloat16: bool) -> None:
         """Ask teachers that will be asked online about the longest examples, before the first update.
 
         A teacher whose numbers overflow mostly does so on these; others end the run when their turn comes.

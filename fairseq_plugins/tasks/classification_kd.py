@@ -1,17 +1,24 @@
 """``--task classification_kd``: sentences and pairs with a class or a score, with or without teachers."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
-from cmlm_kd.api.needs import Needs
+from cmlm_kd.api.needs import ModelDescription, Needs
 from cmlm_kd.data.classification import CORPORA, ReadingOptions
 from cmlm_kd.data.classification.corpora import positive_class
+from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.glue import usual_metrics
 from cmlm_kd.fairseq_files.checkpoint_keys import LABELS, PAIRS, TEACHERS
@@ -25,6 +32,7 @@ from fairseq_plugins.data.distillation_corpus import (
 )
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
+from fairseq_plugins.training.precision import LoggingOutput, StepResult
 from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
@@ -93,21 +101,21 @@ class ClassificationKDTask(SentenceTask):
         teacher_description: of the teachers, None without.
     """
 
-    student_description = None
-    teacher_description = None
+    student_description: ModelDescription | None = None
+    teacher_description: ModelDescription | None = None
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: ClassificationKDConfig) -> None:
         super().__init__(cfg)
         self.teacher_names = [name for name in cfg.teacher.split(":") if name]
         if cfg.teacher_cache and not self.teacher_names:
             raise UserError("classification_kd: --teacher-cache is of no use without --teacher DIR")
         self._corpus = DistillationCorpus(_settings(cfg, self.teacher_names))
-        self._criterion = None
+        self._criterion: Any = None
 
     # -- what models ask for ---------------------------------------------------------------------------
 
     @property
-    def labels(self):
+    def labels(self) -> tuple[str, ...]:
         """Classes in the order of the logits; empty for scores."""
         kept = self.from_checkpoint(LABELS)
         if kept is not None:  # no training data need be there
@@ -116,17 +124,17 @@ class ClassificationKDTask(SentenceTask):
         return self._corpus.labels
 
     @property
-    def is_pair(self):
+    def is_pair(self) -> bool:
         """Whether examples are pairs of sentences."""
         return self.training_examples().second is not None
 
-    def training_examples(self):
+    def training_examples(self) -> Examples:
         """Return what ``train`` holds."""
         return self._corpus.examples("train")
 
     # -- building --------------------------------------------------------------------------------------
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the student and load its teachers."""
         labels = self.labels
         self._check_start(labels)
@@ -134,17 +142,17 @@ class ClassificationKDTask(SentenceTask):
         self.state.merge_state_dict({LABELS: list(labels), PAIRS: self._corpus.known_pairs})
         self._student, self.student_description = model, model.description
         self._corpus.load_teachers(model.inputs, self.max_length)
-        if self.teacher_names:
+        if self._corpus.teachers is not None:
             self.teacher_description = self._corpus.teachers.description
             self.state.merge_state_dict({TEACHERS: self._corpus.teachers.hashes})
         return model
 
-    def _check_start(self, labels):
+    def _check_start(self, labels: Sequence[str]) -> None:
         if self.from_checkpoint(LABELS) is None:
             earlier = state_of_start(self.cfg).get(LABELS, labels)
             check_same_classes(self.cfg, earlier, labels, "classification_kd")
 
-    def build_criterion(self, cfg, from_checkpoint=False):
+    def build_criterion(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion, which looks at student and teachers."""
         self._criterion = super().build_criterion(cfg, from_checkpoint)
         needs = getattr(self._criterion, "needs", Needs())
@@ -163,7 +171,7 @@ class ClassificationKDTask(SentenceTask):
 
     # -- data ------------------------------------------------------------------------------------------
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Read and encode a split; of the training set also the teachers' outputs, where they are cached."""
         gather_without_gpu(self.cfg.all_gather_list_size)
         taught = self._reads_teacher()
@@ -173,21 +181,29 @@ class ClassificationKDTask(SentenceTask):
             self._corpus.open_cache(needs, bfloat16=narrow, cpu=self.cfg.cpu)
             self._corpus.probe(self.datasets[split], needs, bfloat16=narrow)
 
-    def _reads_teacher(self):
+    def _reads_teacher(self) -> bool:
         reads = getattr(self._criterion, "needs", Needs()).teacher is not None
         return reads and self._corpus.teachers is not None
 
     # -- steps -----------------------------------------------------------------------------------------
 
     @without_crash_file()
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+    def train_step(
+        self,
+        sample: dict[str, Any],
+        model: BaseFairseqModel,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        ignore_grad: bool = False,
+    ) -> StepResult:
         """Ask the teachers, then train; both ways of asking look the same to the criterion."""
         if self._reads_teacher():
             needs, narrow = self._criterion.needs, self.cfg.bf16_autocast
             sample["teacher"] = self._corpus.signal(sample, needs, bfloat16=narrow)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: Sequence[LoggingOutput], criterion: FairseqCriterion) -> None:
         """Log what the criterion logs and, in validation, what GLUE measures."""
         super().reduce_metrics(logging_outputs, criterion)
         predicted = [output for output in logging_outputs if "predictions" in output]
@@ -202,12 +218,12 @@ class ClassificationKDTask(SentenceTask):
             log_each_exit(predicted)
 
 
-def _labels_of_start(cfg):
+def _labels_of_start(cfg: ClassificationKDConfig) -> tuple[str, ...]:
     """Return the classes of the model that training starts from, where the data says nothing of classes."""
     return tuple(state_of_start(cfg).get(LABELS, ())) if cfg.unlabelled else ()
 
 
-def _settings(cfg, teachers):
+def _settings(cfg: ClassificationKDConfig, teachers: Sequence[str]) -> CorpusSettings:
     return CorpusSettings(
         Path(cfg.data),
         ReadingOptions(

@@ -1,9 +1,12 @@
 """``--task cmlm``: fine-tune BERT as a conditional masked language model on pairs."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq import utils
 from fairseq.data import Dictionary
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 from transformers import AutoConfig
@@ -44,7 +47,7 @@ class CMLMTaskConfig(PrecisionConfig):
 class CMLMTask(AutocastMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
-    def __init__(self, cfg, prepared, target_dictionary):
+    def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:
         super().__init__(cfg)
         check_mask_probability("cmlm", cfg.mask_probability)
         self.prepared = prepared
@@ -53,12 +56,12 @@ class CMLMTask(AutocastMixin, FairseqTask):
         self.teacher_positions = usable_positions(AutoConfig.from_pretrained(prepared.path / "teacher"))
 
     @classmethod
-    def setup_task(cls, cfg, **kwargs):
+    def setup_task(cls, cfg: CMLMTaskConfig, **kwargs: Any) -> "CMLMTask":
         """Read the manifest and the dictionary."""
         prepared = PreparedData(utils.split_paths(cfg.data)[0], cfg.source_lang, cfg.target_lang)
         return cls(cfg, prepared, Dictionary.load(str(prepared.target_dictionary)))
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the teacher and note in its checkpoints what 'cmlm-kd dump' needs besides the weights."""
         model = super().build_model(cfg, from_checkpoint)
         self.teacher_positions = model.max_positions()
@@ -70,7 +73,7 @@ class CMLMTask(AutocastMixin, FairseqTask):
         )
         return model
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Load one shard of the training text, or a validation split with masks that never change."""
         paths = utils.split_paths(self.cfg.data)
         training = split.startswith("train")
@@ -89,16 +92,16 @@ class CMLMTask(AutocastMixin, FairseqTask):
             fixed_masks=not training,
         )
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         """Return the teacher's positions."""
         return self.teacher_positions
 
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> None:
         """The teacher reads its own ids: there is no source dictionary."""
         return None
 
     @property
-    def target_dictionary(self):
+    def target_dictionary(self) -> Dictionary:
         """Return the student's target dictionary, which labels are entries of."""
         return self.target_dict

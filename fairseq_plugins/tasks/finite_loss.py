@@ -1,11 +1,21 @@
 """What is not finite ends a training: a loss with the batch written down, weights before they are saved."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import torch
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
+from fairseq.tasks import FairseqTask
+from torch import Tensor
 
 from cmlm_kd.errors import UserError
+from fairseq_plugins.training.precision import LoggingOutput, StepResult
 
 REMEDY = (
     "go on from the last one with a lower --lr, more --warmup-updates, a --clip-norm, or without "
@@ -13,21 +23,21 @@ REMEDY = (
 )
 
 
-class FiniteLossMixin:
+class FiniteLossMixin(FairseqTask):
     """Looks at every loss of a task before its backward; stands behind mixins that wrap the criterion.
 
     A finite loss can still have gradients that break the weights, which the next loss would show; a
     checkpoint that is due before it is not written. The task's config has ``save_dir``.
     """
 
-    _watched = None
+    _watched: BaseFairseqModel | None = None
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the model whose weights are looked at."""
         self._watched = super().build_model(cfg, from_checkpoint)
         return self._watched
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return the task's part of a checkpoint, before anything of which is written.
 
         Raises:
@@ -41,14 +51,22 @@ class FiniteLossMixin:
                 )
         return super().state_dict()
 
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+    def train_step(
+        self,
+        sample: dict[str, Any],
+        model: BaseFairseqModel,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        ignore_grad: bool = False,
+    ) -> StepResult:
         """Train, unless the loss is not finite.
 
         Raises:
             UserError: naming the terms that are not finite and the file that has the batch.
         """
 
-        def watched(*args, **kwargs):
+        def watched(*args: Any, **kwargs: Any) -> StepResult:
             loss, size, logged = criterion(*args, **kwargs)
             if not torch.isfinite(loss):
                 self._stop(loss, logged, sample, update_num + 1)
@@ -56,7 +74,7 @@ class FiniteLossMixin:
 
         return super().train_step(sample, model, watched, optimizer, update_num, ignore_grad)
 
-    def _stop(self, loss, logged, sample, update):
+    def _stop(self, loss: Tensor, logged: LoggingOutput, sample: dict[str, Any], update: int) -> None:
         name = self.cfg._name
         several = distributed_utils.get_data_parallel_world_size() > 1
         worker = distributed_utils.get_data_parallel_rank() if several else 0

@@ -1,19 +1,26 @@
 """``--task multitask_kd``: several corpora at once, with or without teachers, and one student for all."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
-from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
-from cmlm_kd.api.needs import check_needs
+from cmlm_kd.api.criterion import KDCriterion
+from cmlm_kd.api.needs import Needs, check_needs
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.data.classification import CORPORA
 from cmlm_kd.data.classification.corpora import positive_class
 from cmlm_kd.data.classification.ranking import by_query, group_by_query, reciprocal_ranks
-from cmlm_kd.data.classification.tasks import TaskFlags, main_metric, right_class, task_settings
+from cmlm_kd.data.classification.tasks import TaskFlags, TaskSettings, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, TEACHERS
 from cmlm_kd.models.multitask import TaskHead
@@ -23,8 +30,10 @@ from fairseq_plugins.data.distillation_corpus import (
     CorpusSettings,
     DistillationCorpus,
     DistillationCorpusConfig,
+    plain_ensembling,
 )
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
+from fairseq_plugins.data.sentences import SentenceDataset
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -32,6 +41,7 @@ from fairseq_plugins.tasks.task_metrics import (
     log_main_metrics,
     under_its_name,
 )
+from fairseq_plugins.training.precision import LoggingOutput, StepResult
 from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
@@ -94,20 +104,20 @@ class MultitaskKDConfig(DistillationCorpusConfig, StartingPointConfig):
 class MultitaskKDTask(SentenceTask):
     """Classification, similarity and ranking tasks together (MT-DNN); a batch is of one task."""
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: MultitaskKDConfig) -> None:
         super().__init__(cfg)
         flags = TaskFlags(**{flag.name: getattr(cfg, flag.name) for flag in fields(TaskFlags)})
         self._settings = task_settings(Path(cfg.data), flags, skip_malformed=cfg.skip_malformed_rows)
         if cfg.teacher_cache and not flags.teacher:
             raise UserError("multitask_kd: --teacher-cache is of no use without --teacher NAME=DIR")
         self._corpora = {own.name: DistillationCorpus(_corpus_settings(cfg, own)) for own in self._settings}
-        self._heads = None
-        self._needs = {}  # of tasks whose teachers are read
+        self._heads: list[TaskHead] | None = None
+        self._needs: dict[str, Needs] = {}  # of tasks whose teachers are read
 
     # -- what models ask for ---------------------------------------------------------------------------
 
     @property
-    def heads(self):
+    def heads(self) -> list[TaskHead]:
         """The tasks, each a :class:`TaskHead`, from a checkpoint or from what the training sets hold."""
         if self._heads is None:
             kept = self.from_checkpoint(HEADS)
@@ -119,13 +129,13 @@ class MultitaskKDTask(SentenceTask):
                 self._check_start(self._heads)
         return self._heads
 
-    def _check_start(self, heads):
+    def _check_start(self, heads: list[TaskHead]) -> None:
         earlier = {head["name"]: head["labels"] for head in state_of_start(self.cfg).get(HEADS, ())}
         for head in heads:  # that the checkpoint lacks one of them, fairseq says when it loads the weights
             labels = earlier.get(head.name, head.labels)
             check_same_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
 
-    def _take_labels(self, heads):
+    def _take_labels(self, heads: list[TaskHead]) -> None:
         """Know the classes of a checkpoint's tasks, so that no training data need be there."""
         found = [head.name for head in heads]
         if sorted(found) != sorted(self._corpora):
@@ -138,7 +148,7 @@ class MultitaskKDTask(SentenceTask):
             if not head.is_ranking:
                 self._corpora[head.name].known_labels = head.labels
 
-    def _head(self, own):
+    def _head(self, own: TaskSettings) -> TaskHead:
         examples = self._corpora[own.name].examples("train")
         is_pair = examples.second is not None
         if own.ranks is None:
@@ -150,7 +160,7 @@ class MultitaskKDTask(SentenceTask):
 
     # -- building --------------------------------------------------------------------------------------
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the student and load the teachers of each task."""
         if not hasattr(ARCH_MODEL_REGISTRY.get(cfg._name), "describe"):
             raise UserError(
@@ -168,17 +178,18 @@ class MultitaskKDTask(SentenceTask):
             self.state.merge_state_dict({TEACHERS: taught})
         return model
 
-    def build_criterion(self, cfg, from_checkpoint=False):
+    def build_criterion(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion, and see for each task whether it, student and teachers go together."""
         criterion = super().build_criterion(cfg, from_checkpoint)
-        taught = {name: corpus for name, corpus in self._corpora.items() if corpus.settings.teachers}
+        teachers = {name: corpus.teachers for name, corpus in self._corpora.items()}
+        taught = {name: found.description for name, found in teachers.items() if found is not None}
         needs = {
-            name: criterion.criterion.needs(self._student.describe(name), corpus.teachers.description)
-            for name, corpus in taught.items()
+            name: criterion.criterion.needs(self._student.describe(name), description)
+            for name, description in taught.items()
         }
         self._needs = {name: found for name, found in needs.items() if found.teacher is not None}
         for name, found in self._needs.items():
-            check_needs(cfg._name, found, self._student.describe(name), taught[name].teachers.description)
+            check_needs(cfg._name, found, self._student.describe(name), taught[name])
             if self.cfg.teacher_cache:
                 check_cacheable(cfg._name, found)
         self._check_untaught(
@@ -188,7 +199,7 @@ class MultitaskKDTask(SentenceTask):
             logger.warning("%s reads no teacher: --teacher is not used", cfg._name)
         return criterion
 
-    def _check_untaught(self, criterion, name, untaught):
+    def _check_untaught(self, criterion: KDCriterion, name: str, untaught: list[str]) -> None:
         """Log which tasks have hard labels alone; refuse a criterion that cannot do without teachers."""
         needs = {task: criterion.needs(self._student.describe(task), None) for task in untaught}
         needy = [task for task, found in needs.items() if found.teacher is not None]
@@ -208,14 +219,14 @@ class MultitaskKDTask(SentenceTask):
 
     # -- data ------------------------------------------------------------------------------------------
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Read and encode a split of every task, and what teachers say about it where that is cached."""
         gather_without_gpu(self.cfg.all_gather_list_size)
         training, parts = split == "train", {}
         for own in self._settings:
             corpus = self._corpora[own.name]
             part = corpus.dataset(split, self._student.inputs, online=own.name in self._needs)
-            parts[own.name] = part if own.ranks is None else self._queries(own, part)
+            parts[own.name] = part if own.ranks is None else self._queries(own.name, own.ranks, part)
             if training and own.name in self._needs:
                 narrow = self.cfg.bf16_autocast
                 corpus.open_cache(self._needs[own.name], bfloat16=narrow, cpu=self.cfg.cpu)
@@ -226,9 +237,9 @@ class MultitaskKDTask(SentenceTask):
             logger.info("%d of %d training examples have hard labels alone", untaught, total)
         self.datasets[split] = MultitaskDataset(parts, shuffle=training)
 
-    def _queries(self, own, sentences):
+    def _queries(self, name: str, right: str, sentences: SentenceDataset) -> RankingDataset:
         examples = sentences.examples
-        queries = group_by_query(examples, right_class(own.name, own.ranks, examples.labels))
+        queries = group_by_query(examples, right_class(name, right, examples.labels))
         logger.info(
             "%s: %d queries; %d examples are left out, whose query has no other candidate, or not one "
             "right one",
@@ -239,7 +250,15 @@ class MultitaskKDTask(SentenceTask):
     # -- steps -----------------------------------------------------------------------------------------
 
     @without_crash_file()
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+    def train_step(
+        self,
+        sample: dict[str, Any],
+        model: BaseFairseqModel,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        ignore_grad: bool = False,
+    ) -> StepResult:
         """Ask the task's teachers, if it has some, then train."""
         name = sample["net_input"]["task"]
         if name in self._needs:
@@ -247,7 +266,7 @@ class MultitaskKDTask(SentenceTask):
         loss, size, logged = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         return loss, size, under_its_name(name, logged, list(self._corpora))
 
-    def _ask_teachers(self, name, sample):
+    def _ask_teachers(self, name: str, sample: dict[str, Any]) -> TeacherSignal:
         signal = self._corpora[name].signal(sample, self._needs[name], bfloat16=self.cfg.bf16_autocast)
         candidates = sample["net_input"].get("candidates")
         if candidates is None:
@@ -256,9 +275,11 @@ class MultitaskKDTask(SentenceTask):
             replace(output, logits=by_query(output.sentence_logits(), candidates))  # (G, K)
             for output in signal.outputs
         ]
-        return replace(signal, outputs=tuple(outputs), ensembling=str(self.cfg.ensemble))
+        return replace(signal, outputs=tuple(outputs), ensembling=plain_ensembling(self.cfg.ensemble))
 
-    def valid_step(self, sample, model, criterion):
+    def valid_step(
+        self, sample: dict[str, Any], model: BaseFairseqModel, criterion: FairseqCriterion
+    ) -> StepResult:
         """Evaluate a batch of one task."""
         loss, size, logged = super().valid_step(sample, model, criterion)
         if "candidates" in sample["net_input"]:
@@ -266,7 +287,7 @@ class MultitaskKDTask(SentenceTask):
             logged["reciprocal_ranks"] = reciprocal_ranks(scores, right)  # (G,)
         return loss, size, under_its_name(sample["net_input"]["task"], logged)
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: Sequence[LoggingOutput], criterion: FairseqCriterion) -> None:
         """Log the loss of all tasks, and of each its terms and, in validation, what it is measured by."""
         super().reduce_metrics(logging_outputs, criterion)
         heads = {head.name: head for head in self.heads}
@@ -279,12 +300,12 @@ class MultitaskKDTask(SentenceTask):
         if not criterion.training:
             log_main_metrics({own.name: self._main_metric(own) for own in self._settings})
 
-    def _main_metric(self, own):
+    def _main_metric(self, own: TaskSettings) -> str:
         labels = next(head.labels for head in self.heads if head.name == own.name)
         return main_metric(own.reading.corpus, labels, own.ranks is not None)
 
 
-def _corpus_settings(cfg, own):
+def _corpus_settings(cfg: MultitaskKDConfig, own: TaskSettings) -> CorpusSettings:
     cache = str(Path(cfg.teacher_cache) / own.name) if cfg.teacher_cache and own.teachers else ""
     return CorpusSettings(
         own.folder,

@@ -1,9 +1,18 @@
 """What tasks over sentences are to fairseq, whether they train on one corpus or on several."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 
+from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import INPUTS_HASH
+from cmlm_kd.models.bilstm.model import WordInputs
 from fairseq_plugins.training.precision import AutocastMixin
 from fairseq_plugins.training.starting_point import state_of_start
 
@@ -18,21 +27,21 @@ class SentenceTask(AutocastMixin, FairseqTask):
 
     kd_level = "sentences"
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: FairseqDataclass) -> None:
         super().__init__(cfg)
         self.max_length = cfg.max_length
-        self._student = None
+        self._student: Any = None  # a model of fairseq_plugins.models, once it is built
 
     @classmethod
-    def setup_task(cls, cfg, **kwargs):
+    def setup_task(cls, cfg: FairseqDataclass, **kwargs: Any) -> SentenceTask:
         """Build the task; that a checkpoint is being loaded is seen from its state."""
         return cls(cfg)
 
-    def from_checkpoint(self, key):
+    def from_checkpoint(self, key: str) -> Any:
         """Return what a checkpoint's task state says, None outside of loading one."""
         return self.state.state_dict.get(key)
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the student, and note what turns sentences into ids, which must be the loaded checkpoint's.
 
         Raises:
@@ -44,7 +53,7 @@ class SentenceTask(AutocastMixin, FairseqTask):
         self._keep_inputs(model.inputs, earlier)
         return model
 
-    def _keep_inputs(self, inputs, earlier):
+    def _keep_inputs(self, inputs: SentenceInputs | WordInputs, earlier: str | None) -> None:
         if earlier not in (None, inputs.hash):
             raise UserError(
                 f"{self.cfg._name}: the checkpoint that is to be loaded reads other ids than this student: "
@@ -54,20 +63,20 @@ class SentenceTask(AutocastMixin, FairseqTask):
         self.state.merge_state_dict({INPUTS_HASH: inputs.hash})
 
     @staticmethod
-    def logging_outputs_can_be_summed(criterion):
+    def logging_outputs_can_be_summed(criterion: FairseqCriterion) -> bool:
         """Sums are enough in training; metrics need every worker's predictions."""
         return criterion.training
 
-    def max_positions(self):
+    def max_positions(self) -> int | None:
         """Return the student's longest input; longer ones were cut."""
         return self._student.max_positions() if self._student is not None else None
 
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> None:
         """There is none: students bring what turns sentences into ids."""
         return None
 
     @property
-    def target_dictionary(self):
+    def target_dictionary(self) -> None:
         """There is none: targets are classes or scores."""
         return None

@@ -1,11 +1,19 @@
 """What several tasks log: each its own terms and metrics under its name, and their mean."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
+from fairseq.criterions import FairseqCriterion
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
-from fairseq.logging.meters import AverageMeter
+from fairseq.logging.meters import AverageMeter, MetersDict
 
 from cmlm_kd.evaluation.glue import measure, usual_metrics
+from cmlm_kd.models.multitask import TaskHead
+from fairseq_plugins.training.precision import LoggingOutput
 
 TOTALS = ("loss", "ntokens", "nsentences", "sample_size")
 """What fairseq and its trainer read of a logging output."""
@@ -14,7 +22,7 @@ RANKS = "reciprocal_ranks"
 SCORE = "score"
 
 
-def under_its_name(name, logged, names=()):
+def under_its_name(name: str, logged: LoggingOutput, names: Sequence[str] = ()) -> dict[str, Any]:
     """Return a batch's logging output with its entries under its task's name, and the totals as they are.
 
     Args:
@@ -30,7 +38,12 @@ def under_its_name(name, logged, names=()):
     return found
 
 
-def log_each_task(logging_outputs, criterion, heads, positive):
+def log_each_task(
+    logging_outputs: Sequence[LoggingOutput],
+    criterion: FairseqCriterion,
+    heads: Mapping[str, TaskHead],
+    positive: Mapping[str, int],
+) -> dict[str, int]:
     """Log the terms of each task as ``NAME_term``, and what it is measured by as ``NAME_metric``.
 
     Args:
@@ -57,14 +70,14 @@ def log_each_task(logging_outputs, criterion, heads, positive):
     return sizes
 
 
-def log_main_metrics(main):
+def log_main_metrics(main: Mapping[str, str]) -> None:
     """Log the mean of the tasks' main metrics, as GLUE averages them; ``--best-checkpoint-metric score``.
 
     Args:
         main: name -> metric.
     """
 
-    def mean(meters):
+    def mean(meters: MetersDict) -> float:
         values = [
             meters.get_smoothed_value(f"{name}_{metric}")
             for name, metric in main.items()
@@ -75,7 +88,7 @@ def log_main_metrics(main):
     metrics.log_derived(SCORE, mean)
 
 
-def measured(meters, metric, prefix="", positive=1):
+def measured(meters: MetersDict, metric: str, prefix: str = "", positive: int = 1) -> float:
     """Return a metric, times 100, of the predictions that were logged under ``prefix``; F1 of the class
     ``positive``."""
     logits, target = (
@@ -86,7 +99,7 @@ def measured(meters, metric, prefix="", positive=1):
     return round(measure(logits, target, [metric], positive)[metric], 4)
 
 
-def log_each_exit(logging_outputs):
+def log_each_exit(logging_outputs: Sequence[LoggingOutput]) -> None:
     """Log the accuracy of each layer's classifier but the last as ``exit1_accuracy``, ..., and their mean.
 
     Args:
@@ -102,13 +115,13 @@ def log_each_exit(logging_outputs):
             f"{name}accuracy", lambda meters, name=name: measured(meters, "accuracy", prefix=name)
         )
 
-    def mean(meters):
+    def mean(meters: MetersDict) -> float:
         return round(sum(measured(meters, "accuracy", prefix=name) for name in names) / len(names), 4)
 
     metrics.log_derived("branch_accuracy", mean)
 
 
-def gather_without_gpu(size):
+def gather_without_gpu(size: int) -> None:
     """Give fairseq the buffers in which workers exchange predictions; by itself it makes them on a GPU.
 
     Args:
@@ -120,13 +133,13 @@ def gather_without_gpu(size):
         distributed_utils.all_gather_list._cpu_buffer = torch.zeros(size, dtype=torch.uint8)
 
 
-def _own(output, name):
+def _own(output: LoggingOutput, name: str) -> LoggingOutput:
     """Return a task's entries of a logging output."""
     prefix = f"{name}/"
     return {key.removeprefix(prefix): value for key, value in output.items() if key.startswith(prefix)}
 
 
-def _log_metrics(name, head, own, positive):
+def _log_metrics(name: str, head: TaskHead, own: Sequence[LoggingOutput], positive: int) -> None:
     """Log the predictions of a task, if there are some, and what is derived from them."""
     if RANKS in own[0]:
         ranks = torch.cat([output[RANKS].cpu() for output in own])  # (G,)

@@ -33,6 +33,13 @@ class PrecisionConfig(PluginConfig):
     fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
 
 
+LoggingOutput = dict[str, Any]
+"""What a criterion says of a batch: sums and counts under their names."""
+
+StepResult = tuple[torch.Tensor, Any, LoggingOutput]
+"""Loss, sample size and what is logged."""
+
+
 class AutocastMixin(FairseqTask):
     """Runs a task's criterion under autocast if its config says ``bf16_autocast``; backward stays outside."""
 
@@ -72,7 +79,7 @@ class AutocastMixin(FairseqTask):
         optimizer: FairseqOptimizer,
         update_num: int,
         ignore_grad: bool = False,
-    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
+    ) -> StepResult:
         """Forward under autocast, backward as ever; returns loss, sample size and what is logged."""
         if self.cfg.bf16_autocast and isinstance(
             optimizer, AMPOptimizer | FP16Optimizer | MemoryEfficientFP16Optimizer
@@ -92,6 +99,6 @@ class AutocastMixin(FairseqTask):
 
     def valid_step(
         self, sample: dict[str, Any], model: BaseFairseqModel, criterion: FairseqCriterion
-    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
+    ) -> StepResult:
         """Evaluate under the arithmetic of training."""
         return super().valid_step(sample, model, self._autocasting(criterion, model))
