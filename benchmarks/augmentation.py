@@ -30,11 +30,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 from cmlm_kd.augmentation.masked_words import MaskedWords
-from cmlm_kd.augmentation.mlm_replacement import MlmReplacement, ReplacementOptions
+from cmlm_kd.augmentation.mlm_replacement import FUNCTION_WORDS, MlmReplacement, ReplacementOptions
 from cmlm_kd.augmentation.parts_of_speech import load_tagger, tag_sentence
-from cmlm_kd.augmentation.rules import Rules
-from cmlm_kd.augmentation.sampling import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation
-from cmlm_kd.augmentation.stop_words import ENGLISH
+from cmlm_kd.augmentation.rules import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation, Rules
 from cmlm_kd.data.classification import ReadingOptions, read_examples
 from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 from cmlm_kd.models.masked_lm import MaskedLM
@@ -83,7 +81,7 @@ class Released:
         pieces = self.tokenizer.tokenize(sentence)
         for position, piece in enumerate(pieces):
             whole = position + 1 == len(pieces) or not pieces[position + 1].startswith("##")
-            if whole and piece.isalpha() and piece not in ENGLISH:
+            if whole and piece.isalpha() and piece not in FUNCTION_WORDS:
                 self.candidates(sentence, position)
                 self.words += 1
 

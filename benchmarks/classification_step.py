@@ -28,6 +28,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 from transformers import BertForSequenceClassification
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
+from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.criteria.pkd import PKDConfig
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
@@ -103,16 +104,15 @@ class Steps:
     def cached(self) -> None:
         sample = self._next()
         device = sample["target"].device
-        sample["teacher"] = self.cache.signal(sample["id"], device).to_batch()
+        sample["teacher"] = self.cache.signal(TeacherBatch(torch.tensor(sample["id"], device=device)))
         self._step(self.pkd, sample)
 
     def online(self) -> None:
         sample = self._next()
         with measuring.autocast(self.args):
-            signal = self.teachers.signal(
-                [sample["net_input"]], self.pkd.needs, place="text {} of the batch".format
+            sample["teacher"] = self.teachers.signal(
+                TeacherBatch(torch.tensor(sample["id"]), sample["net_input"]), self.pkd.needs.teacher
             )
-        sample["teacher"] = signal.to_batch()
         self._step(self.pkd, sample)
 
     def teacher(self) -> None:

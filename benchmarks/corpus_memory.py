@@ -54,14 +54,14 @@ def train(folder: Path, epochs: int, updates: int) -> str:
     from cmlm_kd.api.needs import NOTHING_ELSE
     from cmlm_kd.models.masked_lm import BertSizes, MaskedLM
     from cmlm_kd.tokenization.pieces import PieceTokenizer
-    from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
+    from fairseq_plugins.data.unlabelled_text import UnlabelledText, UnlabelledTextConfig
 
     vocabulary = {word: i for i, word in enumerate([*measuring.SPECIAL, *(f"w{i}" for i in range(WORDS))])}
     backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PieceTokenizer(measuring.fast_tokenizer(backend))
-    values = {**vars(RunningTextConfig()), "data": str(folder), "save_dir": str(folder), "seed": 1}
-    text = RunningText(Namespace(**values), tokenizer)
+    values = {**vars(UnlabelledTextConfig()), "data": str(folder), "save_dir": str(folder), "seed": 1}
+    text = UnlabelledText(Namespace(**values), tokenizer)
     model = MaskedLM.from_sizes(BertSizes(layers=1, hidden_size=64, positions=128), tokenizer)
     optimizer = torch.optim.AdamW(model.parameters())
     shards = text.open("train", 126).shards

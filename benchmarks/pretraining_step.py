@@ -30,8 +30,10 @@ from fairseq.criterions import CRITERION_REGISTRY
 from transformers import BertForMaskedLM
 
 import fairseq_plugins  # noqa: F401 - registers the criteria
-from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.signals import TeacherSignal
+from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
 from cmlm_kd.criteria.masked_lm_loss import target_at
 from cmlm_kd.models.inherit import distilbert_from_bert
@@ -93,8 +95,8 @@ class Steps:
     def distil(self, kind: str) -> None:
         sample, criterion = self.next(), self.distilling[kind]
         with measuring.autocast(self.args):
-            signal = self.teacher.signal(**sample["net_input"], request=criterion.needs.teacher)
-            sample["teacher"] = signal.to_batch()
+            batch = TeacherBatch(sample["id"], sample["net_input"])
+            sample["teacher"] = self.teacher.signal(batch, criterion.needs.teacher)
             loss, size, _ = criterion(self.model, sample)
         measuring.update(self.optimizer, loss / size)
 
@@ -134,7 +136,7 @@ def vocabulary_loss(args: Namespace, implementation: str) -> Callable[[], None]:
     settings = DistilBertConfig(kd_cosine_weight=0.0, kd_implementation=implementation)
     criterion = DistilBertKD(settings)
     target = torch.randint(args.vocabulary, (positions,), device=args.device)
-    target[torch.rand(positions, device=args.device) > 0.15] = NOT_HIDDEN
+    target[torch.rand(positions, device=args.device) > 0.15] = NOT_MASKED
     mask = torch.ones(shape, dtype=torch.long, device=args.device)
     everywhere = torch.arange(positions, device=args.device)
 
@@ -143,7 +145,7 @@ def vocabulary_loss(args: Namespace, implementation: str) -> Callable[[], None]:
         student = ModelOutput(
             features=features, weight=weight, bias=bias, attention_mask=mask, positions=everywhere
         )
-        signal = TeacherSignal(features=teacher[0], weight=teacher[1], bias=teacher[2])
+        signal = TeacherSignal((ModelOutput(features=teacher[0], weight=teacher[1], bias=teacher[2]),))
         with measuring.autocast(args):
             output = criterion.training_loss(student, target, signal)
         output.loss.backward()

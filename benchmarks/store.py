@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from cmlm_kd.store import ConcatenatedStores, Part, ShardRows, SoftTargetStore, StoreHeader, StoreWriter
+from cmlm_kd.api.sources import TeacherBatch
+from cmlm_kd.store import ShardRows, SoftTargetStore, StoreHeader, StoreWriter
 
 K = 8
 ORIGINAL_K = 128
@@ -118,14 +119,16 @@ def measure_batches(folder: Path, vocabulary: int, lengths: np.ndarray, rounds: 
     # Ten batches a reading, drawn ahead: what is timed is reading alone.
     drawn = iter([[draw_batch(generator, lengths) for _ in range(10)] for _ in range(rounds * len(stores))])
 
-    def read(soft_targets: ConcatenatedStores) -> None:
+    def read(soft_targets: SoftTargetStore) -> None:
         for indices in next(drawn):
             targets = lengths[indices]
-            soft_targets.collate(indices, targets, int(targets.max()))
+            columns = torch.arange(int(targets.max()))  # (T,)
+            target = (columns < torch.from_numpy(targets)[:, None]).long()  # (B, T), 0 is padding
+            soft_targets.signal(TeacherBatch(torch.from_numpy(indices), target=target, padding_idx=0))
 
     actions = {"step": step}
     for name, store in stores.items():
-        actions[name] = partial(read, ConcatenatedStores([Part(store, len(store))]))
+        actions[name] = partial(read, store)
     times = measuring.in_turn(actions, rounds, time.perf_counter, warm_up=0)
     steps = times.pop("step")
     print(

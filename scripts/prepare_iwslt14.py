@@ -1,4 +1,4 @@
-"""Turn the de-en.tgz of IWSLT14 into raw train, valid and test text (cmlm_kd.data.translation.iwslt14 says how)."""
+"""Turn the de-en.tgz of IWSLT14 into raw text, see cmlm_kd.data.translation.iwslt14."""
 
 import argparse
 import sys

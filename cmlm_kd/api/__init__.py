@@ -1,21 +1,55 @@
-"""The interface for criteria of one's own: what one is, reads and returns, and where it is registered.
+"""The interface for criteria and teachers of one's own: what they read and return, where to register them.
 
-Everything that :mod:`examples.new_criterion` needs comes from here, and stays.
+Neither needs anything else of the toolkit (``examples/new_criterion``), and these names stay.
 """
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
-from cmlm_kd.api.needs import ModelDescription, Needs
+from cmlm_kd.api.criterion import (
+    CriterionOutput,
+    KDCriterion,
+    SentenceCriterion,
+    Term,
+    hard_label_loss,
+)
+from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
+from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, signal_sources
+from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Range,
+    check_settings,
+    setting,
+)
 
 __all__ = [
+    "AT_LEAST_ONE",
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "SHARE",
     "CriterionOutput",
     "KDCriterion",
     "ModelDescription",
     "ModelOutput",
+    "NamedSource",
     "Needs",
+    "Range",
+    "Request",
+    "SentenceCriterion",
+    "SignalSource",
     "SoftTargets",
+    "TeacherBatch",
     "TeacherSignal",
     "Term",
+    "TrainingSet",
+    "UserError",
+    "check_settings",
+    "hard_label_loss",
     "kd_criteria",
+    "setting",
+    "signal_sources",
 ]

@@ -1,4 +1,4 @@
-"""What a KD criterion is: student outputs and a teacher's signal in, a loss and named terms out."""
+"""The base of KD criteria: student outputs and a teacher's signal in, a loss and named terms out."""
 
 from __future__ import annotations
 
@@ -11,96 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs
 from cmlm_kd.api.signals import TeacherSignal
-from cmlm_kd.losses.divergences import widen
 
 Level = Literal["tokens", "sentences", "text"]
 
-NOT_HIDDEN = -100
-"""Target of a position of running text that shows its piece; what torch's cross entropy leaves out."""
-
-
-@dataclass(frozen=True)
-class ModelOutput:
-    """What a student says about a batch: its logits, or what they are projected from, and what was asked for.
-
-    Attributes:
-        logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, ``(N, V)`` for running text, or
-            None where ``features`` are given. Log-probabilities are logits too.
-        features: ``(B, T, d)``, or ``(N, d)`` for running text, the hidden states that the output layer would
-            project.
-        weight: ``(V, d)``, the output embedding that goes with ``features``.
-        bias: ``(V,)`` or None.
-        hidden_states: layer (0: embeddings) -> ``(B, S, d)``, or ``(B, d)`` where the first position alone
-            was asked for; only layers that the criterion needs.
-        attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
-        attention_mask: ``(B, S)``, 1 on real positions, 0 on padding; None where nothing is kept by position.
-        positions: ``(N,)``, where in running text it predicts, rising and counted over the batch (``row * S +
-            column``); None for other levels.
-        exits: ``(L, B, C)``, logits of each layer's classifier, first to last; None where not asked for.
-    """
-
-    logits: Tensor | None = None
-    features: Tensor | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-    hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
-    attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
-    attention_mask: Tensor | None = None
-    positions: Tensor | None = None
-    exits: Tensor | None = None
-
-    def vocabulary_logits(self, rows: Tensor | None = None) -> Tensor:
-        """Return the logits for running text, or of some of its rows: ``(N, V)``, in float32 at least.
-
-        Raises:
-            ValueError: if the student gave none.
-        """
-        if self.logits is not None:
-            return widen(self.logits if rows is None else self.logits[rows])
-        features, weight = self.projection()
-        return widen(F.linear(features if rows is None else features[rows], weight, self.bias))
-
-    def sentence_logits(self) -> Tensor:
-        """Return the logits, ``(B, C)``, in float32 at least.
-
-        Raises:
-            ValueError: if the student gave none.
-        """
-        if self.logits is None:
-            raise ValueError("ModelOutput: there are no logits")
-        return widen(self.logits)
-
-    def exit_logits(self) -> Tensor:
-        """Return the logits of each layer's classifier, ``(L, B, C)``, in float32 at least.
-
-        Raises:
-            ValueError: if the student gave none.
-        """
-        if self.exits is None:
-            raise ValueError("ModelOutput: there are no exits")
-        return widen(self.exits)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the logits, or of the features they are projected from."""
-        return self.projection()[0].dtype if self.logits is None else self.logits.dtype
-
-    @property
-    def vocabulary(self) -> int:
-        """How many entries the student chooses from, V."""
-        return self.projection()[1].size(0) if self.logits is None else self.logits.size(-1)
-
-    def projection(self) -> tuple[Tensor, Tensor]:
-        """Return features and weight.
-
-        Raises:
-            ValueError: if the student gave neither logits nor features with their weight.
-        """
-        if self.features is None or self.weight is None:
-            raise ValueError("ModelOutput: give logits, or features and weight")
-        return self.features, self.weight
+NOT_MASKED = -100
+"""Target of a position whose token was not masked; what torch's cross entropy leaves out."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +31,7 @@ class Term:
 
 @dataclass(frozen=True)
 class CriterionOutput:
-    """What a criterion returns.
+    """The result of a criterion for one batch.
 
     Attributes:
         loss: the scalar to differentiate: a sum over target tokens or sentences, not divided.
@@ -160,7 +78,7 @@ class KDCriterion(ABC):
     Attributes:
         levels: what it is a loss over: ``tokens`` of a target (translation), ``sentences`` (whole inputs:
             classification, regression), or ``text`` (running text with hidden pieces: masked language
-            modelling). One that knows several is told by its inputs which it is.
+            modelling). One that knows several sees from its inputs which it is.
         terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
             ``loss`` among them for the loss itself.
         learns_untaught: whether it reads teachers, and yet learns something from a batch without one.
@@ -224,11 +142,11 @@ class KDCriterion(ABC):
         return False
 
     def check_teacher(self, k: int, tail_temperatures: Sequence[float]) -> None:
-        """Refuse a store that cannot serve this criterion, before training starts.
+        """Refuse soft targets that cannot serve this criterion, before training starts.
 
         Args:
-            k: entries a token in the store.
-            tail_temperatures: temperatures at which the store has the tail.
+            k: entries per token of its soft targets.
+            tail_temperatures: temperatures at which they have the tail.
 
         Raises:
             UserError: naming what is missing.
@@ -245,7 +163,7 @@ class KDCriterion(ABC):
             student: its logits, and what :meth:`needs` asked for.
             target: ``(B, T)`` entries, right- or left-padded with ``padding_idx``; at level ``sentences``
                 ``(B,)`` classes (int64), or scores (floating) for regression; at level ``text`` ``(N,)``, the
-                piece that stood at each of ``student.positions``, :data:`NOT_HIDDEN` where it was not hidden.
+                piece that stood at each of ``student.positions``, :data:`NOT_MASKED` where it was not hidden.
             teacher: what the teacher says, None for a batch without.
         """
 

@@ -1,4 +1,4 @@
-"""What a criterion reads of student and teacher, and whether they can give it.
+"""The needs of a criterion: what it reads of student and teacher, and whether they can give it.
 
 A criterion declares its :class:`Needs` before training starts; models compute and keep nothing else. What the
 models can give stands in a :class:`ModelDescription`, so that a pair that does not fit is refused by name.
@@ -17,6 +17,7 @@ PROBABILITIES = "probabilities"
 HIDDEN_STATES = "hidden states"
 ATTENTION_SCORES = "attention scores"
 EXITS = "early exits"
+SOFT_TARGETS = "soft targets"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Request:
         predictions: at which positions of running text a masked language model predicts: those that were
             hidden (``masked``), every one but padding (``real``), or ``none``, so that its head does not run.
             Other models predict what they predict.
+        topk: entries per token of soft targets, so that no more are carried than are read; None: all there
+            are. The mass of the others is in the tail.
     """
 
     hidden_states: tuple[int, ...] = ()
@@ -38,6 +41,7 @@ class Request:
     attention_scores: tuple[int, ...] = ()
     exits: bool = False
     predictions: Literal["masked", "real", "none"] = "masked"
+    topk: int | None = None
 
     @property
     def in_validation(self) -> Request:
@@ -80,19 +84,22 @@ class ModelDescription:
 
     Attributes:
         name: what messages call it, such as ``student bert_classifier`` or ``teacher models/sst2``.
-        gives: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores``, ``early exits``.
+        provides: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores``,
+            ``early exits`` and ``soft targets``.
         labels: names of its classes in the order of its logits; none for regression.
         layers: number of layers, 0 where layers mean nothing.
         hidden_size: width of its hidden states.
-        heads: attention heads a layer.
+        heads: attention heads per layer.
         tokenizer: hash of what turns text into its input ids; equal hashes give equal positions.
-        vocabulary: pieces a masked language model chooses from, V; 0 for other models.
+        vocabulary: entries that a model chooses from for every token, V; 0 for classifiers.
         first_stands_for_all: whether the hidden states of the first position stand for the whole text, as an
             encoder's do.
+        topk: entries per token of its soft targets; 0 without.
+        tail_temperatures: temperatures at which they have the log-mass of all other entries.
     """
 
     name: str
-    gives: frozenset[str] = frozenset({LOGITS, PROBABILITIES})
+    provides: frozenset[str] = frozenset({LOGITS, PROBABILITIES})
     labels: tuple[str, ...] = ()
     layers: int = 0
     hidden_size: int = 0
@@ -100,6 +107,8 @@ class ModelDescription:
     tokenizer: str = ""
     vocabulary: int = 0
     first_stands_for_all: bool = True
+    topk: int = 0
+    tail_temperatures: tuple[float, ...] = ()
 
     @property
     def is_regression(self) -> bool:
@@ -151,12 +160,12 @@ def check_needs(
 def _check_predictions(
     criterion: str, needs: Needs, student: ModelDescription, teacher: ModelDescription, pair: str
 ) -> None:
-    if not teacher.gives & {LOGITS, PROBABILITIES}:
+    if not teacher.provides & {LOGITS, PROBABILITIES}:
         raise UserError(
             f"{criterion}: reads what {teacher.name} predicts, which has no masked-LM head {pair}; train one "
             "with --task masked_lm_kd --criterion bert_mlm, or give a masked language model"
         )
-    if needs.teacher_values not in teacher.gives:
+    if needs.teacher_values not in teacher.provides:
         raise UserError(
             f"{criterion}: reads the {needs.teacher_values} of a teacher, which {teacher.name} does not give "
             f"{pair}; pass --ensemble logits, or name one teacher"
@@ -169,7 +178,7 @@ def _check_predictions(
 
 
 def _check_request(criterion: str, request: Request, model: ModelDescription, pair: str) -> None:
-    if request.exits and EXITS not in model.gives:
+    if request.exits and EXITS not in model.provides:
         raise UserError(
             f"{criterion}: reads a classifier's logits on every layer, which {model.name} does not have "
             f"{pair}; take --arch fastbert, or another criterion (docs/criteria)"
@@ -185,7 +194,7 @@ def _check_request(criterion: str, request: Request, model: ModelDescription, pa
     ):
         if not layers:
             continue
-        if what not in model.gives:
+        if what not in model.provides:
             raise UserError(
                 f"{criterion}: reads {what}, which {model.name} does not give {pair}; take another model, or "
                 "a criterion that reads logits alone (docs/criteria)"

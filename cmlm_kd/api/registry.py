@@ -1,4 +1,4 @@
-"""Names to classes: how ``--criterion soft_target_kd`` finds its class and its flags."""
+"""The registry of criteria: each name's class and config, by which ``--criterion NAME`` finds both."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listed: Iterable[st
 
 
 @dataclass(frozen=True)
+class NoSettings:
+    """The config of a class that has nothing to set."""
+
+
+@dataclass(frozen=True)
 class Entry(Generic[Base]):
     """A registered class with its name and its config dataclass."""
 
@@ -62,7 +67,9 @@ class Registry(Generic[Base]):
         self._listeners: list[Callable[[Entry[Base]], None]] = []
         self.broken: dict[str, UserError] = {}
 
-    def register(self, name: str, *, config: type) -> Callable[[type[Registered]], type[Registered]]:
+    def register(
+        self, name: str, *, config: type = NoSettings
+    ) -> Callable[[type[Registered]], type[Registered]]:
         """Return a class decorator that registers under ``name``; the fields of ``config`` become flags.
 
         Raises:

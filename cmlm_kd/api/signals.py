@@ -1,19 +1,19 @@
-"""What passes from a teacher to a criterion."""
+"""The signal of a teacher: the form in which a criterion gets what a teacher says about a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.losses.divergences import widen
 
 
-@dataclass
+@dataclass(frozen=True)
 class SoftTargets:
     """The teacher's top-k beliefs about every target token of a batch.
 
@@ -44,57 +44,78 @@ class SoftTargets:
             self.tail_temperatures,
         )
 
-    def to_batch(self) -> dict[str, object]:
-        """Return a plain dictionary, the form that survives fairseq's ``move_to_cuda`` and casts."""
-        return {
-            "ids": self.ids,
-            "logits": self.logits,
-            "tail": self.tail,
-            "valid": self.valid,
-            "tail_temperatures": self.tail_temperatures,
-        }
+    def to_batch(self) -> dict[str, Any]:
+        """Return a plain dictionary; see :meth:`TeacherSignal.to_batch`."""
+        return _plain(self)
 
     @classmethod
-    def from_batch(cls, batch: dict[str, object]) -> SoftTargets:
-        """Rebuild the signal from ``sample["teacher"]``."""
+    def from_batch(cls, batch: Mapping[str, Any]) -> SoftTargets:
+        """Return the signal that :meth:`to_batch` made a dictionary of."""
         tensors = {name: batch[name] for name in ("ids", "logits", "tail", "valid")}
         for name, value in tensors.items():
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"SoftTargets: {name} must be a tensor, got {type(value).__name__}")
-        temperatures = batch["tail_temperatures"]
-        return cls(**tensors, tail_temperatures=tuple(temperatures))  # type: ignore[arg-type]
+        return cls(**tensors, tail_temperatures=tuple(batch["tail_temperatures"]))
 
 
 Ensembling = Literal["probabilities", "logits"]
 """How several teachers become one: by the mean of their probabilities (MT-DNN), or of their logits."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class TeacherSignal:
     """What one teacher, or an ensemble, says about a batch; a criterion reads what it declared that it needs.
 
     Attributes:
-        members: dense logits of each teacher, ``(B, C)`` each in the student's order of classes; ``C`` is 1
-            for scores. Empty where there are none.
-        ensembling: how several members become one.
+        outputs: of each teacher; logits ``(B, C)`` of classifiers are in the student's order of classes, with
+            ``C`` 1 for scores, and a masked language model predicts at the student's N positions. Empty
+            where there are soft targets alone.
+        ensembling: how several outputs become one.
         soft_targets: sparse beliefs about every target token, or None.
-        hidden_states: layer (0: embeddings) -> ``(B, S, d)``, or ``(B, d)`` where the first position alone
-            was asked for.
-        attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
-        features: of a masked language model ``(N, d)``, what its output layer would project at the student's
-            N positions; None where ``members`` has logits ``(N, V)`` instead, or nothing was asked for.
-        weight: ``(V, d)``, the output layer that goes with ``features``.
-        bias: ``(V,)`` or None.
     """
 
-    members: tuple[Tensor, ...] = ()
+    outputs: tuple[ModelOutput, ...] = ()
     ensembling: Ensembling = "probabilities"
     soft_targets: SoftTargets | None = None
-    hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
-    attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
-    features: Tensor | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
+
+    @classmethod
+    def of_logits(cls, *logits: Tensor, ensembling: Ensembling = "probabilities") -> TeacherSignal:
+        """Return the signal of teachers that give logits and nothing else, ``(B, C)`` or ``(N, V)`` each."""
+        return cls(tuple(ModelOutput(logits=each) for each in logits), ensembling)
+
+    @property
+    def members(self) -> tuple[Tensor, ...]:
+        """Dense logits of each teacher that gives some, ``(B, C)`` each."""
+        return tuple(output.logits for output in self.outputs if output.logits is not None)
+
+    @property
+    def hidden_states(self) -> Mapping[int, Tensor]:
+        """Layer -> hidden states of the only teacher, see :class:`ModelOutput`; none of an ensemble."""
+        return self._only.hidden_states
+
+    @property
+    def attention_scores(self) -> Mapping[int, Tensor]:
+        """Layer -> attention scores of the only teacher, see :class:`ModelOutput`; none of an ensemble."""
+        return self._only.attention_scores
+
+    @property
+    def features(self) -> Tensor | None:
+        """What the only teacher's output layer would project, ``(N, d)``; None where there are logits."""
+        return self._only.features
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The output layer that goes with ``features``, ``(V, d)``."""
+        return self._only.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Its bias, ``(V,)`` or None."""
+        return self._only.bias
+
+    @property
+    def _only(self) -> ModelOutput:
+        return self.outputs[0] if len(self.outputs) == 1 else ModelOutput()
 
     @property
     def predicts(self) -> bool:
@@ -107,9 +128,7 @@ class TeacherSignal:
         Raises:
             ValueError: if there are none.
         """
-        if self.features is None or self.weight is None:
-            return self.logits
-        return widen(F.linear(self.features, self.weight, self.bias))
+        return self.logits if self.features is None else self._only.vocabulary_logits()
 
     @property
     def logits(self) -> Tensor:
@@ -118,9 +137,10 @@ class TeacherSignal:
         Raises:
             ValueError: if there are none, or if the members are to be averaged as probabilities.
         """
-        if not self.members or (len(self.members) > 1 and self.ensembling != "logits"):
+        members = self.members
+        if not members or (len(members) > 1 and self.ensembling != "logits"):
             raise ValueError("TeacherSignal: no logits; an ensemble that averages probabilities has none")
-        return torch.stack([widen(logits) for logits in self.members]).mean(0)
+        return torch.stack([widen(logits) for logits in members]).mean(0)
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
         """Return the distribution over classes at a temperature above 0, ``(B, C)``.
@@ -131,35 +151,42 @@ class TeacherSignal:
         Raises:
             ValueError: if there are no logits.
         """
-        if len(self.members) == 1 or self.ensembling == "logits":
+        members = self.members
+        if len(members) == 1 or self.ensembling == "logits":
             return (self.logits / temperature).softmax(-1)
-        if not self.members:
+        if not members:
             raise ValueError("TeacherSignal: there are no logits")
-        return torch.stack([(widen(logits) / temperature).softmax(-1) for logits in self.members]).mean(0)
+        return torch.stack([(widen(logits) / temperature).softmax(-1) for logits in members]).mean(0)
 
     def to_batch(self) -> dict[str, Any]:
-        """Return a plain dictionary, the form in which the signal travels as ``sample["teacher"]``."""
+        """Return dictionaries, lists and tensors alone: the form that a data loader puts into a batch.
+
+        fairseq moves a batch to the GPU and casts its float32 tensors (``--fp16``, ``--bf16``) by walking
+        through dictionaries, lists and tuples; an object would stay behind on the CPU, in its own type. What
+        a task puts beside a batch later, in ``train_step`` or ``valid_step``, nothing walks through: there
+        the signal stays an object.
+        """
         batch: dict[str, Any] = {} if self.soft_targets is None else self.soft_targets.to_batch()
-        if self.members:
-            batch.update(members=list(self.members), ensembling=self.ensembling)
-        for name in ("hidden_states", "attention_scores"):
-            if getattr(self, name):
-                batch[name] = dict(getattr(self, name))
-        for name in ("features", "weight", "bias"):
-            if getattr(self, name) is not None:
-                batch[name] = getattr(self, name)
+        if self.outputs:
+            batch["outputs"] = [_plain(output) for output in self.outputs]
+            batch["ensembling"] = self.ensembling
         return batch
 
     @classmethod
     def from_batch(cls, batch: Mapping[str, Any]) -> TeacherSignal:
-        """Rebuild the signal from ``sample["teacher"]``."""
+        """Return the signal that :meth:`to_batch` made dictionaries of."""
         return cls(
-            members=tuple(batch.get("members", ())),
-            ensembling=batch.get("ensembling", "probabilities"),
-            soft_targets=SoftTargets.from_batch(dict(batch)) if "ids" in batch else None,
-            hidden_states=batch.get("hidden_states", {}),
-            attention_scores=batch.get("attention_scores", {}),
-            features=batch.get("features"),
-            weight=batch.get("weight"),
-            bias=batch.get("bias"),
+            tuple(ModelOutput(**output) for output in batch.get("outputs", ())),
+            batch.get("ensembling", "probabilities"),
+            SoftTargets.from_batch(batch) if "ids" in batch else None,
         )
+
+
+def _plain(record: SoftTargets | ModelOutput) -> dict[str, Any]:
+    """Return the fields of a dataclass, those alone that say something; mappings as dictionaries."""
+    found = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in found.items()
+        if value is not None
+    }

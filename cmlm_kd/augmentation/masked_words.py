@@ -1,4 +1,4 @@
-"""What a masked language model would put in a word's place, for many words of many sentences at once.
+"""Candidates of a masked language model for a word's place, for many words of many sentences at once.
 
 One row of a batch is one sentence with one word masked. The vocabulary layer, most of the work of a small
 model, runs at the masked positions alone, and so do the queries and the feed-forward block of the last layer;
@@ -31,14 +31,14 @@ _NO_WORD = re.compile(r"\[\w+\]|.*<0x[0-9A-F]{2}>.*")  # [unused0] of BERT's voc
 
 @dataclass(frozen=True)
 class MaskedWord:
-    """A word of one piece in its sentence.
+    """A word of one token in its sentence.
 
     Attributes:
-        pieces: ids of the whole sentence, ``(L,)``, without special tokens.
-        position: of the word in ``pieces``.
+        tokens: ids of the whole sentence, ``(L,)``, without special tokens.
+        position: of the word in ``tokens``.
     """
 
-    pieces: NDArray[np.int64]
+    tokens: NDArray[np.int64]
     position: int
 
 
@@ -48,7 +48,7 @@ class MaskedWords:
     Args:
         model: a masked language model with a head; a copy of it runs.
         tokenizer: its own.
-        count: candidates a word, before pieces that begin no word are dropped.
+        count: candidates per word, before tokens that begin no word are dropped.
         see_original: whether the sentence itself follows the masked one as a second segment, so that
             candidates stay close to the word (TinyBERT's released code); its paper has the masked one alone.
         max_tokens: positions of a batch, padding included.
@@ -82,7 +82,7 @@ class MaskedWords:
         self.bf16_autocast, self.max_tokens = bf16_autocast, max_tokens
         self.count, self.see_original = count, see_original
         rows = self.model.model.get_input_embeddings().num_embeddings
-        # Some models have more rows than pieces, to make their number even.
+        # Some models have more rows than tokens, to make their number even.
         self.words = [*piece_words(tokenizer), *[None] * (rows - len(tokenizer))]
         self.has_token_types = getattr(model.config, "type_vocab_size", 0) > 1
         self._positions = usable_positions(model.config)
@@ -94,7 +94,7 @@ class MaskedWords:
             )
 
     def candidates(self, masked: Sequence[MaskedWord]) -> list[list[str]]:
-        """Return words for each, the likeliest first; pieces that begin no word are dropped."""
+        """Return words for each, the likeliest first; tokens that begin no word are dropped."""
         found: list[list[str]] = [[] for _ in masked]
         for batch in self._batches(masked):
             for index, ids in zip(batch, self._predict([masked[i] for i in batch]), strict=True):
@@ -105,24 +105,24 @@ class MaskedWords:
         """Yield indices of rows of like length, the longest first: what does not fit fails at once."""
         batch: list[int] = []
         longest = 0
-        for index in sorted(range(len(masked)), key=lambda i: -len(masked[i].pieces)):
-            longest = longest or self._row_length(len(masked[index].pieces))
+        for index in sorted(range(len(masked)), key=lambda i: -len(masked[i].tokens)):
+            longest = longest or self._row_length(len(masked[index].tokens))
             if batch and (len(batch) + 1) * longest > self.max_tokens:
                 yield batch
-                batch, longest = [], self._row_length(len(masked[index].pieces))
+                batch, longest = [], self._row_length(len(masked[index].tokens))
             batch.append(index)
         if batch:
             yield batch
 
-    def _row_length(self, pieces: int) -> int:
-        return min(self._positions, pieces * (1 + self.see_original) + self._positions - self._room)
+    def _row_length(self, tokens: int) -> int:
+        return min(self._positions, tokens * (1 + self.see_original) + self._positions - self._room)
 
     def _row(self, word: MaskedWord) -> tuple[list[int], int, int]:
         """Return ids of a row, the masked position, and where the second segment begins."""
         special = self.tokenizer.special
         # Where the sentence is too long, the model sees what stands around the word.
-        start = max(0, min(word.position - self._room // 2, len(word.pieces) - self._room))
-        seen = word.pieces[start : start + self._room].tolist()
+        start = max(0, min(word.position - self._room // 2, len(word.tokens) - self._room))
+        seen = word.tokens[start : start + self._room].tolist()
         position = word.position - start
         row = [special.cls, *seen, special.sep]
         row[1 + position] = special.mask
@@ -136,7 +136,7 @@ class MaskedWords:
 
     @torch.inference_mode()
     def _predict(self, words: Sequence[MaskedWord]) -> list[list[int]]:
-        """Return the ids of the likeliest pieces, ``count`` for each word."""
+        """Return the ids of the likeliest tokens, ``count`` for each word."""
         rows = [self._row(word) for word in words]
         length = max(len(row) for row, _, _ in rows)
         ids = np.full((len(rows), length), self.tokenizer.special.pad, np.int64)  # (B, S)
@@ -165,7 +165,7 @@ class MaskedWords:
 
 
 def piece_words(tokenizer: PieceTokenizer) -> list[str | None]:
-    """Return the word that each piece is when it stands alone, None for those that begin no word."""
+    """Return the word that each token is when it stands alone, None for those that begin no word."""
     words: list[str | None] = [None] * len(tokenizer)
     backend: Any = tokenizer.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
     for token, i in tokenizer.tokenizer.get_vocab().items():

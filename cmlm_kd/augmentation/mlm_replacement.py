@@ -1,7 +1,7 @@
 """TinyBERT's augmentation: words replaced by what a masked language model, or their neighbours, suggest.
 
 For every word that is letters alone and no function word, candidates are found once (Jiao et al., 2020,
-algorithm 1): a word of one piece is masked and predicted, a word of several gets the nearest words by their
+algorithm 1): a word of one token is masked and predicted, a word of several gets the nearest words by their
 vectors. Then N variants are drawn: each such word is replaced, with probability p, by one of its candidates.
 
 What ``cmlm-kd augment --method mlm`` needs::
@@ -31,11 +31,35 @@ from numpy.typing import NDArray
 
 from cmlm_kd.augmentation.masked_words import MaskedWord, MaskedWords
 from cmlm_kd.augmentation.neighbours import Neighbours, PieceNeighbours, VectorNeighbours
-from cmlm_kd.augmentation.stop_words import ENGLISH
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.masked_lm import MaskedLM
+from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, check_range
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.words import join_words, split_with_spacing
+
+# Augmentation leaves them alone: to replace "not" is to change the label.
+_FUNCTION_WORDS_BY_CLASS = {
+    "articles and determiners": "a an the this that these those each every either neither both all any some "
+    "no none such same other another own few more most much many several enough",
+    "personal pronouns": "i me my mine myself you your yours yourself yourselves he him his himself she her "
+    "hers herself it its itself we us our ours ourselves they them their theirs themselves one ones",
+    "questions and relatives": "who whom whose which what when where why how whoever whatever whichever "
+    "whenever wherever",
+    "be, have, do": "am is are was were be been being have has had having do does did doing done",
+    "modals": "can could may might must shall should will would ought cannot",
+    "negation": "not nor never nothing nobody nowhere",
+    "conjunctions": "and or but if than because as while until unless although though since whether so yet",
+    "prepositions": "about above across after against along among around at before behind below beneath "
+    "beside besides between beyond by down during except for from in into inside near of off on onto out "
+    "outside over per through throughout to toward towards under underneath up upon via with within without",
+    "adverbs": "again also already always ever here there then now just only once too very",
+    "what is left of contractions": "s t d ll m o re ve don didn doesn isn aren wasn weren hasn haven hadn "
+    "won wouldn couldn shouldn mustn needn mightn shan ain",
+}
+
+FUNCTION_WORDS = frozenset(word for words in _FUNCTION_WORDS_BY_CLASS.values() for word in words.split())
+"""English function words, in lower case."""
+
 
 _CHUNK = 1024  # examples whose words go through the model together
 
@@ -69,11 +93,9 @@ class ReplacementOptions:
 
     def __post_init__(self) -> None:
         for name in ("iterations", "candidates", "max_tokens"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}, it must be at least 1")
-        if not 0.0 <= self.replace <= 1.0:
-            raise UserError(f"--replace is {self.replace}, a probability is in [0, 1]")
+            check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
+        if not SHARE.contains(self.replace):
+            raise UserError(f"--replace is {self.replace}, a probability is {SHARE.allowed}")
 
 
 @dataclass(frozen=True)
@@ -99,8 +121,8 @@ class MlmReplacement:
     """Makes variants of sentences and pairs.
 
     Args:
-        masked_words: predicts words of one piece.
-        neighbours: of the words of several pieces.
+        masked_words: predicts words of one token.
+        neighbours: of the words of several tokens.
         options: see there.
         stop_words: lower-case words that stay.
 
@@ -113,7 +135,7 @@ class MlmReplacement:
         masked_words: MaskedWords,
         neighbours: Neighbours,
         options: ReplacementOptions,
-        stop_words: frozenset[str] = ENGLISH,
+        stop_words: frozenset[str] = FUNCTION_WORDS,
     ) -> None:
         self.masked_words, self.neighbours = masked_words, neighbours
         self.options, self.stop_words = options, stop_words
@@ -127,7 +149,7 @@ class MlmReplacement:
         *,
         vectors: Path | None = None,
         device: torch.device,
-        stop_words: frozenset[str] = ENGLISH,
+        stop_words: frozenset[str] = FUNCTION_WORDS,
     ) -> MlmReplacement:
         """Load a masked language model with its tokenizer.
 
@@ -209,10 +231,10 @@ class MlmReplacement:
                 if not word.isalpha() or word.lower() in self.stop_words:
                     continue
                 position = sentence.position[i]
-                if position is None or self.masked_words.words[sentence.pieces[position]] is None:
+                if position is None or self.masked_words.words[sentence.tokens[position]] is None:
                     rare.setdefault(word, []).append((number, i))
                 else:
-                    masked.append(MaskedWord(sentence.pieces, position))
+                    masked.append(MaskedWord(sentence.tokens, position))
                     places.append((number, i))
         for (number, i), words in zip(places, self.masked_words.candidates(masked), strict=True):
             _keep(found[number], i, words)
@@ -231,11 +253,11 @@ def _keep(sentence: Replaceable, i: int, words: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A text as words and as pieces; ``position`` of each word's piece, None if it has several or none."""
+    """A text as words and as tokens; ``position`` of each word's token, None if it has several or none."""
 
     words: list[str]
     spacing: list[str]
-    pieces: NDArray[np.int64]
+    tokens: NDArray[np.int64]
     position: list[int | None]
 
 
@@ -257,16 +279,16 @@ def _cut(texts: Sequence[str], tokenizer: PieceTokenizer) -> list[_Cut]:
 def _positions(
     words: Sequence[str], spacing: Sequence[str], text: str, offsets: Sequence[tuple[int, int]]
 ) -> list[int | None]:
-    """Return, for each word, which piece is the word and nothing else."""
+    """Return, for each word, which token is the word and nothing else."""
     of_end = {end: i for i, (_, end) in enumerate(offsets)}
     found: list[int | None] = []
     end = 0
     for word, space in zip(words, spacing, strict=True):
         start = end + len(space)
         end = start + len(word)
-        piece = of_end.get(end)
+        token = of_end.get(end)
         fits = (
-            piece is not None and offsets[piece][0] <= start and not text[offsets[piece][0] : start].strip()
+            token is not None and offsets[token][0] <= start and not text[offsets[token][0] : start].strip()
         )
-        found.append(piece if fits else None)
+        found.append(token if fits else None)
     return found

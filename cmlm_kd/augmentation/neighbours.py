@@ -24,7 +24,7 @@ _BLOCK = 256
 
 
 class Neighbours(Protocol):
-    """Whoever knows the words nearest to a word."""
+    """A source of the words nearest to a word."""
 
     def nearest(self, words: Sequence[str], count: int) -> list[list[str]]:
         """Return up to ``count`` words for each, the nearest first; none for a word without a vector."""
@@ -73,35 +73,35 @@ class VectorNeighbours:
 class PieceNeighbours:
     """Neighbours in a model's own word embeddings, for when there is no file of vectors.
 
-    A word's vector is the mean of its pieces' rows; its neighbours are the pieces that are words, without
+    A word's vector is the mean of its tokens' rows; its neighbours are the tokens that are words, without
     its own.
 
     Args:
         tokenizer: the model's.
-        embeddings: ``(pieces, e)``.
+        embeddings: ``(tokens, e)``.
     """
 
     def __init__(self, tokenizer: PieceTokenizer, embeddings: Tensor) -> None:
         self.tokenizer = tokenizer
-        self.embeddings = embeddings.detach().float().cpu().numpy()  # (pieces, e)
+        self.embeddings = embeddings.detach().float().cpu().numpy()  # (tokens, e)
         words = {i: word for i, word in enumerate(piece_words(tokenizer)) if word and word.isalpha()}
-        self.pieces, self.words = list(words), list(words.values())
-        self.table = _unit(self.embeddings[self.pieces])  # (n, e)
+        self.tokens, self.words = list(words), list(words.values())
+        self.table = _unit(self.embeddings[self.tokens])  # (n, e)
 
     def nearest(self, words: Sequence[str], count: int) -> list[list[str]]:
         """See :class:`Neighbours`."""
         if not words:
             return []
-        pieces = [encoded.teacher_ids for encoded in self.tokenizer.encode_batch(words)]
+        tokens = [encoded.teacher_ids for encoded in self.tokenizer.encode_batch(words)]
         unknown = self.tokenizer.special.unk
-        known = [i for i, ids in enumerate(pieces) if ids and unknown not in ids]
+        known = [i for i, ids in enumerate(tokens) if ids and unknown not in ids]
         found: list[list[str]] = [[] for _ in words]
         if known:
-            queries = _unit(np.stack([self.embeddings[pieces[i]].mean(0) for i in known]))  # (q, e)
-            spare = max(len(pieces[i]) for i in known)
+            queries = _unit(np.stack([self.embeddings[tokens[i]].mean(0) for i in known]))  # (q, e)
+            spare = max(len(tokens[i]) for i in known)
             for i, near in zip(known, nearest_rows(queries, self.table, count + spare), strict=True):
-                own = set(pieces[i])
-                found[i] = [self.words[row] for row in near if self.pieces[row] not in own][:count]
+                own = set(tokens[i])
+                found[i] = [self.words[row] for row in near if self.tokens[row] not in own][:count]
         return found
 
 

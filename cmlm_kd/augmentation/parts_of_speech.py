@@ -1,4 +1,4 @@
-"""Words by their part of speech, and who says which part of speech a word is."""
+"""Words by their part of speech, and the taggers that say which it is."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def tag_sentence(text: str, tagger: Tagger) -> TaggedSentence:
     """Cut a text into words and tag them.
 
     Raises:
-        UserError: if the tagger does not return one tag a word.
+        UserError: if the tagger does not return one tag per word.
     """
     words, spacing = split_with_spacing(text)
     tags = list(tagger(words)) if words else []

@@ -1,4 +1,4 @@
-"""The ``cmlm-kd`` command and its sub-commands, one a module."""
+"""The ``cmlm-kd`` command and its sub-commands, one per module."""
 
 from cmlm_kd.cli.command_line import build_parser, entry_point, main
 

@@ -1,4 +1,4 @@
-"""``cmlm-kd augment``: make a training corpus many times as large, for a teacher to label."""
+"""``cmlm-kd augment``: a training corpus made many times as large, for a teacher to label."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rules(parser: argparse._ArgumentGroup) -> None:
-    parser.add_argument("--mask", type=float, default=0.1, help="probability that a word is hidden")
+    parser.add_argument("--mask", type=float, default=0.1, help="probability that a word is masked")
     parser.add_argument(
         "--ngram", type=float, default=0.25, help="probability that a sentence is cut to an n-gram"
     )
     parser.add_argument("--longest-ngram", type=int, default=5, help="most words of an n-gram")
     parser.add_argument(
-        "--mask-word", default="[MASK]", help="a hidden word as the teacher spells it; <mask> for a RoBERTa"
+        "--mask-word", default="[MASK]", help="a masked word as the teacher spells it; <mask> for a RoBERTa"
     )
     parser.add_argument(
         "--tagger",
@@ -68,7 +68,7 @@ def _add_mlm(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--vectors",
         type=Path,
-        help="word vectors (GloVe's text or .npy) whose neighbours replace words of several pieces; "
+        help="word vectors (GloVe's text or .npy) whose neighbours replace words of several tokens; "
         "default: the model's own word embeddings",
     )
     parser.add_argument("--candidates", type=int, default=15, help="words to choose from for each word")
@@ -79,7 +79,7 @@ def _add_mlm(parser: argparse._ArgumentGroup) -> None:
         help="original: the model sees the sentence beside the masked one, as the released code shows it; "
         "paper: the masked one alone",
     )
-    parser.add_argument("--max-tokens", type=int, default=8192, help="model positions a batch")
+    parser.add_argument("--max-tokens", type=int, default=8192, help="model positions per batch")
     parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
     add_device(parser)
 
@@ -87,10 +87,11 @@ def _add_mlm(parser: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the corpus and what was made from it, and say how much that is."""
     from cmlm_kd.data.classification import HUGGINGFACE, TEXT, ReadingOptions, read_examples, write_examples
+    from cmlm_kd.system.files import check_new_file
 
     augmented = _by_rules(arguments) if arguments.method == "rules" else _by_mlm(arguments)
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UserError(f"--output {arguments.output} exists; pass --overwrite, or give another file")
+    if not arguments.overwrite:
+        check_new_file(arguments.output, "pass --overwrite, or give another file", owner="--output ")
     options = ReadingOptions(
         arguments.corpus,
         regression=arguments.regression,

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Choose, write, and print what was chosen."""
     from cmlm_kd.data.classification.corpora import class_names_of
     from cmlm_kd.early_exit.calibration import calibrate_accuracy, calibrate_speedup
-    from cmlm_kd.early_exit.choices import at_threshold, choices_table, every_depth, measure_exits
+    from cmlm_kd.early_exit.choices import at_threshold, choices_table, fixed_exits, measure_exits
     from cmlm_kd.early_exit.exits import check_distilled
     from cmlm_kd.early_exit.plot import write_exit_plot
     from cmlm_kd.models.fastbert.directory import load_fastbert, write_speed
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
         goal, chosen = "target_accuracy", calibrate_accuracy(curve, arguments.target_accuracy)
     else:
         goal, chosen = "target_speedup", calibrate_speedup(curve, arguments.target_speedup)
-    depths = every_depth(measured)
+    depths = fixed_exits(measured)
     choice = at_threshold(measured, chosen.threshold, "calibrated")
     write_exit_plot(arguments.plot or arguments.model / PLOT, curve, choice, depths)
     noted = {

@@ -1,39 +1,43 @@
-"""The ``cmlm-kd`` command: one sub-command a module of :mod:`cmlm_kd.cli`."""
+"""The ``cmlm-kd`` command: one sub-command per module of :mod:`cmlm_kd.cli`."""
 
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import NO_PERMISSION, NO_SPACE, UserError
 from cmlm_kd.version import __version__
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_PERMISSION = {errno.EACCES, errno.EROFS}
-
 
 COMMANDS = {
     "The whole road": ("run",),
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
-    "Teach and distil": ("dump", "verify", "flags"),
-    "Choose and measure": (
-        "choose",
-        "score",
-        "report",
-        "evaluate",
-        "evaluate-masked-lm",
-        "compare-seeds",
-        "exits",
-        "calibrate",
-    ),
-    "Use": ("average", "export", "classify"),
+    "Teach": ("dump", "verify"),
+    "Distil": ("flags", "choose", "average"),
+    "Use": ("export", "calibrate", "classify"),
+    "Measure": ("score", "report", "evaluate", "evaluate-masked-lm", "compare-seeds", "exits"),
     "Tools": ("doctor", "user-dir"),
 }
 """Every command under the heading that ``cmlm-kd --help`` shows it under, in the order of the road."""
+
+_COLUMN = 22  # of the help texts; every name is shorter
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Names a flag's default where it has one that says something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default, text = action.default, action.help or ""
+        says_nothing = default is None or isinstance(default, bool) or default in ("", [], ())
+        if says_nothing or default is argparse.SUPPRESS or "default:" in text:
+            return text
+        values = default if isinstance(default, (list, tuple)) else [default]
+        said = " ".join(map(str, values)).replace("%", "%%")
+        return f"{text} (default: {said})"
 
 
 def command_modules() -> dict[str, ModuleType]:
@@ -48,21 +52,36 @@ def command_modules() -> dict[str, ModuleType]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
+    modules = command_modules()
     parser = argparse.ArgumentParser(
-        prog="cmlm-kd", description="Distil what BERT knows into small, fast models."
+        prog="cmlm-kd",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description=_overview(modules),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"cmlm-kd {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in command_modules().items():
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    for name, module in modules.items():
         command = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=module.HELP,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            name, prog=f"cmlm-kd {name}", description=module.HELP, formatter_class=_HelpFormatter
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run, goes_on=getattr(module, "GOES_ON", False))
     return parser
+
+
+def _overview(modules: Mapping[str, ModuleType]) -> str:
+    """Return what ``cmlm-kd --help`` says of the commands, by their groups."""
+    width = max(shutil.get_terminal_size().columns - 2, 2 * _COLUMN)
+    lines = ["Distil what BERT knows into small, fast models."]
+    for heading, names in COMMANDS.items():
+        lines += ["", f"{heading}:"]
+        for name in names:
+            start = f"  {name}".ljust(_COLUMN)
+            lines += textwrap.wrap(
+                modules[name].HELP, width, initial_indent=start, subsequent_indent=" " * _COLUMN
+            )
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
         return 141
     except OSError as error:
-        if error.errno not in _NO_ROOM | _NO_PERMISSION:
+        if error.errno not in NO_SPACE | NO_PERMISSION:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "make room" if error.errno in _NO_ROOM else "change its permissions"
+        remedy = "make room" if error.errno in NO_SPACE else "change its permissions"
         print(
             f"cmlm-kd {arguments.command}: {place}{error.strerror}; {remedy} or choose another place",
             file=sys.stderr,

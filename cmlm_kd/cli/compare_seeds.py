@@ -1,4 +1,4 @@
-"""``cmlm-kd compare-seeds``: runs that differ in their seed, as means and spreads, and what they prove."""
+"""``cmlm-kd compare-seeds``: runs that differ in their seed: means, spreads and significance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cmlm-kd doctor``: is this environment fit for the toolkit?"""
+"""``cmlm-kd doctor``: a check of this environment for known traps."""
 
 import argparse
 import sys

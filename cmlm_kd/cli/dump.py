@@ -1,4 +1,4 @@
-"""``cmlm-kd dump``: write down what a C-MLM teacher believes about every target position."""
+"""``cmlm-kd dump``: a C-MLM teacher's soft targets for every target position, written to a store."""
 
 from __future__ import annotations
 
@@ -41,9 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stride", type=int, default=7, help="distance of the masked positions of a pass, at least 1"
     )
     parser.add_argument(
-        "--max-tokens", type=int, default=4096, help="teacher positions a batch, padding included, at least 1"
+        "--max-tokens",
+        type=int,
+        default=4096,
+        help="teacher positions per batch, padding included, at least 1",
     )
-    parser.add_argument("--shard-rows", type=int, default=4096, help="pairs a shard, at least 1")
+    parser.add_argument("--shard-rows", type=int, default=4096, help="pairs per shard, at least 1")
     parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
     add_device(parser)
 

@@ -13,14 +13,13 @@ from cmlm_kd.cli.arguments import (
     named_models,
     print_or_write,
 )
-from cmlm_kd.errors import UserError
 from cmlm_kd.system.text import comma_separated
 
 if TYPE_CHECKING:
     from cmlm_kd.data.classification import Examples
     from cmlm_kd.evaluation.classification import Candidate
 
-HELP = "measure classifiers: GLUE's metrics, parameters, examples a second, predictions"
+HELP = "measure classifiers: GLUE's metrics, parameters, examples per second, predictions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="examples at once, 1 or more")
     add_device(parser)
     parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
-    parser.add_argument("--no-speed", action="store_true", help="do not measure examples a second")
+    parser.add_argument("--no-speed", action="store_true", help="do not measure examples per second")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
     add_output(parser)
 
@@ -81,9 +80,9 @@ def run(arguments: argparse.Namespace) -> None:
         write_predictions,
     )
     from cmlm_kd.evaluation.glue import usual_metrics
+    from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
-    if arguments.batch_size < 1:
-        raise UserError(f"--batch-size is {arguments.batch_size}; it must be at least 1")
+    check_range("--batch-size", arguments.batch_size, AT_LEAST_ONE)
     device = chosen_device(arguments)
     candidates = _candidates(arguments, device)
     examples = _examples(arguments, candidates[0].models[0].labels)

@@ -14,7 +14,7 @@ from cmlm_kd.cli.arguments import (
 )
 from cmlm_kd.errors import UserError
 
-HELP = "measure masked language models: accuracy and loss on hidden pieces, agreement with a teacher"
+HELP = "measure masked language models: accuracy and loss on masked tokens, agreement with a teacher"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--masking",
         choices=["random", "frequency", "whole-word"],
         default="random",
-        help="what to hide: each piece alike, rather rare ones (DistilBERT), or words",
+        help="what to mask: each token alike, rather rare ones (DistilBERT), or words",
     )
     parser.add_argument(
         "--tokenized",
@@ -55,12 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask-smoothing",
         type=float,
         default=0.7,
-        help="of --masking frequency: pieces count as count^-x; 0 or more",
+        help="of --masking frequency: tokens count as count^-x; 0 or more",
     )
     parser.add_argument(
-        "--mask-probability", type=float, default=0.15, help="share of the pieces to hide, in (0, 1]"
+        "--mask-probability", type=float, default=0.15, help="share of the tokens to mask, in (0, 1]"
     )
-    parser.add_argument("--mask-seed", type=int, default=1, help="which pieces, 0 or more")
+    parser.add_argument("--mask-seed", type=int, default=1, help="which tokens, 0 or more")
     parser.add_argument("--max-tokens", type=int, default=4096, help="positions of a batch, 1 or more")
     add_device(parser)
     parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
@@ -69,38 +69,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Load, hide, measure, print."""
+    """Load, mask, measure, print."""
     import json
 
-    from cmlm_kd.data.masking.frequency import check_smoothing
-    from cmlm_kd.data.masking.positions import check_mask_probability
+    from cmlm_kd.data.masking.positions import check_mask_probability, check_smoothing
     from cmlm_kd.evaluation.masked_lm import (
         MaskedModel,
         check_comparable,
         counts_of_training,
         held_out_text,
-        hide_text,
         load_measured,
+        mask_text,
         masked_table,
         measure_masked,
         measured_tokenizer,
     )
+    from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE, at_least, check_range
 
     check_mask_probability("evaluate-masked-lm", arguments.mask_probability)
     check_smoothing("evaluate-masked-lm", arguments.mask_smoothing)
     by_frequency = arguments.masking == "frequency"
     if by_frequency != (arguments.tokenized is not None):
         raise UserError(
-            "--masking frequency and --tokenized go together: the training's pieces say what is rare; give "
+            "--masking frequency and --tokenized go together: the training's tokens say what is rare; give "
             "both or neither"
         )
-    for flag, value, least in (
-        ("--max-length", arguments.max_length, 3),
-        ("--max-tokens", arguments.max_tokens, 1),
-        ("--mask-seed", arguments.mask_seed, 0),
-    ):
-        if value < least:
-            raise UserError(f"{flag} is {value}; it must be at least {least}")
+    check_range("--max-length", arguments.max_length, at_least(3))
+    check_range("--max-tokens", arguments.max_tokens, AT_LEAST_ONE)
+    check_range("--mask-seed", arguments.mask_seed, NOT_NEGATIVE)
     device = chosen_device(arguments)
     named = named_models(arguments.model)
     models = []
@@ -111,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
     others = [] if teacher is None else [teacher]
     check_comparable([*(model.model for model in models), *others], arguments.max_length)
     tokenizer = measured_tokenizer(named[0][1])
-    text = hide_text(
+    text = mask_text(
         held_out_text(arguments.text, arguments.text_column),
         tokenizer,
         max_length=arguments.max_length,
@@ -124,8 +120,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     results = [measure_masked(model, text, teacher, bfloat16=arguments.bf16_autocast) for model in models]
     if arguments.format == "json":
-        document = {"hidden_pieces": text.hidden, "models": [result.to_document() for result in results]}
+        document = {"hidden_pieces": text.masked, "models": [result.to_document() for result in results]}
         printed = json.dumps(document, indent=2) + "\n"
     else:
-        printed = f"{text.hidden:,} hidden pieces of {arguments.text}\n\n{masked_table(results)}"
+        printed = f"{text.masked:,} masked tokens of {arguments.text}\n\n{masked_table(results)}"
     print_or_write(printed, arguments)

@@ -1,4 +1,4 @@
-"""``cmlm-kd exits``: what a FastBERT's early exits are worth on a labelled set."""
+"""``cmlm-kd exits``: accuracy and speed-up of a FastBERT's early exits on a labelled set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from cmlm_kd.data.classification.corpora import class_names_of
-    from cmlm_kd.early_exit.choices import all_layers, at_threshold, choices_table, every_depth, measure_exits
+    from cmlm_kd.early_exit.choices import all_layers, at_threshold, choices_table, fixed_exits, measure_exits
     from cmlm_kd.early_exit.exits import check_distilled, check_speed
     from cmlm_kd.early_exit.plot import write_exit_plot
     from cmlm_kd.early_exit.prediction import DEFAULT_SPEED
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     thresholds = [at_threshold(measured, speed) for speed in arguments.speed]
     if model.speed is not None:
         thresholds.append(at_threshold(measured, model.speed, "calibrated"))
-    depths = every_depth(measured)
+    depths = fixed_exits(measured)
     choices = [*thresholds, *depths]
     if arguments.plain is not None:
         plain: Any = load_student(arguments.plain)

@@ -1,10 +1,10 @@
-"""``cmlm-kd flags``: the flags of a criterion, which ``fairseq-train --help`` leaves out."""
+"""``cmlm-kd flags``: the flags of a criterion, which ``fairseq-train --help`` leaves out, and its paper."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "print the flags of a criterion with ranges and defaults, which fairseq-train --help leaves out"
+HELP = "print the flags of a criterion, which fairseq-train --help leaves out, and the paper to cite"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     entry = kd_criteria.get(arguments.criterion)
     for flag in flags_of(entry.config):
         choices = f" {{{','.join(flag.choices)}}}" if flag.choices else ""
-        default = f"default: {flag.default}" if flag.default else "a switch"
+        default = {"off": "a switch", "none": "no default"}.get(flag.default, f"default: {flag.default}")
         print(f"{flag.name}{choices}")
         print(textwrap.fill(f"{flag.help} ({default})", 100, initial_indent="    ", subsequent_indent="    "))
     if entry.cls.citation:

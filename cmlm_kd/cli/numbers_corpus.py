@@ -1,4 +1,4 @@
-"""``cmlm-kd numbers-corpus``: make the embedded German-English corpus."""
+"""``cmlm-kd numbers-corpus``: the embedded German-English corpus."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the corpus, unless it is there already."""
     from cmlm_kd.data.numbers import CorpusSizes, read_corpus_manifest, write_corpus
-    from cmlm_kd.errors import UserError
+    from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
     for name in ("pairs", "valid", "test", "monolingual"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"--{name} is {getattr(arguments, name)}, it must be at least 1")
+        check_range(f"--{name}", getattr(arguments, name), AT_LEAST_ONE, joint=", ")
     sizes = CorpusSizes(arguments.pairs, arguments.valid, arguments.test, arguments.monolingual)
     manifest = read_corpus_manifest(arguments.directory, arguments.seed, sizes)
     state = "already there"

@@ -1,4 +1,4 @@
-"""``cmlm-kd prepare``: raw parallel text to a fairseq data-bin in the teacher's pieces."""
+"""``cmlm-kd prepare``: a fairseq data-bin in the teacher's tokens, out of raw parallel text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cmlm_kd.data.translation.manifest import SplitReport
 
-HELP = "turn raw parallel text into a fairseq data-bin in the teacher's own pieces"
+HELP = "turn raw parallel text into a fairseq data-bin in the teacher's own tokens"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

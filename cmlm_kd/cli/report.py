@@ -51,9 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the four files and print the table."""
     import json
 
-    from cmlm_kd.evaluation.curves import write_csv, write_png
     from cmlm_kd.evaluation.report import Student, build_report
-    from cmlm_kd.evaluation.training_log import read_validations
+    from cmlm_kd.evaluation.training_log import read_validations, write_csv, write_png
     from cmlm_kd.evaluation.translation import ScoreSettings
     from cmlm_kd.system.files import written_aside
 

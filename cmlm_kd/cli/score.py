@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-generate",
         action="store_true",
-        help="the hypotheses are what fairseq-generate or fairseq-interactive printed; pieces are joined",
+        help="the hypotheses are what fairseq-generate or fairseq-interactive printed; tokens are joined",
     )
     parser.add_argument("--baseline", metavar="NAME", help="test every other system against this one")
     parser.add_argument(

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="plain text, one sentence a line (or .gz)",
+        help="plain text, one sentence per line (or .gz)",
     )
     parser.add_argument(
         "--vocab-size", type=int, required=True, help="pieces, the five special ones included"

@@ -1,4 +1,4 @@
-"""``cmlm-kd user-dir``: where the fairseq plug-in is."""
+"""``cmlm-kd user-dir``: the directory of the fairseq plug-in."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""``cmlm-kd verify``: read a store from end to end."""
+"""``cmlm-kd verify``: a store checked from end to end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print(
         f"  {len(manifest.shards)} shards, {manifest.size / 1e6:,.1f} MB, "
-        f"{manifest.size / max(manifest.tokens, 1):.1f} bytes a token"
+        f"{manifest.size / max(manifest.tokens, 1):.1f} bytes per token"
     )
     print(
         f"  store {manifest.signature}, teacher {header.teacher_hash[:6]}, dictionary "

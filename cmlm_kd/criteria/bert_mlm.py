@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.masked_lm_loss import masked_output
+from cmlm_kd.criteria.sentence_classification import SentenceClassification
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,7 @@ class BertMLMCriterion(KDCriterion):
     Terms: ``mlm_loss`` and ``accuracy`` per masked token. Smallest command: docs/masked_lm.md.
     """
 
-    citation = """\
-@inproceedings{devlin-etal-2019-bert,
-    title = {{BERT}: Pre-training of Deep Bidirectional Transformers for Language Understanding},
-    author = {Devlin, Jacob and Chang, Ming-Wei and Lee, Kenton and Toutanova, Kristina},
-    booktitle = {Proceedings of NAACL-HLT 2019},
-    pages = {4171--4186},
-    year = {2019},
-    url = {https://aclanthology.org/N19-1423},
-}
-"""
+    citation = SentenceClassification.citation  # the same paper
     levels = ("text",)
     terms_in_nats = frozenset({"loss", "mlm_loss"})
 

@@ -20,7 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -49,12 +50,12 @@ class BiLSTMKDConfig:
     kd_labels: Literal["auto", "gold", "teacher"] = field(
         default="auto",
         metadata=setting(
-            "hard labels; gold: of the data; teacher: its best class, for augmented data; auto: "
-            "gold in paper mode, else teacher"
+            "where hard labels come from; gold: of the data; teacher: its best class, for augmented "
+            "data; auto: gold in paper mode, else teacher"
         ),
     )
     kd_temperature: float = field(
-        default=3.0, metadata=setting("of both sides of the divergence of original_pairs", POSITIVE)
+        default=3.0, metadata=setting("temperature of both sides of original_pairs", POSITIVE)
     )
 
     def __post_init__(self) -> None:

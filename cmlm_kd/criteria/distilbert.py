@@ -33,7 +33,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import NOT_MASKED, CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -229,7 +230,7 @@ class DistilBertKD(KDCriterion):
         """
         teacher = required(teacher, "distilbert_kd")
         mask = required(student.attention_mask, "distilbert_kd")  # (B, S)
-        size = mask.sum() if self._reads_real_positions else (target != NOT_HIDDEN).sum()  # N, or M
+        size = mask.sum() if self._reads_real_positions else (target != NOT_MASKED).sum()  # N, or M
         parts = []
         if self._compares_logits:
             parts.append(self._logits_part(student, target, teacher, size))
@@ -289,7 +290,7 @@ class DistilBertKD(KDCriterion):
         if teacher.features is None or teacher.weight is None:
             raise ValueError("distilbert_kd: the batch carries no features of the teacher")
         kind = torch.promote_types(features.dtype, torch.float32)
-        masked = target != NOT_HIDDEN  # (N,)
+        masked = target != NOT_MASKED  # (N,)
         compared = torch.tensor(len(target), device=target.device)
         counts = {"kl_loss": compared, "mlm_loss": masked.sum(), "mse_loss": compared}
         # Each term is a mean, and the size divides the batch's sum later: one weight per position.

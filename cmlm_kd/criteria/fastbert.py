@@ -29,7 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -51,11 +52,11 @@ class FastBERTKDConfig:
             "with dropout, as the released code"
         ),
     )
-    kd_direction: Literal["forward", "reverse"] = field(
+    kd_direction: Direction = field(
         default="forward",
         metadata=setting(
-            "forward: divergence of the branch from the teacher classifier, as released; reverse: of "
-            "the teacher classifier from the branch, as the paper prints it"
+            "forward: KL(p | q_i), of the branch from the teacher classifier, as released; reverse: "
+            "KL(q_i | p), as the paper's eq. 5 prints it"
         ),
     )
 
@@ -84,9 +85,9 @@ def self_distillation_loss(
     own = F.log_softmax(widen(stacked), -1)  # (L - 1, B, C)
     # A teacher classifier that got a gradient would move to meet its branches, frozen encoder or not.
     wanted = F.log_softmax(widen(teacher.detach()), -1)  # (B, C)
-    if direction == "reverse":
+    if direction == "reverse":  # sum_i KL(q_i | p), eq. 5 as printed
         return (own.exp() * (own - wanted)).sum((0, 2))
-    return (wanted.exp() * (wanted - own)).sum((0, 2))
+    return (wanted.exp() * (wanted - own)).sum((0, 2))  # sum_i KL(p | q_i), as released
 
 
 @kd_criteria.register("fastbert_kd", config=FastBERTKDConfig)

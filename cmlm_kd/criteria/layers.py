@@ -100,7 +100,8 @@ def _follow_rule(rule: str, student_layers: int, teacher_layers: int, learning: 
     student = tuple(range(1, learning + 1))
     if rule == "last":
         return LayerMap(student, tuple(m + teacher_layers - student_layers for m in student))
-    # Rounds half up without floating point; steps are at least 1, so that no teacher layer comes twice.
+    # m N / M to the nearest layer, half up, without floating point; steps are at least 1, so that no teacher
+    # layer comes twice.
     return LayerMap(
         student, tuple((2 * m * teacher_layers + student_layers) // (2 * student_layers) for m in student)
     )

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import NOT_MASKED, CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs, Request
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.losses.masked_tokens import MaskedTokenBlocks
@@ -28,9 +29,10 @@ def target_at(positions: Tensor, masked_index: Tensor, masked: Tensor, size: int
         size: positions of the batch, padding included.
 
     Returns:
-        ids, :data:`NOT_HIDDEN` where nothing was masked.
+        ids, :data:`NOT_MASKED` where nothing was masked.
     """
-    everywhere = masked.new_full((size,), NOT_HIDDEN)  # (B * S,)
+    # Only masked tokens have a gold entry; cross entropy and masked_rows pass the others by.
+    everywhere = masked.new_full((size,), NOT_MASKED)  # (B * S,)
     everywhere[masked_index] = masked
     return everywhere[positions]
 
@@ -65,7 +67,7 @@ def masked_output(student: ModelOutput, target: Tensor) -> CriterionOutput:
 
 def masked_rows(target: Tensor) -> Tensor:
     """Return which of N positions were masked, ``(M,)``."""
-    return (target != NOT_HIDDEN).nonzero().squeeze(1)
+    return (target != NOT_MASKED).nonzero().squeeze(1)
 
 
 def validation_request(request: Request | None, *, predicts: bool = True) -> Request:

@@ -26,7 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -72,8 +73,9 @@ class MobileBertConfig:
     kd_transfer_updates: int | None = field(
         default=None,
         metadata=setting(
-            "updates of knowledge transfer before distillation; 0: distillation alone, "
-            "for a student that learned the rest before; not with --kd-strategy auxiliary",
+            "N, updates of knowledge transfer before distillation: as many as layers, at least; 0: "
+            "distillation alone, for a student that learned the rest before; not with --kd-strategy "
+            "auxiliary",
             NOT_NEGATIVE,
         ),
     )
@@ -93,24 +95,28 @@ class MobileBertConfig:
         ),
     )
     kd_feature_map_weight: float = field(
-        default=100.0, metadata=setting("weight of the feature maps; 0 leaves them out", NOT_NEGATIVE)
+        default=100.0, metadata=setting("weight w_f of the feature maps; 0 leaves them out", NOT_NEGATIVE)
     )
     kd_attention_weight: float = field(
         default=1.0,
-        metadata=setting("weight of attention; 0 leaves it out and lets head counts differ", NOT_NEGATIVE),
+        metadata=setting(
+            "weight w_a of attention; 0 leaves it out and lets head counts differ", NOT_NEGATIVE
+        ),
     )
     kd_mean_weight: float | None = field(
         default=None,
         metadata=setting(
-            "weight of the feature maps' means; default: 5000 in original, 0 in paper mode", NOT_NEGATIVE
+            "weight w_m of the feature maps' means; left out: 5000 in original, 0 in paper mode", NOT_NEGATIVE
         ),
     )
     kd_variance_weight: float | None = field(
         default=None,
-        metadata=setting("weight of their variances; default: 5 in original, 0 in paper mode", NOT_NEGATIVE),
+        metadata=setting(
+            "weight w_v of their variances; left out: 5 in original, 0 in paper mode", NOT_NEGATIVE
+        ),
     )
     kd_hard_share: float = field(
-        default=0.5, metadata=setting("share of the true token in distillation; 1: no teacher", SHARE)
+        default=0.5, metadata=setting("share r of the true token in distillation; 1: no teacher", SHARE)
     )
     kd_current_rate: float = field(
         default=3.0,
@@ -336,6 +342,7 @@ class MobileBertKD(KDCriterion):
             share = len(stage.transfers) / len(self.layers)
             weights = {name: share * config.weights[name] for name in terms}
         if stage.distils:
+            # Its count divides it: with auxiliary training the loss is per sentence, this term per token.
             terms["distillation_loss"] = self._distillation(student, target, teacher)
             weights["distillation_loss"] = 1.0
         return CriterionOutput.weighted(weights, terms, torch.tensor(size, device=target.device))

@@ -36,7 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import Reading, check_same_heads

@@ -39,7 +39,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -65,7 +66,7 @@ class MTDNNKDConfig:
             "labels plus divergence, as the released code (twice the paper's gradient)"
         ),
     )
-    kd_divergence: Literal["kl", "sym_kl", "ns_kl", "ns_sym_kl", "js", "hl"] = field(
+    kd_divergence: Divergence = field(
         default="kl",
         metadata=setting(
             "of classes, how far the student is from the teacher: kl, the method's; the others are "

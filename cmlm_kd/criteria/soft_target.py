@@ -26,7 +26,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, ModelOutput, Term
+from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.checks import takes_fused
@@ -50,7 +51,11 @@ class SoftTargetConfig:
         default=10.0, metadata=setting("temperature of the teacher's logits; see --kd-convention", POSITIVE)
     )
     kd_topk: int = field(
-        default=8, metadata=setting("teacher entries per token to use; at most the store's k", AT_LEAST_ONE)
+        default=8,
+        metadata=setting(
+            "teacher entries per token to use; at most the store's k, whose further entries are cut",
+            AT_LEAST_ONE,
+        ),
     )
     kd_convention: Literal["teacher", "hinton"] = field(
         default="teacher",
@@ -126,6 +131,7 @@ def teacher_distribution(
         ValueError: if the teacher does not carry the tail it needs.
     """
     scaled = teacher.logits.to(dtype) / temperature  # (N, stored k)
+    # Cut first, then the softmax: q is renormalised over the k entries.
     kept = scaled[:, :k]  # (N, k)
     if bucket:
         column = tail_index(temperature, teacher.tail_temperatures)
@@ -171,6 +177,7 @@ class SoftTargetKD(KDCriterion):
 }
 """
     terms_in_nats = frozenset({"loss", "nll_loss", "hard_loss", "kd_loss", "kd_kl"})
+    _accepted: tuple[int, tuple[float, ...]] | None = None
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
@@ -212,7 +219,10 @@ class SoftTargetKD(KDCriterion):
         valid = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
         distribution = None
         if soft_targets is not None:
-            self.check_teacher(soft_targets.ids.size(-1), soft_targets.tail_temperatures)
+            form = (soft_targets.ids.size(-1), soft_targets.tail_temperatures)
+            if form != self._accepted:  # every batch of a source has the form of its first one
+                self.check_teacher(*form)
+                self._accepted = form
             valid = soft_targets.valid & target.ne(self.padding_idx)  # (B, T)
             bucket = config.kd_tail == "bucket"
             if bucket and config.kd_topk >= student.vocabulary:
@@ -269,6 +279,7 @@ class SoftTargetKD(KDCriterion):
             terms = soft_target_terms(
                 logits, batch.gold, teacher, epsilon=epsilon, mode=mode, temperature=temperature
             ).select(rows)
+            # The teacher has what the hard labels leave: alpha, or 0 on tokens that have none.
             weight = hard_weight[rows]  # (N,)
             loss = (weight * terms.hard + (1.0 - weight) * terms.soft).sum()
             return loss, terms.detach()

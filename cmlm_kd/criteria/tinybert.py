@@ -37,7 +37,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ATTENTION_SCORES, ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -87,15 +88,15 @@ class TinyBertConfig:
         ),
     )
     kd_embedding_weight: float = field(
-        default=1.0, metadata=setting("weight of the embedding term; 0 leaves it out", NOT_NEGATIVE)
+        default=1.0, metadata=setting("weight w_e of the embedding term; 0 leaves it out", NOT_NEGATIVE)
     )
     kd_hidden_weight: float = field(
-        default=1.0, metadata=setting("weight of the hidden-state term; 0 leaves it out", NOT_NEGATIVE)
+        default=1.0, metadata=setting("weight w_h of the hidden-state term; 0 leaves it out", NOT_NEGATIVE)
     )
     kd_attention_weight: float = field(
         default=1.0,
         metadata=setting(
-            "weight of the attention term; 0 leaves it out and lets head counts differ", NOT_NEGATIVE
+            "weight w_a of the attention term; 0 leaves it out and lets head counts differ", NOT_NEGATIVE
         ),
     )
     kd_temperature: float = field(
@@ -103,7 +104,10 @@ class TinyBertConfig:
     )
     kd_teacher_dropout: bool = field(
         default=False,
-        metadata=setting("run the teacher with dropout, as the released code does (it never calls eval())"),
+        metadata=setting(
+            "run the teacher with dropout, as the released code does (it never calls eval()); not with "
+            "--teacher-cache"
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -194,6 +198,7 @@ def prediction_term(student: Tensor, teacher: Tensor, temperature: float, mode: 
         temperature: above 0.
         mode: ``original`` divides by C (``soft_cross_entropy`` of the released code is a mean over B and C).
     """
+    # Eq. 10 has one temperature on both sides; the teacher's is in its probabilities already.
     crossed = soft_cross_entropy(student, teacher, temperature)  # (B,)
     return crossed / student.size(-1) if mode == "original" else crossed
 
@@ -335,11 +340,11 @@ class TinyBertKD(SentenceCriterion):
             return hidden_term(projected, teacher.hidden_states[n], mask, mode)
 
         values = {}
-        if config.kd_embedding_weight:
+        if config.kd_embedding_weight:  # eq. 9: layer 0 is the embeddings' output
             values["embedding_loss"] = states(0, 0)
-        if config.kd_hidden_weight:
+        if config.kd_hidden_weight:  # eq. 8
             values["hidden_loss"] = torch.stack([states(m, n) for m, n in self.layers]).sum(0)  # (B,)
-        if config.kd_attention_weight:
+        if config.kd_attention_weight:  # eq. 7
             values["attention_loss"] = torch.stack(
                 [
                     attention_term(student.attention_scores[m], teacher.attention_scores[n], mask, mode)
@@ -353,7 +358,7 @@ def _refuse_misfits(config: TinyBertConfig, student: ModelDescription, teacher: 
     """Refuse widths and heads that the formula cannot compare, naming both models."""
     if config.kd_attention_weight:
         for model in (student, teacher):
-            if ATTENTION_SCORES not in model.gives:
+            if ATTENTION_SCORES not in model.provides:
                 raise UserError(
                     f"tinybert_kd: reads attention scores, which {model.name} does not give ({student.name}; "
                     f"{teacher.name}); pass --kd-attention-weight 0 to compare hidden states alone, or take "

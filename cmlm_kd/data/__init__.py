@@ -1,1 +1,1 @@
-"""Corpora: pairs for translation, sentences for classification, running text; and masks."""
+"""Corpora: pairs for translation, sentences for classification, unlabelled text; and masks."""

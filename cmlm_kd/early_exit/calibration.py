@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cmlm_kd.early_exit.flops import FlopCount
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import POSITIVE, SHARE, check_range
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,7 @@ def calibrate_accuracy(curve: ExitCurve, target: float) -> Calibration:
     Raises:
         UserError: if the target is outside [0, 1], or no threshold reaches it.
     """
-    if not 0.0 <= target <= 1.0:
-        raise UserError(f"--target-accuracy is {target}; it is a share of examples and must be in [0, 1]")
+    check_range("--target-accuracy", target, SHARE, hint="it is a share of examples")
     reached = curve.accuracy >= target  # (K,)
     if not reached.any():
         best = int(curve.accuracy.argmax())
@@ -130,8 +130,7 @@ def calibrate_speedup(curve: ExitCurve, target: float) -> Calibration:
     Raises:
         UserError: if the target is not above 0, or no threshold reaches it.
     """
-    if not 0.0 < target < float("inf"):
-        raise UserError(f"--target-speedup is {target}; it must be a number above 0")
+    check_range("--target-speedup", target, POSITIVE)
     reached = curve.speedup >= target  # (K,)
     if not reached.any():
         raise UserError(

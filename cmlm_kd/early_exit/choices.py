@@ -1,4 +1,4 @@
-"""What early exits are worth on labelled examples: at thresholds, at fixed depths, and in one table."""
+"""Accuracy and operations of early exits on labelled examples: at thresholds, at fixed layers, in a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cmlm_kd.early_exit.flops import FlopCount
 from cmlm_kd.early_exit.prediction import EveryLayer, classify_at_every_layer
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.fastbert.model import FastBERTClassifier
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def all_layers(
     return ExitChoice("fine-tuned encoder", float(right.mean()), float(operations), 1.0)
 
 
-def at_depth(measured: LabelledExits, layer: int) -> ExitChoice:
+def fixed_exit(measured: LabelledExits, layer: int) -> ExitChoice:
     """Measure leaving all inputs after one layer, from 1, whose classifier alone runs."""
     flops = measured.flops
     operations = flops.embeddings + layer * flops.layer + flops.classifier
@@ -157,9 +157,9 @@ def at_depth(measured: LabelledExits, layer: int) -> ExitChoice:
     )
 
 
-def every_depth(measured: LabelledExits) -> list[ExitChoice]:
-    """Measure leaving all inputs after each layer; see :func:`at_depth`."""
-    return [at_depth(measured, layer) for layer in range(1, measured.flops.layers + 1)]
+def fixed_exits(measured: LabelledExits) -> list[ExitChoice]:
+    """Measure leaving all inputs after each layer; see :func:`fixed_exit`."""
+    return [fixed_exit(measured, layer) for layer in range(1, measured.flops.layers + 1)]
 
 
 def choices_table(choices: Sequence[ExitChoice]) -> str:

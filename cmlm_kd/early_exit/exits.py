@@ -1,4 +1,13 @@
-"""Running a FastBERT until its inputs are certain enough: a batch that shrinks layer by layer."""
+"""A FastBERT that runs until its inputs are certain enough: a batch that shrinks layer by layer.
+
+After layer i its classifier, a branch or on the last layer the teacher classifier, gives p_i over C classes
+(Liu et al., 2020, section 3.3)::
+
+    uncertainty = - sum_c p_i[c] log p_i[c] / log C        (eq. 6)
+
+An input leaves after the first layer where the uncertainty is at most the threshold ``speed``, and after the
+last one whatever it is. Here both sides are compared times log C: entropy in nats against ``speed log C``.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +19,10 @@ from torch import Tensor
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.divergences import entropy, widen
-from cmlm_kd.models.encoders.layerwise import run_layer
+from cmlm_kd.models.encoders.layers import run_layer
 from cmlm_kd.models.fastbert.branch import uncertainty
 from cmlm_kd.models.fastbert.model import FastBERTClassifier
+from cmlm_kd.system.ranges import SHARE
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,10 @@ def check_speed(model: FastBERTClassifier, speed: float) -> None:
     Raises:
         UserError: naming the threshold or the model.
     """
-    if not 0.0 <= speed <= 1.0:  # NaN too
+    if not SHARE.contains(speed):
         raise UserError(
-            f"--speed is {speed}; it is an uncertainty and must be in [0, 1]: 0 runs all layers, 1 the first "
-            "one alone"
+            f"--speed is {speed}; it is an uncertainty and must be {SHARE.allowed}: 0 runs all layers, 1 the "
+            "first one alone"
         )
     if speed > 0.0 and model.stage != "branches":
         raise UserError(
@@ -77,19 +87,19 @@ def exit_early(
     Args:
         model: switched to evaluation mode if it is not in it.
         input_ids: ``(B, S)``, B at least 1.
-        attention_mask: ``(B, S)``, 1 on pieces, 0 on padding, which stands on the right.
+        attention_mask: ``(B, S)``, 1 on tokens, 0 on padding, which stands on the right.
         token_type_ids: ``(B, S)``.
         speed: threshold in [0, 1].
 
     Raises:
         UserError: see :func:`check_speed`; and for padding elsewhere than on the right, or an input without
-            pieces.
+            tokens.
     """
     check_speed(model, speed)
     if model.training:
         model.eval()
     lengths, shortest, width = _lengths(attention_mask)
-    if speed == 0.0:
+    if speed == 0.0:  # nothing is certain enough for a branch: the plain encoder, no branch at all
         padded = shortest < attention_mask.size(1)
         logits = model.last_logits(*model.embed(input_ids, attention_mask, token_type_ids, padded))  # (B, C)
         depth = torch.full((len(logits),), len(model.layers), device=logits.device)  # (B,)
@@ -99,7 +109,7 @@ def exit_early(
             part[:, :width] for part in (input_ids, attention_mask, token_type_ids)
         )
     states, padding = model.embed(input_ids, attention_mask, token_type_ids, padded=shortest < width)
-    # In nats, as entropies come; rounding may put that of equal probabilities above log C.
+    # Eq. 6 times log C. At 1 all leave at once: rounding may put the entropy of equal probabilities above it.
     limit = math.inf if speed == 1.0 else speed * math.log(len(model.labels))
     if len(states) == 1:
         logits, number = _one_input(model, states, limit)
@@ -117,7 +127,7 @@ def _lengths(attention_mask: Tensor) -> tuple[Tensor, int, int]:
     if misplaced or not shortest:
         problem = "an input has padding on the left" if misplaced else "an input is nothing but padding"
         raise UserError(
-            f"attention_mask: {problem}; inputs are 1 on their pieces, then 0 on padding: set the "
+            f"attention_mask: {problem}; inputs are 1 on their tokens, then 0 on padding: set the "
             "tokenizer's padding_side to 'right'"
         )
     return lengths, shortest, width
@@ -136,7 +146,7 @@ def _one_input(model: FastBERTClassifier, states: Tensor, limit: float, done: in
     for number, (layer, classifier) in enumerate(parts, start=done + 1):
         states = run_layer(layer, states, None)
         logits = classifier(states, None)  # (1, C)
-        if number == len(model.layers) or _entropy_of_one(logits) <= limit:
+        if number == len(model.layers) or _entropy_of_one(logits) <= limit:  # certain enough: it leaves
             return widen(logits), number
     raise RuntimeError("all inputs leave after the last layer")
 
@@ -144,6 +154,7 @@ def _one_input(model: FastBERTClassifier, states: Tensor, limit: float, done: in
 def _entropy_of_one(logits: Tensor) -> float:
     """Return the entropy of a prediction, ``(1, C)``, in nats: one transfer instead of four small
     operations."""
+    # With p = exp(z) / Z: H = - sum p (z - log Z) = log Z - sum p z, here with z less the largest.
     values: list[float] = logits[0].tolist()
     largest = max(values)
     weights = [math.exp(value - largest) for value in values]
@@ -165,29 +176,30 @@ def _shrinking_batch(
         limit: in nats.
     """
     rows = torch.arange(len(states), device=states.device)  # (B,)
-    found: _Found | None = None  # nobody has left
+    exited: _ExitedInputs | None = None  # nobody has left
     for number, (layer, classifier) in enumerate(zip(model.layers, model.exits, strict=True), start=1):
         states = run_layer(layer, states, padding)
         answer = widen(classifier(states, padding))  # (b, C)
-        staying = entropy(answer.softmax(-1)) > limit  # (b,)
+        staying = entropy(answer.softmax(-1)) > limit  # (b,), not certain enough
         count, width = _counted(staying, lengths) if number < len(model.layers) else (0, 0)
         if count == len(rows):
             continue
-        found = found or _Found.empty(answer, rows)
+        exited = exited or _ExitedInputs.empty(answer, rows)
         # What stays is written too, and overwritten later: cheaper than asking who leaves.
-        found.write(rows, answer, number)
+        exited.write(rows, answer, number)
         if not count:
             break
+        # As many as the host knows of, in their order: nonzero() would make it wait for the GPU once more.
         kept = staying.to(torch.uint8).argsort(descending=True, stable=True)[:count]  # (b',)
         rows, lengths = rows[kept], lengths[kept]  # (b',)
         states = states[kept, :width]  # (b', s', d)
         if count == 1:
-            found.write(rows, *_one_input(model, states, limit, number))
+            exited.write(rows, *_one_input(model, states, limit, number))
             break
         padding = None if padding is None else padding[kept, ..., :width]  # (b', 1, 1, s')
-    if found is None:
+    if exited is None:
         raise RuntimeError("all inputs leave after the last layer")
-    return EarlyExits(found.logits.softmax(-1), found.exit_layer, uncertainty(found.logits))
+    return EarlyExits(exited.logits.softmax(-1), exited.exit_layer, uncertainty(exited.logits))
 
 
 def _counted(staying: Tensor, lengths: Tensor) -> tuple[int, int]:
@@ -202,14 +214,14 @@ def _counted(staying: Tensor, lengths: Tensor) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ExitedInputs:
     """What is known of a batch that shrinks; of inputs that stay, something that will be overwritten."""
 
     logits: Tensor
     exit_layer: Tensor
 
     @classmethod
-    def empty(cls, answer: Tensor, rows: Tensor) -> _Found:
+    def empty(cls, answer: Tensor, rows: Tensor) -> _ExitedInputs:
         """Make room for as many inputs as there are: nobody has left yet."""
         return cls(torch.empty_like(answer), torch.empty_like(rows))
 

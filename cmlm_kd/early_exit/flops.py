@@ -35,7 +35,7 @@ class FlopCount:
         intermediate_size: width inside its feed-forward layers.
         branch_size: width of the classifiers.
         embedding_size: width of its embeddings, projected to the states' where it is another.
-        length: pieces of an input.
+        length: tokens of an input.
     """
 
     layers: int = 12

@@ -21,10 +21,10 @@ from cmlm_kd.evaluation.glue import measure
 from cmlm_kd.models.prediction import Classifier, predict_logits
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.files import written_aside
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 
 SPEED_BATCHES = (1, 32)
-"""Batch sizes at which examples a second are reported."""
+"""Batch sizes at which examples per second are reported."""
 
 SPEED_EXAMPLES = 256
 REPEATS = 3
@@ -60,7 +60,7 @@ class Result:
             log.
         metrics: name -> value times 100; empty for unlabelled data.
         parameters: numbers learnt.
-        speed: batch size -> examples a second, empty where it was not measured.
+        speed: batch size -> examples per second, empty where it was not measured.
         signature: of the candidate.
     """
 
@@ -95,7 +95,8 @@ class EvaluationSettings:
         speed: whether to measure it.
         values: what the corpus's files call the classes.
         model_labels: names of the models' classes, where their own say nothing.
-        several: whether those are for several models, see :func:`cmlm_kd.data.classification.class_order.class_order`.
+        several: whether those are for several models, see
+            :func:`cmlm_kd.data.classification.class_order.class_order`.
     """
 
     metrics: tuple[str, ...]
@@ -140,7 +141,7 @@ def evaluate_classifier(candidate: Candidate, examples: Examples, settings: Eval
 
 
 def _together(members: Sequence[torch.Tensor], ensembling: Ensembling) -> NDArray[np.float32]:
-    signal = TeacherSignal(tuple(members), ensembling)
+    signal = TeacherSignal.of_logits(*tuple(members), ensembling=ensembling)
     single = len(members) == 1 or ensembling == "logits"
     logits = signal.logits if single else signal.probabilities().log()
     return np.asarray(logits.numpy(), np.float32)
@@ -148,7 +149,7 @@ def _together(members: Sequence[torch.Tensor], ensembling: Ensembling) -> NDArra
 
 @torch.inference_mode()
 def _speed(candidate: Candidate, examples: Examples, batch_size: int, settings: EvaluationSettings) -> float:
-    """Return examples a second, from ids to logits: median of some rounds over the same examples."""
+    """Return examples per second, from ids to logits: median of some rounds over the same examples."""
     count = min(len(examples), SPEED_EXAMPLES if batch_size > 1 else SPEED_EXAMPLES // 4)
     rows = np.random.default_rng(1).permutation(len(examples))[:count]
     prepared = []

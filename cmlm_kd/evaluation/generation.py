@@ -1,4 +1,4 @@
-"""What ``fairseq-generate`` and ``fairseq-interactive`` print, read back."""
+"""The output of ``fairseq-generate`` and ``fairseq-interactive``, read back."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def read_hypotheses(path: Path, sentences: int | None = None) -> list[str]:
     """Return the best hypothesis of each sentence, as text, in corpus order.
 
     ``D-`` lines (after fairseq's own ``--bpe`` and ``--tokenizer``) are preferred to ``H-`` lines. Pieces
-    that are still in the "▁ starts a word" convention are joined, byte pieces become characters.
+    that are still in the "▁ starts a word" convention are joined, byte tokens become characters.
 
     Args:
         path: the file.
@@ -99,9 +99,9 @@ def _by_sentence(lines: Sequence[str]) -> dict[int, str]:
 
 
 def _join_pieces(lines: Sequence[str]) -> list[str]:
-    """Turn pieces into text where fairseq did not.
+    """Turn tokens into text where fairseq did not.
 
-    Text has no ▁ at the start of most lines; pieces do, apart from an odd line that starts inside a word.
+    Text has no ▁ at the start of most lines; tokens do, apart from an odd line that starts inside a word.
     """
     written = [line for line in lines if line]
     in_pieces = sum(line.startswith(WORD_START) for line in written) * 2 > len(written)

@@ -1,4 +1,4 @@
-"""What GLUE measures: accuracy, F1, Matthews correlation, Pearson and Spearman correlation, each times 100.
+"""GLUE's metrics: accuracy, F1, Matthews correlation, Pearson and Spearman correlation, each times 100.
 
 F1 is that of the class at position 1, unless told otherwise, as GLUE scores MRPC and QQP. A correlation with
 something constant, which is 0/0, counts as 0: nothing is predicted.

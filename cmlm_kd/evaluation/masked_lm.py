@@ -1,4 +1,4 @@
-"""Masked language models side by side on held-out text: what they guess where the same pieces are hidden."""
+"""Masked language models side by side on held-out text: their predictions of the same masked tokens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs
+from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.criteria.bert_mlm import BertMLMConfig, BertMLMCriterion
 from cmlm_kd.criteria.masked_lm_loss import text_validation
-from cmlm_kd.data.masking.batch import Masking, TextHiding, frame_batch
-from cmlm_kd.data.masking.frequency import SMOOTHING
-from cmlm_kd.data.masking.positions import MASK_PROBABILITY, batch_generator
+from cmlm_kd.data.masking.batch import Masker, Masking, frame_batch
+from cmlm_kd.data.masking.positions import MASK_PROBABILITY, SMOOTHING, batch_generator
 from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of
 from cmlm_kd.data.text.sources import TextFile, is_saved, saved_files
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher, vocabulary_hash
 from cmlm_kd.tokenization.loading import encoding_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
@@ -53,7 +53,7 @@ class MaskedResult:
 
     Attributes:
         name: of the model.
-        metrics: ``accuracy`` (per cent), ``loss`` (bits a hidden piece) and, with a teacher, ``agreement``
+        metrics: ``accuracy`` (per cent), ``loss`` (bits per masked token) and, with a teacher, ``agreement``
             (per cent).
         parameters: numbers learnt, tied ones once.
         signature: of the model.
@@ -75,16 +75,16 @@ class MaskedResult:
 
 
 @dataclass(frozen=True)
-class HiddenText:
-    """Batches of text with hidden pieces, the same for every model.
+class MaskedText:
+    """Batches of text with masked tokens, the same for every model.
 
     Attributes:
         batches: ``input_ids (B, S)``, ``attention_mask (B, S)``, ``masked_index (M,)``, ``target (M,)``.
-        hidden: how many pieces are hidden in all.
+        masked: how many tokens are masked in all.
     """
 
     batches: Sequence[Mapping[str, Tensor]]
-    hidden: int
+    masked: int
 
 
 def load_measured(path: str) -> tuple[MaskedLMTeacher, str | None]:
@@ -129,8 +129,8 @@ def check_comparable(models: Sequence[MaskedLMTeacher], max_length: int) -> None
             )
         if own.tokenizer != first.tokenizer:
             raise UserError(
-                f"{own.name} has another vocabulary than {first.name}, so that the same pieces cannot be "
-                "hidden; compare models of one vocabulary"
+                f"{own.name} has another vocabulary than {first.name}, so that the same tokens cannot be "
+                "masked; compare models of one vocabulary"
             )
         if model.max_length < max_length:
             longest = model.max_length
@@ -152,25 +152,25 @@ def held_out_text(path: Path, column: str = "") -> list[TextFile]:
 
 
 def counts_of_training(tokenized: Path, tokenizer: PieceTokenizer) -> NDArray[np.int64]:
-    """Return how often each piece stands in a training text, ``(V,)``.
+    """Return how often each token stands in a training text, ``(V,)``.
 
     Args:
         tokenized: the ``--tokenized`` folder of a training.
         tokenizer: of the models.
 
     Raises:
-        UserError: if it is none, or has the pieces of another tokenizer.
+        UserError: if it is none, or has the tokens of another tokenizer.
     """
     corpus = TokenizedCorpus(tokenized / "train")
     if corpus.manifest["tokenizer"] != encoding_hash(tokenizer.tokenizer):
         raise UserError(
-            f"{tokenized} has pieces of another tokenizer than the models; give the --tokenized folder that "
+            f"{tokenized} has tokens of another tokenizer than the models; give the --tokenized folder that "
             "they were trained with"
         )
     return corpus.counts
 
 
-def hide_text(
+def mask_text(
     files: Sequence[TextFile],
     tokenizer: PieceTokenizer,
     *,
@@ -181,8 +181,8 @@ def hide_text(
     probability: float = MASK_PROBABILITY,
     seed: int = 1,
     batch_tokens: int = 4096,
-) -> HiddenText:
-    """Read a text and hide pieces of it, as validation does with the same settings.
+) -> MaskedText:
+    """Read a text and mask tokens of it, as validation does with the same settings.
 
     ``frequency`` chooses over the whole text at once.
 
@@ -190,10 +190,10 @@ def hide_text(
         files: of held-out text, see :func:`held_out_text`; held in memory.
         tokenizer: of the models.
         max_length: positions of the longest row, [CLS] and [SEP] included.
-        masking: which pieces.
+        masking: which tokens.
         counts: ``(V,)`` of the training text, for ``frequency``; see :func:`counts_of_training`.
         smoothing: at least 0, for ``frequency``.
-        probability: share of the pieces to hide, in (0, 1].
+        probability: share of the tokens to mask, in (0, 1].
         seed: of the masks.
         batch_tokens: most positions of a batch, padding included.
 
@@ -203,12 +203,12 @@ def hide_text(
     rows = [row for file in files for row in _rows(file, tokenizer, max_length - 2)]
     if not rows:
         named = ", ".join(str(file.path) for file in files)
-        raise UserError(f"no text in {named}; give a file with one sentence or paragraph a line")
-    hiding = TextHiding.of(masking, tokenizer, probability, counts, smoothing)
-    hidden = hiding.hide(range(len(rows)), rows, lambda chosen: batch_generator(seed, 0, chosen))
+        raise UserError(f"no text in {named}; give a file with one sentence or paragraph per line")
+    masker = Masker.of(masking, tokenizer, probability, counts, smoothing)
+    masked = masker.mask(range(len(rows)), rows, lambda chosen: batch_generator(seed, 0, chosen))
 
     def frame(chosen: Sequence[int]) -> Mapping[str, Tensor]:
-        return frame_batch([rows[i] for i in chosen], [hidden[i] for i in chosen], tokenizer.special)
+        return frame_batch([rows[i] for i in chosen], [masked[i] for i in chosen], tokenizer.special)
 
     batches: list[Mapping[str, Tensor]] = []
     chosen: list[int] = []
@@ -218,14 +218,14 @@ def hide_text(
             chosen = []
         chosen.append(index)
     batches.append(frame(chosen))
-    return HiddenText(batches, sum(len(batch["target"]) for batch in batches))
+    return MaskedText(batches, sum(len(batch["target"]) for batch in batches))
 
 
 def _rows(file: TextFile, tokenizer: PieceTokenizer, longest: int) -> Iterator[NDArray[np.int32]]:
     lines = [line for line in file.lines() if line.strip()]
     for start in range(0, len(lines), LINES_AT_ONCE):
-        for pieces in tokenizer.encode_ids(lines[start : start + LINES_AT_ONCE]):
-            for row in rows_of(pieces, longest):
+        for tokens in tokenizer.encode_ids(lines[start : start + LINES_AT_ONCE]):
+            for row in rows_of(tokens, longest):
                 yield np.array(row, np.int32)
 
 
@@ -233,9 +233,9 @@ _NO_CRITERION = BertMLMCriterion(BertMLMConfig())
 
 
 def measure_masked(
-    model: MaskedModel, text: HiddenText, teacher: MaskedLMTeacher | None = None, *, bfloat16: bool = False
+    model: MaskedModel, text: MaskedText, teacher: MaskedLMTeacher | None = None, *, bfloat16: bool = False
 ) -> MaskedResult:
-    """Let a model guess what is hidden.
+    """Let a model guess what is masked.
 
     Args:
         model: on the device where it is to run.
@@ -249,14 +249,17 @@ def measure_masked(
         ids, mask, index, target = (batch[name].to(device) for name in BATCH)
         with torch.no_grad(), bfloat16_autocast(bfloat16, device):
             student = model.model.model.observe(ids, mask, index, NOTHING_ELSE)
-            signal = None if teacher is None else teacher.signal(ids, mask, index, NOTHING_ELSE)
+            asked = TeacherBatch(
+                torch.arange(len(ids)), {"input_ids": ids, "attention_mask": mask, "masked_index": index}
+            )
+            signal = None if teacher is None else teacher.signal(asked)
             output = text_validation(_NO_CRITERION, Needs(), student, target, signal)
         for name, term in output.terms.items():
             sums[name] = sums.get(name, 0.0) + float(term.total)
-    bits = sums["mlm_loss"] / text.hidden / math.log(2)
-    metrics = {"accuracy": sums["accuracy"] / text.hidden, "loss": bits}
+    bits = sums["mlm_loss"] / text.masked / math.log(2)
+    metrics = {"accuracy": sums["accuracy"] / text.masked, "loss": bits}
     if teacher is not None:
-        metrics["agreement"] = sums["agreement"] / text.hidden
+        metrics["agreement"] = sums["agreement"] / text.masked
     numbers = sum(parameter.numel() for parameter in model.model.parameters())
     return MaskedResult(model.name, metrics, numbers, model.signature)
 

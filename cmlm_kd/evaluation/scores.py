@@ -1,10 +1,10 @@
-"""What an evaluation found: scores, their significance, and how they are shown."""
+"""Results of an evaluation: scores, their significance, and their table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 
 SIGNIFICANCE_LEVEL = 0.05
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.glue import METRICS, Numbers
 from cmlm_kd.evaluation.scores import SIGNIFICANCE_LEVEL
-from cmlm_kd.system.tables import table
-from cmlm_kd.system.text import read_lines
+from cmlm_kd.system.text import read_lines, table
 
 SEPARATOR = "@"
 """Between the name of a system and the seed of a run: ``distilled@1``."""
@@ -34,7 +33,7 @@ class Run:
         name: of the model, ``SYSTEM@SEED`` or ``SYSTEM``.
         metrics: name -> value times 100.
         parameters: numbers learnt.
-        speed: batch size, as text -> examples a second.
+        speed: batch size, as text -> examples per second.
         predicted: ``(N,)`` classes or scores.
         target: ``(N,)``, likewise.
     """

@@ -1,4 +1,4 @@
-"""Average the checkpoints of one training run, and choose which."""
+"""Averages of the checkpoints of one training run, and the choice of which."""
 
 from collections.abc import Sequence
 from pathlib import Path

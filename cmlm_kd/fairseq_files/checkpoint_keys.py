@@ -1,10 +1,12 @@
 """The keys under which a fairseq checkpoint carries what its student or teacher is.
 
-fairseq's tasks have a state, a dictionary that is saved with every checkpoint and handed back before the model is
-built again (``task_state``). What is in it makes a checkpoint complete: nothing outside the file says what a
-student's classes or its encoder's sizes are. Keys are part of the format on disk and never change.
+fairseq's tasks have a state, a dictionary that is saved with every checkpoint and handed back before the
+model is built again (``task_state``). What is in it makes a checkpoint complete: nothing outside the file
+says what a student's classes or its encoder's sizes are. Keys are part of the format on disk and never
+change.
 
-A model's weights stand under ``model``, each with a prefix for the attribute of fairseq's model that holds ours.
+A model's weights stand under ``model``, each with a prefix for the attribute of fairseq's model that holds
+it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 BERT_CONFIG = "bert_config"
-"""A Hugging Face configuration as JSON, of ``bert_cmlm``, ``bert_classifier`` and the masked language models."""
+"""A Hugging Face configuration as JSON: of ``bert_cmlm``, ``bert_classifier`` and masked language models."""
 
 BILSTM = "bilstm_classifier"
 """Name of the architecture and key of its sizes and list of words."""

@@ -1,6 +1,6 @@
 """fairseq's binarised data, read and written without fairseq.
 
-A split of one language is two files: ``PREFIX.idx`` (header, one size a sentence) and ``PREFIX.bin`` (the ids
+A split of one language is two files: ``PREFIX.idx`` (header, sizes) and ``PREFIX.bin`` (the ids
 of all sentences, end to end). The layout is that of fairseq 0.12's ``MMapIndexedDataset``.
 """
 
@@ -38,7 +38,7 @@ class Databin:
 
     Attributes:
         prefix: the path without ``.bin``.
-        sizes: pieces of each sentence, EOS included, ``(rows,)`` int32.
+        sizes: tokens of each sentence, EOS included, ``(rows,)`` int32.
         tokens: all ids end to end, ``(sum(sizes),)``.
     """
 

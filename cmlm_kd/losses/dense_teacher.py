@@ -14,8 +14,8 @@ position::
 
 The weights are of single positions, so that all positions can be compared with the teacher and the masked
 ones have a gold entry besides: the softmax of the hard term is made for those rows alone, or not at all where
-T is 1 and one softmax serves both. DistilBERT's loss (:mod:`cmlm_kd.criteria.distilbert`) is that, and
-so is MobileBERT's distillation term (:mod:`cmlm_kd.criteria.mobilebert_transfer`), with T = 1, ``w_hard = r``,
+T is 1 and one softmax serves both. DistilBERT's loss (:mod:`cmlm_kd.criteria.distilbert`) is that, and so is
+MobileBERT's distillation term (:mod:`cmlm_kd.criteria.mobilebert`), with T = 1, ``w_hard = r``,
 ``w_soft = 1 - r`` and the teacher's entropy added to the divergence. All that costs four matrix products,
 three of the student and one of the teacher: the least for an exact loss and a teacher that is not stored.
 """
@@ -63,7 +63,7 @@ class TeacherProjection:
 
 
 class DenseTeacherBlocks:
-    """The loss of the module docstring as a :class:`cmlm_kd.losses.projection.BlockLoss`, with terms by position.
+    """The module's loss as a :class:`cmlm_kd.losses.projection.BlockLoss`, with terms by position.
 
     Args:
         teacher: the same N positions of the teacher.
@@ -111,22 +111,26 @@ class DenseTeacherBlocks:
         """Note the terms of a block; turn its logits ``(n, V)`` into the gradient if wanted."""
         T = self._temperature
         teacher = self._teacher.block(rows)  # (n, V)
+        # What is read of logits is read before the softmaxes, which take their place.
         difference = teacher - logits  # (n, V)
         if self._mse_weight is not None:
             self.mse[rows] = difference.square().sum(1)
         hard = self._hard_part(rows)  # (m,), counted from the block's first row
         gold = logits[hard, self._target[rows][hard]]  # (m,)
+        # Hard labels have no temperature, and so a softmax of their own where T is not 1.
         untempered = None if T == 1.0 else logits.index_select(0, hard)  # (m, V)
 
         teacher_normaliser = softmax_in_place(teacher.div_(T)).squeeze(1)  # (n,)
         normaliser = softmax_in_place(logits.div_(T)).squeeze(1)  # (n,)
+        # log p = z / T - log Z on both sides: KL = sum_v p_t (z_t - z_s) / T - log Z_t + log Z_s.
         soft = torch.linalg.vecdot(teacher, difference) / T - teacher_normaliser + normaliser  # (n,)
+        # Cross entropy is KL plus the teacher's entropy, which has no gradient.
         self.soft[rows] = T**2 * (soft + entropy(teacher) if self._cross_entropy else soft)
         if untempered is None:
             hard_normaliser = normaliser[hard]  # (m,)
         else:
             hard_normaliser = softmax_in_place(untempered).squeeze(1)  # (m,)
-        self.hard[rows.start + hard] = hard_normaliser - gold
+        self.hard[rows.start + hard] = hard_normaliser - gold  # - log p[y]
         if gradient:
             self._to_gradient(logits, teacher, difference, untempered, hard, rows)
 
@@ -158,10 +162,12 @@ class DenseTeacherBlocks:
         if untempered is None:
             untempered = student.index_select(0, hard)  # (m, V)
         soft_scale = (self._temperature * self._soft_weight[rows]).unsqueeze(1)  # (n, 1)
+        # w_soft T (p_s - p_t): T^2 of the term, and 1 / T of d (z / T) / d z.
         student.sub_(teacher).mul_(soft_scale)
+        # w_hard (softmax(z) - onehot(y))
         student.index_add_(0, hard, untempered.mul_(hard_weight))
         student[hard, self._target[rows][hard]] -= hard_weight.squeeze(1)
-        if self._mse_weight is not None:
+        if self._mse_weight is not None:  # 2 w_mse (z_s - z_t)
             student.addcmul_(difference, self._mse_weight[rows].unsqueeze(1), value=-2.0)
 
     def total(self) -> Tensor:

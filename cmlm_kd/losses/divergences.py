@@ -1,4 +1,4 @@
-"""The few shared pieces of loss, as pure functions with every reduction spelled out.
+"""Terms that several losses share, as pure functions with every reduction spelled out.
 
 All of them map tokens to tokens: they sum over the vocabulary, never over tokens, and never divide. Whoever
 calls them sums over the tokens that count and says what divides the sum.
@@ -37,21 +37,21 @@ def smoothing_weights(epsilon: float, vocabulary: int, mode: SmoothingMode) -> t
 
 
 def negative_log_likelihood(log_probs: Tensor, target: Tensor) -> Tensor:
-    """Return ``-log p[y]`` a token: ``log_probs (N, V)``, ``target (N,)`` -> ``(N,)``."""
+    """Return ``-log p[y]`` per token: ``log_probs (N, V)``, ``target (N,)`` -> ``(N,)``."""
     return -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1)
 
 
 def label_smoothed_nll(log_probs: Tensor, target: Tensor, epsilon: float, mode: SmoothingMode) -> Tensor:
-    """Return the label-smoothed negative log-likelihood a token, ``(N,)``; see :func:`smoothing_weights`."""
+    """Return label-smoothed negative log-likelihoods per token, ``(N,)``; see :func:`smoothing_weights`."""
     gold, uniform = smoothing_weights(epsilon, log_probs.size(-1), mode)
     nll = negative_log_likelihood(log_probs, target)  # (N,)
-    if epsilon == 0.0:
+    if epsilon == 0.0:  # spares the pass over the vocabulary
         return nll
     return gold * nll - uniform * log_probs.sum(-1)
 
 
 def soft_cross_entropy(logits: Tensor, probs: Tensor, temperature: float = 1.0) -> Tensor:
-    """Return ``-sum_c probs[c] log softmax(logits / T)[c]`` in nats a row, ``(N,)``; without T^2.
+    """Return ``-sum_c probs[c] log softmax(logits / T)[c]`` in nats per row, ``(N,)``; without T^2.
 
     Args:
         logits: ``(N, C)`` of the student.
@@ -62,7 +62,7 @@ def soft_cross_entropy(logits: Tensor, probs: Tensor, temperature: float = 1.0) 
 
 
 def sparse_cross_entropy(log_probs: Tensor, ids: Tensor, probs: Tensor) -> Tensor:
-    """Return ``-sum_k probs[k] * log_probs[ids[k]]`` a token, summed over k and never divided.
+    """Return ``-sum_k probs[k] * log_probs[ids[k]]`` per token, summed over k and never divided.
 
     Args:
         log_probs: ``(N, V)``, the student's log-probabilities over the full vocabulary.
@@ -74,11 +74,12 @@ def sparse_cross_entropy(log_probs: Tensor, ids: Tensor, probs: Tensor) -> Tenso
 
 def log_mass_outside(log_probs: Tensor, ids: Tensor) -> Tensor:
     """Return the log of the mass of everything not in ``ids (N, k)``: ``(N,)``, exact where it is tiny."""
+    # Added up over what is outside: 1 less the mass inside would be rounding error where that is near 1.
     return log_probs.scatter(-1, ids, float("-inf")).logsumexp(-1)
 
 
 def entropy(probs: Tensor) -> Tensor:
-    """Return ``-sum_k p[k] log p[k]`` in nats a token, with 0 log 0 = 0: ``(N, k)`` -> ``(N,)``."""
+    """Return ``-sum_k p[k] log p[k]`` in nats per token, with 0 log 0 = 0: ``(N, k)`` -> ``(N,)``."""
     total: Tensor = torch.special.entr(probs).sum(-1)
     return total
 

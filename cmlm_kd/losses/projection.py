@@ -1,9 +1,15 @@
-"""From hidden states to a loss without ever holding the (tokens, vocabulary) matrix.
+"""The loss of projected hidden states, without ever holding the (tokens, vocabulary) matrix of logits.
 
 The output layer of a translation model turns N hidden states of d numbers into N * V logits, and a dense loss
 keeps several matrices of that size. Here the tokens pass in chunks: project a chunk, let a loss turn its
 logits into the loss's own gradient, multiply that back into hidden states, weight and bias, forget the chunk.
-Three matrix products in all, the least any exact loss can do, and the gradient is ready when the loss is.
+For a chunk's hidden states h, the weight W and the bias b of the output layer::
+
+    z = h W^T + b       G = d loss / d z       d h = G W       d W += G^T h       d b += sum of G's rows
+
+Three matrix products in all, the least any exact loss can do, and the gradient is ready when the loss is. A
+part u of G that is the same for all entries of a row (label smoothing's) is never written into the logits:
+it adds ``u (sum of W's rows)`` to d h, ``u h`` to every row of d W and ``u`` to every entry of d b.
 
 The loss is a parameter, :class:`BlockLoss`: it sees a block of rows of logits at a time and knows nothing of
 projecting the student. One that compares with a dense teacher projects the teacher's hidden states of the
@@ -20,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CPU_CHUNK = 512  # float32 tokens a matrix product: more are not faster, and the buffer grows with them
+CPU_CHUNK = 512  # float32 tokens per matrix product: more are not faster, and the buffer grows with them
 CUDA_CHUNK = 1024
 CPU_BLOCK_BYTES = 8 << 20  # of logits that a loss gets at once on a CPU: what third-level caches hold
 
@@ -75,7 +81,7 @@ def projected_loss(
         weight: ``(V, d)``, the output embedding.
         bias: ``(V,)`` or None.
         loss: what turns logits into losses and gradients.
-        chunk: tokens a matrix product; by default what suits the device.
+        chunk: tokens per matrix product; by default what suits the device.
 
     Returns:
         A scalar, differentiable once with respect to ``features``, ``weight`` and ``bias``.
@@ -104,6 +110,7 @@ class _ProjectedLoss(torch.autograd.Function):
         wanted: tuple[bool, bool, bool],
     ) -> Tensor:
         compute = compute_type(features)
+        # The types are chosen above: nothing below is to be cast a second time.
         with torch.autocast(features.device.type, enabled=False):
             total, gradients = _pass_over_chunks(
                 features.to(compute), weight.to(compute), bias, loss, chunk, wanted
@@ -119,6 +126,7 @@ class _ProjectedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        # The chain rule: the gradients of this loss are there, what comes from above scales them.
         return (*(_scaled(gradient, scale) for gradient in ctx.saved_tensors), None, None, None)
 
 
@@ -154,16 +162,17 @@ def _pass_over_chunks(
     for_weight: Tensor | None = None  # (V, d)
     for_bias = features.new_zeros(vocabulary, dtype=wide) if wanted[2] else None  # (V,)
 
+    # sum_v z[v] = h . sum_v W[v] + sum_v b[v]: a vector product instead of a pass over the logits.
     weight_sum = cache(lambda: weight.sum(0, dtype=wide))  # () -> (d,)
     uniform = loss.start(lambda: _row_sums(features, weight_sum(), bias))  # (N,)
     for rows in _slices(0, tokens, size):
         hidden = features[rows]  # (n, d)
         logits = buffer[: hidden.size(0)]  # (n, V)
-        torch.mm(hidden, weight.t(), out=logits)
+        torch.mm(hidden, weight.t(), out=logits)  # z = h W^T
         loss.start_chunk(rows)
-        _run_blocks(logits, bias, loss, rows.start, any(wanted), for_bias)
+        _run_blocks(logits, bias, loss, rows.start, any(wanted), for_bias)  # from here on they hold G
         if for_features is not None:
-            torch.mm(logits, weight, out=for_features[rows])
+            torch.mm(logits, weight, out=for_features[rows])  # d h = G W
         if wanted[1]:
             for_weight = _add_product(for_weight, logits, hidden)
     if wanted[1] and for_weight is None:  # there were no tokens
@@ -188,6 +197,7 @@ def _add_uniform(
     for_bias: Tensor | None,
 ) -> None:
     """Add what a gradient of ``uniform (N,)`` at every logit of a row comes to."""
+    # G has u in every entry of a row, so that a product with G is one with u.
     if for_features is not None:
         for_features.add_(torch.outer(uniform, weight_sum))
     if for_weight is not None:
@@ -204,6 +214,7 @@ def _run_blocks(
     rows = _block_rows(logits, wide.itemsize)
     scratch = None if logits.dtype == wide else logits.new_empty(rows, logits.size(1), dtype=wide)  # (r, V)
     for part in _slices(0, logits.size(0), rows):
+        # A softmax over a whole vocabulary in half precision loses its tail: the loss works in float32.
         block = narrow = logits[part]  # (r, V)
         if scratch is not None:
             block = scratch[: narrow.size(0)].copy_(narrow)  # (r, V)
@@ -213,7 +224,7 @@ def _run_blocks(
         if not gradient:
             continue
         if for_bias is not None:
-            for_bias.add_(block.sum(0))
+            for_bias.add_(block.sum(0))  # d b, before rounding
         if scratch is not None:
             narrow.copy_(block)
 
@@ -221,7 +232,7 @@ def _run_blocks(
 def _add_product(for_weight: Tensor | None, logits: Tensor, hidden: Tensor) -> Tensor:
     """Return ``for_weight (V, d)``, None before the first chunk, with ``logits.T @ hidden`` added.
 
-    Chunks are added up in float32 at least.
+    Chunks are added up in float32 at least: in half precision a chunk would vanish beside the sum so far.
     """
     if for_weight is None:
         product = torch.mm(logits.t(), hidden)  # (V, d)

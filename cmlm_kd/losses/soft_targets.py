@@ -2,8 +2,13 @@
 
 The loss is linear in log-probabilities: weights on the gold entry and on the teacher's k entries, one small
 weight on every entry (label smoothing) and, with the tail as a class, one on the log of the mass outside the
-k entries. With ``c`` the sum of all weights, its gradient with respect to the logits is ``c softmax(z)`` less
-the weights, so a block needs its softmax, which overwrites the logits, and a handful of numbers a token.
+k entries. For a token with p = softmax(z) over V entries, weights w_j on the entries i_j, u on every entry,
+w_o on the log of the mass m outside, and the sum of all weights c = sum_j w_j + u V + w_o::
+
+    loss     = - sum_j w_j log p[i_j] - u sum_v log p[v] - w_o log m
+    gradient = c p - sum_j w_j onehot(i_j) - u - w_o (p / m outside, 0 inside)
+
+So a block needs its softmax, which overwrites the logits, and a handful of numbers per token.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from cmlm_kd.losses.divergences import (
 
 @dataclass(frozen=True)
 class TokenTerms:
-    """The parts of the loss a token, each ``(N,)`` in nats: NLL, label-smoothed NLL, KD (times T^2 if so
+    """The parts of the loss per token, each ``(N,)`` in nats: NLL, label-smoothed NLL, KD (times T^2 if so
     defined)."""
 
     nll: Tensor
@@ -56,7 +61,7 @@ def soft_target_terms(
     mode: SmoothingMode,
     temperature: float = 1.0,
 ) -> TokenTerms:
-    """Return the terms of the loss, each a token.
+    """Return the terms of the loss, one value of each per token.
 
     Args:
         logits: ``(N, V)`` of the student, any float type; log-probabilities do as well.
@@ -110,12 +115,13 @@ class WeightedEntries:
         if self.outside is None:
             normaliser = softmax_in_place(logits)  # (n, 1)
             if gradient and self.mass is not None:
-                logits.mul_(self.mass[rows])
+                logits.mul_(self.mass[rows])  # c p
         else:
             normaliser = self._consume_with_outside(logits, entries, ids, rows, self.outside[rows], gradient)
         self.normaliser[rows] = normaliser
-        torch.sub(entries, normaliser, out=self.log_probs[rows])
+        torch.sub(entries, normaliser, out=self.log_probs[rows])  # log p = z - log sum exp z
         if gradient:
+            # Added, not written: where the gold entry is one of the teacher's, both weights count.
             logits.scatter_add_(1, ids, self.weights[rows].neg())
 
     def _consume_with_outside(
@@ -129,11 +135,13 @@ class WeightedEntries:
         ids, inside = ids[:, self.first :], entries[:, self.first :]  # (n, k)
         logits.scatter_(1, ids, float("-inf"))
         outside = softmax_in_place(logits)  # (n, 1); logits now hold p / mass outside, 0 inside
+        # An entry that is listed twice has its mass once.
         distinct = inside.masked_fill(repeats(ids), float("-inf"))  # (n, k)
         normaliser = torch.logaddexp(outside, distinct.logsumexp(1, keepdim=True))  # (n, 1)
         log_mass = torch.sub(outside, normaliser, out=self.log_outside[rows])  # (n, 1)
         if gradient:
             mass = torch.ones_like(normaliser) if self.mass is None else self.mass[rows]  # (n, 1)
+            # Outside, p = m (p / m): c p - w_o p / m = (c m - w_o) (p / m). Inside it is c p alone.
             logits.mul_(mass * log_mass.exp() - weight)
             logits.scatter_(1, ids, mass * (inside - normaliser).exp())
         return normaliser
@@ -146,7 +154,8 @@ class SoftTargetBlocks:
         target: ``(N,)`` gold entries, no padding.
         teacher: what to train against, or None for hard labels alone.
         hard_weight: ``(N,)`` in [0, 1], weight of each token's hard term; the KD term has the rest.
-        smoothing: weights of the gold entry and of every entry, see :func:`cmlm_kd.losses.divergences.smoothing_weights`.
+        smoothing: weights of the gold entry and of every entry, see
+            :func:`cmlm_kd.losses.divergences.smoothing_weights`.
         vocabulary: number of entries ``V``.
         temperature: T of the student in the KD term, which is then multiplied by T^2; 1 in the paper's
             convention.
@@ -174,6 +183,7 @@ class SoftTargetBlocks:
         if teacher is None:
             self._entries = WeightedEntries(ids, weights, mass=hard_mass.unsqueeze(1))
             return
+        # A token's loss is h hard + (1 - h) T^2 kd, and kd's weights are the teacher's probabilities.
         soft_weight = temperature**2 * (1.0 - hard_weight)  # (N,)
         on_teacher = soft_weight.unsqueeze(1) * teacher.probs  # (N, k)
         outside = None if teacher.outside is None else (soft_weight * teacher.outside).unsqueeze(1)  # (N, 1)
@@ -196,6 +206,7 @@ class SoftTargetBlocks:
         """Return what label smoothing adds to the gradient of each row, ``(N,)``; keep the sums it needs."""
         if not self._uniform:
             return None
+        # u sum_v log p[v] has the gradient u - u V p: u V is in c, what is left is the same for all entries.
         self._sums = sums()
         return -self._uniform * self._hard_weight
 
@@ -209,7 +220,7 @@ class SoftTargetBlocks:
         self._entries.consume(logits, rows, gradient)
         if self._tempered is not None and tempered is not None:
             self._tempered.consume(tempered, rows, gradient)
-            if gradient:
+            if gradient:  # d (z / T) / d z = 1 / T
                 logits.add_(tempered, alpha=1.0 / self._temperature)
 
     def total(self) -> Tensor:
@@ -224,6 +235,7 @@ class SoftTargetBlocks:
     @property
     def hard(self) -> Tensor:
         """Label-smoothed negative log-likelihood, ``(N,)``."""
+        # sum_v log p[v] = sum_v z[v] - V log sum exp z
         log_probs_sum = self._sums - self._vocabulary * self._entries.normaliser.squeeze(1)  # (N,)
         return self._gold * self.nll - self._uniform * log_probs_sum
 
@@ -260,6 +272,6 @@ class TeacherDistribution:
         return TeacherDistribution(self.ids[rows], self.probs[rows], outside)
 
     def entropy(self) -> Tensor:
-        """Return the entropy in nats a token, ``(N,)``."""
+        """Return the entropy in nats per token, ``(N,)``."""
         inside = entropy(self.probs)  # (N,)
         return inside if self.outside is None else inside + entropy(self.outside.unsqueeze(-1))

@@ -13,8 +13,8 @@ from cmlm_kd.models.classifier import (
     REQUIRED_TOKENS,
     SequenceClassifier,
     class_names,
-    load_pretrained,
 )
+from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained, without_pooler
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.loading import load_tokenizer
 
@@ -36,7 +36,7 @@ def start_classifier(
         labels: names of the classes, empty for a score.
         layers: how many of its layers to keep, the first ones; 0: all.
         dropout: every dropout of the model, in [0, 1); None: as the model has it.
-        max_length: longest input in pieces; 0: what the model takes.
+        max_length: longest input in tokens; 0: what the model takes.
         keep_head: start from the directory's own classification head, which must have these labels.
 
     Raises:
@@ -67,12 +67,9 @@ def load_encoder(name_or_path: str, owner: str) -> Any:
     from transformers import AutoModel
 
     encoder, missing = load_pretrained(AutoModel, name_or_path)
-    lost = sorted(name for name in missing if "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"{owner}: {name_or_path!r} has no weights for {len(lost)} tensors, such as {lost[0]}; give a "
-            "directory that save_pretrained wrote"
-        )
+    check_weights(
+        f"{owner}: {name_or_path!r}", without_pooler(missing), "; give a directory that save_pretrained wrote"
+    )
     return encoder
 
 
@@ -81,11 +78,11 @@ def _load_with_head(name_or_path: str, labels: Sequence[str], owner: str) -> Any
     from transformers import AutoModelForSequenceClassification
 
     source, missing = load_pretrained(AutoModelForSequenceClassification, name_or_path)
-    if missing:
-        raise UserError(
-            f"{owner}: {name_or_path!r} has no weights for {len(missing)} tensors, such as {min(missing)}; "
-            "give a directory that save_pretrained wrote, with a head, or leave out --keep-head"
-        )
+    check_weights(
+        f"{owner}: {name_or_path!r}",
+        missing,
+        "; give a directory that save_pretrained wrote, with a head, or leave out --keep-head",
+    )
     if class_names(source.config) != tuple(labels):
         raise UserError(
             f"{owner}: --keep-head, but {name_or_path!r} has the classes {class_names(source.config)} and "
@@ -134,8 +131,6 @@ def take_over(student: nn.Module, source: nn.Module) -> None:
     """Copy the weights of the layers that both have; what only the student has stays random."""
     found = source.state_dict()
     kept = {name: value for name, value in found.items() if name in student.state_dict()}
-    missing = [
-        name for name in student.load_state_dict(kept, strict=False).missing_keys if "pooler" not in name
-    ]
+    missing = without_pooler(student.load_state_dict(kept, strict=False).missing_keys)
     if missing:
         raise ValueError(f"bert_classifier: no weights for {missing[:3]}")  # the layers have other names

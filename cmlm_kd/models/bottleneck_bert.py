@@ -15,6 +15,7 @@ from torch import nn
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.optim import LAYER_PREFIX
+from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
 if TYPE_CHECKING:
     from transformers import MobileBertForMaskedLM
@@ -37,7 +38,7 @@ class BottleneckSizes:
         ffn_size: width inside a feed-forward network.
         feed_forward_networks: how many of them follow each other in a block.
         embedding_size: width of word embeddings, at most ``hidden_size``; three neighbours enter together.
-        positions: longest input in pieces.
+        positions: longest input in tokens.
     """
 
     layers: int = 24
@@ -52,8 +53,7 @@ class BottleneckSizes:
     def check(self, owner: str) -> None:
         """Raise UserError, in the name of ``owner``, unless the sizes make a model."""
         for name, value in vars(self).items():
-            if value < 1:
-                raise UserError(f"{owner}: --{name.replace('_', '-')} is {value}, it must be at least 1")
+            check_range(f"--{name.replace('_', '-')}", value, AT_LEAST_ONE, owner=owner, joint=", ")
         if self.bottleneck_size % self.heads:
             raise UserError(
                 f"{owner}: --bottleneck-size {self.bottleneck_size} is no multiple of --heads {self.heads}; "
@@ -85,7 +85,7 @@ IB_BERT = BottleneckSizes(bottleneck_size=1024, ffn_size=4096, feed_forward_netw
 
 def new_mobilebert(
     sizes: BottleneckSizes,
-    pieces: int,
+    vocabulary: int,
     padding: int,
     *,
     bottleneck_attention: bool = False,
@@ -95,8 +95,8 @@ def new_mobilebert(
 
     Args:
         sizes: its shape.
-        pieces: size of the vocabulary.
-        padding: id of the padding piece.
+        vocabulary: how many tokens it has.
+        padding: id of the padding token.
         bottleneck_attention: queries, keys and values all read the block's narrowed input (MobileBERT-tiny).
         layer_norm: LayerNorm and GELU instead of NoNorm and ReLU (the paper's "w/o OPT").
 
@@ -107,7 +107,7 @@ def new_mobilebert(
 
     sizes.check("mobilebert")
     config = MobileBertConfig(
-        vocab_size=pieces,
+        vocab_size=vocabulary,
         pad_token_id=padding,
         use_bottleneck_attention=bottleneck_attention,
         key_query_shared_bottleneck=not bottleneck_attention,  # else it would be made and not used
@@ -119,12 +119,12 @@ def new_mobilebert(
     return MobileBertForMaskedLM(config)
 
 
-def new_ib_bert(sizes: BottleneckSizes, pieces: int, padding: int) -> IBBertForMaskedLM:
+def new_ib_bert(sizes: BottleneckSizes, vocabulary: int, padding: int) -> IBBertForMaskedLM:
     """Make an IB-BERT with random weights; arguments and errors as for :func:`new_mobilebert`."""
     from cmlm_kd.models.encoders.ib_bert import IBBertConfig, IBBertForMaskedLM
 
     sizes.check("ib_bert")
-    config = IBBertConfig(vocab_size=pieces, pad_token_id=padding, **sizes.settings())  # type: ignore[arg-type]
+    config = IBBertConfig(vocab_size=vocabulary, pad_token_id=padding, **sizes.settings())  # type: ignore[arg-type]
     return IBBertForMaskedLM(config)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -22,8 +21,8 @@ from cmlm_kd.api.needs import (
 )
 from cmlm_kd.data.classification.inputs import HuggingFaceInputs
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_attention_scores
-from cmlm_kd.system.transformers_reports import without_reports
+from cmlm_kd.models.encoders.layers import attention_scores, gives_attention_scores
+from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.positions import longest_input
 
@@ -37,7 +36,7 @@ class SequenceClassifier(nn.Module):
         model: the Hugging Face model; with one output it predicts a score.
         tokenizer: its tokenizer.
         name: what messages call it.
-        max_length: longest input in pieces; 0: what the model takes.
+        max_length: longest input in tokens; 0: what the model takes.
 
     Attributes:
         model: the same.
@@ -48,7 +47,7 @@ class SequenceClassifier(nn.Module):
             exported directory says so, too; None where nothing does.
 
     Raises:
-        UserError: if the model does not take inputs of that length, or all of the tokenizer's pieces.
+        UserError: if the model does not take inputs of that length, or all of the tokenizer's tokens.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str, max_length: int = 0) -> None:
@@ -61,14 +60,14 @@ class SequenceClassifier(nn.Module):
         longest = longest_input(model.config, tokenizer, name)
         if not 0 <= max_length <= longest or 0 < max_length < 3:
             raise UserError(
-                f"--max-length is {max_length}; {name} takes 3 to {longest} pieces (0 stands for the most it "
+                f"--max-length is {max_length}; {name} takes 3 to {longest} tokens (0 stands for the most it "
                 "takes)"
             )
         self.inputs = HuggingFaceInputs(tokenizer, max_length or longest)
         rows = model.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:
             raise UserError(
-                f"{name}: the tokenizer has {len(tokenizer)} pieces, the model embeds {rows}; give the "
+                f"{name}: the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}; give the "
                 "model's own tokenizer"
             )
         self.labels = class_names(model.config)
@@ -91,14 +90,14 @@ class SequenceClassifier(nn.Module):
     def description(self) -> ModelDescription:
         """What it can give."""
         config = self.config
-        gives = {LOGITS, PROBABILITIES}
+        provides = {LOGITS, PROBABILITIES}
         if not config.is_encoder_decoder:
-            gives.add(HIDDEN_STATES)
+            provides.add(HIDDEN_STATES)
         if gives_attention_scores(self.model.base_model):
-            gives.add(ATTENTION_SCORES)
+            provides.add(ATTENTION_SCORES)
         return ModelDescription(
             self.name,
-            frozenset(gives),
+            frozenset(provides),
             self.labels,
             config.num_hidden_layers,
             config.hidden_size,
@@ -165,7 +164,7 @@ def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher
 
     Args:
         name_or_path: Hugging Face directory or hub name.
-        max_length: longest input in pieces; 0: what the model takes.
+        max_length: longest input in tokens; 0: what the model takes.
         role: what messages call it.
 
     Raises:
@@ -176,13 +175,11 @@ def load_classifier(name_or_path: str, max_length: int = 0, role: str = "teacher
 
     model, missing = load_pretrained(AutoModelForSequenceClassification, name_or_path)
     base = model.base_model_prefix + "."
-    lost = sorted(name for name in missing if not name.startswith(base) or "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"{role} {name_or_path!r} is no fine-tuned classifier: it has no weights for {len(lost)} "
-            "tensors, such as "
-            f"{lost[0]}; fine-tune it first with --criterion sentence_classification and 'cmlm-kd export'"
-        )
+    check_weights(
+        f"{role} {name_or_path!r} is no fine-tuned classifier: it",
+        (name for name in missing if not name.startswith(base) or "pooler" not in name),
+        "; fine-tune it first with --criterion sentence_classification and 'cmlm-kd export'",
+    )
     if model.config.problem_type == "multi_label_classification":
         raise UserError(
             f"{role} {name_or_path!r} has the problem_type 'multi_label_classification': any number of its "
@@ -209,20 +206,3 @@ def classifier_of_config(
 def describe_config(config: Any) -> str:
     """Return a configuration as JSON, the form in which checkpoints carry it."""
     return json.dumps(config.to_dict(), default=str)
-
-
-def load_pretrained(kind: Any, name_or_path: str) -> tuple[Any, set[str]]:
-    """Load a model in float32; return it with the names of weights that the directory lacks."""
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
-
-    try:
-        with without_reports():
-            model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
-    except Exception as error:  # damaged files raise many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
-        raise UserError(
-            f"cannot load a model from {name_or_path!r}{place}: {reason}; give a directory written by "
-            "save_pretrained, or a hub name that can be reached"
-        ) from error
-    return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}

@@ -17,11 +17,11 @@ from cmlm_kd.data.translation.pairs import PairBatch
 from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, UNK
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.heads import split_masked_lm
-from cmlm_kd.models.encoders.pretrained import load_encoder
+from cmlm_kd.models.encoders.pretrained import load_encoder_and_transform
 
 
 class ConditionalMaskedLM(nn.Module):
-    """Predicts masked target pieces, given the source and the rest of the target on both sides.
+    """Predicts masked target tokens, given the source and the rest of the target on both sides.
 
     Args:
         encoder: a Hugging Face BERT-like encoder, without pooler.
@@ -50,14 +50,14 @@ class ConditionalMaskedLM(nn.Module):
                 ``convert_embedding`` (``cmlm/model.py``) has it.
 
         Raises:
-            UserError: if no encoder can be loaded, it has fewer pieces than the data use, or its word
+            UserError: if no encoder can be loaded, it has fewer tokens than the data use, or its word
                 embeddings can not start an output layer.
         """
-        encoder, transform = load_encoder(name_or_path)
-        embeddings = cast(Any, encoder).get_input_embeddings().weight  # (pieces, e)
+        encoder, transform = load_encoder_and_transform(name_or_path)
+        embeddings = cast(Any, encoder).get_input_embeddings().weight  # (tokens, e)
         if int(target_ids.max()) >= len(embeddings):
             raise UserError(
-                f"teacher {name_or_path!r} has {len(embeddings)} pieces, the data use piece "
+                f"teacher {name_or_path!r} has {len(embeddings)} tokens, the data use token "
                 f"{int(target_ids.max())}; prepare the data with this teacher's tokenizer"
             )
         size = _output_size(encoder, transform)

@@ -1,4 +1,4 @@
-"""A C-MLM teacher made ready to predict: the same beliefs for less work."""
+"""A C-MLM teacher made ready to predict: the same distributions for less work."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def _check_tokens(teacher: ConditionalMaskedLM, path: Path, data: Path, manifest
         largest = int(Vocabulary.load(data, language).teacher_ids.max())
         if largest >= pieces:
             raise UserError(
-                f"{path} reads {pieces} pieces, {data} uses piece {largest} in {language}; "
+                f"{path} reads {pieces} tokens, {data} uses token {largest} in {language}; "
                 "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
             )
 

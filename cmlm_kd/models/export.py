@@ -1,4 +1,4 @@
-"""From fairseq checkpoints to the directories that other programs load."""
+"""Export: fairseq checkpoints as the directories that other programs load."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def export_to_huggingface(
         save_fastbert(directory, fastbert_of_checkpoint(state, tokenizer))
         return "'cmlm-kd classify'"
     if name in ("bert_classifier", ARCHITECTURE):
-        model, pieces = _classifier_and_tokenizer(state, tokenizer, task)
+        model, loaded_tokenizer = _classifier_and_tokenizer(state, tokenizer, task)
         loader = "AutoModelForSequenceClassification"
     else:
-        model, pieces = _masked_lm_and_tokenizer(state, tokenizer)
+        model, loaded_tokenizer = _masked_lm_and_tokenizer(state, tokenizer)
         loader = "AutoModelForMaskedLM"
     with without_reports(), directory_written_aside(directory) as partial:
         model.save_pretrained(partial)
-        pieces.save_pretrained(partial)
+        loaded_tokenizer.save_pretrained(partial)
     return f"{loader}.from_pretrained"
 
 
@@ -101,10 +101,10 @@ def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) ->
     from cmlm_kd.tokenization.positions import usable_positions
 
     model = masked_lm_of_checkpoint(state)
-    pieces = PieceTokenizer.from_pretrained(tokenizer or tokenizer_of_checkpoint(state))
-    model.check_tokenizer(pieces)
-    pieces.tokenizer.model_max_length = usable_positions(model.config)
-    return model.model, pieces.tokenizer
+    loaded_tokenizer = PieceTokenizer.from_pretrained(tokenizer or tokenizer_of_checkpoint(state))
+    model.check_tokenizer(loaded_tokenizer)
+    loaded_tokenizer.tokenizer.model_max_length = usable_positions(model.config)
+    return model.model, loaded_tokenizer.tokenizer
 
 
 def _classifier_and_tokenizer(
@@ -119,9 +119,9 @@ def _classifier_and_tokenizer(
         classifier = whole.for_task(task).to_sequence_classifier()
     else:
         classifier = bert_of_checkpoint(state, tokenizer)
-    pieces = classifier.inputs.tokenizer
-    pieces.model_max_length = classifier.inputs.max_length
-    return classifier.model, pieces
+    loaded_tokenizer = classifier.inputs.tokenizer
+    loaded_tokenizer.model_max_length = classifier.inputs.max_length
+    return classifier.model, loaded_tokenizer
 
 
 def export_bilstm(checkpoint: Path, directory: Path) -> None:

@@ -97,8 +97,10 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
         UserError: if the checkpoint does not describe its model, the tokenizer cannot be loaded, or the
             weights do not fit.
     """
-    described, pieces, max_length = _described(state, BERT_CONFIG, tokenizer)
-    model = classifier_of_config(json.loads(described), pieces, "student bert_classifier", max_length)
+    described, loaded_tokenizer, max_length = _described(state, BERT_CONFIG, tokenizer)
+    model = classifier_of_config(
+        json.loads(described), loaded_tokenizer, "student bert_classifier", max_length
+    )
     model.reads_pairs = task_state(state).get(PAIRS)
     return _with_weights(model, state)
 
@@ -108,8 +110,8 @@ def fastbert_of_checkpoint(
 ) -> fastbert.FastBERTClassifier:
     """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
-    described, pieces, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
-    model = _with_weights(fastbert.FastBERTClassifier.from_state(described, pieces), state)
+    described, loaded_tokenizer, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
+    model = _with_weights(fastbert.FastBERTClassifier.from_state(described, loaded_tokenizer), state)
     model.signature = signature_of_self_distillation(state)
     return model.for_inference()
 
@@ -141,8 +143,10 @@ def multitask_of_checkpoint(
 ) -> multitask.MultitaskClassifier:
     """Rebuild the student of a ``multitask_bert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
-    described, pieces, max_length = _described(state, multitask.ARCHITECTURE, tokenizer)
-    return _with_weights(multitask.MultitaskClassifier.from_state(described, pieces, max_length), state)
+    described, loaded_tokenizer, max_length = _described(state, multitask.ARCHITECTURE, tokenizer)
+    return _with_weights(
+        multitask.MultitaskClassifier.from_state(described, loaded_tokenizer, max_length), state
+    )
 
 
 def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tuple[str, Any, int]:
@@ -155,14 +159,14 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
             "multitask_kd?"
         )
     name = tokenizer or str(model_settings(state).get("bert") or "")
-    pieces = load_tokenizer(name, REQUIRED_TOKENS)
-    if encoding_hash(pieces) != own.get(INPUTS_HASH, encoding_hash(pieces)):
+    loaded_tokenizer = load_tokenizer(name, REQUIRED_TOKENS)
+    if encoding_hash(loaded_tokenizer) != own.get(INPUTS_HASH, encoding_hash(loaded_tokenizer)):
         raise UserError(
             f"the checkpoint was trained with another tokenizer than that of {name!r}; give the directory it "
             "was trained with as --tokenizer"
         )
     max_length = int(((state.get("cfg") or {}).get("task") or {}).get("max_length") or 0)
-    return str(described), pieces, max_length
+    return str(described), loaded_tokenizer, max_length
 
 
 def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:

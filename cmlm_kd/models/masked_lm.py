@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -20,11 +20,11 @@ from cmlm_kd.api.needs import (
     Request,
 )
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.attention_scores import attention_scores, gives_attention_scores
 from cmlm_kd.models.encoders.families import encoder_layers, family_of
 from cmlm_kd.models.encoders.heads import has_head, without_output_layer
+from cmlm_kd.models.encoders.layers import attention_scores, gives_attention_scores
 from cmlm_kd.models.encoders.pretrained import load_masked_lm
-from cmlm_kd.system.transformers_reports import without_reports
+from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 
@@ -41,10 +41,9 @@ class BertSizes:
     def check(self) -> None:
         """Raise UserError unless the sizes make a model."""
         for name, value in vars(self).items():
-            if value < 1:
-                raise UserError(
-                    f"bert_masked_lm: --{name.replace('_', '-')} is {value}, it must be at least 1"
-                )
+            check_range(
+                f"--{name.replace('_', '-')}", value, AT_LEAST_ONE, owner="bert_masked_lm", joint=", "
+            )
         if self.hidden_size % self.heads:
             raise UserError(
                 f"bert_masked_lm: --hidden-size {self.hidden_size} is no multiple of --heads {self.heads}; "
@@ -77,9 +76,8 @@ class MaskedLM(nn.Module):
         Raises:
             UserError: if no masked language model can be loaded from it.
         """
-        with without_reports() if with_head else contextlib.nullcontext():
-            model, report = load_masked_lm(name_or_path)
-        if with_head and not has_head(model, report["missing_keys"]):
+        model, missing = load_masked_lm(name_or_path, with_reports=not with_head)
+        if with_head and not has_head(model, missing):
             raise UserError(
                 f"{name_or_path!r} has no masked-LM head, so that what it predicts means nothing; give a "
                 "masked language model, or train a head with --task masked_lm_kd --criterion bert_mlm"
@@ -88,12 +86,12 @@ class MaskedLM(nn.Module):
 
     @classmethod
     def from_sizes(cls, sizes: BertSizes, tokenizer: PieceTokenizer, vocabulary: int = 0) -> MaskedLM:
-        """Make a BERT with random weights for a tokenizer's pieces.
+        """Make a BERT with random weights for a tokenizer's tokens.
 
         Args:
             sizes: its shape.
             tokenizer: what turns text into its ids.
-            vocabulary: pieces to choose from; 0: as many as the tokenizer has.
+            vocabulary: tokens to choose from; 0: as many as the tokenizer has.
 
         Raises:
             UserError: if the sizes make no model.
@@ -129,11 +127,11 @@ class MaskedLM(nn.Module):
         return self.model.config
 
     def check_tokenizer(self, tokenizer: PieceTokenizer) -> None:
-        """Raise UserError if the tokenizer has pieces that the model has no embedding for."""
+        """Raise UserError if the tokenizer has tokens that the model has no embedding for."""
         rows = self.model.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:
             raise UserError(
-                f"the tokenizer has {len(tokenizer)} pieces, the model embeds {rows}; "
+                f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}; "
                 "give the model's own tokenizer"
             )
 
@@ -153,7 +151,7 @@ class MaskedLM(nn.Module):
         """Return logits ``(M, V)`` at the masked positions.
 
         Args:
-            input_ids: ``(B, S)`` ids with hidden pieces.
+            input_ids: ``(B, S)`` ids with masked tokens.
             attention_mask: ``(B, S)``, 0 on padding.
             masked_index: ``(M,)`` positions to predict, counted over the batch: ``row * S + column``.
             token_type_ids: ``(B, S)``, for models that tell sentences apart; 0 everywhere without it.
@@ -174,9 +172,9 @@ class MaskedLM(nn.Module):
         chunk; else as logits.
 
         Args:
-            input_ids: ``(B, S)`` ids with hidden pieces.
+            input_ids: ``(B, S)`` ids with masked tokens.
             attention_mask: ``(B, S)``, 0 on padding.
-            masked_index: ``(M,)`` positions that were hidden, counted over the batch: ``row * S + column``.
+            masked_index: ``(M,)`` positions that are masked, counted over the batch: ``row * S + column``.
             request: where to predict, and which hidden states and attention scores to keep.
         """
         positions = _positions(request, attention_mask, masked_index)  # (N,)
@@ -211,12 +209,12 @@ class MaskedLM(nn.Module):
             predicts: whether its head is more than random weights.
         """
         config = self.config
-        gives = {HIDDEN_STATES} | ({LOGITS, PROBABILITIES} if predicts else set())
+        provides = {HIDDEN_STATES} | ({LOGITS, PROBABILITIES} if predicts else set())
         if gives_attention_scores(self.model.base_model):
-            gives.add(ATTENTION_SCORES)
+            provides.add(ATTENTION_SCORES)
         return ModelDescription(
             name,
-            frozenset(gives),
+            frozenset(provides),
             layers=config.num_hidden_layers,
             hidden_size=config.hidden_size,
             heads=config.num_attention_heads,

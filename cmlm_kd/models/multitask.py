@@ -15,10 +15,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.data.classification.inputs import SentenceInputs
-from cmlm_kd.data.classification.task_values import closest
+from cmlm_kd.data.classification.tasks import closest
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import MULTITASK
 from cmlm_kd.models.bert import load_encoder, student_config, take_over
@@ -65,13 +65,13 @@ class TaskHead:
 
 
 class MultitaskClassifier(nn.Module):
-    """A shared Hugging Face encoder and one head a task.
+    """A shared Hugging Face encoder and one head per task.
 
     Args:
         config: the encoder's Hugging Face configuration.
         heads: the tasks, at least one.
         tokenizer: of the encoder.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
         san: settings of answer networks.
 
     Attributes:
@@ -104,7 +104,7 @@ class MultitaskClassifier(nn.Module):
         if head.san:
             return StochasticAnswerNetwork(self.encoder.config.hidden_size, len(head.labels), self.san)
         model = _build(self.encoder.config, head, layers=1)  # whose encoder is thrown away
-        setattr(model, model.base_model_prefix, _Lent(self.encoder))
+        setattr(model, model.base_model_prefix, _SharedEncoder(self.encoder))
         return model  # type: ignore[no-any-return]
 
     def forward(
@@ -242,7 +242,7 @@ def start_multitask(
         heads: the tasks.
         layers: how many of its layers to keep, the first ones; 0: all.
         dropout: every dropout of encoder and heads, in [0, 1); None: as the encoder has it.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
         san: settings of answer networks.
 
     Raises:
@@ -259,7 +259,7 @@ def start_multitask(
     return model
 
 
-class _Lent(nn.Module):
+class _SharedEncoder(nn.Module):
     """The shared encoder in the place where a head's model has its own, without being a part of the head."""
 
     def __init__(self, encoder: nn.Module) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE_BELOW_ONE, check_range
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,8 @@ class SANSettings:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.turns < 1:
-            raise UserError(f"multitask_bert: --san-turns is {self.turns}; it must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"multitask_bert: --san-dropout is {self.dropout}; it must be in [0, 1)")
+        check_range("--san-turns", self.turns, AT_LEAST_ONE, owner="multitask_bert")
+        check_range("--san-dropout", self.dropout, SHARE_BELOW_ONE, owner="multitask_bert")
 
 
 class StochasticAnswerNetwork(nn.Module):
@@ -67,7 +65,7 @@ class StochasticAnswerNetwork(nn.Module):
 
         Args:
             states: ``(B, S, d)``, the encoder's.
-            first: ``(B, S)`` bool, True on the first sentence, at least once a row.
+            first: ``(B, S)`` bool, True on the first sentence, at least once per row.
             second: ``(B, S)`` bool, True on the second sentence, likewise.
         """
         state = _attend(self.summary(states).squeeze(-1), second, states)  # (B, d)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.text import iterate_lines
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.tokenization.words import WordVocabulary
 
 UNKNOWN_RANGE = 0.25
 """Words without a vector are drawn from U(-0.25, 0.25), as in the released BiLSTM code."""
@@ -69,7 +69,7 @@ def word_vectors(
 def teacher_word_vectors(
     teacher: str, vocabulary: WordVocabulary, generator: torch.Generator | None = None
 ) -> WordVectors:
-    """Take a teacher's own word embeddings: a word's vector is the mean of those of its pieces.
+    """Take a teacher's own word embeddings: a word's vector is the mean of those of its tokens.
 
     Args:
         teacher: Hugging Face directory or hub name.
@@ -99,8 +99,8 @@ def teacher_word_vectors(
 def iterate_vectors(path: Path) -> Iterator[tuple[str, Callable[[], NDArray[np.float32]]]]:
     """Yield words, each with a function that reads its vector ``(e,)``.
 
-    Text has a word and its e numbers a line, after an optional first line with the number of words and e. A
-    matrix ``NAME.npy`` has its words in ``NAME.txt``, one a line.
+    Text has a word and its e numbers per line, after an optional first line with the number of words and e. A
+    matrix ``NAME.npy`` has its words in ``NAME.txt``, one per line.
 
     Raises:
         UserError: naming file and line, if anything is not as it should be.
@@ -157,7 +157,7 @@ def _parse(path: Path, number: int, values: Sequence[str]) -> NDArray[np.float32
 def _iterate_matrix(path: Path) -> Iterator[tuple[str, Callable[[], NDArray[np.float32]]]]:
     names = path.with_suffix(".txt")
     if not names.is_file():
-        raise UserError(f"{path} needs its words beside it, one a line, in {names.name}; write that file")
+        raise UserError(f"{path} needs its words beside it, one per line, in {names.name}; write that file")
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)  # (words, e)
     except (OSError, ValueError) as error:
@@ -165,7 +165,7 @@ def _iterate_matrix(path: Path) -> Iterator[tuple[str, Callable[[], NDArray[np.f
     if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
         raise UserError(
             f"{path} holds an array of {matrix.ndim} dimensions and type {matrix.dtype}; a matrix of "
-            "floating point numbers with one row a word is needed"
+            "floating point numbers with one row per word is needed"
         )
     words = list(iterate_lines(names))
     if len(words) != len(matrix):
@@ -219,10 +219,10 @@ def _teacher_embeddings(teacher: str) -> tuple[Any, Tensor]:
             f"cannot load word embeddings from teacher {teacher!r}: {reason}; "
             "give a directory written by save_pretrained, or a hub name that can be reached"
         ) from error
-    table = model.get_input_embeddings().weight.detach()  # (pieces, e)
+    table = model.get_input_embeddings().weight.detach()  # (tokens, e)
     if len(tokenizer) > len(table):
         raise UserError(
-            f"the tokenizer of {teacher!r} has {len(tokenizer)} pieces, the model embeds {len(table)}; give "
+            f"the tokenizer of {teacher!r} has {len(tokenizer)} tokens, the model embeds {len(table)}; give "
             "a teacher with its own tokenizer"
         )
     return tokenizer, table

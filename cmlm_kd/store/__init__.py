@@ -4,11 +4,12 @@ Write with :class:`StoreWriter`, read with :class:`SoftTargetStore`, check with 
 format is described in ``docs/store.md``.
 """
 
+from cmlm_kd.store.batches import SentenceTargets, StoredSoftTargets
 from cmlm_kd.store.concatenated import ConcatenatedStores, Part
 from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardRows
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
-from cmlm_kd.store.reader import SentenceTargets, SoftTargetStore
+from cmlm_kd.store.reader import SoftTargetStore
 from cmlm_kd.store.verify import reference_accuracy, verify_store
 from cmlm_kd.store.writer import StoreWriter
 from cmlm_kd.system.environment import describe_environment
@@ -25,6 +26,7 @@ __all__ = [
     "SoftTargetStore",
     "StoreHeader",
     "StoreWriter",
+    "StoredSoftTargets",
     "describe_environment",
     "reference_accuracy",
     "verify_store",

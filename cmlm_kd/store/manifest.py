@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import POSITIVE
 
 FORMAT_NAME = "cmlm-kd-soft-targets"
 FORMAT_VERSION = 1
@@ -103,7 +103,7 @@ class StoreHeader:
         if not self.tail_temperatures:
             raise UserError("store: no tail temperature given; name at least one, such as 1")
         for temperature in self.tail_temperatures:
-            if not (temperature > 0 and math.isfinite(temperature)):
+            if not POSITIVE.contains(temperature):
                 raise UserError(f"store: tail temperature {temperature} must be positive and finite")
 
     @property

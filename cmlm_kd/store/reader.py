@@ -1,38 +1,30 @@
-"""Read a store: sentences as NumPy views, batches as tensors."""
+"""A complete store, memory-mapped: sentences as NumPy views, batches as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from cmlm_kd.api.signals import SoftTargets
 from cmlm_kd.errors import UserError
+from cmlm_kd.store.batches import SentenceTargets, StoredSoftTargets, check_lengths
 from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardView, open_shard, verify_checksums
-from cmlm_kd.store.gather import Located, check_lengths, gather
 from cmlm_kd.store.manifest import MANIFEST_NAME, PARTIAL_NAME, Manifest
 
 
-class SentenceTargets(NamedTuple):
-    """The soft targets of one sentence of L tokens, as read-only views of the file."""
-
-    ids: NDArray[Any]  # (L, k)
-    logits: NDArray[np.float16]  # (L, k)
-    tail: NDArray[np.float16]  # (L, n)
-
-
-class SoftTargetStore(Sequence["SentenceTargets | None"]):
+class SoftTargetStore(StoredSoftTargets):
     """A complete store, memory-mapped; item i belongs to target sentence i of the corpus.
 
     Attributes:
         path: the directory.
         manifest: its contents.
-        k: entries a token.
+        k: entries per token.
         tail_temperatures: the n temperatures of the tail.
+        vocabulary_size: entries of the target dictionary.
+        ids_dtype: the type of the ids on disk.
         lengths: ``(rows,)`` int32, tokens of each row; 0 for a sentence without a teacher row.
     """
 
@@ -41,11 +33,12 @@ class SoftTargetStore(Sequence["SentenceTargets | None"]):
         self.manifest = manifest
         self.k = manifest.header.k
         self.tail_temperatures = manifest.header.tail_temperatures
+        self.vocabulary_size = manifest.header.vocabulary_size
+        self.ids_dtype = manifest.header.ids_dtype
         self.shards = tuple(shards)
         self.lengths: NDArray[np.int32] = np.concatenate(
             [np.diff(shard.offsets) for shard in shards]
         )  # (rows,)
-        self._starts = np.concatenate([shard.offsets[:-1] for shard in shards])  # (rows,)
         self._rows = manifest.header.rows
         self._shard_rows = manifest.header.shard_rows
         self._views = [(*shard[:3], memoryview(shard.offsets.data)) for shard in shards]
@@ -92,6 +85,26 @@ class SoftTargetStore(Sequence["SentenceTargets | None"]):
         return self._rows
 
     @property
+    def name(self) -> str:
+        """Its signature and its directory."""
+        return f"store {self.signature} {self.path}"
+
+    @property
+    def place(self) -> str:
+        """Its directory."""
+        return str(self.path)
+
+    @property
+    def hashes(self) -> list[str]:
+        """Of its teacher."""
+        return [self.manifest.header.teacher_hash]
+
+    @property
+    def rows_without_teacher(self) -> int:
+        """Sentences without a teacher row."""
+        return self.manifest.rows_without_teacher
+
+    @property
     def signature(self) -> str:
         """Six hexadecimal digits that name the contents, for the KD signature."""
         return self.manifest.signature
@@ -130,49 +143,3 @@ class SoftTargetStore(Sequence["SentenceTargets | None"]):
                     "dump' for this data-bin or pass the store that belongs to it"
                 )
         check_lengths(self.lengths, corpus.target_lengths)
-
-    def locate(self, indices: ArrayLike) -> Located:
-        """Return where the rows ``indices`` ``(B,)`` lie."""
-        rows = np.asarray(indices)  # (B,)
-        return Located(rows // self._shard_rows, self._starts[rows], self.lengths[rows])
-
-    def collate(
-        self,
-        indices: ArrayLike,
-        target_lengths: ArrayLike,
-        pad_to: int,
-        left_pad: bool = False,
-        k: int | None = None,
-    ) -> SoftTargets:
-        """Return the soft targets of a batch in the layout of its target tensor.
-
-        Args:
-            indices: ``(B,)`` rows, in the order of the batch.
-            target_lengths: ``(B,)`` tokens of each target sentence, end of sentence included.
-            pad_to: T, the width of the batch's target.
-            left_pad: the batch's target is padded on the left.
-            k: entries a token, at most the store's; the mass of the others joins the tail. None: all.
-
-        Returns:
-            tensors ``(B, T, ...)``, zero where ``valid`` is False.
-
-        Raises:
-            UserError: a sentence is not as long as its row, or ``k`` is larger than the store's.
-        """
-        k = self.checked_k(k)
-        located = self.locate(indices)
-        return gather(self.shards, located, target_lengths, pad_to, left_pad, self.tail_temperatures, k)
-
-    def checked_k(self, k: int | None) -> int:
-        """Return ``k``, or the store's own for None.
-
-        Raises:
-            UserError: the store has fewer entries.
-        """
-        if k is None:
-            return self.k
-        if not 1 <= k <= self.k:
-            raise UserError(
-                f"store: top {k} asked for, {self.path} has {self.k} entries a token; choose 1 to {self.k}"
-            )
-        return k

@@ -21,7 +21,7 @@ from cmlm_kd.store.manifest import (
     ShardRecord,
     StoreHeader,
 )
-from cmlm_kd.system.files import file_sha256
+from cmlm_kd.system.files import check_new_directory, file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -130,10 +130,13 @@ class StoreWriter:
         for name in (MANIFEST_NAME, PARTIAL_NAME):
             if (self.path / name).exists():
                 return self._resume(Manifest.read(self.path / name), finished=name == MANIFEST_NAME)
-        if any(file.suffix != TEMPORARY_SUFFIX for file in self.path.iterdir()):
-            raise UserError(
-                f"store: {self.path} isn't empty and holds no store; give a new or empty directory"
-            )
+        check_new_directory(
+            self.path,
+            "isn't empty and holds no store",
+            "give a new or empty directory",
+            owner="store: ",
+            in_the_way=lambda file: file.suffix != TEMPORARY_SUFFIX,
+        )
         self._write_manifest(PARTIAL_NAME)
         return None
 

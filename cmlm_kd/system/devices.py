@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Devices to compute on, and bfloat16 on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.system.cpu import native_bfloat16
+from cmlm_kd.system.environment import native_bfloat16
 
 logger = logging.getLogger(__name__)
 

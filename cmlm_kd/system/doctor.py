@@ -1,4 +1,4 @@
-"""Examine the environment for what is known to break fairseq, torch and transformers together."""
+"""Checks of the environment for what is known to break fairseq, torch and transformers together."""
 
 import importlib.metadata
 import importlib.util
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.cpu import CPU_INFO, native_bfloat16
+from cmlm_kd.system.environment import CPU_INFO, native_bfloat16
 from cmlm_kd.system.user_dir import PLUGIN_NAME, plugin_directory
 
 Status = Literal["ok", "info", "broken"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,20 +13,40 @@ from cmlm_kd.errors import UserError
 
 
 def check_new_directory(
-    path: Path, problem: str = "is not empty", remedy: str = "give a new directory"
+    path: Path,
+    problem: str = "is not empty",
+    remedy: str = "give a new directory",
+    *,
+    owner: str = "",
+    in_the_way: Callable[[Path], bool] = lambda entry: True,
 ) -> None:
     """Refuse to write where something is: into a file, or a directory that holds anything.
 
     Args:
         path: of the directory to write.
-        problem: what the message says of it.
+        problem: what the message says of it; ``{entry}`` becomes the name of what is in the way.
         remedy: what it says to do.
+        owner: what the message begins with, such as ``store: ``.
+        in_the_way: whether an entry of the directory must not be there; without it, none may.
 
     Raises:
         UserError: naming all three.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} {problem}; {remedy}")
+    if not path.exists():
+        return
+    found = sorted(filter(in_the_way, path.iterdir())) if path.is_dir() else [path]
+    if found:
+        raise UserError(f"{owner}{path} {problem.format(entry=found[0].name)}; {remedy}")
+
+
+def check_new_file(path: Path, remedy: str, *, owner: str = "") -> None:
+    """Refuse to write a file where something is; arguments as of :func:`check_new_directory`.
+
+    Raises:
+        UserError: naming the path and the remedy.
+    """
+    if path.exists():
+        raise UserError(f"{owner}{path} exists; {remedy}")
 
 
 @contextmanager

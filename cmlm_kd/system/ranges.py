@@ -27,10 +27,19 @@ SHARE_ABOVE_ZERO = Range("in (0, 1]", lambda value: 0.0 < value <= 1.0)
 SHARE_BELOW_ONE = Range("in [0, 1)", lambda value: 0.0 <= value < 1.0)
 POSITIVE = Range("above 0", lambda value: 0.0 < value < math.inf)
 NOT_NEGATIVE = Range("0 or more", lambda value: 0.0 <= value < math.inf)
-AT_LEAST_ONE = Range("at least 1", lambda value: 1.0 <= value < math.inf)
 
 
-def check_range(flag: str, value: float, allowed: Range, *, owner: str = "", hint: str = "") -> None:
+def at_least(least: int) -> Range:
+    """Return the range of finite numbers from ``least`` on."""
+    return Range(f"at least {least}", lambda value: least <= value < math.inf)
+
+
+AT_LEAST_ONE = at_least(1)
+
+
+def check_range(
+    flag: str, value: float, allowed: Range, *, owner: str = "", hint: str = "", joint: str = "; "
+) -> None:
     """Refuse a value outside its range.
 
     Args:
@@ -39,13 +48,14 @@ def check_range(flag: str, value: float, allowed: Range, *, owner: str = "", hin
         allowed: the range.
         owner: the criterion, model or task that has the flag; the message begins with it.
         hint: what is usual, or what to do next; the message ends with it.
+        joint: stands between the value and what it must be; messages never change, and some have a comma.
 
     Raises:
         UserError: such as ``pkd: --kd-alpha is 1.5; it must be in [0, 1]``.
     """
     if not allowed.contains(value):
         place, more = f"{owner}: " if owner else "", f"; {hint}" if hint else ""
-        raise UserError(f"{place}{flag} is {value}; it must be {allowed.allowed}{more}")
+        raise UserError(f"{place}{flag} is {value}{joint}it must be {allowed.allowed}{more}")
 
 
 def setting(meaning: str, allowed: Range | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reading text, strictly: what is wrong is named with its file and line."""
+"""Text: files read strictly, what is wrong named with its file and line, and tables to print."""
 
 from __future__ import annotations
 
@@ -144,7 +144,19 @@ def iterate_pairs(prefix: str, languages: Sequence[str]) -> Iterator[tuple[str, 
     if lines[0] != lines[1]:
         raise UserError(
             f"{source} has {lines[0]} lines but {target} has {lines[1]}; "
-            "parallel text needs one translation a line, so find where the two files part"
+            "parallel text needs one translation per line, so find where the two files part"
         )
     if not lines[0]:
         raise UserError(f"{source} and {target} are empty; give text with at least one pair")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return aligned columns that Markdown shows as a table; the first row is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = cells
+        return "| " + " | ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([line(rows[0]), rule, *(line(row) for row in rows[1:])])

@@ -1,4 +1,4 @@
-"""What transformers reports while it loads, and keeping it from it."""
+"""The reports of transformers while it loads, and a way to go without them."""
 
 from __future__ import annotations
 

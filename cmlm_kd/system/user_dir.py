@@ -1,4 +1,4 @@
-"""Where the fairseq plug-in of this installation is, so that ``--user-dir`` finds it."""
+"""The place of this installation's fairseq plug-in, so that ``--user-dir`` finds it."""
 
 import importlib.util
 from pathlib import Path

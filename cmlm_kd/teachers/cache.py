@@ -19,8 +19,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmlm_kd.api.needs import NOTHING_ELSE, Needs
+from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import (
+    HIDDEN_STATES,
+    LOGITS,
+    NOTHING_ELSE,
+    PROBABILITIES,
+    ModelDescription,
+    Needs,
+    Request,
+)
 from cmlm_kd.api.signals import Ensembling, TeacherSignal
+from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
@@ -31,7 +41,7 @@ from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 FORMAT_NAME = "cmlm-kd-teacher-outputs"
 FORMAT_VERSION = 1
-MANIFEST_NAME = "manifest.json"
+CACHE_MANIFEST = "manifest.json"
 BATCH_SIZE = 64
 
 
@@ -68,13 +78,14 @@ class CacheIdentity:
         )
 
 
-class TeacherCache:
+class TeacherCache(SignalSource):
     """The outputs of teachers for one training set, read by row.
 
     Args:
         logits: of each teacher, ``(N, C)``.
         hidden_states: layer -> ``(N, d)``.
         ensembling: how several teachers become one.
+        identity: of what its bytes depend on; None where nobody asks.
     """
 
     def __init__(
@@ -82,20 +93,48 @@ class TeacherCache:
         logits: Sequence[NDArray[np.float32]],
         hidden_states: dict[int, NDArray[np.float32]],
         ensembling: Ensembling,
+        identity: CacheIdentity | None = None,
     ) -> None:
         self._logits, self._hidden_states, self._ensembling = list(logits), hidden_states, ensembling
+        self._identity = identity
 
-    def signal(self, rows: Sequence[int], device: torch.device | str = "cpu") -> TeacherSignal:
-        """Return the signal of the examples ``rows``."""
+    @property
+    def description(self) -> ModelDescription:
+        """The teachers' logits, or what can be averaged of them, and hidden states of the first position."""
+        averaged_as_logits = len(self._logits) == 1 or self._ensembling == "logits"
+        gives = {PROBABILITIES} | ({LOGITS} if averaged_as_logits else set())
+        states = list(self._hidden_states.values())
+        return ModelDescription(
+            "teacher cache",
+            frozenset(gives | ({HIDDEN_STATES} if states else set())),
+            () if self._identity is None else tuple(self._identity.labels),
+            layers=max(self._hidden_states, default=0),
+            hidden_size=states[0].shape[1] if states else 0,
+        )
+
+    @property
+    def hashes(self) -> list[str]:
+        """Of each teacher."""
+        return [] if self._identity is None else [str(each["model"]) for each in self._identity.teachers]
+
+    @property
+    def rows(self) -> int:
+        """Examples of the training set."""
+        return len(self._logits[0])
+
+    def signal(
+        self, batch: TeacherBatch, request: Request = NOTHING_ELSE, *, dropout: bool = False
+    ) -> TeacherSignal:
+        """Return the teachers' outputs for the examples ``batch.rows``; see :meth:`SignalSource.signal`."""
+        rows, device = batch.rows.cpu().numpy(), batch.rows.device
 
         def tensor(array: NDArray[np.float32]) -> torch.Tensor:
-            return torch.from_numpy(array[np.asarray(rows)]).to(device)  # indexing copies out of the map
+            return torch.from_numpy(array[rows]).to(device)  # indexing copies out of the map
 
-        return TeacherSignal(
-            tuple(tensor(array) for array in self._logits),
-            self._ensembling,
-            hidden_states={layer: tensor(array) for layer, array in self._hidden_states.items()},
-        )
+        # Hidden states are of one teacher: check_needs lets no criterion ask several for them.
+        hidden = {layer: tensor(array) for layer, array in self._hidden_states.items()}
+        outputs = [ModelOutput(logits=tensor(array), hidden_states=hidden) for array in self._logits]
+        return TeacherSignal(tuple(outputs), self._ensembling)
 
     def summary(self, examples: Examples) -> str:
         """Return in a line what the teachers say of the training set: how much they can add to its labels.
@@ -103,8 +142,9 @@ class TeacherCache:
         Args:
             examples: of classes, with or without labels: the training set that the cache is of.
         """
-        members = tuple(torch.from_numpy(np.array(array)) for array in self._logits)  # (N, C) each
-        probs = TeacherSignal(members, self._ensembling).probabilities()  # (N, C)
+        members = [torch.from_numpy(np.array(array)) for array in self._logits]  # (N, C) each
+        signal = TeacherSignal.of_logits(*members, ensembling=self._ensembling)
+        probs = signal.probabilities()  # (N, C)
         best = probs.argmax(1)  # (N,)
         shares = 100 * torch.bincount(best, minlength=probs.size(1)) / len(best)  # (C,)
         named = ", ".join(
@@ -158,7 +198,7 @@ def open_cache(path: Path, identity: CacheIdentity, ensembling: Ensembling) -> T
             )
     logits = [np.load(path / f"logits-{index}.npy", mmap_mode="r") for index in range(len(identity.teachers))]
     hidden = {layer: np.load(path / f"hidden-{layer}.npy", mmap_mode="r") for layer in identity.hidden_states}
-    return TeacherCache(logits, hidden, ensembling)
+    return TeacherCache(logits, hidden, ensembling, identity)
 
 
 def write_cache(
@@ -197,7 +237,7 @@ def write_cache(
             "files": files,
             "environment": describe_environment(device),
         }
-        (partial / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (partial / CACHE_MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def _compute(
@@ -213,8 +253,13 @@ def _compute(
         batches = [
             {name: tensor.to(device) for name, tensor in part.collate(rows).items()} for part in encoded
         ]
+        batch = TeacherBatch(
+            torch.tensor(rows),
+            other_inputs=dict(enumerate(batches)),
+            place=functools.partial(_place, examples, rows),
+        )
         with bfloat16_autocast(narrow, device):
-            signal = teachers.signal(batches, needs, place=functools.partial(_place, examples, rows))
+            signal = teachers.signal(batch, needs.teacher or NOTHING_ELSE, dropout=needs.teacher_dropout)
         named = {f"logits-{index}.npy": logits for index, logits in enumerate(signal.members)}
         named.update({f"hidden-{layer}.npy": states for layer, states in signal.hidden_states.items()})
         for name, tensor in named.items():
@@ -231,7 +276,7 @@ def _place(examples: Examples, rows: list[int], row: int) -> str:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
+        manifest = json.loads((path / CACHE_MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT_NAME or manifest["version"] != FORMAT_VERSION:
             raise ValueError(f"format {manifest['format']} {manifest['version']}")
     except (OSError, ValueError, KeyError, TypeError) as error:

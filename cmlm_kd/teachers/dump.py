@@ -1,13 +1,12 @@
 """Write down what a C-MLM teacher believes about every target position of a corpus.
 
-Cover masks (:func:`cmlm_kd.data.masking.positions.cover_mask`) predict each position exactly once in at most ``stride``
-passes over a pair. Passes of one shard are sorted by length before they are batched, and the vocabulary layer
-runs on the masked positions only.
+Cover masks (:func:`cmlm_kd.data.masking.positions.cover_mask`) predict each position exactly once in at most
+``stride`` passes over a pair. Passes of one shard are sorted by length before they are batched, and the
+vocabulary layer runs on the masked positions only.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from cmlm_kd.models.cmlm_inference import MaskedPredictor
 from cmlm_kd.models.cmlm_loading import load_teacher, teacher_hash
 from cmlm_kd.store import Manifest, ShardPlan, ShardRows, StoreHeader, StoreWriter, describe_environment
 from cmlm_kd.system.devices import check_device
+from cmlm_kd.system.ranges import AT_LEAST_ONE, POSITIVE, check_range
 from cmlm_kd.tokenization.positions import usable_positions
 
 
@@ -60,10 +60,9 @@ class DumpOptions:
 
     def __post_init__(self) -> None:
         for name in ("topk", "stride", "max_tokens", "shard_rows"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}, it must be at least 1")
+            check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
         for temperature in self.tail_temperatures:
-            if not (temperature > 0 and math.isfinite(temperature)):
+            if not POSITIVE.contains(temperature):
                 raise UserError(f"--tail-temperatures has {temperature}, each must be positive and finite")
         if not self.tail_temperatures:
             raise UserError("--tail-temperatures is empty, give at least one, such as 1")

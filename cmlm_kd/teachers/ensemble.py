@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import ModelOutput
-from cmlm_kd.api.needs import LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs
+from cmlm_kd.api.needs import LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Request
 from cmlm_kd.api.signals import Ensembling, TeacherSignal
+from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.data.classification.class_order import class_order
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.classifier import SequenceClassifier, load_classifier
 from cmlm_kd.models.encoders.pretrained import model_hash
-
-Batch = Mapping[str, Tensor]
-"""``input_ids``, ``attention_mask`` and ``token_type_ids``, each ``(B, S)``."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Member:
         }
 
 
-class TeacherEnsemble:
+class TeacherEnsemble(SignalSource):
     """Teachers whose outputs become one signal.
 
     Args:
@@ -102,38 +99,34 @@ class TeacherEnsemble:
         if len(self.members) == 1:
             own = self.members[0].model.description
             return ModelDescription(**{**vars(own), "labels": self.labels})
-        gives = {PROBABILITIES} | ({LOGITS} if self.ensembling == "logits" else set())
+        provides = {PROBABILITIES} | ({LOGITS} if self.ensembling == "logits" else set())
         names = ", ".join(member.model.name.removeprefix("teacher ") for member in self.members)
-        return ModelDescription(f"ensemble of {names}", frozenset(gives), self.labels)
+        return ModelDescription(f"ensemble of {names}", frozenset(provides), self.labels)
 
     @torch.no_grad()
     def signal(
-        self, batches: Sequence[Batch], needs: Needs, *, place: Callable[[int], str] | None = None
+        self, batch: TeacherBatch, request: Request = NOTHING_ELSE, *, dropout: bool = False
     ) -> TeacherSignal:
-        """Run every teacher on a batch.
+        """Run every teacher on a batch; see :meth:`SignalSource.signal`.
 
         Args:
-            batches: the batch in each member's ids.
-            needs: what the criterion reads.
-            place: a row of the batch -> where it comes from, for messages.
+            batch: its inputs, and those of each teacher with a tokenizer of its own, are ``input_ids``,
+                ``attention_mask`` and ``token_type_ids``, each ``(B, S)``.
+            request: what to compute.
+            dropout: run in training mode, as some released code does.
 
         Raises:
             UserError: if a teacher's logits are not finite, naming it and the example.
         """
-        request = needs.teacher or NOTHING_ELSE
-        logits, output = [], ModelOutput()
-        for member, batch in zip(self.members, batches, strict=True):
-            member.model.to(batch["input_ids"].device).train(needs.teacher_dropout)
-            output = member.model(**batch, request=request)
+        outputs = []
+        for position, member in enumerate(self.members):
+            inputs = batch.other_inputs.get(position, batch.inputs)
+            member.model.to(inputs["input_ids"].device).train(dropout)
+            output = member.model(**inputs, request=request)
             ordered = output.sentence_logits()[:, member.order]  # (B, C)
-            _check_finite(ordered, member.model.name, place)
-            logits.append(ordered)
-        return TeacherSignal(
-            tuple(logits),
-            self.ensembling,
-            hidden_states=output.hidden_states,
-            attention_scores=output.attention_scores,
-        )
+            _check_finite(ordered, member.model.name, batch.place)
+            outputs.append(replace(output, logits=ordered))
+        return TeacherSignal(tuple(outputs), self.ensembling)
 
     def check_lengths(self, tokenizer: str, longest: int) -> None:
         """Refuse a teacher that reads the student's ids but takes less of them.

@@ -7,20 +7,19 @@ import json
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from cmlm_kd.api.needs import LOGITS, ModelDescription, Request
+from cmlm_kd.api.needs import LOGITS, NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.api.signals import TeacherSignal
-from cmlm_kd.errors import UserError
+from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.models.encoders.heads import has_head
-from cmlm_kd.models.encoders.pretrained import load_masked_lm, model_hash
+from cmlm_kd.models.encoders.pretrained import check_weights, load_masked_lm, model_hash, of_encoder
 from cmlm_kd.models.masked_lm import MaskedLM
-from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.positions import usable_positions
 
 
-class MaskedLMTeacher(nn.Module):
+class MaskedLMTeacher(nn.Module, SignalSource):
     """A teacher for running text; see :func:`load_masked_lm_teacher`.
 
     Args:
@@ -29,17 +28,21 @@ class MaskedLMTeacher(nn.Module):
 
     Attributes:
         model: the same.
-        description: the same.
     """
 
     def __init__(self, model: MaskedLM, description: ModelDescription) -> None:
         super().__init__()
-        self.model, self.description = model, description
+        self.model, self._description = model, description
 
     @property
-    def hash(self) -> str:
+    def description(self) -> ModelDescription:
+        """What it can give."""
+        return self._description
+
+    @property
+    def hashes(self) -> list[str]:
         """Of its configuration and weights."""
-        return model_hash(self.model.config, self.model.model)
+        return [model_hash(self.model.config, self.model.model)]
 
     @property
     def max_length(self) -> int:
@@ -49,36 +52,24 @@ class MaskedLMTeacher(nn.Module):
     @property
     def predicts(self) -> bool:
         """Whether it has a trained masked-LM head."""
-        return LOGITS in self.description.gives
+        return LOGITS in self.description.provides
 
     @torch.no_grad()
     def signal(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        masked_index: Tensor,
-        request: Request,
-        *,
-        dropout: bool = False,
+        self, batch: TeacherBatch, request: Request = NOTHING_ELSE, *, dropout: bool = False
     ) -> TeacherSignal:
-        """Return what it says about a batch, and nothing that is not asked for; no gradients.
+        """Return its output for a batch, and nothing that is not asked for; see :meth:`SignalSource.signal`.
 
         Args:
-            input_ids: ``(B, S)`` ids with hidden pieces.
-            attention_mask: ``(B, S)``, 0 on padding.
-            masked_index: ``(M,)`` positions that were hidden, counted over the batch.
+            batch: of its inputs are read ``input_ids`` and ``attention_mask``, ``(B, S)`` with masked tokens,
+                and ``masked_index``, ``(M,)`` the masked positions, counted over the batch.
             request: what to compute.
             dropout: run in training mode, as some released code does.
         """
-        self.to(input_ids.device).train(dropout)
-        output = self.model.observe(input_ids, attention_mask, masked_index, request)
+        ids = batch.inputs["input_ids"]
+        self.to(ids.device).train(dropout)
         return TeacherSignal(
-            () if output.logits is None else (output.logits,),
-            hidden_states=output.hidden_states,
-            attention_scores=output.attention_scores,
-            features=output.features,
-            weight=output.weight,
-            bias=output.bias,
+            (self.model.observe(ids, batch.inputs["attention_mask"], batch.inputs["masked_index"], request),)
         )
 
 
@@ -92,16 +83,13 @@ def load_masked_lm_teacher(name_or_path: str) -> MaskedLMTeacher:
     Raises:
         UserError: if nothing can be loaded, weights of the encoder are missing, or it has no tokenizer.
     """
-    with without_reports():
-        loaded, report = load_masked_lm(name_or_path)
-    missing = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
-    prefix = loaded.base_model_prefix + "."
-    lost = sorted(name for name in missing if name.startswith(prefix) and "pooler" not in name)
-    if lost:
-        raise UserError(
-            f"teacher {name_or_path!r} has no weights for {len(lost)} tensors of its encoder, such as "
-            f"{lost[0]}; give a directory that save_pretrained wrote"
-        )
+    loaded, missing = load_masked_lm(name_or_path)
+    check_weights(
+        f"teacher {name_or_path!r}",
+        of_encoder(loaded, missing),
+        "; give a directory that save_pretrained wrote",
+        tensors="tensors of its encoder",
+    )
     model = MaskedLM(loaded)
     model.requires_grad_(False)
     tokenizer = vocabulary_hash(load_tokenizer(name_or_path))

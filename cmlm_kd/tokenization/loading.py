@@ -1,4 +1,4 @@
-"""Loading a teacher's tokenizer, and saying what is wrong with it."""
+"""A teacher's tokenizer, loaded, with what is wrong with it said."""
 
 from __future__ import annotations
 

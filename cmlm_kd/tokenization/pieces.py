@@ -1,4 +1,4 @@
-"""A teacher's tokenizer, seen as pieces in the "▁ starts a word" convention.
+"""A teacher's tokenizer, seen as tokens in the "▁ starts a word" convention.
 
 Whatever the tokenizer (WordPiece, unigram or BPE of sentencepiece, byte-level BPE), a sentence becomes a list
 of pieces, each a *symbol* for the student's dictionary and the *teacher id* it stands for. Joining the

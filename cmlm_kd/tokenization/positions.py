@@ -1,4 +1,4 @@
-"""How long an input a Hugging Face encoder takes."""
+"""The longest input that a Hugging Face encoder takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_PIECES = 1_000_000
 
 
 def longest_input(config: Any, tokenizer: Any, name: str) -> int:
-    """Return how many pieces a classifier takes; one that counts no positions takes what its tokenizer says.
+    """Return how many tokens a classifier takes; one that counts no positions takes what its tokenizer says.
 
     Args:
         config: its Hugging Face configuration.

@@ -1,4 +1,4 @@
-"""How a teacher's pieces are spelled in the student's dictionary, and read back as text.
+"""Spelling of a teacher's tokens in the student's dictionary, and reading them back as text.
 
 A symbol is text in which ▁ stands for a space. Bytes that are no whole character, and the few strings that
 would mean something else to fairseq or to this convention, are spelled ``<0xE2>``, byte by byte.

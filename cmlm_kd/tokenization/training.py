@@ -1,4 +1,4 @@
-"""Train a teacher's own tokenizer: a sentencepiece unigram model in a directory that Hugging Face loads."""
+"""The training of a teacher's own tokenizer: a sentencepiece unigram model that Hugging Face loads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, check_range
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.tokenization.sentencepiece import sentencepiece_backend
 
@@ -91,8 +92,7 @@ def _check(options: TokenizerOptions) -> None:
         raise UserError(
             f"--vocab-size is {options.vocab_size}, but {len(SPECIAL_TOKENS)} pieces are special; give more"
         )
-    if not 0 < options.character_coverage <= 1:
-        raise UserError(f"--character-coverage is {options.character_coverage}, it must be in (0, 1]")
+    check_range("--character-coverage", options.character_coverage, SHARE_ABOVE_ZERO, joint=", ")
 
 
 def _train_sentencepiece(lines: Sequence[str], options: TokenizerOptions) -> bytes:

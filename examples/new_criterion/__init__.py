@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 import fairseq_plugins  # noqa: F401 - brings the tasks, the models and the other criteria
-from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
-from cmlm_kd.api.needs import Needs, Request
-from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.api import CriterionOutput, Needs, Request, SentenceCriterion, Term, hard_label_loss, kd_criteria
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from fairseq import utils
 from fairseq.criterions import CRITERION_REGISTRY, FairseqCriterion, register_criterion
@@ -14,7 +15,8 @@ from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
 from omegaconf import II
 
-from cmlm_kd.api.criterion import KDCriterion, ModelOutput
+from cmlm_kd.api.criterion import KDCriterion
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import Needs, check_needs
 from cmlm_kd.api.registry import Entry, kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -46,9 +48,9 @@ class KDFairseqCriterion(FairseqCriterion):
     loss.
 
     A task whose students give more than logits has ``kd_level`` (``tokens``, ``sentences`` or ``text``),
-    ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.api.needs.ModelDescription`; None without
-    a teacher); they are known once its model is built. What the criterion trains itself is a submodule here,
-    which fairseq optimises, saves and resumes with the model.
+    ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.api.needs.ModelDescription`; None
+    without a teacher); they are known once its model is built. What the criterion trains itself is a
+    submodule here, which fairseq optimises, saves and resumes with the model.
 
     Attributes:
         needs: what the criterion reads of student and teacher, now.
@@ -145,9 +147,7 @@ class KDFairseqCriterion(FairseqCriterion):
         student = self._student_output(model, sample)
         target = sample["target"]  # (B, T)
         if model.training:
-            teacher = sample.get("teacher")
-            signal = None if teacher is None else TeacherSignal.from_batch(teacher)
-            output = self.criterion.training_loss(student, target, signal)
+            output = self.criterion.training_loss(student, target, teacher_signal(sample))
         else:
             output = self.criterion.validation_loss(student, target)
         by_sentence = self.sentence_avg or self.level == "sentences"
@@ -170,7 +170,7 @@ class KDFairseqCriterion(FairseqCriterion):
         target = target_at(
             student.positions, inputs["masked_index"], sample["target"], inputs["input_ids"].numel()
         )  # (N,)
-        signal = TeacherSignal.from_batch(sample["teacher"]) if "teacher" in sample else None
+        signal = teacher_signal(sample)
         if model.training:
             output = self.criterion.training_loss(student, target, signal)
         else:
@@ -248,6 +248,12 @@ class KDFairseqCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed():
         """Everything logged is a sum or a count."""
         return True
+
+
+def teacher_signal(sample: Mapping[str, Any]) -> TeacherSignal | None:
+    """Return what ``sample["teacher"]`` is: from the task the signal, from the data loader its batch form."""
+    teacher = sample.get("teacher")
+    return TeacherSignal.from_batch(teacher) if isinstance(teacher, Mapping) else teacher
 
 
 class _Totals:

@@ -1,9 +1,17 @@
 """A fairseq data set of sentence pairs whose batches carry soft targets."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from fairseq.data import BaseWrapperDataset
 
+from cmlm_kd.api.needs import NOTHING_ELSE, Request
+from cmlm_kd.api.sources import SignalSource, TeacherBatch
 
-class SoftTargetDataset(BaseWrapperDataset):
+
+class SoftTargetDataset(BaseWrapperDataset):  # type: ignore[misc]
     """Adds ``sample["teacher"]`` to the batches of a :class:`~fairseq.data.LanguagePairDataset`.
 
     The rows are looked up by ``batch["id"]`` after the pairs have been sorted and padded, so they follow
@@ -11,30 +19,24 @@ class SoftTargetDataset(BaseWrapperDataset):
 
     Args:
         pairs: the sentence pairs.
-        soft_targets: :class:`cmlm_kd.store.ConcatenatedStores` whose sentence i belongs to pair i.
-        k: entries a token in the batch, at most the stores'; None: all.
+        source: a source whose example i is pair i and that answers by row, see :class:`SignalSource`.
+        request: what to carry in a batch.
     """
 
-    def __init__(self, pairs, soft_targets, k=None):
+    def __init__(self, pairs: Any, source: SignalSource, request: Request = NOTHING_ELSE) -> None:
         super().__init__(pairs)
-        self.soft_targets = soft_targets
-        self.k = k
+        self.source = source
+        self.request = request
 
-    def collater(self, samples, pad_to_length=None):
+    def collater(self, samples: Sequence[Any], pad_to_length: Any = None) -> Any:
         """Collate the pairs, then put their soft targets beside ``batch["target"]``."""
         batch = self.dataset.collater(samples, pad_to_length=pad_to_length)
         if not batch:  # what fairseq makes of a shard that has run out of batches
             return batch
-        target = batch["target"]  # (B, T)
-        batch["teacher"] = self.soft_targets.collate(
-            batch["id"].numpy(),
-            target.ne(self.dataset.tgt_dict.pad()).sum(dim=1).numpy(),  # (B,)
-            target.size(1),
-            left_pad=self.dataset.left_pad_target,
-            k=self.k,
-        ).to_batch()
+        asked = TeacherBatch(batch["id"], target=batch["target"], padding_idx=self.dataset.tgt_dict.pad())
+        batch["teacher"] = self.source.signal(asked, self.request).to_batch()
         return batch
 
-    def num_tokens_vec(self, indices):
+    def num_tokens_vec(self, indices: Any) -> Any:
         """Return the sizes of the pairs ``indices``."""
         return self.dataset.num_tokens_vec(indices)

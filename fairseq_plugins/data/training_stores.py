@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.store import ConcatenatedStores, Corpus, Part, SoftTargetStore
+from cmlm_kd.store import ConcatenatedStores, Corpus, Part, SoftTargetStore, StoredSoftTargets
 
 NO_STORE = "none"
 """Stands for the store of a training set that is learnt from hard labels alone."""
@@ -32,7 +32,7 @@ class TrainingStores:
     upsample_primary: int = 1
     _checked: dict[tuple[Path, str, str], Part] = field(default_factory=dict)
 
-    def open(self, combine: bool) -> list[ConcatenatedStores]:
+    def open(self, combine: bool) -> list[StoredSoftTargets]:
         """Return the soft targets of each directory, every store checked against its data once.
 
         Args:
@@ -52,7 +52,7 @@ class TrainingStores:
             for directory, group in zip(self.directories, self.groups, strict=True)
         ]
 
-    def _open_directory(self, directory: Path, paths: list[str], combine: bool) -> ConcatenatedStores:
+    def _open_directory(self, directory: Path, paths: list[str], combine: bool) -> StoredSoftTargets:
         splits = self._splits(directory)
         if len(paths) != len(splits):
             raise UserError(
@@ -64,7 +64,8 @@ class TrainingStores:
         if combine and len(parts) > 1:
             first = Part(parts[0].store, parts[0].rows, self.upsample_primary)
             return ConcatenatedStores([first, *parts[1:]])
-        return ConcatenatedStores(parts[:1])
+        store = parts[0].store
+        return ConcatenatedStores(parts[:1]) if store is None else store
 
     def _splits(self, directory: Path) -> list[str]:
         """Return the names of the training sets that fairseq would concatenate; at least the first."""

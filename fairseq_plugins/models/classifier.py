@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import SentenceInputs

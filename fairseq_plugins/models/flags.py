@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 from fairseq.dataclass import FairseqDataclass
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import SHARE_BELOW_ONE, check_range
 
 
 def check_dropout(dropout: float | None, owner: str) -> None:
@@ -14,8 +15,8 @@ def check_dropout(dropout: float | None, owner: str) -> None:
     Raises:
         UserError: naming the architecture.
     """
-    if dropout is not None and not 0 <= dropout < 1:
-        raise UserError(f"{owner}: --dropout is {dropout}, it must be in [0, 1)")
+    if dropout is not None:
+        check_range("--dropout", dropout, SHARE_BELOW_ONE, owner=owner, joint=", ")
 
 
 def check_encoder_given(bert: str, owner: str) -> None:

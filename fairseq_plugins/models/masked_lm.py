@@ -9,7 +9,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 from torch import Tensor
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.inherit import distilbert_from_bert, parse_layers, shallower
@@ -108,7 +108,7 @@ class BertMaskedLM(BaseFairseqModel):
         masked_index: Tensor,
         request: Request = NOTHING_ELSE,
     ) -> ModelOutput:
-        """Return :class:`cmlm_kd.api.criterion.ModelOutput` with what is asked for."""
+        """Return :class:`cmlm_kd.api.model_output.ModelOutput` with what is asked for."""
         return self.masked_lm.observe(input_ids, attention_mask, masked_index, request)
 
     def max_positions(self) -> int:

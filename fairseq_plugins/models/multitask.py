@@ -8,11 +8,11 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 from torch.nn import Parameter
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.data.classification.ranking import by_query
-from cmlm_kd.data.classification.task_values import some_tasks
+from cmlm_kd.data.classification.tasks import some_tasks
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
 from cmlm_kd.models.multitask import ARCHITECTURE, MultitaskClassifier, TaskHead, start_multitask

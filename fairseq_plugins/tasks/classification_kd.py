@@ -18,16 +18,20 @@ from cmlm_kd.fairseq_files.checkpoint_keys import LABELS, PAIRS, TEACHERS
 from cmlm_kd.system.text import comma_separated
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.command_line.user_errors import without_crash_file
-from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
+from fairseq_plugins.data.distillation_corpus import (
+    CorpusSettings,
+    DistillationCorpus,
+    DistillationCorpusConfig,
+)
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
-from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class ClassificationKDConfig(TaughtCorpusConfig, StartingPointConfig):
+class ClassificationKDConfig(DistillationCorpusConfig, StartingPointConfig):
     """Flags of ``--task classification_kd``."""
 
     data: str = field(default=MISSING, metadata={"help": "folder of the corpus, or what save_to_disk wrote"})
@@ -97,7 +101,7 @@ class ClassificationKDTask(SentenceTask):
         self.teacher_names = [name for name in cfg.teacher.split(":") if name]
         if cfg.teacher_cache and not self.teacher_names:
             raise UserError("classification_kd: --teacher-cache is of no use without --teacher DIR")
-        self._corpus = TaughtCorpus(_settings(cfg, self.teacher_names))
+        self._corpus = DistillationCorpus(_settings(cfg, self.teacher_names))
         self._criterion = None
 
     # -- what models ask for ---------------------------------------------------------------------------
@@ -138,7 +142,7 @@ class ClassificationKDTask(SentenceTask):
     def _check_start(self, labels):
         if self.from_checkpoint(LABELS) is None:
             earlier = state_of_start(self.cfg).get(LABELS, labels)
-            check_classes(self.cfg, earlier, labels, "classification_kd")
+            check_same_classes(self.cfg, earlier, labels, "classification_kd")
 
     def build_criterion(self, cfg, from_checkpoint=False):
         """Build the criterion, which looks at student and teachers."""
@@ -179,8 +183,8 @@ class ClassificationKDTask(SentenceTask):
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """Ask the teachers, then train; both ways of asking look the same to the criterion."""
         if self._reads_teacher():
-            signal = self._corpus.signal(sample, self._criterion.needs, bfloat16=self.cfg.bf16_autocast)
-            sample["teacher"] = signal.to_batch()
+            needs, narrow = self._criterion.needs, self.cfg.bf16_autocast
+            sample["teacher"] = self._corpus.signal(sample, needs, bfloat16=narrow)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def reduce_metrics(self, logging_outputs, criterion):

@@ -9,14 +9,14 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, TEACHERS
 from cmlm_kd.teachers.masked_lm import load_masked_lm_teacher, vocabulary_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
-from fairseq_plugins.data.running_text import RunningText, RunningTextConfig
+from fairseq_plugins.data.unlabelled_text import UnlabelledText, UnlabelledTextConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
 @dataclass
-class MaskedLMKDConfig(RunningTextConfig, PrecisionConfig):
+class MaskedLMKDConfig(UnlabelledTextConfig, PrecisionConfig):
     """Flags of ``--task masked_lm_kd``."""
 
     bert: str = field(
@@ -56,7 +56,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
     def __init__(self, cfg, tokenizer):
         super().__init__(cfg)
         self.tokenizer = tokenizer
-        self._text = RunningText(cfg, tokenizer)
+        self._text = UnlabelledText(cfg, tokenizer)
         self.positions = 0
         self._teaching = TextTeaching(None, cfg.bf16_autocast)
 
@@ -110,7 +110,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
             )
         self._teaching = TextTeaching(teacher, self.cfg.bf16_autocast)
         self.teacher_description = teacher.description
-        self.state.merge_state_dict({TEACHERS: [teacher.hash]})
+        self.state.merge_state_dict({TEACHERS: teacher.hashes})
 
     @property
     def teacher(self):

@@ -1,36 +1,44 @@
-"""What a task over running text asks of its teacher."""
+"""A teacher of running text beside a student, asked by the tasks between data loader and criterion."""
 
-from cmlm_kd.api.needs import Needs
+from __future__ import annotations
+
+from typing import Any
+
+from cmlm_kd.api.needs import LOGITS, Needs, Request
+from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.criteria.masked_lm_loss import validation_request
 from cmlm_kd.system.devices import bfloat16_autocast
-
-INPUTS = ("input_ids", "attention_mask", "masked_index")
-"""What student and teacher read of a batch."""
 
 
 class TextTeaching:
     """A teacher of running text beside a student, and what the criterion reads of it.
 
     Args:
-        teacher: :class:`cmlm_kd.teachers.masked_lm.MaskedLMTeacher`, or None.
+        teacher: such as :class:`cmlm_kd.teachers.masked_lm.MaskedLMTeacher`, or None.
         bfloat16: whether it computes in bfloat16.
+
+    Attributes:
+        needs: what the criterion reads.
     """
 
-    def __init__(self, teacher, bfloat16):
+    def __init__(self, teacher: SignalSource | None, bfloat16: bool) -> None:
         self.teacher, self.needs = teacher, Needs()
         self._bfloat16 = bfloat16
 
-    def for_training(self, sample):
+    def for_training(self, sample: dict[str, Any]) -> None:
         """Add to a batch what the criterion reads of the teacher, if it reads one."""
-        if self.teacher is not None and self.needs.teacher is not None:
+        if self.needs.teacher is not None:
             self._ask(sample, self.needs.teacher, dropout=self.needs.teacher_dropout)
 
-    def for_validation(self, sample):
-        """Add the same, and what the teacher predicts where pieces were hidden."""
+    def for_validation(self, sample: dict[str, Any]) -> None:
+        """Add the same, and what the teacher predicts for masked tokens."""
         if self.teacher is not None:
-            self._ask(sample, validation_request(self.needs.teacher, predicts=self.teacher.predicts))
+            predicts = LOGITS in self.teacher.description.provides
+            self._ask(sample, validation_request(self.needs.teacher, predicts=predicts))
 
-    def _ask(self, sample, request, *, dropout=False):
-        inputs = [sample["net_input"][name] for name in INPUTS]
-        with bfloat16_autocast(self._bfloat16, inputs[0].device):
-            sample["teacher"] = self.teacher.signal(*inputs, request, dropout=dropout).to_batch()
+    def _ask(self, sample: dict[str, Any], request: Request, *, dropout: bool = False) -> None:
+        if self.teacher is None:
+            return
+        batch = TeacherBatch(sample["id"], sample["net_input"])
+        with bfloat16_autocast(self._bfloat16, sample["id"].device):
+            sample["teacher"] = self.teacher.signal(batch, request, dropout=dropout)

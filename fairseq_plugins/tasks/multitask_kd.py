@@ -1,7 +1,7 @@
 """``--task multitask_kd``: several corpora at once, with or without teachers, and one student for all."""
 
 import logging
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from fairseq.logging import metrics
@@ -19,8 +19,12 @@ from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, TEACHERS
 from cmlm_kd.models.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
 from fairseq_plugins.command_line.user_errors import without_crash_file
+from fairseq_plugins.data.distillation_corpus import (
+    CorpusSettings,
+    DistillationCorpus,
+    DistillationCorpusConfig,
+)
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
-from fairseq_plugins.data.taught_corpus import CorpusSettings, TaughtCorpus, TaughtCorpusConfig
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -28,13 +32,13 @@ from fairseq_plugins.tasks.task_metrics import (
     log_main_metrics,
     under_its_name,
 )
-from fairseq_plugins.training.starting_point import StartingPointConfig, check_classes, state_of_start
+from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class MultitaskKDConfig(TaughtCorpusConfig, StartingPointConfig):
+class MultitaskKDConfig(DistillationCorpusConfig, StartingPointConfig):
     """Flags of ``--task multitask_kd``; those of single tasks are lists such as ``SST-2=value,RTE=value``."""
 
     data: str = field(default=MISSING, metadata={"help": "folder with a folder for each corpus"})
@@ -96,7 +100,7 @@ class MultitaskKDTask(SentenceTask):
         self._settings = task_settings(Path(cfg.data), flags, skip_malformed=cfg.skip_malformed_rows)
         if cfg.teacher_cache and not flags.teacher:
             raise UserError("multitask_kd: --teacher-cache is of no use without --teacher NAME=DIR")
-        self._corpora = {own.name: TaughtCorpus(_corpus_settings(cfg, own)) for own in self._settings}
+        self._corpora = {own.name: DistillationCorpus(_corpus_settings(cfg, own)) for own in self._settings}
         self._heads = None
         self._needs = {}  # of tasks whose teachers are read
 
@@ -119,7 +123,7 @@ class MultitaskKDTask(SentenceTask):
         earlier = {head["name"]: head["labels"] for head in state_of_start(self.cfg).get(HEADS, ())}
         for head in heads:  # that the checkpoint lacks one of them, fairseq says when it loads the weights
             labels = earlier.get(head.name, head.labels)
-            check_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
+            check_same_classes(self.cfg, labels, head.labels, f"multitask_kd: task {head.name}")
 
     def _take_labels(self, heads):
         """Know the classes of a checkpoint's tasks, so that no training data need be there."""
@@ -239,17 +243,20 @@ class MultitaskKDTask(SentenceTask):
         """Ask the task's teachers, if it has some, then train."""
         name = sample["net_input"]["task"]
         if name in self._needs:
-            sample["teacher"] = self._ask_teachers(name, sample).to_batch()
+            sample["teacher"] = self._ask_teachers(name, sample)
         loss, size, logged = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         return loss, size, under_its_name(name, logged, list(self._corpora))
 
     def _ask_teachers(self, name, sample):
         signal = self._corpora[name].signal(sample, self._needs[name], bfloat16=self.cfg.bf16_autocast)
         candidates = sample["net_input"].get("candidates")
-        if candidates is not None:
-            signal.members = tuple(by_query(member.float(), candidates) for member in signal.members)
-            signal.ensembling = str(self.cfg.ensemble)
-        return signal
+        if candidates is None:
+            return signal
+        outputs = [
+            replace(output, logits=by_query(output.sentence_logits(), candidates))  # (G, K)
+            for output in signal.outputs
+        ]
+        return replace(signal, outputs=tuple(outputs), ensembling=str(self.cfg.ensemble))
 
     def valid_step(self, sample, model, criterion):
         """Evaluate a batch of one task."""

@@ -1,13 +1,21 @@
 """``--task translation_kd``: fairseq's translation, a teacher's soft targets beside every target token."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from fairseq import utils
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+from cmlm_kd.api.needs import NOTHING_ELSE, Request
+from cmlm_kd.api.sources import SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.errors import UserError
+from cmlm_kd.store import StoredSoftTargets
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
@@ -42,19 +50,20 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
     of this task can be evaluated and converted where they are absent.
     """
 
-    def __init__(self, cfg, src_dict, tgt_dict):
+    def __init__(self, cfg: TranslationKDConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
-        self._criterion = None
-        self._stores = None
-        self._k = None
+        self._criterion: Any = None
+        self._stores: TrainingStores | None = None
+        self._online: SignalSource | None = None
+        self._request = NOTHING_ELSE
 
-    def build_criterion(self, cfg, from_checkpoint=False):
-        """Build the criterion and remember what it wants of a store."""
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
+        """Build the criterion and remember what it wants of the soft targets."""
         self._criterion = super().build_criterion(cfg, from_checkpoint)
-        self._k = getattr(cfg, "kd_topk", None)  # no need to carry more in a batch
+        self._request = Request(topk=getattr(cfg, "kd_topk", None))  # no need to carry more in a batch
         return self._criterion
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Load a split; the training set with its soft targets.
 
         Raises:
@@ -73,31 +82,61 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
             return
         if self.cfg.soft_targets == NO_STORE:
             return
-        pairs, soft_targets = self.datasets[split], self._soft_targets(epoch, combine)
-        if len(soft_targets) != len(pairs):
+        pairs, source = self.datasets[split], self._source(epoch, combine)
+        if source.rows not in (None, len(pairs)):
             raise UserError(
-                f"translation_kd: {len(pairs)} training pairs but soft targets for {len(soft_targets)}; is a "
+                f"translation_kd: {len(pairs)} training pairs but soft targets for {source.rows}; is a "
                 "data-bin there in two formats (--dataset-impl)?"
             )
-        logger.info(
-            f"soft targets for {len(soft_targets):,} pairs, {soft_targets.rows_without_teacher:,} of them "
-            f"without a teacher row (trained on hard labels); {soft_targets}"
-        )
-        self.datasets[split] = SoftTargetDataset(pairs, soft_targets, self._k)
+        logger.info("soft targets for %s pairs%s", f"{len(pairs):,}", _details(source))
+        if source.by_row:
+            self.datasets[split] = SoftTargetDataset(pairs, source, self._request)
+        else:
+            self._online = source
 
-    def _soft_targets(self, epoch, combine):
-        """Return the soft targets of an epoch's training set."""
+    def _source(self, epoch: int, combine: bool) -> SignalSource:
+        """Return the soft targets of an epoch's training set, each checked against the criterion."""
+        sources = self._sources(combine)
+        if hasattr(self._criterion, "check_teacher"):
+            for source in sources:
+                given = source.description
+                self._criterion.check_teacher(given.topk, given.tail_temperatures)
+        return sources[(epoch - 1) % len(sources)]
+
+    def _sources(self, combine: bool) -> Sequence[SignalSource]:
+        """Return what ``--soft-targets`` names: a registered source, or a store for each directory."""
+        directories, padding = utils.split_paths(self.cfg.data), self.target_dictionary.pad()
+        training_set = TrainingSet(
+            Path(directories[0]), self.cfg.train_subset, len(self.target_dictionary), padding
+        )
+        named = named_source(self.cfg.soft_targets, training_set)
+        if named is not None:
+            return [named]
         if self._stores is None:
             self._stores = TrainingStores(
-                utils.split_paths(self.cfg.data),
+                directories,
                 utils.split_paths(self.cfg.soft_targets),
                 self.cfg.source_lang,
                 self.cfg.target_lang,
                 self.cfg.train_subset,
                 self.cfg.upsample_primary,
             )
-        shards = self._stores.open(combine)
-        if hasattr(self._criterion, "check_teacher"):
-            for soft_targets in shards:
-                self._criterion.check_teacher(soft_targets.k, soft_targets.tail_temperatures)
-        return shards[(epoch - 1) % len(shards)]
+        return self._stores.open(combine)
+
+    def before_step(self, sample: dict[str, Any], criterion: FairseqCriterion) -> None:
+        """Ask a teacher that runs beside the student."""
+        if self._online is not None:
+            batch = TeacherBatch(
+                sample["id"], sample["net_input"], sample["target"], self.target_dictionary.pad()
+            )
+            sample["teacher"] = self._online.signal(batch, self._request)
+
+
+def _details(source: SignalSource) -> str:
+    """Return what else the log says of a source."""
+    if not isinstance(source, StoredSoftTargets):
+        return f"; {source.description.name}"
+    return (
+        f", {source.rows_without_teacher:,} of them without a teacher row (trained on hard labels); "
+        f"{source.name}, k {source.k}"
+    )

@@ -47,7 +47,9 @@ def state_of_start(cfg: StartingPointConfig) -> Mapping[str, Any]:
     return {} if path is None else task_state(read_checkpoint(path))
 
 
-def check_classes(cfg: StartingPointConfig, earlier: Sequence[str], here: Sequence[str], name: str) -> None:
+def check_same_classes(
+    cfg: StartingPointConfig, earlier: Sequence[str], here: Sequence[str], name: str
+) -> None:
     """Refuse to go on from a checkpoint whose logits stand for other classes, or for these in another order.
 
     fairseq would load its weights as long as there are as many classes.

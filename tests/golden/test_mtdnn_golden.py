@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.bilstm import logits_mse
 from cmlm_kd.criteria.mtdnn import DIVERGENCES, MTDNNKD, MTDNNKDConfig, soft_label_loss
@@ -31,13 +31,13 @@ def loss_of(mode, teacher, student=STUDENT):
 
 def test_an_ensemble_of_three():
     """v0.1: the soft term, and its sum with the hard one."""
-    output = loss_of("original", TeacherSignal(TEACHERS))
+    output = loss_of("original", TeacherSignal.of_logits(*TEACHERS))
     assert output.terms["kd_loss"].total.item() / 4 == pytest.approx(0.8311821386, abs=1e-6)
     assert output.loss.item() / 4 == pytest.approx(2.6363011176, abs=1e-6)
 
 
 def test_the_mean_of_logits_is_another_teacher():
-    output = loss_of("original", TeacherSignal(TEACHERS, "logits"))
+    output = loss_of("original", TeacherSignal.of_logits(*TEACHERS, ensembling="logits"))
     assert output.terms["kd_loss"].total.item() / 4 == pytest.approx(0.8978914847, abs=1e-6)
 
 
@@ -49,7 +49,7 @@ def test_one_teacher():
     loss.backward()
     assert logits.grad.norm().item() == pytest.approx(0.2471708695, abs=1e-8)
     assert logits.grad[0, 0].item() == pytest.approx(-0.0980531082, abs=1e-8)
-    twice = TeacherSignal(TEACHERS).probabilities().softmax(-1)
+    twice = TeacherSignal.of_logits(*TEACHERS).probabilities().softmax(-1)
     assert soft_label_loss(STUDENT, twice, "original").mean().item() == pytest.approx(0.3878324032, abs=1e-6)
 
 
@@ -111,7 +111,9 @@ def test_divergences_of_later_versions(name, expected):
 def test_a_chosen_divergence_is_trained_on(name):
     config = MTDNNKDConfig(kd_divergence=name)
     logits = STUDENT.clone().requires_grad_()
-    output = MTDNNKD(config).training_loss(ModelOutput(logits=logits), TARGET, TeacherSignal(TEACHERS[:1]))
+    output = MTDNNKD(config).training_loss(
+        ModelOutput(logits=logits), TARGET, TeacherSignal.of_logits(*TEACHERS[:1])
+    )
     divergence = DIVERGENCES[name](STUDENT, TEACHERS[0].softmax(-1)).sum()
     torch.testing.assert_close(output.terms["kd_loss"].total, divergence)
     hard = output.terms["hard_loss"].total
@@ -130,6 +132,6 @@ def test_the_paper_averages_what_the_code_adds():
     for mode in ("paper", "original"):
         logits = STUDENT.clone().requires_grad_()
         (gradients[mode],) = torch.autograd.grad(
-            loss_of(mode, TeacherSignal(TEACHERS), logits).loss, [logits]
+            loss_of(mode, TeacherSignal.of_logits(*TEACHERS), logits).loss, [logits]
         )
     torch.testing.assert_close(2 * gradients["paper"], gradients["original"])

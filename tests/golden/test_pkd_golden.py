@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.pkd import PKD, PKDConfig, patience_loss
@@ -28,7 +28,9 @@ def test_soft_and_hard_labels():
     criterion = PKD(PKDConfig(kd_temperature=10, kd_alpha=0.7, kd_beta=0))
     criterion.needs(describe("student"), describe("teacher"))
     logits = g((4, 3), 0.1, 2).requires_grad_()
-    output = criterion.training_loss(ModelOutput(logits=logits), TARGET, TeacherSignal((g((4, 3), 1.3, 3),)))
+    output = criterion.training_loss(
+        ModelOutput(logits=logits), TARGET, TeacherSignal.of_logits(g((4, 3), 1.3, 3))
+    )
     output.loss.backward()
     assert output.loss.item() / 4 == pytest.approx(0.7040740992, abs=1e-8)
     assert output.terms["kd_loss"].total.item() / 4 == pytest.approx(0.2321977029, abs=1e-8)

@@ -1,7 +1,7 @@
 """What is wrong with a store or a setting: fairseq-train names it in one line, and the last checkpoint stays.
 
-Text and teachers are refused by ``cmlm-kd prepare`` (tests/unit/data/translation/test_prepare.py), a full disk and a teacher
-that does not fit by ``cmlm-kd dump`` (tests/unit/teachers/test_dump.py).
+Text and teachers are refused by ``cmlm-kd prepare`` (tests/unit/data/translation/test_prepare.py), a full
+disk and a teacher that does not fit by ``cmlm-kd dump`` (tests/unit/teachers/test_dump.py).
 """
 
 import os
@@ -205,7 +205,7 @@ def test_decoding_names_what_it_lacks_too(folder):
 
 
 def test_our_own_faults_keep_their_traceback(folder, monkeypatch):
-    monkeypatch.setattr("cmlm_kd.store.gather.check_lengths", None)
+    monkeypatch.setattr("cmlm_kd.store.batches.check_lengths", None)
     monkeypatch.setattr("cmlm_kd.store.reader.check_lengths", None)
     status, error = exit_of(train, *training(folder, "--max-update", 2))
     assert status == 1 and error.startswith("Traceback") and "TypeError: 'NoneType'" in error.splitlines()[-1]

@@ -70,11 +70,11 @@ def test_students_are_measured_on_other_masks(here, tmp_path, capsys):
     assert len({result["loss"] for result in results}) == 3
     assert "--masking frequency and --tokenized go together" in measured(*frequency[:2])
     assert "--masking frequency and --tokenized go together" in measured(*frequency[2:])
-    assert "is no text in pieces" in measured(*frequency[:3], tmp_path / "nowhere")
+    assert "is no text in tokens" in measured(*frequency[:3], tmp_path / "nowhere")
     manifest = tmp_path / "pieces" / "train" / "manifest.json"
     document = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**document, "tokenizer": "0" * 64}))
-    assert "has pieces of another tokenizer than the models" in measured(*frequency)
+    assert "has tokens of another tokenizer than the models" in measured(*frequency)
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_a_tokenizer_that_does_not_fit_the_model_is_refused(text, trained, tmp_p
     save_tokenizer(train_tokenizer(lines, TokenizerOptions(VOCABULARY + 20)), bigger)
     flags = ["export", str(trained), "--output", str(tmp_path / "out"), "--tokenizer", str(bigger)]
     assert main(flags) == 2
-    assert "the tokenizer has 270 pieces, the model embeds 250" in capsys.readouterr().err
+    assert "the tokenizer has 270 tokens, the model embeds 250" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -1,5 +1,6 @@
 """examples/new_criterion: exactly what its README says, in a process of its own."""
 
+import ast
 import os
 import re
 import subprocess
@@ -38,21 +39,34 @@ def test_it_is_short():
     assert len((EXAMPLE / "__init__.py").read_text().splitlines()) < 40
 
 
+def test_it_is_one_file_that_imports_from_the_public_interface_alone():
+    assert sorted(path.name for path in EXAMPLE.iterdir() if path.is_file()) == ["README.md", "__init__.py"]
+    tree = ast.parse((EXAMPLE / "__init__.py").read_text())
+    ours = [
+        node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("cmlm_kd")
+    ]
+    assert ours == ["cmlm_kd.api"]
+
+
 def test_its_loss_is_the_reverse_divergence():
     """KL(student | teacher) of the golden logits, FastBERT's row in the paper's direction."""
     program = (
         "import math, sys, torch\n"
         f"sys.path.insert(0, {str(EXAMPLE.parent)!r}); sys.path.insert(0, {str(ROOT)!r})\n"
         "import new_criterion\n"
-        "from cmlm_kd.api.criterion import ModelOutput\n"
-        "from cmlm_kd.api.signals import TeacherSignal\n"
+        "from cmlm_kd.api import ModelOutput, TeacherSignal\n"
         "def g(shape, phase, scale):\n"
         "    steps = torch.arange(math.prod(shape), dtype=torch.float64)\n"
         "    return (scale * torch.sin(phase + 0.7 * steps)).reshape(shape)\n"
         "criterion = new_criterion.ReverseKL(new_criterion.ReverseKLConfig(kd_alpha=1.0))\n"
         "logits = g((4, 3), 0.1, 2).requires_grad_()\n"
         "output = criterion.training_loss(\n"
-        "    ModelOutput(logits=logits), torch.tensor([0, 2, 1, 2]), TeacherSignal((g((4, 3), 1.3, 3),)))\n"
+        "    ModelOutput(logits=logits),\n"
+        "    torch.tensor([0, 2, 1, 2]),\n"
+        "    TeacherSignal.of_logits(g((4, 3), 1.3, 3)),\n"
+        ")\n"
         "(output.loss / 4).backward()\n"
         "print(output.loss.item() / 4, logits.grad.norm().item(), logits.grad[0, 0].item())\n"
     )

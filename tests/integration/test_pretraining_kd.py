@@ -10,7 +10,7 @@ from tiny_classification import classification, write_bert, write_sst2
 from tiny_text import pretraining, write_masked_lm, write_text
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, DistilBertForMaskedLM
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import Request
 from cmlm_kd.cli import main
 from cmlm_kd.models.masked_lm import MaskedLM
@@ -128,7 +128,7 @@ def test_the_student_without_teacher_is_compared_with_one(here, tmp_path, caplog
 def test_resuming_in_the_middle_of_an_epoch_ends_where_an_uninterrupted_run_does(here, tmp_path, monkeypatch):
     """On shards, so that the epoch's own one is found again; with accumulation, so that updates are of two
     batches."""
-    monkeypatch.setattr("cmlm_kd.data.text.corpus.SHARD_PIECES", 200)
+    monkeypatch.setattr("cmlm_kd.data.text.corpus.SHARD_TOKENS", 200)
     more = (*HALF, "--masking", "frequency", "--update-freq", 2, "--tokenized", tmp_path / "pieces")
     run_train(*flags(here, tmp_path / "whole", *more, "--max-update", 5))
     run_train(*flags(here, tmp_path / "parts", *more, "--max-update", 3))

@@ -15,7 +15,10 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq_runs import TINY_STUDENT, build_task, run_generate, run_train
 from tiny_corpus import EOS, check_batch, write_split, write_store
 
-from cmlm_kd.api.signals import SoftTargets
+from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription
+from cmlm_kd.api.registry import Registry
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
+from cmlm_kd.api.sources import NamedSource
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import Corpus
 
@@ -103,7 +106,7 @@ def test_rows_follow_concatenated_and_upsampled_sentences(corpus, upsample):
     ids, _ = check_all(samples)
     assert ids == Counter(range(70 * upsample + 50 + 30))
     without = sum(check_batch(sample)[1] for sample in samples)
-    assert task.dataset("train").soft_targets.rows_without_teacher == without > 0
+    assert task.dataset("train").source.rows_without_teacher == without > 0
 
 
 def test_training_set_without_a_store(corpus):
@@ -111,7 +114,7 @@ def test_training_set_without_a_store(corpus):
     samples, task = batches(corpus / "all", stores, max_sentences=1)
     for sample in samples:
         check_batch(sample, expect_teacher=not 70 <= sample["id"].item() < 120)
-    assert task.dataset("train").soft_targets.rows_without_teacher > 50
+    assert task.dataset("train").source.rows_without_teacher > 50
 
 
 def test_rows_follow_epoch_shards(corpus):
@@ -251,6 +254,42 @@ def test_values_survive_half_precision(corpus):
     assert (
         samples[0]["target"].shape == teacher.valid.shape and (samples[0]["target"] == EOS).sum(1).eq(1).all()
     )
+
+
+class Gold(NamedSource):
+    """A teacher that runs beside the student and is sure of the gold entry."""
+
+    seen = ()
+
+    def __init__(self, vocabulary):
+        self.vocabulary = vocabulary
+
+    @classmethod
+    def from_argument(cls, argument, training_set):
+        return cls(training_set.vocabulary)
+
+    @property
+    def description(self):
+        return ModelDescription(
+            "gold", frozenset({SOFT_TARGETS}), vocabulary=self.vocabulary, topk=8, tail_temperatures=(1.0,)
+        )
+
+    def signal(self, batch, request=NOTHING_ELSE, *, dropout=False):
+        Gold.seen += ((batch.rows.tolist(), sorted(batch.inputs)),)
+        ids = (batch.target.unsqueeze(-1) + torch.arange(request.topk)) % self.vocabulary  # (B, T, k)
+        logits = torch.arange(request.topk, 0, -1.0).expand(ids.shape)
+        tail = torch.zeros(*ids.shape[:2], 1)
+        return TeacherSignal(soft_targets=SoftTargets(ids, logits, tail, batch.target != batch.padding_idx))
+
+
+def test_a_registered_source_trains_a_student(corpus, tmp_path, monkeypatch):
+    sources = Registry("signal source", NamedSource)
+    sources.register("gold")(Gold)
+    monkeypatch.setattr("cmlm_kd.api.sources.signal_sources", sources)
+    flags = training_flags(tmp_path, corpus / "one", "gold=", criterion="soft_target_kd")
+    run_train(*flags, "--kd-topk", 8, "--max-update", 2)
+    assert len(Gold.seen) >= 2 and all(rows and "src_tokens" in names for rows, names in Gold.seen)
+    assert list(tmp_path.rglob("checkpoint_last.pt"))
 
 
 # Refusals

@@ -1,11 +1,17 @@
 """Sentences and pairs with a class or a score: corpora as they are published, and what models read of
 them."""
 
-from cmlm_kd.data.classification.corpora import CORPORA, HUGGINGFACE, TEXT, CorpusFormat, corpus_format
+from cmlm_kd.data.classification.corpora import (
+    CORPORA,
+    HUGGINGFACE,
+    TEXT,
+    CorpusFormat,
+    ReadingOptions,
+    corpus_format,
+)
 from cmlm_kd.data.classification.examples import Examples, hold_out
-from cmlm_kd.data.classification.options import ReadingOptions
 from cmlm_kd.data.classification.reading import read_examples
-from cmlm_kd.data.classification.writing import write_examples
+from cmlm_kd.data.classification.tables import write_examples
 
 __all__ = [
     "CORPORA",

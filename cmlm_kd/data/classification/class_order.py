@@ -1,4 +1,4 @@
-"""From a teacher's order of classes to the data's: by name, or not at all."""
+"""The order of a teacher's classes in that of the data: by name, or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cmlm_kd.errors import UserError
 logger = logging.getLogger(__name__)
 
 GENERIC = "LABEL_"
-"""How Hugging Face names the classes of a model that was told no names: ``LABEL_0``, ``LABEL_1``, ..."""
+"""How Hugging Face names the classes of a model without names of its own: ``LABEL_0``, ``LABEL_1``, ..."""
 
 
 def class_order(
@@ -52,11 +52,11 @@ def class_order(
         )
     spelled = {value.lower(): label.lower() for value, label in (values or {}).items()}
     wanted = [label.lower() for label in data]
-    names, told = ([_plain(label, spelled) for label in labels] for labels in (teacher, given))
+    names, given_names = ([_plain(label, spelled) for label in labels] for labels in (teacher, given))
     keeps_own = several and not _is_generic(teacher, spelled) and sorted(names) == sorted(wanted)
-    if told and not keeps_own:
-        names = told
-    elif told and told != names:
+    if given_names and not keeps_own:
+        names = given_names
+    elif given_names and given_names != names:
         logger.warning(
             "%s names its classes itself, %s: the names %s that were given are not used for it",
             *(name, _listed(teacher), _listed(given)),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import NOT_NEGATIVE, check_range
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
@@ -145,8 +146,7 @@ def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Exa
     Raises:
         UserError: if the share is outside (0, 1), or leaves one of the parts empty, or the seed is negative.
     """
-    if seed < 0:
-        raise UserError(f"--hold-out-seed is {seed}; it must be 0 or more")
+    check_range("--hold-out-seed", seed, NOT_NEGATIVE)
     held = round(share * len(examples)) if 0 < share < 1 else 0
     if not 0 < held < len(examples):
         raise UserError(

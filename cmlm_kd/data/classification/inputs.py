@@ -1,4 +1,4 @@
-"""From sentences to what a model reads: ids, padded batches, and which sentence of a pair each id is of."""
+"""Inputs of classifiers: ids of sentences, padded batches, and which sentence of a pair each id is of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.data.classification.examples import Examples
-from cmlm_kd.errors import UserError
+from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.tokenization.loading import encoding_hash
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Encoded(NamedTuple):
     Attributes:
         input_ids: ``(S,)`` int32.
         token_type_ids: ``(S,)`` int8, 0 for the first sentence, 1 for the second.
-        empty: sentences, 0 or 1, that have no piece but special tokens, where the tokenizer can tell.
+        empty: sentences, 0 or 1, without any token but special ones, where the tokenizer can tell.
     """
 
     input_ids: NDArray[np.int32]
@@ -59,7 +59,7 @@ class HuggingFaceInputs:
 
     Args:
         tokenizer: a fast one.
-        max_length: longest input in pieces, special tokens included.
+        max_length: longest input in tokens, special tokens included.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
@@ -95,7 +95,7 @@ class EncodedExamples:
 
     Attributes:
         sizes: ``(N,)`` ids of each example.
-        empty: (row, sentence) of each sentence without pieces; see :class:`Encoded`.
+        empty: (row, sentence) of each sentence without tokens; see :class:`Encoded`.
     """
 
     def __init__(self, examples: Examples, inputs: SentenceInputs) -> None:
@@ -136,8 +136,7 @@ class EncodedExamples:
         Raises:
             UserError: for a batch size below 1.
         """
-        if batch_size < 1:
-            raise UserError(f"--batch-size is {batch_size}; it must be at least 1")
+        check_range("--batch-size", batch_size, AT_LEAST_ONE)
         order = self.by_length()  # (N,)
         for start in range(0, len(order), batch_size):
             batch = self.collate(order[start : start + batch_size].tolist())

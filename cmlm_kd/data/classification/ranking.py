@@ -68,7 +68,7 @@ def group_by_query(examples: Examples, right: str) -> Queries:
 
 
 def hold_out_queries(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
-    """Split pairs at random as :func:`cmlm_kd.data.classification.hold_out` does, but never a query's candidates.
+    """Split pairs at random as :func:`cmlm_kd.data.classification.hold_out` does, never a query's candidates.
 
     Raises:
         UserError: if the share of the queries is outside (0, 1), or leaves one of the parts empty.

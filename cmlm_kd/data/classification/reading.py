@@ -11,9 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlm_kd.data.classification.corpora import GLUE_FILES, HUGGINGFACE, TEXT, CorpusFormat, corpus_format
+from cmlm_kd.data.classification.corpora import (
+    GLUE_FILES,
+    HUGGINGFACE,
+    TEXT,
+    CorpusFormat,
+    ReadingOptions,
+    corpus_format,
+)
 from cmlm_kd.data.classification.examples import Examples, in_usual_order
-from cmlm_kd.data.classification.options import ReadingOptions
 from cmlm_kd.data.classification.tables import Row, Table
 from cmlm_kd.errors import UserError
 
@@ -107,7 +113,7 @@ def _without_gaps(table: Table, options: ReadingOptions) -> None:
                 "lines out with --skip-malformed-rows"
             )
     if not kept:
-        raise UserError(f"{table.path} has no example; give a file with one example a line")
+        raise UserError(f"{table.path} has no example; give a file with one example per line")
     table.rows = kept
 
 

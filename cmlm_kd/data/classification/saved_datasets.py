@@ -12,7 +12,7 @@ from cmlm_kd.data.classification.examples import Examples, in_usual_order
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
-    from cmlm_kd.data.classification.options import ReadingOptions
+    from cmlm_kd.data.classification.corpora import ReadingOptions
 
 LABEL_COLUMN = "label"
 SPLITS = {"valid": "validation"}

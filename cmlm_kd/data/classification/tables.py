@@ -1,4 +1,4 @@
-"""Tab-separated files as the corpora publish them: no quoting, one example a line."""
+"""Tab-separated files as the corpora publish them, read and written: no quoting, one example per line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmlm_kd.data.classification.corpora import HUGGINGFACE, TEXT, corpus_format
+from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import written_aside
 from cmlm_kd.system.text import iterate_lines
 
 
@@ -42,7 +45,7 @@ class Table:
         self.path = path
         lines = _without_blank_end(list(iterate_lines(path)))
         if not lines:
-            raise UserError(f"{path} is empty; give a file with one example a line")
+            raise UserError(f"{path} is empty; give a file with one example per line")
         first = lines[0].split("\t")
         has_header = not columns or first == ["index", "sentence"]  # CoLA: test.tsv alone has a header
         self.columns = first if has_header else list(columns)
@@ -56,7 +59,7 @@ class Table:
             else:
                 raise self._wrong_number(row)
         if not self.rows:
-            raise UserError(f"{path} has no example; give a file with one example a line")
+            raise UserError(f"{path} has no example; give a file with one example per line")
 
     def position(self, column: str) -> int:
         """Return where a column is.
@@ -95,3 +98,38 @@ def _without_blank_end(lines: list[str]) -> list[str]:
 def _shortened(fields: Sequence[str], longest: int = 60) -> str:
     text = "\\t".join(fields)
     return repr(text if len(text) <= longest else text[:longest] + "...")
+
+
+def write_examples(path: Path, corpus: str, examples: Examples) -> None:
+    """Write labelled examples as a file that ``--train-file`` takes with the same ``--corpus``.
+
+    Tabs and line ends inside a sentence become spaces. The file appears only when complete.
+
+    Raises:
+        UserError: for ``huggingface``, whose datasets are no files.
+    """
+    if corpus == HUGGINGFACE:
+        raise UserError("a saved dataset cannot be written as a file; take --corpus text")
+    if corpus == TEXT:
+        header, columns = [], ["first", "label"] if examples.second is None else ["first", "second", "label"]
+        names = dict(first="first", second="second", label="label")
+        spelled = {name: name for name in examples.labels}
+    else:
+        form = corpus_format(corpus)
+        names = dict(first=form.first, second=form.second, label=form.label)
+        columns = list(form.columns) or [form.first, *([form.second] if form.second else []), form.label]
+        header = [] if form.columns else columns
+        spelled = {name: value for value, name in form.classes.items()}
+    values = {
+        names["first"]: examples.first,
+        names["label"]: [spelled.get(name, name) for name in examples.target_names()],
+    }
+    if examples.second is not None:
+        values[names["second"]] = examples.second
+    empty = [""] * len(examples)
+    rows = zip(*(values.get(column, empty) for column in columns), strict=True)
+    with written_aside(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        if header:
+            file.write("\t".join(header) + "\n")
+        for row in rows:
+            file.write("\t".join(" ".join(value.split()) for value in row) + "\n")

@@ -1,1 +1,1 @@
-"""Masks over target tokens, running text and whole words."""
+"""Masks over target tokens, unlabelled text and whole words."""

@@ -4,14 +4,19 @@ Made on the spot from Babel's CLDR data and num2words, so that the main job runs
 The parallel part is small on purpose; the monolingual English part is plentiful.
 """
 
-from cmlm_kd.data.numbers.build import Corpus, CorpusSizes, build_corpus
+from cmlm_kd.data.numbers.build import (
+    CorpusSizes,
+    NumbersCorpus,
+    build_corpus,
+    read_corpus_manifest,
+    write_corpus,
+)
 from cmlm_kd.data.numbers.frames import Frame, frames_of_split
-from cmlm_kd.data.numbers.writer import read_corpus_manifest, write_corpus
 
 __all__ = [
-    "Corpus",
     "CorpusSizes",
     "Frame",
+    "NumbersCorpus",
     "build_corpus",
     "frames_of_split",
     "read_corpus_manifest",

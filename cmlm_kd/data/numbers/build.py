@@ -1,18 +1,25 @@
-"""Draw the sentences of every split from its frames, each sentence once in the whole corpus."""
+"""The corpus of numbers: sentences drawn from the frames of each split, each of them once, and its files."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from cmlm_kd.data.numbers.frames import SLOT, Frame, frames_of_split
 from cmlm_kd.data.numbers.lexicon import Phrase
 from cmlm_kd.data.numbers.slots import SLOTS
 from cmlm_kd.data.numbers.values import Draw
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import check_new_directory, written_aside
+from cmlm_kd.version import __version__
 
 PLAIN_SHARE = 0.3  # sentences that are a bare clause; the others are spread over the settings
 TAKEN_UP_SHARE = 0.6  # lines of monolingual text with a second sentence about the same values
@@ -33,7 +40,7 @@ DEFAULT_SIZES = CorpusSizes()
 
 
 @dataclass
-class Corpus:
+class NumbersCorpus:
     """Parallel pairs by split, and lines of English text without translation."""
 
     parallel: dict[str, list[Phrase]] = field(default_factory=dict)
@@ -109,7 +116,7 @@ def _draw_new(draw_one: Callable[[], list[Phrase]], count: int, seen: set[str]) 
     return drawn
 
 
-def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> Corpus:
+def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> NumbersCorpus:
     """Draw the corpus; equal seeds and sizes give equal corpora.
 
     Every split has its own random stream; what an earlier split has (test is first) is drawn again.
@@ -117,7 +124,7 @@ def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> Corpus:
     Raises:
         UserError: if the frames cannot give as many different sentences.
     """
-    corpus, seen = Corpus(), set[str]()
+    corpus, seen = NumbersCorpus(), set[str]()
     for split, count in (("test", sizes.test), ("valid", sizes.valid), ("train", sizes.pairs)):
         draw = Draw(random.Random(f"{seed}:{split}"))
         pairs = _draw_new(partial(_draw_pair, frames_of_split(split), draw), count, seen)
@@ -131,3 +138,82 @@ def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> Corpus:
     lines = _draw_new(partial(_draw_line, english_frames, draw), sizes.monolingual, seen)
     corpus.monolingual = [" ".join(sentence.english for sentence in line) for line in lines]
     return corpus
+
+
+NUMBERS_MANIFEST = "manifest.json"
+SPLITS = ("train", "valid", "test", "monolingual")
+MONOLINGUAL_FILE = "mono.en"
+FILES = (
+    *(f"{split}.{language}" for split in ("train", "valid", "test") for language in ("de", "en")),
+    MONOLINGUAL_FILE,
+)
+
+
+def _contents(corpus: NumbersCorpus) -> dict[str, bytes]:
+    lines = {MONOLINGUAL_FILE: corpus.monolingual}
+    for split, pairs in corpus.parallel.items():
+        lines[f"{split}.de"] = [pair.german for pair in pairs]
+        lines[f"{split}.en"] = [pair.english for pair in pairs]
+    return {name: "".join(f"{line}\n" for line in lines[name]).encode("utf-8") for name in FILES}
+
+
+def _recipe(seed: int, sizes: CorpusSizes) -> dict[str, Any]:
+    """Return everything that decides what the corpus is."""
+    return {
+        "seed": seed,
+        "sizes": asdict(sizes),
+        "versions": {"cmlm-kd": __version__, "babel": version("babel"), "num2words": version("num2words")},
+        "clauses": {split: len(frames_of_split(split)) for split in SPLITS},
+        "frames": {split: sum(map(len, frames_of_split(split))) for split in SPLITS},
+    }
+
+
+def _read_manifest(directory: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((directory / NUMBERS_MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
+
+
+def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict[str, Any] | None:
+    """Return the manifest if ``directory`` already holds exactly this corpus, undamaged; else None."""
+    manifest = _read_manifest(directory)
+    if manifest is None or any(manifest.get(key) != value for key, value in _recipe(seed, sizes).items()):
+        return None
+    for name in FILES:
+        path = directory / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != manifest["sha256"].get(
+            name
+        ):
+            return None
+    return manifest
+
+
+def write_corpus(directory: Path, seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> dict[str, Any]:
+    """Write ``{train,valid,test}.{de,en}``, ``mono.en`` and, last, ``manifest.json`` to ``directory``.
+
+    Returns:
+        the manifest: seed, sizes, versions, number of frames, SHA-256 of every file.
+
+    Raises:
+        UserError: if the frames cannot give as many different sentences, or files of these names are in the
+            way that this command did not write.
+    """
+    if _read_manifest(directory) is None:
+        check_new_directory(
+            directory,
+            "holds {entry} but no manifest.json of this command",
+            "give another folder",
+            in_the_way=lambda path: path.name in FILES,
+        )
+    contents = _contents(build_corpus(seed, sizes))
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    manifest = {**_recipe(seed, sizes), "sha256": hashes}
+    for name, content in {
+        **contents,
+        NUMBERS_MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode(),
+    }.items():
+        with written_aside(directory / name) as path:
+            path.write_bytes(content)
+    return manifest

@@ -5,7 +5,7 @@ and in subordinate clauses. A ``close`` ending in ``-`` is a separable particle 
 subordinate clause (``fährt ... ab``, ``abfährt``). The last column names the adverbials that make sense: ``habit``
 (every Monday, usually), ``past`` (three days ago), ``place`` (in France).
 """
-# ruff: noqa: E501 - one clause a line
+# ruff: noqa: E501 - one clause per line
 
 from __future__ import annotations
 

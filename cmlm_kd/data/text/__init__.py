@@ -1,1 +1,1 @@
-"""Running text for masked language models: where it is read from, kept in pieces, and hidden."""
+"""Unlabelled text for masked language models: its sources, and its tokens on disk."""

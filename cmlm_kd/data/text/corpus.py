@@ -1,11 +1,11 @@
-"""Running text in pieces, on disk: written once, read a shard at a time.
+"""Unlabelled text as tokens on disk: written once, read a shard at a time.
 
-A directory of ``pieces.bin`` (the ids of all rows, one after the other), ``sizes.bin`` (pieces of each row),
-``blocks.npy`` (where every so many pieces a block begins), ``counts.npy`` (how often each piece stands in
+A directory of ``pieces.bin`` (the ids of all rows, one after the other), ``sizes.bin`` (tokens of each row),
+``blocks.npy`` (where every so many tokens a block begins), ``counts.npy`` (how often each token stands in
 the text) and ``manifest.json`` (which text, which tokenizer). A row is a line, or a part of one that is
 longer than the model's positions.
 
-A shard holds about :data:`SHARD_PIECES` pieces, and is all of the text that is in memory at a time. Its
+A shard holds about :data:`SHARD_TOKENS` tokens, and is all of the text that is in memory at a time. Its
 blocks come from all over the text, every n-th of n shards' blocks, so that text in some order does not
 become a training in that order.
 """
@@ -27,9 +27,9 @@ from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.system.files import file_sha256
 
 FORMAT = 1
-SHARD_PIECES = 1 << 22
-BLOCKS_A_SHARD = 64
-MANIFEST = "manifest.json"
+SHARD_TOKENS = 1 << 22
+BLOCKS_PER_SHARD = 64
+TEXT_MANIFEST = "manifest.json"
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class Shard:
     """Rows in memory.
 
     Attributes:
-        pieces: ``(all pieces,)`` ids, one row after the other.
-        sizes: ``(rows,)`` pieces of each row, at least 1.
+        tokens: ``(all tokens,)`` ids, one row after the other.
+        sizes: ``(rows,)`` tokens of each row, at least 1.
         rows: ``(rows,)`` number of each row in the whole text.
     """
 
-    pieces: NDArray[np.unsignedinteger[Any]]
+    tokens: NDArray[np.unsignedinteger[Any]]
     sizes: NDArray[np.int32]
     rows: NDArray[np.int64]
 
@@ -55,9 +55,9 @@ class Shard:
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> NDArray[np.int32]:
-        """Return the pieces of a row, ``(L,)``."""
+        """Return the tokens of a row, ``(L,)``."""
         end = self._ends[index]  # type: ignore[attr-defined]
-        return self.pieces[end - self.sizes[index] : end].astype(np.int32)
+        return self.tokens[end - self.sizes[index] : end].astype(np.int32)
 
 
 class TokenizedCorpus:
@@ -77,25 +77,27 @@ class TokenizedCorpus:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         try:
-            self.manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+            self.manifest: dict[str, Any] = json.loads(
+                (directory / TEXT_MANIFEST).read_text(encoding="utf-8")
+            )
             self._blocks: NDArray[np.int64] = np.load(directory / "blocks.npy")  # (blocks + 1, 2)
         except (OSError, ValueError) as error:
             raise self._damaged(first_line(error)) from error
         if self.manifest.get("format") != FORMAT:
             raise self._damaged(f"format {self.manifest.get('format')}, this version reads {FORMAT}")
-        self._pieces_type = np.dtype(self.manifest["pieces_type"])
+        self._token_type = np.dtype(self.manifest["pieces_type"])
         self._sizes_type = np.dtype(self.manifest["sizes_type"])
         for name, kind, count in (
-            ("pieces.bin", self._pieces_type, self.pieces),
+            ("pieces.bin", self._token_type, self.tokens),
             ("sizes.bin", self._sizes_type, len(self)),
         ):
             if (directory / name).stat().st_size != count * kind.itemsize:
                 raise self._damaged(f"{name} is not as long as it was")
-        self.shards = max(1, -(-self.pieces // SHARD_PIECES))
+        self.shards = max(1, -(-self.tokens // SHARD_TOKENS))
 
     def _damaged(self, reason: str) -> UserError:
         return UserError(
-            f"{self.directory} is no text in pieces ({reason}); remove it, so that it is made again, or give "
+            f"{self.directory} is no text in tokens ({reason}); remove it, so that it is made again, or give "
             "another --tokenized"
         )
 
@@ -104,13 +106,13 @@ class TokenizedCorpus:
         return int(self.manifest["rows"])
 
     @property
-    def pieces(self) -> int:
-        """How many pieces there are."""
+    def tokens(self) -> int:
+        """How many tokens there are."""
         return int(self.manifest["pieces"])
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How often each piece stands in the text, ``(V,)``."""
+        """How often each token stands in the text, ``(V,)``."""
         counts: NDArray[np.int64] = np.load(self.directory / "counts.npy")
         return counts
 
@@ -119,14 +121,14 @@ class TokenizedCorpus:
         step = 1 if shard is None else self.shards
         blocks = range(shard or 0, len(self._blocks) - 1, step)
         parts = [self._read_block(block) for block in blocks]
-        pieces, sizes, rows = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return Shard(pieces, sizes.astype(np.int32), rows)
+        tokens, sizes, rows = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        return Shard(tokens, sizes.astype(np.int32), rows)
 
     def _read_block(self, block: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-        (row, piece), (next_row, next_piece) = self._blocks[block], self._blocks[block + 1]
-        pieces = _slice(self.directory / "pieces.bin", self._pieces_type, piece, next_piece)
+        (row, token), (next_row, next_token) = self._blocks[block], self._blocks[block + 1]
+        tokens = _slice(self.directory / "pieces.bin", self._token_type, token, next_token)
         sizes = _slice(self.directory / "sizes.bin", self._sizes_type, row, next_row)
-        return pieces, sizes, np.arange(row, next_row)
+        return tokens, sizes, np.arange(row, next_row)
 
     def check(self, files: Sequence[TextFile], tokenizer: str, longest: int) -> None:
         """Refuse a directory that was made of other text, with another tokenizer, or for longer inputs.
@@ -134,7 +136,7 @@ class TokenizedCorpus:
         Args:
             files: the text.
             tokenizer: hash of the tokenizer.
-            longest: most pieces of a row.
+            longest: most tokens of a row.
 
         Raises:
             UserError: naming what differs.
@@ -142,7 +144,7 @@ class TokenizedCorpus:
         if self.manifest["tokenizer"] != tokenizer:
             raise self._foreign("another tokenizer")
         if self.manifest["longest"] != longest:
-            raise self._foreign(f"rows of up to {self.manifest['longest']} pieces, not {longest}")
+            raise self._foreign(f"rows of up to {self.manifest['longest']} tokens, not {longest}")
         known = self.manifest["files"]
         if len(known) != len(files):
             raise self._foreign(f"{len(known)} files, not {len(files)}")
@@ -183,8 +185,8 @@ def _slice(path: Path, kind: np.dtype[Any], start: int, stop: int) -> NDArray[An
     return np.fromfile(path, kind, count=int(stop - start), offset=int(start) * kind.itemsize)
 
 
-def rows_of(pieces: Sequence[int], longest: int) -> Iterator[Sequence[int]]:
-    """Yield a line's pieces in rows of at most ``longest``, of lengths as equal as can be."""
-    parts = -(-len(pieces) // longest)
+def rows_of(tokens: Sequence[int], longest: int) -> Iterator[Sequence[int]]:
+    """Yield a line's tokens in rows of at most ``longest``, of lengths as equal as can be."""
+    parts = -(-len(tokens) // longest)
     for part in range(parts):
-        yield pieces[part * len(pieces) // parts : (part + 1) * len(pieces) // parts]
+        yield tokens[part * len(tokens) // parts : (part + 1) * len(tokens) // parts]

@@ -1,4 +1,4 @@
-"""Where running text comes from: plain files, gzipped files, data sets that Hugging Face's library saved.
+"""Sources of unlabelled text: plain files, gzipped files, data sets that Hugging Face's library saved.
 
 Everything is read as a stream, a line or a row at a time, whatever its size.
 """
@@ -25,7 +25,7 @@ _STATE, _SPLITS, _INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 
 @dataclass(frozen=True)
 class TextFile:
-    """One file of running text.
+    """one file of unlabelled text.
 
     Attributes:
         path: of a text file, plain or gzipped, or of an Arrow file of a saved data set.
@@ -136,7 +136,7 @@ def saved_files(path: Path, split: str, column: str) -> list[TextFile]:
 
 
 def _rows(path: Path, column: str) -> Iterator[str]:
-    """Yield the rows of an Arrow file, read piece by piece: a memory map would stay in memory whole."""
+    """Yield the rows of an Arrow file, read batch by batch: a memory map would stay in memory whole."""
     import pyarrow as pa
 
     try:

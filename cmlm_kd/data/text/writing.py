@@ -1,4 +1,4 @@
-"""From running text to :class:`cmlm_kd.data.text.corpus.TokenizedCorpus`, in one pass of bounded memory."""
+"""The writer of :class:`cmlm_kd.data.text.corpus.TokenizedCorpus`: one pass, of bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from cmlm_kd.data.text import corpus
-from cmlm_kd.data.text.corpus import MANIFEST, TokenizedCorpus, describe_file, rows_of
+from cmlm_kd.data.text.corpus import TEXT_MANIFEST, TokenizedCorpus, describe_file, rows_of
 from cmlm_kd.data.text.sources import TextFile
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 def tokenized_corpus(
     directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int
 ) -> TokenizedCorpus:
-    """Open a directory of text in pieces, after writing it if it is not there.
+    """Open a directory of text in tokens, after writing it if it is not there.
 
     Of several processes one writes and the others wait for it, workers of one training or trainings side by
     side.
@@ -38,13 +38,13 @@ def tokenized_corpus(
     Args:
         directory: appears complete or not at all.
         files: the text.
-        tokenizer: what cuts it into pieces.
-        longest: most pieces of a row.
+        tokenizer: what cuts it into tokens.
+        longest: most tokens of a row.
 
     Raises:
         UserError: if a file cannot be read or there is no text; if the directory was made of other text.
     """
-    manifest = directory / MANIFEST
+    manifest = directory / TEXT_MANIFEST
     if not manifest.is_file():
         with _alone_with(directory):
             if not manifest.is_file():
@@ -64,14 +64,14 @@ def _alone_with(directory: Path) -> Iterator[None]:
 
 
 def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int) -> None:
-    """Write a directory of text in pieces; see :func:`tokenized_corpus`."""
+    """Write a directory of text in tokens; see :func:`tokenized_corpus`."""
     check_new_directory(directory, "holds something else", "give another --tokenized")
     with (
         directory_written_aside(directory) as partial,
-        (partial / "pieces.bin").open("wb") as pieces,
+        (partial / "pieces.bin").open("wb") as tokens,
         (partial / "sizes.bin").open("wb") as sizes,
     ):
-        writer = _Writer(pieces, sizes, len(tokenizer), longest)
+        writer = _Writer(tokens, sizes, len(tokenizer), longest)
         for file in files:
             before = writer.rows
             writer.begin_file()
@@ -81,7 +81,7 @@ def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTok
                 logger.warning("%s has no text", file.path)
         if not writer.rows:
             names = ", ".join(str(file.path) for file in files)
-            raise UserError(f"no text in {names}; give a file with one sentence or paragraph a line")
+            raise UserError(f"no text in {names}; give a file with one sentence or paragraph per line")
         for name, values in (("blocks.npy", writer.finished_blocks()), ("counts.npy", writer.counts)):
             np.save(partial / name, values)
         manifest = {
@@ -91,18 +91,18 @@ def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTok
             **writer.totals(),
             "files": [describe_file(file) for file in files],
         }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (partial / TEXT_MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 class _Writer:
-    """Takes the pieces of lines and keeps count."""
+    """Takes the tokens of lines and keeps count."""
 
-    def __init__(self, pieces: IO[bytes], sizes: IO[bytes], vocabulary: int, longest: int) -> None:
-        self._pieces, self._sizes, self._longest = pieces, sizes, longest
-        self._pieces_type = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
+    def __init__(self, tokens: IO[bytes], sizes: IO[bytes], vocabulary: int, longest: int) -> None:
+        self._tokens, self._sizes, self._longest = tokens, sizes, longest
+        self._token_type = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
         self._sizes_type = np.dtype(np.uint16 if longest < 1 << 16 else np.uint32)
-        self._block_pieces = max(1, corpus.SHARD_PIECES // corpus.BLOCKS_A_SHARD)
-        self._blocks = array("q", (0, 0))  # row and piece of each beginning
+        self._block_pieces = max(1, corpus.SHARD_TOKENS // corpus.BLOCKS_PER_SHARD)
+        self._blocks = array("q", (0, 0))  # row and token of each beginning
         self.counts = np.zeros(vocabulary, np.int64)  # (V,)
         self.rows = self.written = self.split = 0
         self.begin_file()
@@ -112,11 +112,11 @@ class _Writer:
         self._last_line = self._last_split = 0
 
     def add(self, numbers: Sequence[int], lines: Sequence[Sequence[int]]) -> None:
-        """Write lines, each as one row or several; a line without pieces has none.
+        """Write lines, each as one row or several; a line without tokens has none.
 
         Args:
             numbers: of the lines; parts of one line have the same and follow each other.
-            lines: ids of their pieces.
+            lines: ids of their tokens.
         """
         rows = []
         for number, line in zip(numbers, lines, strict=True):
@@ -132,13 +132,13 @@ class _Writer:
                     self._blocks.extend((self.rows, self.written))
         if not rows:
             return
-        ids = np.concatenate([np.asarray(row, self._pieces_type) for row in rows])  # (pieces,)
+        ids = np.concatenate([np.asarray(row, self._token_type) for row in rows])  # (tokens,)
         self.counts += np.bincount(ids, minlength=len(self.counts))
-        ids.tofile(self._pieces)
+        ids.tofile(self._tokens)
         np.array([len(row) for row in rows], self._sizes_type).tofile(self._sizes)
 
     def finished_blocks(self) -> np.ndarray:
-        """Return where blocks begin, as row and piece, and where the last one ends: ``(blocks + 1, 2)``."""
+        """Return where blocks begin, as row and token, and where the last one ends: ``(blocks + 1, 2)``."""
         if self._blocks[-1] < self.written:
             self._blocks.extend((self.rows, self.written))
         return np.array(self._blocks, np.int64).reshape(-1, 2)
@@ -148,7 +148,7 @@ class _Writer:
             "rows": self.rows,
             "pieces": self.written,
             "split_lines": self.split,
-            "pieces_type": self._pieces_type.name,
+            "pieces_type": self._token_type.name,
             "sizes_type": self._sizes_type.name,
         }
 

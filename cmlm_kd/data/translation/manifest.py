@@ -17,7 +17,7 @@ from cmlm_kd.version import __version__
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-MANIFEST_NAME = "prepare.json"
+PREPARE_MANIFEST = "prepare.json"
 """The manifest's file in the data-bin."""
 
 _AGAIN = "write the data again with 'cmlm-kd prepare'"
@@ -155,7 +155,7 @@ class PrepareManifest:
     def write(self, data: Path) -> None:
         """Write the manifest into the data-bin; equal ones are equal bytes."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        (data / MANIFEST_NAME).write_text(text, encoding="utf-8")
+        (data / PREPARE_MANIFEST).write_text(text, encoding="utf-8")
 
 
 def split_file(data: Path, split: str, languages: tuple[str, str], language: str) -> Path:
@@ -209,11 +209,11 @@ def load_manifest(data: Path) -> PrepareManifest:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    path = data / MANIFEST_NAME
+    path = data / PREPARE_MANIFEST
     try:
         manifest = TypeAdapter(PrepareManifest).validate_json(path.read_bytes(), strict=True)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{data} has no {MANIFEST_NAME}; write the data with 'cmlm-kd prepare'") from None
+        raise UserError(f"{data} has no {PREPARE_MANIFEST}; write the data with 'cmlm-kd prepare'") from None
     except ValidationError as error:
         reason = _reason(error.errors(include_url=False)[0])
         raise UserError(f"{path} is damaged ({reason}); {_AGAIN}") from None

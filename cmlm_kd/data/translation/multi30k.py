@@ -1,4 +1,4 @@
-"""Public corpora, fetched once and checked against the checksums that the results were made with."""
+"""Multi30k, fetched once and checked against the checksums that the results were made with."""
 
 import hashlib
 import os

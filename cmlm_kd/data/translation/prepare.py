@@ -1,4 +1,4 @@
-"""Raw parallel text to a fairseq data-bin in the teacher's own pieces."""
+"""``cmlm-kd prepare``: a fairseq data-bin in the teacher's own tokens, out of raw parallel text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.data.translation.manifest import (
-    MANIFEST_NAME,
+    PREPARE_MANIFEST,
     PrepareManifest,
     PrepareOptions,
     check_complete,
@@ -16,7 +16,7 @@ from cmlm_kd.data.translation.manifest import (
 from cmlm_kd.data.translation.parallel_text import ParallelText
 from cmlm_kd.data.translation.writing import DatabinWriting, save_tokenizer
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.system.files import directory_written_aside
+from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.positions import usable_positions
 
@@ -78,15 +78,13 @@ def _holds_databin(destination: Path) -> bool:
     Raises:
         UserError: if it holds something else.
     """
-    if destination.exists() and not destination.is_dir():
-        raise UserError(f"{destination} is a file; choose another --destdir")
-    if not destination.exists() or not any(destination.iterdir()):
-        return False
-    if not (destination / MANIFEST_NAME).is_file():
-        raise UserError(
-            f"{destination} is not empty and was not written by 'cmlm-kd prepare'; choose another --destdir"
-        )
-    return True
+    if (destination / PREPARE_MANIFEST).is_file():
+        return True
+    problem = (
+        "is a file" if destination.is_file() else "is not empty and was not written by 'cmlm-kd prepare'"
+    )
+    check_new_directory(destination, problem, "choose another --destdir")
+    return False
 
 
 def _kept(destination: Path, options: PrepareOptions, text: ParallelText) -> PrepareManifest:

@@ -1,6 +1,6 @@
-"""The student's dictionary: the teacher's pieces that the training text uses, and the teacher id of each.
+"""The student's dictionary: the teacher's tokens that the training text uses, and the teacher id of each.
 
-fairseq's numbering: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, then the pieces by falling frequency,
+fairseq's numbering: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, then the tokens by falling frequency,
 then ``madeupword`` entries up to a multiple of 8.
 """
 
@@ -49,7 +49,7 @@ class Vocabulary:
         for i in np.flatnonzero(teacher_ids < 0):
             if not symbols[i].startswith(PADDING):
                 raise UserError(
-                    f"dictionary entry {symbols[i]!r} stands for no piece of the teacher "
+                    f"dictionary entry {symbols[i]!r} stands for no token of the teacher "
                     f"(id {teacher_ids[i]}); write the data again with 'cmlm-kd prepare'"
                 )
 
@@ -127,7 +127,7 @@ class Vocabulary:
         path = directory / f"dict.{language}.teacher_ids.npy"
         if not path.is_file():
             raise UserError(
-                f"{path} is missing, so nothing tells which teacher piece an entry stands for; "
+                f"{path} is missing, so nothing tells which teacher token an entry stands for; "
                 "write the data with 'cmlm-kd prepare'"
             )
         try:
@@ -146,5 +146,5 @@ class Vocabulary:
 
 
 def is_unknown(symbol: str, teacher_id: int, special: SpecialIds) -> bool:
-    """Tell whether a piece is fairseq's ``<unk>``: unknown to the teacher, and no ▁ of the text."""
+    """Tell whether a token is fairseq's ``<unk>``: unknown to the teacher, and no ▁ of the text."""
     return symbol in SPECIALS or (teacher_id == special.unk and LITERAL_MARK not in symbol)

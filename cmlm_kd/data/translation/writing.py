@@ -1,4 +1,4 @@
-"""Tokenise parallel text and write it as a fairseq data-bin."""
+"""The writer of a fairseq data-bin: parallel text, tokenised and numbered."""
 
 from __future__ import annotations
 

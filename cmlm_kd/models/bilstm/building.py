@@ -11,7 +11,8 @@ from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.bilstm.model import BiLSTMClassifier, BiLSTMConfig, EmbeddingMode, WordInputs
 from cmlm_kd.models.word_vectors import WordVectors, first_words, teacher_word_vectors, word_vectors
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE, check_range
+from cmlm_kd.tokenization.words import WordVocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class BiLSTMOptions:
     """How to make a BiLSTM student; None means the default, which stands beside each.
 
     Attributes:
-        word_vectors: a file, see :mod:`cmlm_kd.models.word_vectors`, ``teacher``, or empty for random vectors.
+        word_vectors: a file (:mod:`cmlm_kd.models.word_vectors`), ``teacher``, or empty for random vectors.
         embeddings: ``static``, ``non-static`` or ``multichannel``; default: the last, or ``non-static`` where
             vectors are random.
         embedding_dim: width of random vectors; default: 300.
@@ -84,10 +85,8 @@ def build_bilstm(
 
 
 def _check(options: BiLSTMOptions, teachers: Sequence[str]) -> None:
-    if options.min_count < 1:
-        raise UserError(f"bilstm_classifier: --min-count is {options.min_count}, it must be at least 1")
-    if options.extra_words < 0:
-        raise UserError(f"bilstm_classifier: --extra-words is {options.extra_words}, it must be at least 0")
+    check_range("--min-count", options.min_count, AT_LEAST_ONE, owner="bilstm_classifier")
+    check_range("--extra-words", options.extra_words, NOT_NEGATIVE, owner="bilstm_classifier")
     if not options.word_vectors and options.embeddings not in (None, "non-static"):
         raise UserError(
             f"bilstm_classifier: --embeddings {options.embeddings} keeps vectors as they are, but random "

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import Encoded
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import BILSTM
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE_BELOW_ONE, check_range
+from cmlm_kd.tokenization.words import WordVocabulary
 
 
 class WordInputs:
@@ -112,10 +113,8 @@ class BiLSTMConfig:
 
     def __post_init__(self) -> None:
         for name in ("embedding_dim", "hidden_size", "fc_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"bilstm_classifier: {name} is {getattr(self, name)}, it must be at least 1")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"bilstm_classifier: dropout is {self.dropout}, it must be in [0, 1)")
+            check_range(name, getattr(self, name), AT_LEAST_ONE, owner="bilstm_classifier")
+        check_range("dropout", self.dropout, SHARE_BELOW_ONE, owner="bilstm_classifier", joint=", ")
         if self.embeddings not in get_args(EmbeddingMode):
             allowed = ", ".join(get_args(EmbeddingMode))
             raise UserError(f"bilstm_classifier: embeddings is {self.embeddings!r}; allowed are {allowed}")
@@ -260,7 +259,7 @@ def _channel(shape: tuple[int, int], vectors: Tensor | None, name: str) -> nn.Em
     if tuple(vectors.shape) != shape:
         raise UserError(
             f"{ARCHITECTURE}: word vectors of shape {tuple(vectors.shape)} for {shape[0]} words of width "
-            f"{shape[1]}; give one vector a word of the vocabulary"
+            f"{shape[1]}; give one vector per word of the vocabulary"
         )
     table = nn.Embedding(*shape, padding_idx=0, _weight=vectors.clone().float())
     table.weight.requires_grad_(name != "static")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +29,7 @@ def model_hash(config: Any, model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
+def load_encoder_and_transform(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
     """Load an encoder without pooler and the transform of its masked-LM head, weights in float32.
 
     Args:
@@ -39,28 +42,93 @@ def load_encoder(name_or_path: str) -> tuple[nn.Module, nn.Module | None]:
         UserError: if nothing can be loaded, it is no encoder, weights of the encoder are missing, or its
             masked-LM head is of an unknown form.
     """
-    with without_reports():
-        model, report = load_masked_lm(name_or_path)
-    missing = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
-    lost = sorted(
-        key for key in missing if key.startswith(model.base_model_prefix + ".") and "pooler" not in key
+    model, missing = load_masked_lm(name_or_path)
+    check_weights(
+        repr(name_or_path),
+        of_encoder(model, missing),
+        ": its config.json and its weights do not belong together; save the model again with save_pretrained",
+        tensors="tensors of its encoder",
     )
-    if lost:
-        raise UserError(
-            f"{name_or_path!r} has no weights for {len(lost)} tensors of its encoder, such as {lost[0]}: its "
-            "config.json and its weights do not belong together; save the model again with save_pretrained"
-        )
     return split_masked_lm(model, has_head=has_head(model, missing))
 
 
-def load_masked_lm(name_or_path: str) -> tuple[Any, dict[str, Any]]:
-    """Load a Hugging Face masked language model, weights in float32, and what was missing of it.
+def load_pretrained(
+    kind: Any, name_or_path: str, what: str = "a model", *, with_reports: bool = False
+) -> tuple[Any, set[str]]:
+    """Load a Hugging Face model, weights in float32.
+
+    Args:
+        kind: one of transformers' ``Auto`` classes.
+        name_or_path: Hugging Face directory or hub name.
+        what: is to be loaded, for messages.
+        with_reports: let transformers say which weights it did not find.
+
+    Returns:
+        the model, and the names of its weights that the directory lacks, which are random.
+
+    Raises:
+        UserError: if nothing can be loaded.
+    """
+    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+
+    with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
+        model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+    return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+
+
+@contextlib.contextmanager
+def _explained(what: str, name_or_path: str) -> Iterator[None]:
+    """Turn what transformers raises while it loads into a message that says what to do."""
+    try:
+        yield
+    except Exception as error:  # damaged files raise many types
+        place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
+        raise UserError(
+            f"cannot load {what} from {name_or_path!r}{place}: {first_line(error)}; "
+            "give a directory written by save_pretrained, or a hub name that can be reached"
+        ) from error
+
+
+def of_encoder(model: Any, names: Iterable[str]) -> list[str]:
+    """Return which weights are of a model's encoder; its pooler, which many directories lack, does not count.
+
+    Args:
+        model: a Hugging Face model with a head.
+        names: of weights of it.
+    """
+    return [name for name in without_pooler(names) if name.startswith(model.base_model_prefix + ".")]
+
+
+def without_pooler(names: Iterable[str]) -> list[str]:
+    """Return the weights that are not those of a pooler, which masked language models are saved without."""
+    return [name for name in names if "pooler" not in name]
+
+
+def check_weights(subject: str, lost: Iterable[str], remedy: str, *, tensors: str = "tensors") -> None:
+    """Refuse a model that would be random in part.
+
+    Args:
+        subject: what the message begins with, such as the name of the directory.
+        lost: names of weights that are needed and were not found.
+        remedy: what the message ends with, with its punctuation.
+        tensors: what they are.
+
+    Raises:
+        UserError: naming how many were not found, and one of them.
+    """
+    if names := sorted(lost):
+        raise UserError(f"{subject} has no weights for {len(names)} {tensors}, such as {names[0]}{remedy}")
+
+
+def load_masked_lm(name_or_path: str, *, with_reports: bool = False) -> tuple[Any, set[str]]:
+    """Load a Hugging Face masked language model, weights in float32; see :func:`load_pretrained`.
 
     Args:
         name_or_path: Hugging Face directory or hub name.
+        with_reports: let transformers say which weights it did not find.
 
     Returns:
-        the model, and transformers' loading report (``missing_keys``, ``mismatched_keys``, ...).
+        the model, and the names of its weights that the directory lacks.
 
     Raises:
         UserError: if nothing can be loaded, or it is no bidirectional encoder.
@@ -69,18 +137,11 @@ def load_masked_lm(name_or_path: str) -> tuple[Any, dict[str, Any]]:
 
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
-    try:
-        check_encoder_type(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
-        return AutoModelForMaskedLM.from_pretrained(  # type: ignore[no-any-return]
-            name_or_path, dtype=torch.float32, output_loading_info=True
-        )
-    except UserError:
-        raise
-    except Exception as error:  # damaged files raise many types
-        raise UserError(
-            f"cannot load a masked language model from {name_or_path!r}: {first_line(error)}; "
-            "give a directory written by save_pretrained, or a hub name that can be reached"
-        ) from error
+    kind = "a masked language model"
+    with _explained(kind, name_or_path):
+        config = AutoConfig.from_pretrained(name_or_path)
+    check_encoder_type(config, repr(name_or_path))
+    return load_pretrained(AutoModelForMaskedLM, name_or_path, kind, with_reports=with_reports)
 
 
 def check_encoder_type(config: Any, name: str) -> None:

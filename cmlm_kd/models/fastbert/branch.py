@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.divergences import entropy, widen
 from cmlm_kd.models.encoders.packed_linear import PackedLinear
+from cmlm_kd.system.ranges import SHARE_BELOW_ONE, check_range
 
 TYPICAL_ROWS = 40
 """Positions of a short text: where it is alone, packing saves most."""
@@ -40,8 +41,7 @@ class BranchSettings:
                 f"fastbert: branches of width {self.size} with {self.heads} attention heads; the width must "
                 "be a multiple of the heads, both at least 1"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"fastbert: the branches' dropout is {self.dropout}, it must be in [0, 1)")
+        check_range("the branches' dropout", self.dropout, SHARE_BELOW_ONE, owner="fastbert")
 
 
 class Branch(nn.Module):
@@ -171,12 +171,12 @@ def uncertainty(logits: Tensor) -> Tensor:
         UserError: for a single class, of which nothing can be uncertain.
     """
     classes = logits.size(-1)
-    check_classes(classes)
+    check_number_of_classes(classes)
     # Rounding may put the entropy of equal probabilities above log C, and no threshold would let it go.
     return (entropy(widen(logits).softmax(-1)) / math.log(classes)).clamp(0.0, 1.0)
 
 
-def check_classes(classes: int) -> None:
+def check_number_of_classes(classes: int) -> None:
     """Refuse what no uncertainty is defined for.
 
     Raises:

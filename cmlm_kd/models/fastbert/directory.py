@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
-from cmlm_kd.models.fastbert.branch import check_classes
+from cmlm_kd.models.fastbert.branch import check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, written_aside
 from cmlm_kd.tokenization.loading import load_tokenizer
@@ -67,7 +67,7 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
     version = document[ARCHITECTURE].pop("version", None)
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: FastBERT of format {version!r}; this version reads format {FORMAT_VERSION}")
-    check_classes(len(document.get("id2label", ())))
+    check_number_of_classes(len(document.get("id2label", ())))
     tokenizer = load_tokenizer(str(directory), REQUIRED_TOKENS)
     try:
         model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)

@@ -16,16 +16,22 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import EXITS, LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs, Request
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import FASTBERT
 from cmlm_kd.models.classifier import SequenceClassifier, class_names, describe_config
 from cmlm_kd.models.encoders.families import encoder_layers
-from cmlm_kd.models.encoders.layerwise import additive_mask, check_layerwise, embed, run_layer
+from cmlm_kd.models.encoders.layers import additive_mask, check_layerwise, embed, run_layer
 from cmlm_kd.models.encoders.packed_linear import pack_linear_layers
-from cmlm_kd.models.fastbert.branch import TYPICAL_ROWS, Branch, BranchSettings, FusedBranch, check_classes
+from cmlm_kd.models.fastbert.branch import (
+    TYPICAL_ROWS,
+    Branch,
+    BranchSettings,
+    FusedBranch,
+    check_number_of_classes,
+)
 from cmlm_kd.system.transformers_reports import without_reports
 
 ARCHITECTURE = FASTBERT
@@ -41,7 +47,7 @@ class FastBERTClassifier(nn.Module):
         config: Hugging Face configuration of the encoder, with the names of the classes.
         tokenizer: of the encoder.
         settings: form of the classifiers.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
 
     Attributes:
         encoder: the Hugging Face encoder, without pooler.
@@ -67,7 +73,7 @@ class FastBERTClassifier(nn.Module):
         from transformers import AutoModelForSequenceClassification
 
         check_layerwise(config, "fastbert: the encoder")
-        check_classes(config.num_labels)
+        check_number_of_classes(config.num_labels)
         if config.num_hidden_layers < 2:
             raise UserError("fastbert: an encoder of one layer has nothing to leave out; take two or more")
         with without_reports():
@@ -118,7 +124,7 @@ class FastBERTClassifier(nn.Module):
         """What it can give, as any other classifier."""
         return ModelDescription(
             name=f"student {ARCHITECTURE}",
-            gives=frozenset({LOGITS, PROBABILITIES, EXITS}),
+            provides=frozenset({LOGITS, PROBABILITIES, EXITS}),
             labels=self.labels,
             tokenizer=self.inputs.hash,
         )
@@ -170,10 +176,10 @@ class FastBERTClassifier(nn.Module):
     def for_inference(self) -> FastBERTClassifier:
         """Make it fast until :meth:`train`, in float32; returns itself, in evaluation mode.
 
-        Weights of linear layers are packed for oneDNN (:mod:`cmlm_kd.models.encoders.packed_linear`), those of classifiers
-        multiplied together. Encoders that can take torch's fused attention, which on CPUs saves some 4 % of
-        long batches, but whose backward is slow. Weights that are loaded later are seen; call it again
-        after any other change of them.
+        Weights of linear layers are packed for oneDNN (:mod:`cmlm_kd.models.encoders.packed_linear`), those
+        of classifiers multiplied together. Encoders that can take torch's fused attention, which on CPUs
+        saves some 4 % of long batches, but whose backward is slow. Weights that are loaded later are seen;
+        call it again after any other change of them.
         """
         if getattr(self.encoder, "_supports_sdpa", False) and self._attention_for_training is None:
             self._attention_for_training = self.config._attn_implementation

@@ -1,4 +1,4 @@
-"""Beginning a FastBERT: from a pre-trained encoder, or where an earlier stage ended."""
+"""The start of a FastBERT: a pre-trained encoder, or the end of an earlier stage."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.bert import load_encoder, student_config, take_over
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
-from cmlm_kd.models.encoders.layerwise import check_layerwise
-from cmlm_kd.models.fastbert.branch import BranchSettings, check_classes
+from cmlm_kd.models.encoders.layers import check_layerwise
+from cmlm_kd.models.fastbert.branch import BranchSettings, check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.tokenization.loading import load_tokenizer
 
@@ -33,12 +33,12 @@ def start_fastbert(
         layers: how many of its layers to keep, the first ones; 0: all.
         branches: form of the classifiers.
         dropout: every dropout of the encoder, in [0, 1); None: as the encoder has it.
-        max_length: longest input in pieces; 0: what the encoder takes.
+        max_length: longest input in tokens; 0: what the encoder takes.
 
     Raises:
         UserError: if nothing can be loaded, or the encoder or the classes do not suit.
     """
-    check_classes(len(labels) or 1)
+    check_number_of_classes(len(labels) or 1)
     source = load_encoder(name_or_path, ARCHITECTURE)
     check_layerwise(source.config, f"fastbert: {name_or_path!r}")
     config = student_config(source.config, name_or_path, labels, layers, dropout, owner=ARCHITECTURE)

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import CriterionOutput, ModelOutput, SentenceCriterion, Term
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -24,7 +25,7 @@ TEACHER = ModelDescription("teacher large", EVERYTHING, ("a", "b"), 4, 8, 2, "sa
 
 
 def without(description, *what):
-    return dataclasses.replace(description, gives=description.gives - set(what))
+    return dataclasses.replace(description, provides=description.provides - set(what))
 
 
 @pytest.mark.parametrize(

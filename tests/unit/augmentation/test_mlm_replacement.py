@@ -49,7 +49,7 @@ def load(folder, **options):
 def one_at_a_time(replacement, hugging_face, masked):
     """Ask the Hugging Face model itself: one row, all positions, float32."""
     tokenizer = replacement.masked_words.tokenizer
-    special, pieces = tokenizer.special, masked.pieces.tolist()
+    special, pieces = tokenizer.special, masked.tokens.tolist()
     hidden = [special.mask if i == masked.position else piece for i, piece in enumerate(pieces)]
     row, types = [special.cls, *hidden, special.sep], [0] * (len(pieces) + 2)
     if replacement.options.mode == "original":
@@ -88,7 +88,7 @@ def test_which_words_are_replaced_and_by_whom(models, kind):
 
     class Spy:
         def candidates(self, masked):
-            asked["masked"] += [tokenizer.symbol(int(word.pieces[word.position])) for word in masked]
+            asked["masked"] += [tokenizer.symbol(int(word.tokens[word.position])) for word in masked]
             return [["x"] for _ in masked]
 
         def nearest(self, words, count):
@@ -218,7 +218,7 @@ def test_refusals(models, tmp_path):
     with pytest.raises(UserError, match="no masked-LM head"):
         load(tmp_path)
     write_encoder(tmp_path, "bert", vocab_size=size - 1)
-    with pytest.raises(UserError, match=f"the tokenizer has {size} pieces"):
+    with pytest.raises(UserError, match=f"the tokenizer has {size} tokens"):
         load(tmp_path)
     write_encoder(tmp_path, "bert", vocab_size=size, max_position_embeddings=4)
     with pytest.raises(UserError, match="4 positions has no room"):

@@ -12,8 +12,7 @@ from cmlm_kd.augmentation.parts_of_speech import (
     no_tags,
     tag_sentence,
 )
-from cmlm_kd.augmentation.rules import Rules, changed_sentence
-from cmlm_kd.augmentation.sampling import Augmentation, joined
+from cmlm_kd.augmentation.rules import Augmentation, Rules, changed_sentence, joined
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.tokenization.words import join_words, split_with_spacing, split_words

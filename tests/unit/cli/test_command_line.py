@@ -1,13 +1,16 @@
-"""What ``cmlm-kd`` makes of errors that are nobody's bug."""
+"""The ``cmlm-kd`` command: its help, and what it makes of errors that are nobody's bug."""
 
 import errno
 import io
+import re
 import resource
+import subprocess
+import sys
 
 import pytest
 
 from cmlm_kd.cli import main, user_dir
-from cmlm_kd.cli.command_line import command_modules
+from cmlm_kd.cli.command_line import COMMANDS, build_parser, command_modules
 
 
 @pytest.fixture
@@ -83,3 +86,44 @@ def test_bugs_keep_their_traceback(monkeypatch, error):
     fail_with(monkeypatch, error)
     with pytest.raises(type(error)):
         main(["user-dir"])
+
+
+def help_of(capsys, *command):
+    with pytest.raises(SystemExit) as exit_:
+        build_parser().parse_args([*command, "--help"])
+    assert exit_.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_groups_the_commands_by_the_road(capsys):
+    text = help_of(capsys)
+    assert re.findall(r"^(\w+):$", text, re.M)[:-1] == [
+        *("Prepare", "Teach", "Distil", "Use", "Measure", "Tools")
+    ]
+    assert tuple(re.findall(r"^  ([a-z][\w-]+) ", text, re.M)) == sum(COMMANDS.values(), ())
+    for name, module in command_modules().items():
+        assert module.HELP in " ".join(text.split()), name
+
+
+@pytest.mark.parametrize("name", command_modules())
+def test_a_default_is_shown_only_where_there_is_one(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    text = help_of(capsys, name)
+    shown = re.findall(r"\(default: ?(.*?)\)", text)
+    assert all(value not in ("", "None", "False", "[]", "()") for value in shown), shown
+    assert not re.search(r"default: .*\(default:", text)
+
+
+def test_defaults_are_shown_as_they_are_typed(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    text = help_of(capsys, "dump")
+    assert re.search(r"--topk TOPK .*\(default: 8\)", text)
+    assert "each above 0 (default: 1.0 10.0)" in text
+
+
+def test_the_help_imports_nothing_heavy():
+    script = (
+        "import sys; from cmlm_kd.cli.command_line import build_parser; build_parser().format_help();"
+        "print({'torch', 'transformers', 'numpy', 'pydantic'} & sys.modules.keys())"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "set()\n"

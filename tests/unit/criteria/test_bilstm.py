@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
@@ -24,7 +24,7 @@ def logits():
 @pytest.fixture
 def teacher():
     torch.manual_seed(4)
-    return TeacherSignal((3 * torch.randn(SENTENCES, CLASSES, dtype=torch.float64),))
+    return TeacherSignal.of_logits(3 * torch.randn(SENTENCES, CLASSES, dtype=torch.float64))
 
 
 TARGET = torch.tensor([0, 2, 1, 1, 0])
@@ -94,7 +94,7 @@ def test_order_and_split_of_a_batch_do_not_matter(logits, teacher):
     criterion = BiLSTMKD(BiLSTMKDConfig(kd_mode="original"))
 
     def loss(rows):
-        signal = TeacherSignal((teacher.logits[rows],))
+        signal = TeacherSignal.of_logits(teacher.logits[rows])
         return criterion.training_loss(ModelOutput(logits=logits[rows]), TARGET[rows], signal).loss.item()
 
     whole = loss(list(range(SENTENCES)))
@@ -104,14 +104,14 @@ def test_order_and_split_of_a_batch_do_not_matter(logits, teacher):
 
 def test_half_precision_logits_are_widened(logits, teacher):
     criterion = BiLSTMKD(BiLSTMKDConfig())
-    half = TeacherSignal((teacher.logits.half(),))
+    half = TeacherSignal.of_logits(teacher.logits.half())
     output = criterion.training_loss(ModelOutput(logits=logits.half()), TARGET, half)
     assert output.loss.dtype == torch.float32
 
 
 def test_scores():
     scores, target = torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 2.0])
-    teacher = TeacherSignal((torch.tensor([[3.0], [4.5]]),))
+    teacher = TeacherSignal.of_logits(torch.tensor([[3.0], [4.5]]))
     config = BiLSTMKDConfig(kd_alpha=0.25)
     output = BiLSTMKD(config).training_loss(ModelOutput(logits=scores), target, teacher)
     assert output.loss.item() == pytest.approx(0.75 * (4 + 0.25) + 0.25 * (1 + 4))

@@ -5,14 +5,15 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, check_needs
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.distilbert import DistilBertConfig, DistilBertKD
 from cmlm_kd.errors import UserError
 
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-LABELS = torch.full((2, 5), NOT_HIDDEN)
+LABELS = torch.full((2, 5), NOT_MASKED)
 LABELS[0, 1], LABELS[0, 4], LABELS[1, 2] = 3, 6, 0
 GOLDEN = {"real": 8.3278825702, "masked": 8.0371058204}  # methods.md 9, DistilBERT, weights 5/2/1
 
@@ -22,9 +23,9 @@ def waves(shape, phase, scale):
     return (scale * torch.sin(phase + 0.7 * steps)).reshape(shape)
 
 
-def description(name="student", width=6, layers=2, vocabulary=7, gives=("logits", "probabilities")):
-    gives = frozenset({"hidden states", *gives})
-    return ModelDescription(name, gives, layers=layers, hidden_size=width, heads=2, vocabulary=vocabulary)
+def description(name="student", width=6, layers=2, vocabulary=7, provides=("logits", "probabilities")):
+    provides = frozenset({"hidden states", *provides})
+    return ModelDescription(name, provides, layers=layers, hidden_size=width, heads=2, vocabulary=vocabulary)
 
 
 def criterion(**settings):
@@ -34,7 +35,7 @@ def criterion(**settings):
 
 
 def positions(kind, mask=MASK, labels=LABELS):
-    chosen = mask.bool() if kind == "real" else labels != NOT_HIDDEN
+    chosen = mask.bool() if kind == "real" else labels != NOT_MASKED
     return chosen.flatten().nonzero().squeeze(1)
 
 
@@ -51,7 +52,7 @@ def dense_batch(kind, student=None):
             positions=rows,
         ),
         LABELS.flatten()[rows],
-        TeacherSignal((theirs,), hidden_states={4: waves((2, 5, 6), 1.1, 1)}),
+        TeacherSignal((ModelOutput(logits=theirs, hidden_states={4: waves((2, 5, 6), 1.1, 1)}),)),
     )
 
 
@@ -66,7 +67,7 @@ def by_loop(student, teacher, kind, config):
     """The released expression, position by position."""
     T, kl, mlm, mse = config.kd_temperature, 0.0, 0.0, 0.0
     rows = positions(kind).tolist()
-    hidden = [i for i in rows if LABELS.flatten()[i] != NOT_HIDDEN]
+    hidden = [i for i in rows if LABELS.flatten()[i] != NOT_MASKED]
     for i in rows:
         p = [(z / T).exp() for z in teacher[i]]
         p = [value / sum(p) for value in p]
@@ -111,10 +112,14 @@ def featured(kind, leaves, teacher):
         ),
         LABELS.flatten()[rows],
         TeacherSignal(
-            hidden_states={4: waves((2, 5, 6), 1.1, 1)},
-            features=teacher[0][rows],
-            weight=teacher[1],
-            bias=teacher[2],
+            (
+                ModelOutput(
+                    hidden_states={4: waves((2, 5, 6), 1.1, 1)},
+                    features=teacher[0][rows],
+                    weight=teacher[1],
+                    bias=teacher[2],
+                ),
+            )
         ),
     )
 
@@ -169,7 +174,7 @@ def test_padding_changes_nothing():
             positions=student.positions,
         ),
         target,
-        TeacherSignal(teacher.members, hidden_states={4: padded[1]}),
+        TeacherSignal((ModelOutput(logits=teacher.logits, hidden_states={4: padded[1]}),)),
     )
     torch.testing.assert_close(output.loss, expected)
 
@@ -191,7 +196,7 @@ def test_accumulation_of_equally_masked_batches_is_one_batch():
                     positions=torch.arange(5)[: MASK[row].sum()],
                 ),
                 target[chosen],
-                TeacherSignal((teacher.members[0][chosen],), hidden_states={4: signal}),
+                TeacherSignal((ModelOutput(logits=teacher.members[0][chosen], hidden_states={4: signal}),)),
             )
         )
     torch.testing.assert_close(parts[0].loss + parts[1].loss, whole.loss)
@@ -200,7 +205,7 @@ def test_accumulation_of_equally_masked_batches_is_one_batch():
 
 def test_a_batch_without_hidden_pieces_has_no_mlm_loss():
     student, target, teacher = dense_batch("real")
-    output = criterion().training_loss(student, torch.full_like(target, NOT_HIDDEN), teacher)
+    output = criterion().training_loss(student, torch.full_like(target, NOT_MASKED), teacher)
     assert output.loss.isfinite() and output.terms["mlm_loss"].count == 0
 
 
@@ -211,7 +216,7 @@ def test_nothing_more_is_asked_for_than_the_weights_need():
     assert (needs.student.hidden_states, needs.teacher.hidden_states) == ((2,), (4,))
     assert needs.teacher.predictions == "masked"
     unlike = {"kd_soft_weight": 0.0}  # no logits are compared: a teacher without head can give the cosine
-    teacher = description("teacher", layers=4, gives=())
+    teacher = description("teacher", layers=4, provides=())
     for mlm, predictions in ((2.0, "masked"), (0.0, "none")):
         needs = criterion(**unlike, kd_mlm_weight=mlm).needs(description(), teacher)
         assert (needs.student.predictions, needs.teacher.predictions) == (predictions, "none")
@@ -226,7 +231,7 @@ def test_without_the_divergence_only_what_was_hidden_is_predicted(implementation
     settings = {"kd_soft_weight": 0.0, "kd_implementation": implementation}
     student, target, teacher = dense_batch("masked")
     output = criterion(**settings).training_loss(
-        student, target, TeacherSignal(hidden_states=teacher.hidden_states)
+        student, target, TeacherSignal((ModelOutput(hidden_states=teacher.hidden_states),))
     )
     whole = criterion().training_loss(*dense_batch("real"))
     assert output.terms.keys() == {"mlm_loss", "cosine_loss"}
@@ -242,7 +247,7 @@ def test_the_cosine_alone_needs_no_predictions():
         hidden_states=student.hidden_states, attention_mask=MASK, positions=student.positions[:0]
     )
     output = criterion(kd_soft_weight=0.0, kd_mlm_weight=0.0).training_loss(
-        only, target[:0], TeacherSignal(hidden_states=teacher.hidden_states)
+        only, target[:0], TeacherSignal((ModelOutput(hidden_states=teacher.hidden_states),))
     )
     assert output.terms.keys() == {"cosine_loss"}
     expected = criterion().training_loss(student, target, teacher).terms["cosine_loss"].total
@@ -254,7 +259,7 @@ def test_the_cosine_alone_needs_no_predictions():
     [
         ({"width": 9}, "hidden states of width 6 and 9, of which there is no cosine"),
         ({"vocabulary": 8}, "chooses from 7 pieces and teacher from 8"),
-        ({"gives": ()}, "has no masked-LM head .* bert_mlm"),
+        ({"provides": ()}, "has no masked-LM head .* bert_mlm"),
     ],
 )
 def test_misfits_are_named(teacher, message):

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.criteria.masked_lm_loss import masked_loss, masked_output
 
 POSITIONS, WIDTH, VOCABULARY = 11, 5, 13
@@ -24,7 +25,7 @@ def student(way, features, weight, bias):
 
 
 def some_hidden():
-    target = torch.full((POSITIONS,), NOT_HIDDEN)
+    target = torch.full((POSITIONS,), NOT_MASKED)
     target[[1, 4, 5, 9]] = torch.tensor([0, 12, 7, 7])
     return target
 
@@ -32,7 +33,7 @@ def some_hidden():
 def loop(features, weight, bias, target):
     loss, right = torch.zeros((), dtype=torch.float64), 0
     for position, piece in enumerate(target.tolist()):
-        if piece == NOT_HIDDEN:
+        if piece == NOT_MASKED:
             continue
         scores = [(features[position] @ weight[v] + bias[v]) for v in range(VOCABULARY)]
         loss = loss - scores[piece] + torch.stack([score.exp() for score in scores]).sum().log()
@@ -59,7 +60,7 @@ def test_value_and_gradient_are_those_of_a_loop(way):
 @pytest.mark.parametrize("way", ["logits", "features"])
 def test_a_batch_in_which_nothing_is_hidden_has_no_loss_and_no_gradient(way):
     parameters = tensors()
-    output = masked_output(student(way, *parameters), torch.full((POSITIONS,), NOT_HIDDEN))
+    output = masked_output(student(way, *parameters), torch.full((POSITIONS,), NOT_MASKED))
     assert (output.loss.item(), int(output.size)) == (0.0, 0)
     assert not any(gradient.any() for gradient in torch.autograd.grad(output.loss, parameters))
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import NOT_HIDDEN, ModelOutput
+from cmlm_kd.api.criterion import NOT_MASKED
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
     HIDDEN_STATES,
@@ -31,11 +32,11 @@ from cmlm_kd.criteria.mobilebert_transfer import (
 from cmlm_kd.errors import UserError
 from cmlm_kd.optim import EMBEDDINGS_AND_HEAD
 
-GIVES = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES, ATTENTION_SCORES})
-STUDENT = ModelDescription("student mobilebert", GIVES, (), 3, 6, 2, "t", 7)
+PROVIDED = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES, ATTENTION_SCORES})
+STUDENT = ModelDescription("student mobilebert", PROVIDED, (), 3, 6, 2, "t", 7)
 TEACHER = replace(STUDENT, name="teacher ib")
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-TARGET = torch.tensor([3, NOT_HIDDEN, 0, 6])
+TARGET = torch.tensor([3, NOT_MASKED, 0, 6])
 
 
 def make(student=STUDENT, teacher=TEACHER, **settings):
@@ -82,7 +83,7 @@ def teacher_signal(**kept):
         else each.detach()
         for name, each in kept.items()
     }
-    return TeacherSignal(() if logits is None else (logits.detach(),), **kept)
+    return TeacherSignal((ModelOutput(logits=None if logits is None else logits.detach(), **kept),))
 
 
 # -- time ----------------------------------------------------------------------------------------------------
@@ -315,8 +316,13 @@ def test_padding_and_batches_change_nothing_in_paper_mode():
         ({}, {}, {"layer_map": "1,2,4"}, "teacher layer 4 is not in 1 to 3"),
         ({}, {"vocabulary": 8}, {}, "chooses from 7 pieces and teacher ib from 8"),
         ({}, {"tokenizer": "u"}, {}, "tokenizers differ"),
-        ({}, {"gives": GIVES - {LOGITS, PROBABILITIES}}, {}, "has no masked-LM head"),
-        ({}, {"gives": GIVES - {ATTENTION_SCORES}}, {}, "reads attention scores, which teacher ib does not"),
+        ({}, {"provides": PROVIDED - {LOGITS, PROBABILITIES}}, {}, "has no masked-LM head"),
+        (
+            {},
+            {"provides": PROVIDED - {ATTENTION_SCORES}},
+            {},
+            "reads attention scores, which teacher ib does not",
+        ),
         ({}, {}, {"transfer_updates": 2}, "2 leaves no update for each of 3 layers.*give 3 or more"),
         (
             {},

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import LOGITS, PROBABILITIES, ModelDescription, check_needs
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.mtdnn import MTDNNKD, MTDNNKDConfig
@@ -40,7 +40,7 @@ def naive(logits, teachers, mode):
 def test_value_and_gradient(mode, teachers):
     logits = draw(1, 5, 3).requires_grad_()
     members = tuple(draw(2 + k, 5, 3) for k in range(teachers))
-    loss = run(mode, logits, TeacherSignal(members)).loss
+    loss = run(mode, logits, TeacherSignal.of_logits(*members)).loss
     expected = naive(logits, members, mode)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], torch.autograd.grad(expected, logits)[0])
@@ -59,9 +59,9 @@ def test_without_a_teacher_hard_labels_have_full_weight(mode):
 @pytest.mark.parametrize("mode", ["paper", "original"])
 def test_batches_add_up(mode):
     logits, teacher = draw(1, 5, 3), draw(2, 5, 3)
-    whole = run(mode, logits, TeacherSignal((teacher,))).loss
+    whole = run(mode, logits, TeacherSignal.of_logits(teacher)).loss
     parts = [
-        run(mode, logits[rows], TeacherSignal((teacher[rows],)), TARGET[rows]).loss
+        run(mode, logits[rows], TeacherSignal.of_logits(teacher[rows]), TARGET[rows]).loss
         for rows in (slice(0, 2), slice(2, 5))
     ]
     torch.testing.assert_close(sum(parts), whole)
@@ -70,7 +70,7 @@ def test_batches_add_up(mode):
 @pytest.mark.parametrize(("mode", "weight"), [("paper", 0.5), ("original", 1.0)])
 def test_scores(mode, weight):
     logits, scores = draw(1, 5, 1), draw(2, 5)
-    teacher = TeacherSignal((draw(3, 5, 1), draw(4, 5, 1)), "logits")
+    teacher = TeacherSignal.of_logits(draw(3, 5, 1), draw(4, 5, 1), ensembling="logits")
     mean = (draw(3, 5, 1) + draw(4, 5, 1)) / 2
     expected = ((logits[:, 0] - scores) ** 2).sum() + ((logits - mean) ** 2).sum()
     torch.testing.assert_close(run(mode, logits, teacher, scores).loss, weight * expected)
@@ -78,12 +78,12 @@ def test_scores(mode, weight):
 
 def test_a_teacher_that_agrees_pulls_nowhere():
     logits = draw(1, 5, 3).requires_grad_()
-    output = run("original", logits, TeacherSignal((logits.detach(),)))
+    output = run("original", logits, TeacherSignal.of_logits(logits.detach()))
     assert output.terms["kd_loss"].total.item() == pytest.approx(0, abs=1e-12)
 
 
 def test_half_precision_is_widened():
-    logits, teacher = draw(1, 5, 3).bfloat16(), TeacherSignal((draw(2, 5, 3).float(),))
+    logits, teacher = draw(1, 5, 3).bfloat16(), TeacherSignal.of_logits(draw(2, 5, 3).float())
     loss = run("paper", logits, teacher).loss
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(run("paper", logits.double(), teacher).loss.item(), rel=1e-5)

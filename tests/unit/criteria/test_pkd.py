@@ -6,16 +6,16 @@ import math
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import HIDDEN_STATES, LOGITS, PROBABILITIES, ModelDescription
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.pkd import PKD, PKDConfig
 from cmlm_kd.errors import UserError
 
 SENTENCES, CLASSES, WIDTH = 5, 3, 6
-GIVES = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES})
-STUDENT = ModelDescription("student small", GIVES, ("a", "b", "c"), 3, WIDTH, 2)
-TEACHER = ModelDescription("teacher large", GIVES, ("a", "b", "c"), 6, WIDTH, 2)
+PROVIDED = frozenset({LOGITS, PROBABILITIES, HIDDEN_STATES})
+STUDENT = ModelDescription("student small", PROVIDED, ("a", "b", "c"), 3, WIDTH, 2)
+TEACHER = ModelDescription("teacher large", PROVIDED, ("a", "b", "c"), 6, WIDTH, 2)
 TARGET = torch.tensor([0, 2, 1, 1, 0])
 
 
@@ -35,7 +35,12 @@ def inputs(seed=1):
         *(draw(SENTENCES, WIDTH).requires_grad_() for _ in "12"),
     ]
     teacher = TeacherSignal(
-        (draw(SENTENCES, CLASSES),), hidden_states={2: draw(SENTENCES, WIDTH), 4: draw(SENTENCES, WIDTH)}
+        (
+            ModelOutput(
+                logits=draw(SENTENCES, CLASSES),
+                hidden_states={2: draw(SENTENCES, WIDTH), 4: draw(SENTENCES, WIDTH)},
+            ),
+        )
     )
     return student, teacher
 
@@ -105,8 +110,12 @@ def test_batches_add_up(mode):
     parts = []
     for rows in (slice(0, 2), slice(2, 5)):
         part = TeacherSignal(
-            (teacher.members[0][rows],),
-            hidden_states={layer: states[rows] for layer, states in teacher.hidden_states.items()},
+            (
+                ModelOutput(
+                    logits=teacher.members[0][rows],
+                    hidden_states={layer: states[rows] for layer, states in teacher.hidden_states.items()},
+                ),
+            )
         )
         own = [tensor[rows] for tensor in tensors]
         parts.append(criterion.training_loss(output_of(own), TARGET[rows], part).loss)
@@ -121,7 +130,11 @@ def test_limits():
         build(kd_alpha=0, kd_beta=0).training_loss(student, TARGET, teacher).loss, hard
     )
     same = TeacherSignal(
-        (tensors[0].detach(),), hidden_states={2: tensors[1].detach(), 4: tensors[2].detach()}
+        (
+            ModelOutput(
+                logits=tensors[0].detach(), hidden_states={2: tensors[1].detach(), 4: tensors[2].detach()}
+            ),
+        )
     )
     agreed = build(kd_alpha=1).training_loss(student, TARGET, same)
     assert agreed.loss.item() == pytest.approx(0, abs=1e-12)
@@ -143,10 +156,10 @@ def test_an_ensemble_teaches_its_mean_probabilities():
     second = values(9)(SENTENCES, CLASSES)
     criterion = build(kd_beta=0, kd_temperature=3)
     loss = criterion.training_loss(
-        output_of(tensors), TARGET, TeacherSignal((teacher.members[0], second))
+        output_of(tensors), TARGET, TeacherSignal.of_logits(teacher.members[0], second)
     ).loss
     mean = ((teacher.members[0] / 3).softmax(-1) + (second / 3).softmax(-1)) / 2
-    same = criterion.training_loss(output_of(tensors), TARGET, TeacherSignal((3 * mean.log(),))).loss
+    same = criterion.training_loss(output_of(tensors), TARGET, TeacherSignal.of_logits(3 * mean.log())).loss
     torch.testing.assert_close(loss, same)
 
 
@@ -154,8 +167,12 @@ def test_bfloat16_students_are_widened():
     tensors, teacher = inputs()
     narrow = [tensor.detach().bfloat16() for tensor in tensors]
     teacher = TeacherSignal(
-        (teacher.members[0].float(),),
-        hidden_states={layer: states.float() for layer, states in teacher.hidden_states.items()},
+        (
+            ModelOutput(
+                logits=teacher.members[0].float(),
+                hidden_states={layer: states.float() for layer, states in teacher.hidden_states.items()},
+            ),
+        )
     )
     loss = build().training_loss(output_of(narrow), TARGET, teacher).loss
     expected = build().training_loss(output_of([tensor.double() for tensor in narrow]), TARGET, teacher).loss

@@ -5,16 +5,16 @@ import dataclasses
 import pytest
 import torch
 
-from cmlm_kd.api.criterion import ModelOutput
+from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request, check_needs
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.tinybert import TinyBertConfig, TinyBertKD, attention_term, hidden_term
 from cmlm_kd.errors import UserError
 
-GIVES = frozenset({"logits", "probabilities", "hidden states", "attention scores"})
-STUDENT = ModelDescription("student small", GIVES, ("no", "yes", "maybe"), 2, 6, 2, "tokens")
-TEACHER = ModelDescription("teacher big", GIVES, ("no", "yes", "maybe"), 4, 10, 2, "tokens")
+PROVIDED = frozenset({"logits", "probabilities", "hidden states", "attention scores"})
+STUDENT = ModelDescription("student small", PROVIDED, ("no", "yes", "maybe"), 2, 6, 2, "tokens")
+TEACHER = ModelDescription("teacher big", PROVIDED, ("no", "yes", "maybe"), 4, 10, 2, "tokens")
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 
 
@@ -45,9 +45,13 @@ def outputs(needs, rows=slice(None), width=TEACHER.hidden_size):
     )
     request = needs.teacher or Request()
     teacher = TeacherSignal(
-        members=(random(3, 3, seed=40)[rows],),
-        hidden_states={n: random(3, 4, width, seed=50 + n)[rows] for n in request.hidden_states},
-        attention_scores={n: random(3, 2, 4, 4, seed=70 + n)[rows] for n in request.attention_scores},
+        (
+            ModelOutput(
+                logits=random(3, 3, seed=40)[rows],
+                hidden_states={n: random(3, 4, width, seed=50 + n)[rows] for n in request.hidden_states},
+                attention_scores={n: random(3, 2, 4, 4, seed=70 + n)[rows] for n in request.attention_scores},
+            ),
+        )
     )
     return student, teacher, torch.tensor([0, 2, 1])[rows][:size]
 
@@ -134,9 +138,13 @@ def test_padding_of_other_sentences_changes_original_alone():
             "attention_mask": MASK[1:2, :2],
         }
         short = TeacherSignal(
-            teacher.members,
-            hidden_states={n: x[:, :2] for n, x in teacher.hidden_states.items()},
-            attention_scores={n: x[:, :, :2, :2] for n, x in teacher.attention_scores.items()},
+            (
+                ModelOutput(
+                    logits=teacher.logits,
+                    hidden_states={n: x[:, :2] for n, x in teacher.hidden_states.items()},
+                    attention_scores={n: x[:, :, :2, :2] for n, x in teacher.attention_scores.items()},
+                ),
+            )
         )
         padded = criterion.training_loss(student, target, teacher).loss
         alone = criterion.training_loss(dataclasses.replace(student, **cut), target, short).loss
@@ -159,7 +167,7 @@ def test_prediction_of_scores():
     gold, own, taught = random(3, seed=1), random(3, 1, seed=2).requires_grad_(), random(3, 1, seed=3)
     criterion, needs = build(*score, kd_stage="prediction")
     assert needs == Needs(Request(), Request(), teacher_values="logits")
-    loss = criterion.training_loss(ModelOutput(logits=own), gold, TeacherSignal((taught,))).loss
+    loss = criterion.training_loss(ModelOutput(logits=own), gold, TeacherSignal.of_logits(taught)).loss
     torch.testing.assert_close(loss, (own - taught).square().sum())
     criterion, needs = build(*score, kd_stage="prediction", kd_mode="original")
     assert needs == Needs()  # no teacher at all
@@ -203,7 +211,7 @@ def change(model, **changes):
     return dataclasses.replace(model, **changes)
 
 
-NO_SCORES = change(TEACHER, gives=GIVES - {"attention scores"})
+NO_SCORES = change(TEACHER, provides=PROVIDED - {"attention scores"})
 
 
 @pytest.mark.parametrize(
@@ -212,7 +220,7 @@ NO_SCORES = change(TEACHER, gives=GIVES - {"attention scores"})
         (STUDENT, change(TEACHER, heads=5), {}, "2 and 5 attention heads"),
         (STUDENT, TEACHER, {"kd_projection": "none"}, "width 6 and 10"),
         (STUDENT, NO_SCORES, {}, "which teacher big does not give .*pass --kd-attention-weight 0"),
-        (change(STUDENT, gives=NO_SCORES.gives), TEACHER, {}, "which student small does not give"),
+        (change(STUDENT, provides=NO_SCORES.provides), TEACHER, {}, "which student small does not give"),
         (STUDENT, TEACHER, {"kd_layer_map": "2,5"}, "teacher layer 5 is not in 1 to 4"),
         (change(STUDENT, layers=6), TEACHER, {}, "deeper than its teacher"),
     ],
@@ -230,7 +238,7 @@ def test_impossible_pairs_are_refused_by_name(student, teacher, settings, messag
         (ModelDescription("student bilstm", labels=STUDENT.labels), TEACHER, "student bilstm does not give"),
         (
             STUDENT,
-            change(TEACHER, layers=0, gives=frozenset({"probabilities"})),
+            change(TEACHER, layers=0, provides=frozenset({"probabilities"})),
             "hidden states, which teacher big",
         ),
         (STUDENT, change(TEACHER, tokenizer="others"), "position by position"),

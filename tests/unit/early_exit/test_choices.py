@@ -10,10 +10,10 @@ from cmlm_kd.early_exit.calibration import exit_curve
 from cmlm_kd.early_exit.choices import (
     LabelledExits,
     all_layers,
-    at_depth,
     at_threshold,
     choices_table,
     exit_layers,
+    fixed_exit,
     measure_exits,
 )
 from cmlm_kd.early_exit.flops import FlopCount
@@ -43,7 +43,7 @@ def test_thresholds(speed, layers, accuracy):
 
 
 def test_fixed_depths_run_one_classifier():
-    second, last = at_depth(MEASURED, 2), at_depth(MEASURED, 3)
+    second, last = fixed_exit(MEASURED, 2), fixed_exit(MEASURED, 3)
     assert second.accuracy == 0.75 and second.operations == 2 * FLOPS.layer + FLOPS.classifier
     assert last.speedup == 1.0 and last.accuracy == at_threshold(MEASURED, 0).accuracy
 
@@ -75,7 +75,7 @@ def test_a_model_on_labelled_examples(tmp_path):
 
 
 def test_the_table_and_the_picture(tmp_path):
-    choices = [at_threshold(MEASURED, 0.5), at_depth(MEASURED, 2)]
+    choices = [at_threshold(MEASURED, 0.5), fixed_exit(MEASURED, 2)]
     _, _, threshold, depth = choices_table(choices).splitlines()
     cells = [cell.strip() for cell in threshold.strip("|").split("|")]
     assert cells == ["speed 0.5", "0.5000", "100.00", "0", f"{choices[0].speedup:.2f}", "1.75"]

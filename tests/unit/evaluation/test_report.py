@@ -11,12 +11,16 @@ from tiny_corpus import write_split, write_store
 
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation.curves import shared_measures, write_csv, write_png
 from cmlm_kd.evaluation.generation import DecodingSpeed
-from cmlm_kd.evaluation.report import Report, Row
+from cmlm_kd.evaluation.report import Report, Row, kd_signature, signature_of_checkpoint
 from cmlm_kd.evaluation.scores import Score
-from cmlm_kd.evaluation.signature import kd_signature, signature_of_checkpoint
-from cmlm_kd.evaluation.training_log import ValidationPoint, read_validations
+from cmlm_kd.evaluation.training_log import (
+    ValidationPoint,
+    read_validations,
+    shared_measures,
+    write_csv,
+    write_png,
+)
 from cmlm_kd.store.manifest import Manifest
 
 REFERENCE = [f"a dog number {n} runs over the green meadow {n % 5}" for n in range(30)]

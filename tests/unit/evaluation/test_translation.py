@@ -11,7 +11,7 @@ from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.scores import Score
 from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
-from cmlm_kd.system.tables import table
+from cmlm_kd.system.text import table
 
 REFERENCE = [f"The train number {n} leaves at {n % 12} o'clock on Monday, March {n}." for n in range(1, 41)]
 GOOD = [line.replace("leaves", "departs") if n % 4 == 0 else line for n, line in enumerate(REFERENCE)]

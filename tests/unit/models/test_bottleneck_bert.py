@@ -137,7 +137,7 @@ def test_a_saved_teacher_is_loaded_by_its_type(tmp_path):
         torch.testing.assert_close(loaded.eval()(**batch()).logits, teacher(**batch()).logits)
     description = load_masked_lm_teacher(str(tmp_path)).description
     assert (description.layers, description.hidden_size, description.heads) == (3, 16, 2)
-    assert {"logits", "hidden states", "attention scores"} <= description.gives
+    assert {"logits", "hidden states", "attention scores"} <= description.provides
     rebuilt = MaskedLM.from_config(teacher.config.to_dict())
     assert rebuilt.state_dict().keys() == MaskedLM(teacher).state_dict().keys()
 

@@ -84,7 +84,7 @@ def test_every_family_gives_its_first_layer_and_comes_back(tmp_path, family):
     model.base_model.save_pretrained(tmp_path / "encoder")
     make_tokenizer().save_pretrained(tmp_path / "encoder")
     student = start_classifier(str(tmp_path / "encoder"), LABELS, layers=1).eval()
-    assert student.description.layers == 1 and HIDDEN_STATES in student.description.gives
+    assert student.description.layers == 1 and HIDDEN_STATES in student.description.provides
     batch = batch_of(student, PAIRS)
     output = student(**batch, request=Request((1,), first_position=True))
     assert output.logits.shape == (2, 2) and output.hidden_states[1].shape == (2, config.hidden_size)
@@ -129,7 +129,7 @@ def test_scores_and_dropout(teacher):
     [
         ({"layers": 5}, "--layers is 5; .* has 4"),
         ({"layers": -1}, "--layers is -1"),
-        ({"max_length": 41}, "--max-length is 41; student bert_classifier takes 3 to 40 pieces"),
+        ({"max_length": 41}, "--max-length is 41; student bert_classifier takes 3 to 40 tokens"),
         ({"max_length": 2}, "--max-length is 2"),
     ],
 )
@@ -165,7 +165,7 @@ def test_classes_that_do_not_exclude_each_other_are_refused(tmp_path):
 def test_a_tokenizer_with_more_pieces_than_the_model(tmp_path):
     folder = write_bert(tmp_path / "teacher")
     make_tokenizer(extra=["surplus"]).save_pretrained(folder)
-    with pytest.raises(UserError, match="the tokenizer has 26 pieces, the model embeds 25"):
+    with pytest.raises(UserError, match="the tokenizer has 26 tokens, the model embeds 25"):
         load_classifier(str(folder))
 
 
@@ -225,7 +225,7 @@ def test_an_ensemble_reorders_each_member(tmp_path):
     ensemble = TeacherEnsemble.load([str(same), str(swapped)], LABELS)
     assert [member.order for member in ensemble.members] == [[0, 1], [1, 0]]
     assert ensemble.description.name == f"ensemble of {same}, {swapped}"
-    assert "logits" not in ensemble.description.gives and ensemble.description.layers == 0
+    assert "logits" not in ensemble.description.provides and ensemble.description.layers == 0
 
 
 def test_a_teacher_without_positions_takes_what_its_tokenizer_says(tmp_path):

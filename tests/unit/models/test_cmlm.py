@@ -179,7 +179,7 @@ def test_files_that_are_missing_or_damaged(tmp_path):
 
 def test_data_that_use_more_pieces_than_the_teacher_has(tmp_path):
     write_encoder(tmp_path)
-    assert f"{PIECES} pieces, the data use piece 40" in refusal(tmp_path, np.append(TARGET_IDS, np.int32(40)))
+    assert f"{PIECES} tokens, the data use token 40" in refusal(tmp_path, np.append(TARGET_IDS, np.int32(40)))
 
 
 # Inference

@@ -4,6 +4,7 @@ from tiny_encoders import PIECES, write_encoder
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from cmlm_kd.api.needs import Request
+from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.masked_lm import MaskedLM
 from cmlm_kd.teachers.masked_lm import MaskedLMTeacher
@@ -27,6 +28,11 @@ FAMILIES = {
     "mpnet": SIZES,
     "modernbert": SIZES,
 }
+
+
+def text_batch(input_ids, attention_mask, masked_index):
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "masked_index": masked_index}
+    return TeacherBatch(torch.arange(len(input_ids)), inputs)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,7 +102,7 @@ def test_a_teacher_says_what_plain_transformers_says(tmp_path, family):
 
     for predictions, rows in (("masked", hidden), ("real", mask.flatten().nonzero().squeeze(1))):
         request = Request((0, 3), attention_scores=(1, 3), predictions=predictions)
-        signal = teacher.signal(ids, mask, hidden, request)
+        signal = teacher.signal(text_batch(ids, mask, hidden), request)
         check(signal, request)
         torch.testing.assert_close(signal.vocabulary_logits(), whole.logits.flatten(0, 1)[rows])
     ran = []
@@ -104,12 +110,12 @@ def test_a_teacher_says_what_plain_transformers_says(tmp_path, family):
         if name.endswith(("attention.self.query", "attention.q_lin", "attention.query")):
             module.register_forward_hook(lambda *_: ran.append(1))
     request = Request((0, 1), attention_scores=(1,), predictions="none")
-    signal = teacher.signal(ids, mask, hidden, request)
+    signal = teacher.signal(text_batch(ids, mask, hidden), request)
     check(signal, request)
     assert not signal.predicts
     assert len(ran) == (3 if family == "albert" else 1)  # its one layer runs three times
     again = Request((3,), predictions="none")
-    check(teacher.signal(ids, mask, hidden, again), again)
+    check(teacher.signal(text_batch(ids, mask, hidden), again), again)
 
 
 def test_dropout_of_a_teacher_is_on_request(tmp_path):
@@ -119,7 +125,7 @@ def test_dropout_of_a_teacher_is_on_request(tmp_path):
     request = Request((2,), predictions="none")
 
     def states(dropout):
-        return teacher.signal(*batch, request, dropout=dropout).hidden_states[2]
+        return teacher.signal(text_batch(*batch), request, dropout=dropout).hidden_states[2]
 
     calm = states(False)
     assert not torch.equal(states(True), calm) and not torch.equal(states(True), states(True))

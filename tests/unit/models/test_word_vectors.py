@@ -11,7 +11,7 @@ from tiny_tokenizers import training_lines, write_byte_level, write_wordpiece
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.word_vectors import UNKNOWN_RANGE, first_words, teacher_word_vectors, word_vectors
 from cmlm_kd.tokenization.loading import load_tokenizer
-from cmlm_kd.tokenization.word_vocabulary import PAD, UNKNOWN, WordVocabulary
+from cmlm_kd.tokenization.words import PAD, UNKNOWN, WordVocabulary
 
 GLOVE = "the 1 2 3\n. . 4 5 6\ndog -7e-1 8 9\nthe 9 9 9\nBerlin 1 1 1\nberlin 2 2 2\n"
 
@@ -107,7 +107,7 @@ def test_damaged_matrices(tmp_path, vocabulary):
     with pytest.raises(UserError, match="cannot be read"):
         word_vectors(path, vocabulary)
     (tmp_path / "v.txt").unlink()
-    with pytest.raises(UserError, match=r"needs its words beside it, one a line, in v.txt"):
+    with pytest.raises(UserError, match=r"needs its words beside it, one per line, in v.txt"):
         word_vectors(path, vocabulary)
 
 
@@ -136,7 +136,7 @@ def test_teachers_that_cannot_serve(tmp_path):
     with pytest.raises(UserError, match="cannot load word embeddings from teacher"):
         teacher_word_vectors(str(tmp_path), vocabulary)
     write_encoder(tmp_path, vocab_size=30)
-    with pytest.raises(UserError, match=r"has \d+ pieces, the model embeds 30"):
+    with pytest.raises(UserError, match=r"has \d+ tokens, the model embeds 30"):
         teacher_word_vectors(str(tmp_path), vocabulary)
     write_encoder(tmp_path, vocab_size=len(load_tokenizer(str(tmp_path))))
     with pytest.raises(UserError, match="knows none of the words"):

@@ -17,6 +17,8 @@ from tiny_store import (
     write_store,
 )
 
+from cmlm_kd.api.needs import Request
+from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import (
     ConcatenatedStores,
@@ -90,12 +92,20 @@ def test_size_is_at_most_38_bytes_a_token(tmp_path):
 # Batches
 
 
+def collate(store, rows, target_lengths, pad_to, *, left_pad=False, k=None):
+    """Return the soft targets beside targets of the given lengths, padded to ``pad_to``."""
+    lengths, columns = torch.as_tensor(target_lengths)[:, None], torch.arange(pad_to)
+    tokens = columns >= pad_to - lengths if left_pad else columns < lengths
+    batch = TeacherBatch(torch.as_tensor(rows), target=tokens.long(), padding_idx=0)
+    return store.signal(batch, Request(topk=k)).soft_targets
+
+
 @pytest.mark.parametrize("left_pad", [False, True])
 def test_collate_puts_rows_beside_their_tokens(store_path, left_pad):
     store = SoftTargetStore.open(store_path)
     indices, pad_to = [9, 2, 0, 5, 3], 12
     target_lengths = [6, 5, 4, 9, 7]  # sentence 2 has no teacher row
-    batch = store.collate(torch.tensor(indices), torch.tensor(target_lengths), pad_to, left_pad=left_pad)
+    batch = collate(store, indices, target_lengths, pad_to, left_pad=left_pad)
     assert batch.ids.dtype == torch.int64 and batch.logits.dtype == batch.tail.dtype == torch.float16
     assert batch.tail_temperatures == TEMPERATURES
     for row, (index, length) in enumerate(zip(indices, target_lengths, strict=True)):
@@ -113,7 +123,7 @@ def test_collate_puts_rows_beside_their_tokens(store_path, left_pad):
 
 def test_fewer_entries_move_the_rest_into_the_tail(store_path):
     store = SoftTargetStore.open(store_path)
-    whole, part = store.collate([5], [9], 9), store.collate([5], [9], 9, k=1)
+    whole, part = collate(store, [5], [9], 9), collate(store, [5], [9], 9, k=1)
     assert torch.equal(part.ids, whole.ids[..., :1]) and torch.equal(part.logits, whole.logits[..., :1])
     for column, temperature in enumerate(TEMPERATURES):
         outside = torch.cat(
@@ -126,9 +136,9 @@ def test_fewer_entries_move_the_rest_into_the_tail(store_path):
 def test_collate_refuses_other_lengths_and_more_entries(store_path):
     store = SoftTargetStore.open(store_path)
     with pytest.raises(UserError, match=r"number 1, 6 tokens, its row has 7"):
-        store.collate([0, 3], [4, 6], 7)
+        collate(store, [0, 3], [4, 6], 7)
     with pytest.raises(UserError, match=r"top 4 asked for.* 3 entries a token"):
-        store.collate([0], [4], 4, k=4)
+        collate(store, [0], [4], 4, k=4)
 
 
 def test_pickle_carries_the_path_alone(store_path):
@@ -147,7 +157,7 @@ def test_concatenated_stores_are_pickled_by_their_paths(tmp_path, store_path):
     message = pickle.dumps(whole)
     assert len(message) < 2000
     for stores in (whole, pickle.loads(message)):
-        batch = stores.collate([5, rows + 5, 2 * rows + 1, 2 * rows + 5 + 5], [9, 9, 2, 9], 9)
+        batch = collate(stores, [5, rows + 5, 2 * rows + 1, 2 * rows + 5 + 5], [9, 9, 2, 9], 9)
         assert batch.valid.sum(1).tolist() == [9, 9, 0, 9]
         expected = torch.from_numpy(make_rows(make_header(), 5, LENGTHS[5:6]).ids)
         assert all(torch.equal(batch.ids[row], expected) for row in (0, 1, 3))

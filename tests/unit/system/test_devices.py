@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cmlm_kd.system import devices as precision
-from cmlm_kd.system.cpu import native_bfloat16
+from cmlm_kd.system.environment import native_bfloat16
 
 
 @pytest.fixture

@@ -74,7 +74,9 @@ def test_different_line_counts_are_refused(tmp_path, source, target):
     (tmp_path / "t.de").write_text(source)
     (tmp_path / "t.en").write_text(target)
     counts = f"t.de has {source.count(chr(10))} lines but .*t.en has {target.count(chr(10))}; "
-    with pytest.raises(UserError, match=counts + "parallel text needs one translation a line, so find where"):
+    with pytest.raises(
+        UserError, match=counts + "parallel text needs one translation per line, so find where"
+    ):
         list(iterate_pairs(f"{tmp_path}/t", ("de", "en")))
 
 

@@ -9,6 +9,7 @@ import torch
 from tiny_classification import LABELS, sentences, write_bert
 
 from cmlm_kd.api.needs import Needs, Request
+from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
@@ -36,14 +37,21 @@ def write(path, teachers, needs=NEEDS, examples=EXAMPLES):
     return identity
 
 
+def rows_of(rows):
+    return TeacherBatch(torch.tensor(rows))
+
+
 def online(teachers, rows, needs):
     batches = [EncodedExamples(EXAMPLES, member.model.inputs).collate(rows) for member in teachers.members]
-    return teachers.signal(batches, needs)
+    batch = TeacherBatch(torch.tensor(rows), other_inputs=dict(enumerate(batches)))
+    return teachers.signal(batch, needs.teacher)
 
 
 def test_a_cache_says_what_the_teacher_says(folders, tmp_path):
     teachers, rows = load(folders[0]), [7, 140, 3, 3]
-    cached = open_cache(tmp_path / "c", write(tmp_path / "c", teachers), "probabilities").signal(rows)
+    cached = open_cache(tmp_path / "c", write(tmp_path / "c", teachers), "probabilities").signal(
+        rows_of(rows)
+    )
     wanted = online(teachers, rows, NEEDS)
     torch.testing.assert_close(cached.logits, wanted.logits)
     assert sorted(cached.hidden_states) == [2, 3]
@@ -54,7 +62,9 @@ def test_a_cache_says_what_the_teacher_says(folders, tmp_path):
 @pytest.mark.parametrize("ensembling", ["probabilities", "logits"])
 def test_an_ensemble(folders, tmp_path, ensembling):
     teachers, rows = load(*folders, ensembling=ensembling), [0, 9, 149]
-    cached = open_cache(tmp_path / "c", write(tmp_path / "c", teachers, LOGITS), ensembling).signal(rows)
+    cached = open_cache(tmp_path / "c", write(tmp_path / "c", teachers, LOGITS), ensembling).signal(
+        rows_of(rows)
+    )
     torch.testing.assert_close(cached.probabilities(5.0), online(teachers, rows, LOGITS).probabilities(5.0))
     swapped = load(folders[1])
     torch.testing.assert_close(cached.members[1], online(swapped, rows, LOGITS).logits)
@@ -76,7 +86,7 @@ def test_more_layers_than_needed_are_welcome_and_less_are_refused(folders, tmp_p
     teachers = load(folders[0])
     identity = write(tmp_path / "c", teachers)
     fewer = dataclasses.replace(identity, hidden_states=[3])
-    assert sorted(open_cache(tmp_path / "c", fewer, "logits").signal([0]).hidden_states) == [3]
+    assert sorted(open_cache(tmp_path / "c", fewer, "logits").signal(rows_of([0])).hidden_states) == [3]
     with pytest.raises(
         UserError, match=r"has the hidden states of layers \[2, 3\], not of \[1\]; give another"
     ):

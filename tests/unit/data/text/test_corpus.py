@@ -1,4 +1,4 @@
-"""Running text on disk: sources, pieces, shards, what is hidden; bounded memory."""
+"""Unlabelled text on disk: sources, tokens, shards, masks; bounded memory."""
 
 import gzip
 import itertools
@@ -11,9 +11,8 @@ from datasets import Dataset
 from tiny_classification import SPECIAL, make_tokenizer
 from tiny_text import lines_of
 
-from cmlm_kd.data.masking.batch import TextHiding
+from cmlm_kd.data.masking.batch import Masker, mask_tokens
 from cmlm_kd.data.masking.positions import batch_generator
-from cmlm_kd.data.masking.replacement import hide_pieces
 from cmlm_kd.data.text import corpus as corpus_module
 from cmlm_kd.data.text import sources, writing
 from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of
@@ -155,15 +154,15 @@ def test_every_piece_comes_back_whatever_the_shards(tmp_path, tokenizer, monkeyp
     file = TextFile(write(tmp_path / "text.txt", lines))
     wanted = [row for line in lines for row in rows_of(tokenizer.encode(line).teacher_ids, LONGEST)]
     assert max(map(len, wanted)) == LONGEST and len(wanted) > 41
-    monkeypatch.setattr(corpus_module, "BLOCKS_A_SHARD", 5)
+    monkeypatch.setattr(corpus_module, "BLOCKS_PER_SHARD", 5)
     for pieces, shards in ((1 << 22, 1), (100, 4)):
-        monkeypatch.setattr(corpus_module, "SHARD_PIECES", pieces)
+        monkeypatch.setattr(corpus_module, "SHARD_TOKENS", pieces)
         corpus = tokenized_corpus(tmp_path / f"pieces-{shards}", [file], tokenizer, LONGEST)
         assert (corpus.shards >= shards, len(corpus)) == (True, len(wanted))
         found = {}
         for number in range(corpus.shards):
             shard = corpus.read(number)
-            assert len(shard.pieces) < 2 * pieces
+            assert len(shard.tokens) < 2 * pieces
             found.update((int(row), shard[i].tolist()) for i, row in enumerate(shard.rows))
         assert [found[row] for row in range(len(wanted))] == [list(row) for row in wanted]
         whole = corpus.read()
@@ -177,12 +176,12 @@ def test_every_piece_comes_back_whatever_the_shards(tmp_path, tokenizer, monkeyp
 
 
 def test_shards_mix_a_text_that_has_an_order(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(corpus_module, "SHARD_PIECES", 200)
-    monkeypatch.setattr(corpus_module, "BLOCKS_A_SHARD", 20)
+    monkeypatch.setattr(corpus_module, "SHARD_TOKENS", 200)
+    monkeypatch.setattr(corpus_module, "BLOCKS_PER_SHARD", 20)
     file = TextFile(write(tmp_path / "text.txt", ["good film"] * 200 + ["bad plot"] * 200))
     corpus = tokenized_corpus(tmp_path / "pieces", [file], tokenizer, LONGEST)
     good = tokenizer.encode("good").teacher_ids[0]
-    shares = [(corpus.read(i).pieces == good).mean() for i in range(corpus.shards)]
+    shares = [(corpus.read(i).tokens == good).mean() for i in range(corpus.shards)]
     assert corpus.shards == 4 and max(shares) - min(shares) < 0.1
 
 
@@ -205,7 +204,7 @@ def test_text_is_cut_once_and_changed_text_is_refused(tmp_path, tokenizer, monke
     again = TextFile(path)
     path.write_bytes(path.read_bytes())  # the same text at another time
     assert len(tokenized_corpus(directory, [again], tokenizer, LONGEST)) > 4
-    with pytest.raises(UserError, match="made of rows of up to 8 pieces, not 9; remove it"):
+    with pytest.raises(UserError, match="made of rows of up to 8 tokens, not 9; remove it"):
         tokenized_corpus(directory, [again], tokenizer, LONGEST + 1)
     with pytest.raises(UserError, match="made of 1 files, not 2"):
         tokenized_corpus(directory, [again, again], tokenizer, LONGEST)
@@ -223,7 +222,7 @@ def test_damaged_pieces_are_refused(tmp_path, tokenizer):
     with pytest.raises(UserError, match=r"pieces\.bin is not as long as it was"):
         TokenizedCorpus(directory)
     (directory / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="is no text in pieces"):
+    with pytest.raises(UserError, match="is no text in tokens"):
         TokenizedCorpus(directory)
 
 
@@ -248,8 +247,8 @@ def test_empty_files_are_named_and_no_text_at_all_is_refused(tmp_path, tokenizer
 
 def test_memory_does_not_grow_with_the_text(tmp_path, tokenizer, monkeypatch):
     """Ten times the text, the same peak of what Python and NumPy allocate, for cutting and for reading."""
-    monkeypatch.setattr(corpus_module, "SHARD_PIECES", 2_000)
-    monkeypatch.setattr(corpus_module, "BLOCKS_A_SHARD", 2)
+    monkeypatch.setattr(corpus_module, "SHARD_TOKENS", 2_000)
+    monkeypatch.setattr(corpus_module, "BLOCKS_PER_SHARD", 2)
     monkeypatch.setattr(writing, "CHARACTERS_AT_ONCE", 20_000)
     save_dataset(tmp_path / "warm", ["up"])  # libraries are loaded before anything is measured
     tokenized_corpus(tmp_path / "w", find_text(tmp_path / "warm", "", "train"), tokenizer, 100).read(0)
@@ -273,12 +272,12 @@ def rows(tokenizer, count=30):
     return [np.array(tokenizer.encode(line).teacher_ids, np.int32) for line in lines_of(count)]
 
 
-def test_random_hiding_is_that_of_each_row_alone(tokenizer):
+def test_random_masking_is_that_of_each_row_alone(tokenizer):
     pieces = rows(tokenizer)
-    hiding = TextHiding.of("random", tokenizer, 0.3)
-    found = hiding.hide(range(30), pieces, lambda chosen: batch_generator(1, 2, chosen))
+    masker = Masker.of("random", tokenizer, 0.3)
+    found = masker.mask(range(30), pieces, lambda chosen: batch_generator(1, 2, chosen))
     for row, (shown, chosen) in enumerate(found):
-        wanted = hide_pieces(pieces[row], hiding.scheme, np.random.default_rng((1, 2, row)))
+        wanted = mask_tokens(pieces[row], masker.scheme, np.random.default_rng((1, 2, row)))
         assert shown.tolist() == wanted[0].tolist() and chosen.tolist() == wanted[1].tolist()
 
 
@@ -287,8 +286,8 @@ def test_frequency_hides_a_fixed_share_and_rather_rare_pieces(tokenizer):
     counts = np.ones(len(tokenizer), np.int64)
     common = tokenizer.encode("the film").teacher_ids
     counts[common] = 10_000
-    hiding = TextHiding.of("frequency", tokenizer, 0.15, counts)
-    found = hiding.hide(range(30), pieces, lambda chosen: np.random.default_rng(0))
+    masker = Masker.of("frequency", tokenizer, 0.15, counts)
+    found = masker.mask(range(30), pieces, lambda chosen: np.random.default_rng(0))
     hidden = np.concatenate([ids[chosen] for ids, (_, chosen) in zip(pieces, found, strict=True)])
     real = sum(len(ids) + 2 for ids in pieces)
     assert len(hidden) == int(np.ceil(0.15 * real))
@@ -298,8 +297,8 @@ def test_frequency_hides_a_fixed_share_and_rather_rare_pieces(tokenizer):
 def test_whole_words_and_none(tokenizer):
     pieces = rows(tokenizer, 5)
     generator = lambda chosen: np.random.default_rng(0)  # noqa: E731
-    for shown, chosen in TextHiding.of("none", tokenizer, 0.15).hide(range(5), pieces, generator):
+    for shown, chosen in Masker.of("none", tokenizer, 0.15).mask(range(5), pieces, generator):
         assert not chosen.any() and shown.tolist() in [ids.tolist() for ids in pieces]
-    words = TextHiding.of("whole-word", tokenizer, 0.5)
+    words = Masker.of("whole-word", tokenizer, 0.5)
     assert words.starts is not None and words.starts[len(SPECIAL)]
-    assert all(chosen.any() for _, chosen in words.hide(range(5), pieces, generator))
+    assert all(chosen.any() for _, chosen in words.mask(range(5), pieces, generator))

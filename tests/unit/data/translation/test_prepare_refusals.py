@@ -26,7 +26,7 @@ def text(tmp_path):
 def test_different_line_counts(text, teacher, capsys):
     write_text(text / "train", GERMAN, ENGLISH[:-1])
     message = (
-        "train.de has 4 lines but .*train.en has 3; parallel text needs one translation a line, so find where"
+        "train.de has 4 lines but .*train.en has 3; parallel text needs one translation per line, so find"
     )
     refuse(text, teacher, message, capsys)
 

@@ -107,7 +107,7 @@ def test_missing_and_damaged_teacher_ids(tmp_path):
     refuse_loading(tmp_path, r"dict.de.teacher_ids.npy is damaged \(.*\); write the data again")
     path.unlink()
     refuse_loading(
-        tmp_path, "teacher_ids.npy is missing, so nothing tells which teacher piece an entry stands for"
+        tmp_path, "teacher_ids.npy is missing, so nothing tells which teacher token an entry stands for"
     )
 
 
@@ -122,7 +122,7 @@ def test_an_entry_without_teacher_id(tmp_path):
     vocabulary = build()
     vocabulary.teacher_ids[6] = NO_TEACHER_ID
     vocabulary.save(tmp_path, "de")
-    refuse_loading(tmp_path, r"entry '.+' stands for no piece of the teacher \(id -1\); write the data again")
+    refuse_loading(tmp_path, r"entry '.+' stands for no token of the teacher \(id -1\); write the data again")
 
 
 def test_an_entry_whose_teacher_token_is_spelled_otherwise():

@@ -15,7 +15,7 @@ from cmlm_kd.models.bilstm.building import BiLSTMOptions, build_bilstm
 from cmlm_kd.models.bilstm.directory import load_bilstm, save_bilstm
 from cmlm_kd.models.bilstm.model import BiLSTMClassifier, BiLSTMConfig, WordInputs, compare
 from cmlm_kd.models.loading import bilstm_of_checkpoint
-from cmlm_kd.tokenization.word_vocabulary import WordVocabulary
+from cmlm_kd.tokenization.words import WordVocabulary
 
 SENTENCES = ["a dog", "the cat sees the dog .", "", "no no no cat"]
 OTHERS = ["the dog sees the cat", "a dog .", "cat", "no"]

@@ -11,10 +11,9 @@ from cmlm_kd.api.needs import Request
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.cmlm_inference import replace_last_layer
 from cmlm_kd.models.encoders import families
-from cmlm_kd.models.encoders.attention_scores import attention_scores
 from cmlm_kd.models.encoders.families import FAMILIES, encoder_layers, family_of, head_of, layers_path
 from cmlm_kd.models.encoders.heads import without_output_layer
-from cmlm_kd.models.encoders.layerwise import additive_mask, check_layerwise, embed, run_layer
+from cmlm_kd.models.encoders.layers import additive_mask, attention_scores, check_layerwise, embed, run_layer
 from cmlm_kd.models.inherit import shallower
 from cmlm_kd.models.masked_lm import MaskedLM
 from cmlm_kd.tokenization.positions import usable_positions

@@ -14,7 +14,7 @@ from cmlm_kd.api.needs import Needs
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.layerwise import additive_mask
+from cmlm_kd.models.encoders.layers import additive_mask
 from cmlm_kd.models.encoders.packed_linear import PackedLinear, can_pack
 from cmlm_kd.models.fastbert.branch import Branch, BranchSettings, FusedBranch
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert, save_fastbert, write_speed

@@ -1,14 +1,18 @@
 """A corpus with its teachers: ``classification_kd`` trains on one of them, ``multitask_kd`` on several."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import II
 
-from cmlm_kd.api.signals import Ensembling
+from cmlm_kd.api.needs import NOTHING_ELSE, Needs
+from cmlm_kd.api.signals import Ensembling, TeacherSignal
+from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples
 from cmlm_kd.data.classification.corpora import class_names_of
 from cmlm_kd.data.classification.examples import check_every_class_occurs, check_pairs
@@ -16,7 +20,7 @@ from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.data.classification.ranking import hold_out_queries
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
-from cmlm_kd.teachers.cache import MANIFEST_NAME, CacheIdentity, open_cache, write_cache
+from cmlm_kd.teachers.cache import CACHE_MANIFEST, CacheIdentity, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 from fairseq_plugins.data.sentences import SentenceDataset
 from fairseq_plugins.training.precision import PrecisionConfig
@@ -31,7 +35,7 @@ PROBED_EXAMPLES = 4
 
 
 @dataclass
-class TaughtCorpusConfig(PrecisionConfig):
+class DistillationCorpusConfig(PrecisionConfig):
     """Flags that mean the same for one corpus and for several."""
 
     hold_out: float = field(
@@ -86,7 +90,7 @@ class CorpusSettings:
     ranks: bool = False
 
 
-class TaughtCorpus:
+class DistillationCorpus:
     """The examples of a corpus, read once, and what its teachers say about them.
 
     Args:
@@ -105,7 +109,7 @@ class TaughtCorpus:
         self.known_labels = None
         self.known_pairs = None
         self._read = {}
-        self._cache = None
+        self._cache: SignalSource | None = None
 
     # -- examples --------------------------------------------------------------------------------------
 
@@ -205,15 +209,16 @@ class TaughtCorpus:
         identity = CacheIdentity.of(self.teachers, examples, needs, "bfloat16" if bfloat16 else "float32")
         several = distributed_utils.get_data_parallel_world_size() > 1
         first = not several or distributed_utils.get_data_parallel_rank() == 0
-        if first and not (path / MANIFEST_NAME).exists():
+        if first and not (path / CACHE_MANIFEST).exists():
             device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
             logger.info("asking the teachers about %d examples, for %s", len(examples), path)
             write_cache(path, self.teachers, examples, needs, identity, device)
         if several:
             torch.distributed.barrier()
-        self._cache = open_cache(path, identity, self.teachers.ensembling)
+        cache = open_cache(path, identity, self.teachers.ensembling)
+        self._cache = cache
         if self.teachers.labels:
-            logger.info("%s: %s", examples.source, self._cache.summary(examples))
+            logger.info("%s: %s", examples.source, cache.summary(examples))
 
     def probe(self, dataset, needs, *, bfloat16):
         """Ask teachers that will be asked online about the longest examples, before the first update.
@@ -224,14 +229,17 @@ class TaughtCorpus:
             longest = dataset.sizes.argsort(kind="stable")[-PROBED_EXAMPLES:]
             self.signal(dataset.collater(longest.tolist()), needs, bfloat16=bfloat16)
 
-    def signal(self, sample, needs, *, bfloat16):
+    def signal(self, sample: Mapping[str, Any], needs: Needs, *, bfloat16: bool) -> TeacherSignal:
         """Return what the teachers say about a batch of the training set, from the cache or online."""
-        rows, device = sample["id"].tolist(), sample["id"].device
-        if self._cache is not None:
-            return self._cache.signal(rows, device)
-        own = sample.get("teacher_input", {})
-        shared = {name: sample["net_input"][name] for name in INPUTS}
-        batches = [own.get(position, shared) for position in range(len(self.teachers.members))]
-        with bfloat16_autocast(bfloat16, device):
-            place = self.examples("train").place
-            return self.teachers.signal(batches, needs, place=lambda row: place(rows[row]))
+        source = self.teachers if self._cache is None else self._cache
+        if source is None:
+            raise ValueError(f"{self.settings.folder}: load_teachers comes before signal")
+        rows, place = sample["id"], self.examples("train").place
+        batch = TeacherBatch(
+            rows,
+            {name: sample["net_input"][name] for name in INPUTS if name in sample["net_input"]},
+            other_inputs=sample.get("teacher_input", {}),
+            place=lambda row: place(int(rows[row])),
+        )
+        with bfloat16_autocast(bfloat16, rows.device):
+            return source.signal(batch, needs.teacher or NOTHING_ELSE, dropout=needs.teacher_dropout)

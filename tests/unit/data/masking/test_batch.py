@@ -1,6 +1,6 @@
 import numpy as np
 
-from cmlm_kd.data.masking.replacement import MaskingScheme, hide_pieces
+from cmlm_kd.data.masking.batch import MaskingScheme, mask_tokens
 
 MASK = 4
 ORDINARY = np.arange(5, 1000, dtype=np.int32)
@@ -10,11 +10,11 @@ PIECES = np.arange(100, 900, dtype=np.int32)
 def draws(probability=0.15, rounds=200):
     scheme = MaskingScheme(MASK, ORDINARY, probability)
     generator = np.random.default_rng(1)
-    shown, chosen = zip(*(hide_pieces(PIECES, scheme, generator) for _ in range(rounds)), strict=True)
+    shown, chosen = zip(*(mask_tokens(PIECES, scheme, generator) for _ in range(rounds)), strict=True)
     return np.stack(shown), np.stack(chosen)
 
 
-def test_15_percent_are_chosen_and_80_10_10_of_them_hidden_replaced_kept():
+def test_15_percent_are_chosen_and_80_10_10_of_them_masked_replaced_kept():
     shown, chosen = draws()
     assert abs(chosen.mean() - 0.15) < 0.005
     masked = (shown == MASK)[chosen].mean()
@@ -42,4 +42,4 @@ def test_one_piece_is_always_chosen():
     scheme = MaskingScheme(MASK, ORDINARY, 0.01)
     generator = np.random.default_rng(1)
     for _ in range(50):
-        assert hide_pieces(PIECES[:1], scheme, generator)[1].all()
+        assert mask_tokens(PIECES[:1], scheme, generator)[1].all()

@@ -6,7 +6,7 @@ from tiny_encoders import make_config
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.models.encoders.attention_scores import attention_scores
+from cmlm_kd.models.encoders.layers import attention_scores
 
 
 def make_encoder(family, implementation="sdpa", model=AutoModel, **settings):

@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
 from cmlm_kd.api.needs import Needs
-from cmlm_kd.data.masking.batch import Masking, TextHiding, frame_batch
-from cmlm_kd.data.masking.frequency import SMOOTHING, check_smoothing
-from cmlm_kd.data.masking.positions import MASK_PROBABILITY, batch_generator, check_mask_probability
+from cmlm_kd.data.masking.batch import Masker, Masking, frame_batch
+from cmlm_kd.data.masking.positions import (
+    MASK_PROBABILITY,
+    SMOOTHING,
+    batch_generator,
+    check_mask_probability,
+    check_smoothing,
+)
 from cmlm_kd.data.text.corpus import Shard, TokenizedCorpus
 from cmlm_kd.data.text.sources import USUAL_NAMES, find_text
 from cmlm_kd.data.text.writing import tokenized_corpus
@@ -33,7 +38,7 @@ VALIDATION_SEED = 1
 
 
 @dataclass
-class RunningTextConfig(PluginConfig):
+class UnlabelledTextConfig(PluginConfig):
     """Flags about text and what is masked in it."""
 
     data: str = field(
@@ -84,7 +89,7 @@ class RunningTextConfig(PluginConfig):
     save_dir: str = II("checkpoint.save_dir")
 
 
-class RunningText:
+class UnlabelledText:
     """The training and validation text of a run.
 
     Args:
@@ -95,7 +100,7 @@ class RunningText:
         UserError: for a setting outside its range.
     """
 
-    def __init__(self, settings: RunningTextConfig, tokenizer: PieceTokenizer) -> None:
+    def __init__(self, settings: UnlabelledTextConfig, tokenizer: PieceTokenizer) -> None:
         check_mask_probability(OWNER, settings.mask_probability)
         check_smoothing(OWNER, settings.mask_smoothing)
         self._settings, self._tokenizer = settings, tokenizer
@@ -115,7 +120,7 @@ class RunningText:
             self._corpora[split] = corpus = self._open(split, longest)
             logger.info(
                 "%s: %d rows, %d pieces, %d shards in %s",
-                *(split, len(corpus), corpus.pieces, corpus.shards, corpus.directory),
+                *(split, len(corpus), corpus.tokens, corpus.shards, corpus.directory),
             )
             if corpus.manifest["split_lines"]:
                 logger.warning(
@@ -141,7 +146,7 @@ class RunningText:
         """
         corpus, training = self.open(split, longest), split == "train"
         masking = self._settings.masking if training else "random"
-        hiding = TextHiding.of(
+        masker = Masker.of(
             cast(Masking, str(masking)),
             self._tokenizer,
             self._settings.mask_probability,
@@ -151,7 +156,7 @@ class RunningText:
         return MaskedTextDataset(
             corpus.read((epoch - 1) % corpus.shards if training else None),
             self._tokenizer.special,
-            hiding,
+            masker,
             seed=self._settings.seed if training else VALIDATION_SEED,
             fixed_masks=not training,
         )
@@ -182,16 +187,16 @@ class MaskedTextDataset(MaskedDataset):
     Args:
         shard: the rows.
         special: ids that frame a row.
-        hiding: how tokens are chosen and replaced.
+        masker: how tokens are chosen and replaced.
         seed: of the masks.
         fixed_masks: whether all epochs have the same.
     """
 
     def __init__(
-        self, shard: Shard, special: SpecialIds, hiding: TextHiding, *, seed: int, fixed_masks: bool
+        self, shard: Shard, special: SpecialIds, masker: Masker, *, seed: int, fixed_masks: bool
     ) -> None:
         super().__init__(seed, fixed_masks)
-        self.shard, self.special, self.hiding = shard, special, hiding
+        self.shard, self.special, self.masker = shard, special, masker
         self.sizes = shard.sizes + 2  # (rows,), with [CLS] and [SEP]
 
     def __getitem__(self, index: int) -> tuple[int, NDArray[np.integer[Any]]]:
@@ -205,8 +210,8 @@ class MaskedTextDataset(MaskedDataset):
         if not samples:
             return {}
         rows, texts = zip(*samples, strict=True)
-        hidden_texts = self.hiding.hide(rows, texts, self._randomness)
-        batch = frame_batch(texts, hidden_texts, self.special)
+        masked_texts = self.masker.mask(rows, texts, self._randomness)
+        batch = frame_batch(texts, masked_texts, self.special)
         target = batch.pop("target")  # (M,)
         return {
             "id": torch.tensor(rows),
