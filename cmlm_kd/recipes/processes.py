@@ -108,11 +108,6 @@ class Processes:
                 self._watchdog.stdin.close()
         self._watchdog.wait()
 
-    @property
-    def ended(self) -> bool:
-        """Whether :meth:`end_all` was called."""
-        return self._ended
-
     def _tell(self, sign: str, process: subprocess.Popen[bytes]) -> None:
         if self._watchdog.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
