@@ -2,15 +2,15 @@
 # Package:  transformers 5.23.0 with sentencepiece 0.2.3
 #
 # Expected: "sentencepiece.bpe.model" is the name of the tokenizer file of XLM-R, mBART and CamemBERT. A sentencepiece
-#           model of the type bpe in it is read as what it says it is, as AlbertTokenizer and others did for years:
-#           the file itself records its type.
+#           model of the type bpe in it is read as what it is, for the file records its type. (With transformers
+#           4.57.3, XLMRobertaTokenizerFast gives the line below as sentencepiece does.)
 # Happens:  the type is not looked at. XLM-R, mBART and T5 take the BPE model's scores (minus the rank of the merge)
 #           for log probabilities and look for the best unigram segmentation: frequent words, which are one token for
 #           sentencepiece, come apart. The vocabulary is the same, every id is valid, no warning is given.
 #           CamemBERT raises a TypeError about a str that is not a tuple.
 # Meaning:  a student of a translation model with a shared sentencepiece BPE vocabulary is fed other tokens than its
-#           teacher saw. The loss is only a bit worse, so nobody looks. Compare tokenize() with sentencepiece's own
-#           encode() on some lines before training.
+#           teacher saw, and nothing says so. Compare tokenize() with sentencepiece's own encode() on some lines before
+#           training.
 #
 # Output seen:
 #   sentencepiece 'der hund schläft nicht' -> ▁der ▁hund ▁schläft ▁nicht
