@@ -38,12 +38,14 @@ class Evaluation:
         signatures: metric name -> what its number depends on.
         baseline: the system that the others were tested against, if any.
         sentences: lines of each system.
+        notes: what to know before the numbers are believed, a sentence each.
     """
 
     systems: Mapping[str, Mapping[str, Score]]
     signatures: Mapping[str, str]
     baseline: str | None
     sentences: int
+    notes: tuple[str, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         """Return what ``--format json`` prints."""
@@ -51,6 +53,7 @@ class Evaluation:
             "baseline": self.baseline,
             "sentences": self.sentences,
             "signatures": dict(self.signatures),
+            "notes": list(self.notes),
             "systems": [
                 {
                     "name": system,
@@ -80,6 +83,7 @@ class Evaluation:
                 "± half of the 95 % bootstrap interval; "
                 f"p of the paired bootstrap against {self.baseline!r}, * where below {SIGNIFICANCE_LEVEL}"
             )
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,6 @@
 """Corpus scores of translations and summaries, with signatures and a paired bootstrap against a baseline."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.bleu_notes import notes_on_bleu
 from cmlm_kd.evaluation.scores import Evaluation, Score
 
 ROUGE_TYPES = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
@@ -136,18 +138,21 @@ def evaluate(
     # None is sacreBLEU's "not there", which its annotations do not know.
     streams: list[Any] = [[line if line.strip() else None for line in stream] for stream in references]
     metrics = _build_metrics(settings)
+    notes: tuple[str, ...] = ()
+    if "BLEU" in metrics:
+        notes = notes_on_bleu(systems, references, settings.tokenize)
     if baseline is not None and len(systems) > 1:
         ordered = [
             (baseline, systems[baseline]),
             *((name, systems[name]) for name in systems if name != baseline),
         ]
-        return _paired_bootstrap(ordered, streams, metrics, settings)
+        return _paired_bootstrap(ordered, streams, metrics, settings, notes)
     scores = {
         name: {label: Score(metric.corpus_score(lines, streams).score) for label, metric in metrics.items()}
         for name, lines in systems.items()
     }
     signatures = {label: str(metric.get_signature()) for label, metric in metrics.items()}
-    return Evaluation(scores, signatures, None, len(references[0]))
+    return Evaluation(scores, signatures, None, len(references[0]), notes)
 
 
 def _check(
@@ -177,8 +182,7 @@ def _build_metrics(settings: ScoreSettings) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {}
     for name in settings.metrics:
         if name == "bleu":
-            # force: no warning about periods after a space, the lines are detokenised
-            metrics["BLEU"] = BLEU(lowercase=settings.lowercase, tokenize=settings.tokenize, force=True)
+            metrics["BLEU"] = _bleu(settings)
         elif name == "chrf":
             order = settings.chrf_word_order
             metrics["chrF2" + "+" * order] = CHRF(lowercase=settings.lowercase, word_order=order)
@@ -194,27 +198,55 @@ def _build_metrics(settings: ScoreSettings) -> dict[str, Metric]:
     return metrics
 
 
+def _bleu(settings: ScoreSettings) -> BLEU:
+    try:
+        # force: no warning about periods after a space, the lines are detokenised
+        return BLEU(lowercase=settings.lowercase, tokenize=settings.tokenize, force=True)
+    except RuntimeError as error:  # of tokenizers that are extras of sacreBLEU
+        extra = settings.tokenize.partition("-")[0]
+        raise UserError(
+            f"--tokenize {settings.tokenize}: its packages are not installed; run: pip install "
+            f"'sacrebleu[{extra}]', or choose another tokenizer, such as char"
+        ) from error
+    except OSError as error:  # of tokenizers whose model sacreBLEU downloads
+        raise UserError(
+            f"--tokenize {settings.tokenize}: its model is not in sacreBLEU's folder and can't be downloaded "
+            f"({error}); download it where there is a network, or choose another tokenizer"
+        ) from error
+
+
 def _paired_bootstrap(
     systems: list[tuple[str, Sequence[str]]],
     references: list[Any],
     metrics: Mapping[str, Metric],
     settings: ScoreSettings,
+    notes: tuple[str, ...],
 ) -> Evaluation:
     with _sacrebleu_seed(settings.seed):
         test = PairedTest(systems, metrics, references, test_type="bs", n_samples=settings.bootstrap_samples)
         signatures, columns = test()
     results: dict[str, list[Any]] = {name: column for name, column in columns.items() if name != "System"}
-    baseline, baseline_lines = systems[0]
     scores: dict[str, dict[str, Score]] = {}
-    for row, (name, lines) in enumerate(systems):
-        # sacreBLEU gives a copy of the baseline its smallest p; where nothing differs, nothing is significant
-        fixed_p = 1.0 if row > 0 and list(lines) == list(baseline_lines) else None
+    for row, (name, _) in enumerate(systems):
         scores[name] = {
-            metric: Score(float(column[row].score), fixed_p or column[row].p_value, float(column[row].ci))
+            metric: Score(float(column[row].score), _p_value(column[row], column[0]), float(column[row].ci))
             for metric, column in results.items()
         }
     texts = {metric: str(signature) for metric, signature in signatures.items()}
-    return Evaluation(scores, texts, baseline, len(references[0]))
+    return Evaluation(scores, texts, systems[0][0], len(references[0]), notes)
+
+
+def _p_value(system: Any, baseline: Any) -> float | None:
+    """Return the p-value of sacreBLEU's result for a system; 1 where its score is the baseline's.
+
+    sacreBLEU counts the resamples whose difference, less their mean, is *larger* than the difference found.
+    Where a metric does not see what differs (spaces, case), all are 0, none is larger, and p is the smallest
+    there is.
+    """
+    if system.p_value is None:
+        return None
+    same = math.isclose(float(system.score), float(baseline.score), rel_tol=1e-12, abs_tol=1e-12)
+    return 1.0 if same else float(system.p_value)
 
 
 @contextmanager

@@ -110,6 +110,26 @@ def test_a_copy_of_the_baseline_is_not_significantly_different():
     assert not copy.is_significant
 
 
+@pytest.mark.parametrize(
+    ("lowercase", "metric", "change"),
+    [
+        (False, "BLEU", lambda line: line.replace(" ", "  ", 1)),
+        (False, "chrF2", lambda line: line.replace(" ", "  ", 1)),
+        (False, "TER", lambda line: f" {line}"),
+        (True, "BLEU", str.upper),
+        (True, "TER", str.upper),
+        (False, "ROUGE-L", lambda line: line.replace(".", " !")),
+    ],
+)
+def test_what_a_metric_does_not_see_is_not_significant(lowercase, metric, change):
+    settings = ScoreSettings(("bleu", "chrf", "ter", "rouge"), lowercase=lowercase, bootstrap_samples=50)
+    changed = [change(line) for line in POOR]
+    assert changed != POOR
+    scores = evaluate({"a": POOR, "b": changed}, [REFERENCE], settings, "a").systems
+    assert scores["b"][metric].value == pytest.approx(scores["a"][metric].value, rel=1e-12)
+    assert scores["b"][metric].p_value == 1.0
+
+
 @pytest.mark.parametrize(("p_value", "significant"), [(None, False), (0.05, False), (0.049, True)])
 def test_significance_level(p_value, significant):
     assert Score(1.0, p_value).is_significant is significant
