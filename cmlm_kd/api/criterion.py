@@ -77,7 +77,7 @@ class KDCriterion(ABC):
 
     Attributes:
         levels: what it is a loss over: ``tokens`` of a target (translation), ``sentences`` (whole inputs:
-            classification, regression), or ``text`` (running text with hidden pieces: masked language
+            classification, regression), or ``text`` (text with masked tokens: masked language
             modelling). One that knows several sees from its inputs which it is.
         terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
             ``loss`` among them for the loss itself.

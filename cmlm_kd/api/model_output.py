@@ -17,9 +17,10 @@ class ModelOutput:
     """The output of a student or teacher: logits, or what they are projected from, and what was asked for.
 
     Attributes:
-        logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, ``(N, V)`` for running text, or
+        logits: ``(B, T, V)`` for target tokens, ``(B, C)`` for sentences, ``(N, V)`` for unlabelled text, or
             None where ``features`` are given. Log-probabilities are logits too.
-        features: ``(B, T, d)``, or ``(N, d)`` for running text, the hidden states that the output layer would
+        features: ``(B, T, d)``, or ``(N, d)`` for unlabelled text, the hidden states that the output layer
+        would
             project.
         weight: ``(V, d)``, the output embedding that goes with ``features``.
         bias: ``(V,)`` or None.
@@ -27,7 +28,7 @@ class ModelOutput:
             was asked for; only layers that the criterion needs.
         attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
         attention_mask: ``(B, S)``, 1 on real positions, 0 on padding; None where nothing is kept by position.
-        positions: ``(N,)``, where in running text it predicts, rising and counted over the batch (``row * S +
+        positions: ``(N,)``, where in a text it predicts, rising and counted over the batch (``row * S +
             column``); None for other levels.
         exits: ``(L, B, C)``, logits of each layer's classifier, first to last; None where not asked for.
     """
@@ -43,7 +44,7 @@ class ModelOutput:
     exits: Tensor | None = None
 
     def vocabulary_logits(self, rows: Tensor | None = None) -> Tensor:
-        """Return the logits for running text, or of some of its rows: ``(N, V)``, in float32 at least.
+        """Return the logits for unlabelled text, or of some of its rows: ``(N, V)``, in float32 at least.
 
         Raises:
             ValueError: if there are none.

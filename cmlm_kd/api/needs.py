@@ -29,7 +29,7 @@ class Request:
         first_position: keep hidden states of the first position ([CLS]) alone.
         attention_scores: layers, from 1, whose attention scores before the softmax are kept.
         exits: keep the logits of every layer's own classifier; in validation too, where each is measured.
-        predictions: at which positions of running text a masked language model predicts: those that were
+        predictions: at which positions of unlabelled text a masked language model predicts: those that were
             hidden (``masked``), every one but padding (``real``), or ``none``, so that its head does not run.
             Other models predict what they predict.
         topk: entries per token of soft targets, so that no more are carried than are read; None: all there

@@ -188,8 +188,8 @@ class SoftTargetKD(KDCriterion):
         config = self.config
         if config.kd_topk > k:
             raise UserError(
-                f"soft_target_kd: --kd-topk is {config.kd_topk}, but the store has k = {k} entries a token; "
-                f"pass --kd-topk {k} or less, or run 'cmlm-kd dump' with a larger k"
+                f"soft_target_kd: --kd-topk is {config.kd_topk}, but the store has k = {k} entries per "
+                f"token; pass --kd-topk {k} or less, or run 'cmlm-kd dump' with a larger k"
             )
         if config.kd_tail == "bucket" and tail_index(config.kd_temperature, tail_temperatures) is None:
             available = ", ".join(f"{value:g}" for value in tail_temperatures) or "none"

@@ -246,7 +246,7 @@ class TinyBertKD(SentenceCriterion):
             if student.vocabulary:
                 raise UserError(
                     f"tinybert_kd: --kd-stage prediction is about classes, and {student.name} learns from "
-                    "running text; leave it out for the general distillation, or take distilbert_kd"
+                    "unlabelled text; leave it out for the general distillation, or take distilbert_kd"
                 )
             return self._prediction_needs(student)
         if teacher is None or not (student.layers and teacher.layers):

@@ -130,7 +130,7 @@ class StoredSoftTargets(Sequence["SentenceTargets | None"], SignalSource):
             return self.k
         if not 1 <= k <= self.k:
             raise UserError(
-                f"store: top {k} asked for, {self.place} has {self.k} entries a token; choose 1 to {self.k}"
+                f"store: top {k} asked for, {self.place} has {self.k} entries per token; choose 1 to {self.k}"
             )
         return k
 

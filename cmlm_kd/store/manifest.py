@@ -1,4 +1,4 @@
-"""What a store says about itself: the header fixed at its creation, and the manifest of its shards."""
+"""A store's description of itself: the header fixed at its creation, and the manifest of its shards."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class StoreHeader:
 
     Attributes:
         rows: sentences of the corpus.
-        k: entries a token, 1 to ``vocabulary_size``.
+        k: entries per token, 1 to ``vocabulary_size``.
         tail_temperatures: temperatures (> 0) at which the log-mass outside the k entries is kept; at least
             one.
         vocabulary_size: entries of the student's target dictionary.

@@ -1,4 +1,4 @@
-"""What teachers say about a training set, computed once: a directory with a manifest and NumPy arrays.
+"""Teachers' outputs for a training set, computed once: a directory with a manifest and NumPy arrays.
 
 ``manifest.json`` has the hashes of corpus and teachers, and a checksum of every array; ``logits-I.npy``
 ``(N, C)`` the logits of teacher I in the data's order of classes, ``hidden-L.npy`` ``(N, d)`` the first

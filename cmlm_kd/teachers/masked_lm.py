@@ -1,4 +1,4 @@
-"""A masked language model as a teacher of running text: predictions, hidden states, attention scores."""
+"""A masked language model as a teacher of unlabelled text: predictions, hidden states, attention scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cmlm_kd.tokenization.positions import usable_positions
 
 
 class MaskedLMTeacher(nn.Module, SignalSource):
-    """A teacher for running text; see :func:`load_masked_lm_teacher`.
+    """A teacher for unlabelled text; see :func:`load_masked_lm_teacher`.
 
     Args:
         model: the masked language model.

@@ -134,7 +134,7 @@ class KDFairseqCriterion(FairseqCriterion):
         # DDP would take the output layer, used after the model's forward, for unused and fail in the
         # backward.
         concerned = find_unused and backend in ("c10d", "pytorch_ddp") and get_data_parallel_world_size() > 1
-        text = self.level == "text"  # models of running text always leave the output layer to the criterion
+        text = self.level == "text"  # models of text always leave the output layer to the criterion
         if concerned and (text or self.criterion.wants_features(None)):
             dense = "" if text else " or --kd-implementation dense"
             raise UserError(
@@ -173,7 +173,7 @@ class KDFairseqCriterion(FairseqCriterion):
     def _forward_text(
         self, model: BaseFairseqModel, sample: dict[str, Any]
     ) -> tuple[Tensor, Any, dict[str, Any]]:
-        """Running text with hidden pieces; the size that divides the loss is the criterion's to say."""
+        """Text with masked tokens; the size that divides the loss is the criterion's to say."""
         wanted = self.needs.student
         request = wanted if model.training else validation_request(wanted)
         student = model(**sample["net_input"], request=request)

@@ -1,4 +1,4 @@
-"""Which store belongs to which of fairseq's training sets."""
+"""The stores of fairseq's training sets."""
 
 import itertools
 from dataclasses import dataclass, field

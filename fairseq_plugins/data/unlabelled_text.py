@@ -173,7 +173,7 @@ class UnlabelledText:
         """
         if self._settings.masking == "none" and needs.student.predictions == "masked":
             raise UserError(
-                f"{criterion}: learns from hidden pieces, and --masking none hides none; take another "
+                f"{criterion}: learns from masked tokens, and --masking none masks none; take another "
                 "--masking"
             )
 

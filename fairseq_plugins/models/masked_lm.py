@@ -1,4 +1,4 @@
-"""Students of running text: ``--arch bert_masked_lm`` and ``--arch distilbert``, new or from saved BERTs."""
+"""Students of unlabelled text, new or from saved BERTs: ``--arch bert_masked_lm``, ``--arch distilbert``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fairseq_plugins.models.flags import check_dropout, given_sizes
 
 
 class TextStudentTask(Protocol):
-    """Everything that a student of running text asks of the task that it is built for.
+    """Everything that a student of unlabelled text asks of the task that it is built for.
 
     Attributes:
         tokenizer: of student and teacher.

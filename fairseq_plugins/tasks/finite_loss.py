@@ -1,4 +1,4 @@
-"""What is not finite ends a training: a loss with the batch written down, weights before they are saved."""
+"""The end of a training whose loss or weights are not finite: the batch is kept, broken weights are not saved."""
 
 from __future__ import annotations
 

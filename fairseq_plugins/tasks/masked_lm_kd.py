@@ -1,4 +1,4 @@
-"""``--task masked_lm_kd``: masked language modelling on running text, with or without a teacher."""
+"""``--task masked_lm_kd``: masked language modelling on unlabelled text, with or without a teacher."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,7 @@ class MaskedLMKDConfig(UnlabelledTextConfig, PrecisionConfig):
 
 @register_task("masked_lm_kd", dataclass=MaskedLMKDConfig)
 class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
-    """``[CLS] line [SEP]`` with hidden pieces, labels in the tokenizer's own vocabulary.
+    """``[CLS] line [SEP]`` with masked tokens, labels in the tokenizer's own vocabulary.
 
     Attributes:
         kd_level: what its criteria are losses over.

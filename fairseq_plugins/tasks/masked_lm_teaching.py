@@ -1,4 +1,4 @@
-"""A teacher of running text beside a student, asked by the tasks between data loader and criterion."""
+"""A teacher of unlabelled text beside a student, asked by the tasks between data loader and criterion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cmlm_kd.system.devices import bfloat16_autocast
 
 
 class TextTeaching:
-    """A teacher of running text beside a student, and what the criterion reads of it.
+    """A teacher of unlabelled text beside a student, and what the criterion reads of it.
 
     Args:
         teacher: such as :class:`cmlm_kd.teachers.masked_lm.MaskedLMTeacher`, or None.

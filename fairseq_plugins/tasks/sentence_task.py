@@ -1,4 +1,4 @@
-"""What tasks over sentences are to fairseq, whether they train on one corpus or on several."""
+"""The part that tasks over sentences share, whether they train on one corpus or on several."""
 
 from __future__ import annotations
 

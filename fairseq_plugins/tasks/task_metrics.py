@@ -1,4 +1,4 @@
-"""What several tasks log: each its own terms and metrics under its name, and their mean."""
+"""Metrics of several tasks: the terms and metrics of each under its name, and their mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny corpus of running text, tiny masked language models of its words, and flags of short trainings."""
+"""A tiny unlabelled corpus, tiny masked language models of its words, and flags of short trainings."""
 
 import random
 
@@ -41,7 +41,7 @@ def write_masked_lm(folder, *, layers=4, width=16, heads=2, seed=0, head=True, e
 
 
 def pretraining(data, save_dir, *flags, criterion="distilbert_kd", arch="distilbert"):
-    """Flags of a short training on running text."""
+    """Flags of a short training on unlabelled text."""
     return (
         *(data, "--task", "masked_lm_kd", "--criterion", criterion, "--arch", arch, "--cpu"),
         *("--optimizer", "bert_adamw", "--lr", 0.01, "--max-tokens", 100, "--max-update", 2, "--seed", 1),

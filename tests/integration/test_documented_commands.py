@@ -20,7 +20,7 @@ from cmlm_kd.fairseq_files.databin import Databin
 
 ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md")
-CLASSIFICATION = {  # pages about classifiers and running text, and which test follows them
+CLASSIFICATION = {  # pages about classifiers and unlabelled text, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bert_mlm.md": "test_pretraining_pages.py",

@@ -1,4 +1,4 @@
-"""``cmlm-kd evaluate-masked-lm``: students of running text beside each other and beside their teacher."""
+"""``cmlm-kd evaluate-masked-lm``: students of unlabelled text beside each other and beside their teacher."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The pages about running text, command by command, on tiny models."""
+"""The pages about unlabelled text, command by command, on tiny models."""
 
 import shutil
 

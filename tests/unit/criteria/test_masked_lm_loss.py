@@ -1,4 +1,4 @@
-"""The loss of hidden pieces, from logits and from hidden states, against a loop over positions."""
+"""The loss of masked tokens, from logits and from hidden states, against a loop over positions."""
 
 import math
 

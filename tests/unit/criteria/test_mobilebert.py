@@ -55,7 +55,7 @@ def random(*shape, seed):
 
 
 def outputs(seed=0, *, features=True):
-    """Everything that a student or teacher could say of two sentences; hidden pieces are rows 0, 2 and 3."""
+    """Everything that a student or teacher could say of two sentences; masked tokens are rows 0, 2 and 3."""
     kept = {
         "hidden_states": {layer: random(2, 4, 6, seed=seed + layer) for layer in (0, 1, 2, 3)},
         "attention_scores": {layer: random(2, 2, 4, 4, seed=seed + 10 + layer) for layer in (1, 2, 3)},

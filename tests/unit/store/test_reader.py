@@ -137,7 +137,7 @@ def test_collate_refuses_other_lengths_and_more_entries(store_path):
     store = SoftTargetStore.open(store_path)
     with pytest.raises(UserError, match=r"number 1, 6 tokens, its row has 7"):
         collate(store, [0, 3], [4, 6], 7)
-    with pytest.raises(UserError, match=r"top 4 asked for.* 3 entries a token"):
+    with pytest.raises(UserError, match=r"top 4 asked for.* 3 entries per token"):
         collate(store, [0], [4], 4, k=4)
 
 
