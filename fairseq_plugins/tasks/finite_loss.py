@@ -1,4 +1,4 @@
-"""The end of a training whose loss or weights are not finite: the batch is kept, broken weights are not saved."""
+"""The end of a training whose loss or weights are not finite: the batch is kept, such weights are not."""
 
 from __future__ import annotations
 

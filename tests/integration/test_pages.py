@@ -32,6 +32,14 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), f"{page}: {link}"
 
 
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/decisions/house.md"])
+def test_modules_that_a_tour_names_are_there(page):
+    named = re.findall(r"`([a-z_/0-9]+\.py)`", (REPOSITORY / page).read_text(encoding="utf-8"))
+    assert named
+    roots = [REPOSITORY, REPOSITORY / "cmlm_kd"]
+    assert [name for name in named if not any((root / name).is_file() for root in roots)] == []
+
+
 def test_every_decision_is_dated_and_in_the_index():
     folder = REPOSITORY / "docs" / "decisions"
     index = (folder / "README.md").read_text(encoding="utf-8")
