@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -157,6 +158,16 @@ class TeacherSignal:
         if not members:
             raise ValueError("TeacherSignal: there are no logits")
         return torch.stack([(widen(logits) / temperature).softmax(-1) for logits in members]).mean(0)
+
+    def log_probabilities(self, temperature: float = 1.0) -> Tensor:
+        """Return the logarithms of :meth:`probabilities`, ``(B, C)``, exact where those underflow."""
+        members = self.members
+        if len(members) == 1 or self.ensembling == "logits":
+            return (self.logits / temperature).log_softmax(-1)
+        if not members:
+            raise ValueError("TeacherSignal: there are no logits")
+        each = torch.stack([(widen(logits) / temperature).log_softmax(-1) for logits in members])  # (M, B, C)
+        return each.logsumexp(0) - math.log(len(members))
 
     def to_batch(self) -> dict[str, Any]:
         """Return dictionaries, lists and tensors alone: the form that a data loader puts into a batch.

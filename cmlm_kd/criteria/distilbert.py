@@ -42,7 +42,7 @@ from cmlm_kd.criteria.checks import required, takes_fused
 from cmlm_kd.criteria.masked_lm_loss import masked_output, masked_rows
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.dense_teacher import DenseTeacherBlocks, TeacherProjection
-from cmlm_kd.losses.divergences import widen
+from cmlm_kd.losses.divergences import kl_of_log_probs, widen
 from cmlm_kd.losses.projection import projected_loss
 from cmlm_kd.system.ranges import NOT_NEGATIVE, POSITIVE, check_settings, setting
 
@@ -121,10 +121,9 @@ def kl_term(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """
     log_student = F.log_softmax(widen(student) / temperature, -1)  # (N, V)
     log_teacher = F.log_softmax(widen(teacher) / temperature, -1)  # (N, V)
-    # Both sides as logarithms: a teacher's probability that underflowed adds 0, not 0 * log 0.
-    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)  # (N, V)
+    divergence = kl_of_log_probs(log_teacher, log_student)  # (N,)
     # The gradient, T (p_student - p_teacher), keeps its size as T grows (Hinton et al., 2015).
-    return temperature**2 * divergence.sum(-1)
+    return temperature**2 * divergence
 
 
 def mlm_term(student: Tensor, target: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.errors import UserError
-from cmlm_kd.losses.divergences import widen
+from cmlm_kd.losses.divergences import kl_of_log_probs, widen
 from cmlm_kd.system.ranges import setting
 
 Direction = Literal["forward", "reverse"]
@@ -86,8 +86,8 @@ def self_distillation_loss(
     # A teacher classifier that got a gradient would move to meet its branches, frozen encoder or not.
     wanted = F.log_softmax(widen(teacher.detach()), -1)  # (B, C)
     if direction == "reverse":  # sum_i KL(q_i | p), eq. 5 as printed
-        return (own.exp() * (own - wanted)).sum((0, 2))
-    return (wanted.exp() * (wanted - own)).sum((0, 2))  # sum_i KL(p | q_i), as released
+        return kl_of_log_probs(own, wanted).sum(0)
+    return kl_of_log_probs(wanted.expand_as(own), own).sum(0)  # sum_i KL(p | q_i), as released
 
 
 @kd_criteria.register("fastbert_kd", config=FastBERTKDConfig)

@@ -32,6 +32,7 @@ log-odds weighted by p. Values and gradients are the released code's, which comp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -46,7 +47,7 @@ from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.bilstm import logits_mse
 from cmlm_kd.criteria.checks import Reading
-from cmlm_kd.losses.divergences import entropy, soft_cross_entropy, widen
+from cmlm_kd.losses.divergences import kl_of_log_probs, soft_cross_entropy, widen
 from cmlm_kd.system.ranges import setting
 
 Divergence = Literal["kl", "sym_kl", "ns_kl", "ns_sym_kl", "js", "hl"]
@@ -80,45 +81,45 @@ class MTDNNKDConfig:
         return f"kd:mtdnn|mode:{self.kd_mode}{other}"
 
 
-def kl(logits: Tensor, probs: Tensor) -> Tensor:
+def kl(logits: Tensor, log_q: Tensor) -> Tensor:
     """Return KL(q | p), ``(B,)``; ``KlCriterion``."""
-    # Only the first part has a gradient, p - q.
-    return soft_cross_entropy(logits, probs) - entropy(probs)
+    # Only the student's part has a gradient, p - q.
+    return kl_of_log_probs(log_q, _log_probs(logits))
 
 
-def symmetric_kl(logits: Tensor, probs: Tensor) -> Tensor:
+def symmetric_kl(logits: Tensor, log_q: Tensor) -> Tensor:
     """Return KL(q | p) + KL(p | q), ``(B,)``; ``SymKlCriterion``, whose second part has no gradient."""
     # [p] as released: what it adds to the value has no gradient.
-    fixed = _probabilities(logits).detach()  # (B, C)
-    return kl(logits, probs) + _kl_of(fixed, probs)
+    return kl(logits, log_q) + kl_of_log_probs(_log_probs(logits).detach(), log_q)
 
 
-def noise_stable_kl(logits: Tensor, probs: Tensor) -> Tensor:
+def noise_stable_kl(logits: Tensor, log_q: Tensor) -> Tensor:
     """Return the difference of log-odds under p, twice, ``(B,)``; ``NsKlCriterion`` (``stable_kl``)."""
-    student = _probabilities(logits)  # (B, C)
+    student = _log_probs(logits).exp()  # (B, C)
     # p [u(p)]: the gradient goes through the weights alone.
-    return _stable(student, student.detach(), probs)
+    return _stable(student, student.detach(), log_q.exp())
 
 
-def noise_stable_symmetric_kl(logits: Tensor, probs: Tensor) -> Tensor:
+def noise_stable_symmetric_kl(logits: Tensor, log_q: Tensor) -> Tensor:
     """Return :func:`noise_stable_kl` in both directions, ``(B,)``; ``NsSymKlCriterion``, whose second part
     has no gradient."""
-    fixed = _probabilities(logits).detach()  # (B, C)
-    return noise_stable_kl(logits, probs) + _stable(probs, probs, fixed)
+    fixed, probs = _log_probs(logits).detach().exp(), log_q.exp()  # (B, C)
+    return noise_stable_kl(logits, log_q) + _stable(probs, probs, fixed)
 
 
-def jensen_shannon(logits: Tensor, probs: Tensor) -> Tensor:
+def jensen_shannon(logits: Tensor, log_q: Tensor) -> Tensor:
     """Return KL(m | p) + KL(m | q) with a fixed mean m, ``(B,)``; ``JSCriterion``: the directions are the
     reverse of Jensen and Shannon's, and there is no half."""
-    middle = (_probabilities(logits).detach() + probs) / 2  # (B, C)
-    return kl(logits, middle) + _kl_of(middle, probs)
+    student = _log_probs(logits)  # (B, C)
+    middle = torch.logaddexp(student.detach(), log_q) - math.log(2)  # (B, C)
+    return kl_of_log_probs(middle, student) + kl_of_log_probs(middle, log_q)
 
 
-def hellinger(logits: Tensor, probs: Tensor) -> Tensor:
+def hellinger(logits: Tensor, log_q: Tensor) -> Tensor:
     """Return the squared difference of roots, its mean over classes, ``(B,)``, without gradient;
     ``HLCriterion``."""
-    fixed = _probabilities(logits).detach()  # (B, C)
-    return (fixed.sqrt() - probs.sqrt()).square().mean(-1)
+    fixed = _log_probs(logits).detach()  # (B, C)
+    return ((fixed / 2).exp() - (log_q / 2).exp()).square().mean(-1)
 
 
 DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
@@ -129,17 +130,12 @@ DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = {
     "js": jensen_shannon,
     "hl": hellinger,
 }
-"""Name -> function of the student's logits ``(B, C)`` and the teacher's probabilities ``(B, C)``."""
+"""Name -> function of the student's logits and the teacher's log-probabilities, ``(B, C)`` each. Logarithms,
+because a teacher may be surer than a float32 probability can say, and sym_kl and js read how sure it is."""
 
 
-def _probabilities(logits: Tensor) -> Tensor:
-    return widen(logits).softmax(-1)
-
-
-def _kl_of(first: Tensor, second: Tensor) -> Tensor:
-    """Return KL(first | second) of two distributions, ``(B,)``, with 0 log 0 = 0."""
-    smallest = torch.finfo(second.dtype).tiny  # a probability that underflowed
-    return -(first * second.clamp(min=smallest).log()).sum(-1) - entropy(first)
+def _log_probs(logits: Tensor) -> Tensor:
+    return widen(logits).log_softmax(-1)
 
 
 def _stable(weights: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -152,18 +148,18 @@ def _log_odds(probs: Tensor) -> Tensor:
     return -(1 / (probs + EPSILON) - 1 + EPSILON).log()
 
 
-def soft_label_loss(logits: Tensor, probs: Tensor, mode: Reading, divergence: Divergence = "kl") -> Tensor:
+def soft_label_loss(logits: Tensor, log_q: Tensor, mode: Reading, divergence: Divergence = "kl") -> Tensor:
     """Return the soft term of each sentence in nats, ``(B,)``; of ``kl`` both modes have the same gradient.
 
     Args:
         logits: ``(B, C)`` of the student.
-        probs: ``(B, C)``, the ensemble's distribution.
+        log_q: ``(B, C)``, log-probabilities of the ensemble.
         mode: with ``kl``, ``paper`` for the cross entropy, ``original`` for the divergence.
         divergence: see the module docstring.
     """
     if mode == "paper" and divergence == "kl":
-        return soft_cross_entropy(logits, probs)
-    return DIVERGENCES[divergence](logits, probs)
+        return soft_cross_entropy(logits, log_q.exp())
+    return DIVERGENCES[divergence](logits, log_q)
 
 
 def weight_of_terms(mode: Reading) -> float:
@@ -223,7 +219,7 @@ class MTDNNKD(SentenceCriterion):
         if target.is_floating_point():
             soft = logits_mse(logits, teacher.logits)  # (B,)
         else:
-            probs = teacher.probabilities().to(logits.dtype)  # (B, C)
-            soft = soft_label_loss(logits, probs, self.config.kd_mode, self.config.kd_divergence)  # (B,)
+            log_q = teacher.log_probabilities().to(logits.dtype)  # (B, C)
+            soft = soft_label_loss(logits, log_q, self.config.kd_mode, self.config.kd_divergence)  # (B,)
         terms["kd_loss"] = Term(soft.sum(), count)
         return CriterionOutput.weighted({"hard_loss": weight, "kd_loss": weight}, terms, len(target))

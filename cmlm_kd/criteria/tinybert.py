@@ -157,12 +157,13 @@ def attention_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: 
         student, teacher = (_floored(scores, mask) for scores in (student, teacher))
         return (student - teacher).square().mean((1, 2, 3))
     # Eq. 7 is an MSE over l x l scores: rows and columns of padding are not the sentence's own.
-    squares = (student - teacher).square().mean(1)  # (B, L, L)
     if mask is None:
-        return squares.mean((1, 2))
+        return (student - teacher).square().mean((1, 2, 3))
     real = mask.bool()  # (B, L)
     pairs = real[:, :, None] & real[:, None, :]  # (B, L, L)
-    return squares.masked_fill(~pairs, 0.0).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
+    # Left out before they are squared: two masks of -inf differ by NaN, whose gradient no later 0 takes away.
+    difference = (student - teacher).masked_fill(~pairs[:, None], 0.0)  # (B, H, L, L)
+    return difference.square().mean(1).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
 
 
 def _floored(scores: Tensor, mask: Tensor | None) -> Tensor:

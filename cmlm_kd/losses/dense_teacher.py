@@ -31,6 +31,9 @@ from torch import Tensor
 from cmlm_kd.losses.divergences import entropy, softmax_in_place, widen
 from cmlm_kd.losses.projection import compute_type
 
+RULED_OUT = -1e30
+"""Logit of an entry that a teacher's output layer never gives: of probability 0 at any usual temperature."""
+
 
 class TeacherProjection:
     """A teacher's hidden states and output layer: logits of a chunk of positions at a time, no gradient.
@@ -44,7 +47,8 @@ class TeacherProjection:
     def __init__(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
         compute = compute_type(features)
         self._features, self._weight = features.detach().to(compute), weight.detach().to(compute)
-        self._bias = None if bias is None else bias.detach()
+        # -inf rules an entry out. A number that softmax takes for the same keeps 0 * (-inf - z), a NaN, away.
+        self._bias = None if bias is None else bias.detach().clamp(min=RULED_OUT)
         self._buffer = self._features.new_empty(0, weight.size(0))  # (n, V), grows to the largest chunk
         self._start = 0
 

@@ -84,6 +84,16 @@ def entropy(probs: Tensor) -> Tensor:
     return total
 
 
+def kl_of_log_probs(log_target: Tensor, log_probs: Tensor) -> Tensor:
+    """Return KL(target | p) in nats per row, with 0 log 0 = 0: logarithms ``(..., C)`` -> ``(...)``.
+
+    Logarithms know probabilities that would underflow. An entry that the target rules out (-inf, of a masked
+    vocabulary) counts 0, where the product 0 * -inf would be NaN.
+    """
+    products = log_target.exp() * (log_target - log_probs)  # (N, C)
+    return products.masked_fill(log_target.isneginf(), 0.0).sum(-1)
+
+
 def repeats(ids: Tensor) -> Tensor:
     """Return ``(N, k)`` bool: True where an entry of a row has come before in that row."""
     same = ids.unsqueeze(-1) == ids.unsqueeze(-2)  # (N, k, k)

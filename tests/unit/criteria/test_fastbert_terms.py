@@ -87,3 +87,13 @@ def test_uncertainty_against_a_loop():
 def test_one_class_is_refused():
     with pytest.raises(UserError, match="two classes or more, there is 1"):
         uncertainty(torch.zeros(3, 1))
+
+
+def test_a_class_that_the_teacher_rules_out_is_no_nan():
+    teacher = random_logits(3, 4, seed=5)
+    teacher[0, 2] = float("-inf")
+    branches = random_logits(2, 3, 4, seed=6).requires_grad_()
+    loss = self_distillation_loss(branches, teacher, "forward")
+    assert torch.isfinite(loss).all()
+    loss.sum().backward()
+    assert torch.isfinite(branches.grad).all()

@@ -101,3 +101,32 @@ def test_what_is_read_of_whom():
     check_needs("mtdnn_kd", needs, scorer, teacher)
     with pytest.raises(UserError, match="mtdnn_kd: student has no teacher to learn from"):
         check_needs("mtdnn_kd", criterion.needs(student, None), student, None)
+
+
+@pytest.mark.parametrize("divergence", ["kl", "sym_kl", "js"])
+@pytest.mark.parametrize("ensembling", ["probabilities", "logits"])
+def test_a_teacher_surer_than_a_probability_can_say(divergence, ensembling):
+    """e^-200 is 0 in float32; its logarithm is not."""
+    teachers = [torch.tensor([[100.0, -100.0, 0.0]]), torch.tensor([[120.0, -90.0, -80.0]])]
+    student = torch.tensor([[0.3, -0.2, 0.1]])
+    values = []
+    for dtype in (torch.float32, torch.float64):
+        config = MTDNNKDConfig(kd_divergence=divergence)
+        signal = TeacherSignal.of_logits(*(each.to(dtype) for each in teachers), ensembling=ensembling)
+        output = MTDNNKD(config).training_loss(
+            ModelOutput(logits=student.to(dtype)), torch.tensor([0]), signal
+        )
+        values.append(output.terms["kd_loss"].total.item())
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("divergence", ["kl", "js"])
+def test_a_class_that_the_teacher_rules_out_is_no_nan(divergence):
+    logits = torch.tensor([[0.3, -0.2, 0.1]], requires_grad=True)
+    signal = TeacherSignal.of_logits(torch.tensor([[1.0, float("-inf"), 0.5]]))
+    config = MTDNNKDConfig(kd_divergence=divergence)
+    output = MTDNNKD(config).training_loss(ModelOutput(logits=logits), torch.tensor([0]), signal)
+    output.loss.backward()
+    if divergence == "kl":  # js compares a mean that is above 0 there with 0: it is infinite
+        assert torch.isfinite(output.loss)
+    assert torch.isfinite(logits.grad).all()

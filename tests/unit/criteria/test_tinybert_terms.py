@@ -128,3 +128,19 @@ def test_half_precision_is_summed_in_single():
     value = attention_term(student, teacher, MASK, "paper")
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, attention_term(student.float(), teacher.float(), MASK, "paper"))
+
+
+@pytest.mark.parametrize("mode", ["paper", "original"])
+def test_masks_of_minus_infinity_have_finite_gradients(mode):
+    """Models may mask with -inf: what is left out of the sum is left out of the gradient."""
+    student, teacher = random(2, 3, 4, 4, seed=1), random(2, 3, 4, 4, seed=2)
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
+    padding = mask[:, None, None, :] == 0
+    finite = attention_term(student, teacher, mask, mode)
+    leaf = student.detach().requires_grad_()
+    masked = [scores.masked_fill(padding, float("-inf")) for scores in (leaf, teacher)]
+    term = attention_term(*masked, mask, mode)
+    torch.testing.assert_close(term, finite)
+    term.sum().backward()
+    assert torch.isfinite(leaf.grad).all()
+    assert (leaf.grad[padding.expand_as(leaf)] == 0).all()

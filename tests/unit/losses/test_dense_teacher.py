@@ -201,3 +201,17 @@ def test_half_precision_is_near_the_exact_loss(way):
     exact.backward()
     torch.testing.assert_close(value.double(), exact, rtol=0.02, atol=0)
     torch.testing.assert_close(inputs[1].grad.double(), wide[1].grad, rtol=0.05, atol=0.5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_an_entry_that_the_teacher_rules_out_is_as_in_the_dense_way(temperature):
+    """A bias of -inf, as of a masked vocabulary: 0 log 0 is 0, on both ways."""
+    student, teacher = student_tensors(), teacher_tensors()
+    teacher[2][3] = float("-inf")
+    expected = dense(project(*student), project(*teacher), temperature, with_mse=False)
+    blocks = blocks_of(teacher, temperature)
+    loss = projected_loss(*student, blocks)
+    assert torch.isfinite(loss)
+    torch.testing.assert_close(loss, expected, **CLOSE)
+    for ours, theirs in zip(*(torch.autograd.grad(each, student) for each in (loss, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE)

@@ -115,3 +115,18 @@ def test_softmax_in_place_of_huge_logits():
 def test_widen_leaves_double_precision_alone():
     assert losses.widen(torch.ones(1, dtype=torch.bfloat16)).dtype == torch.float32
     assert losses.widen(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_divergence_of_logarithms_is_torchs_where_all_is_finite(log_probs):
+    target = log_probs.roll(1, 0)
+    expected = torch.nn.functional.kl_div(log_probs, target, reduction="none", log_target=True).sum(-1)
+    torch.testing.assert_close(losses.kl_of_log_probs(target, log_probs), expected)
+
+
+def test_an_entry_that_the_target_rules_out_adds_nothing_and_has_no_gradient():
+    target = torch.tensor([[0.5, 0.5, 0.0]]).log()
+    student = torch.tensor([[0.2, 0.3, 0.5]]).log().requires_grad_()
+    divergence = losses.kl_of_log_probs(target, student)
+    assert divergence.item() == pytest.approx(0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.3))
+    divergence.sum().backward()
+    torch.testing.assert_close(student.grad, torch.tensor([[-0.5, -0.5, 0.0]]))
