@@ -4,6 +4,7 @@ Neither needs anything else of the toolkit (``examples/new_criterion``), and the
 """
 
 from cmlm_kd.api.criterion import (
+    NOT_MASKED,
     CriterionOutput,
     KDCriterion,
     SentenceCriterion,
@@ -11,7 +12,18 @@ from cmlm_kd.api.criterion import (
     hard_label_loss,
 )
 from cmlm_kd.api.model_output import ModelOutput
-from cmlm_kd.api.needs import ModelDescription, Needs, Request
+from cmlm_kd.api.needs import (
+    ATTENTION_SCORES,
+    EXITS,
+    HIDDEN_STATES,
+    LOGITS,
+    NOTHING_ELSE,
+    PROBABILITIES,
+    SOFT_TARGETS,
+    ModelDescription,
+    Needs,
+    Request,
+)
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, signal_sources
@@ -27,10 +39,18 @@ from cmlm_kd.system.ranges import (
 )
 
 __all__ = [
+    "ATTENTION_SCORES",
     "AT_LEAST_ONE",
+    "EXITS",
+    "HIDDEN_STATES",
+    "LOGITS",
+    "NOTHING_ELSE",
+    "NOT_MASKED",
     "NOT_NEGATIVE",
     "POSITIVE",
+    "PROBABILITIES",
     "SHARE",
+    "SOFT_TARGETS",
     "CriterionOutput",
     "KDCriterion",
     "ModelDescription",

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cmlm_kd.api.criterion import KDCriterion
 from cmlm_kd.errors import UserError
 
 Base = TypeVar("Base")
 Registered = TypeVar("Registered")
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -125,6 +131,49 @@ class Registry(Generic[Base]):
         if name in self._entries:
             return self._entries[name]
         raise self.broken.get(name) or unknown_name(self.kind, name, self, self)
+
+    def load_entry_points(self, group: str) -> None:
+        """Import what installed packages register here.
+
+        A package whose class cannot be registered never stands in the way of the others: a warning says so,
+        and whoever names it (:meth:`get`) gets the warning's text as an error.
+
+        Args:
+            group: of entry points, each a registered name -> the module that registers it.
+        """
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group=group):
+            package = (
+                f"package {point.dist.name} {point.dist.version}" if point.dist else "an installed package"
+            )
+            problem = self._problem_with(point)
+            if problem is not None:
+                self.broken[point.name] = UserError(
+                    f"{self.kind} {point.name!r} of {package} cannot be used: entry point "
+                    f"'{point.name} = {point.value}' of group {group}: {problem}"
+                )
+                logger.warning("%s", self.broken[point.name])
+
+    def _problem_with(self, point: EntryPoint) -> str | None:
+        """Return why what an entry point names cannot be used, and what to do; None for success."""
+        name = point.dist.name if point.dist else point.module
+        registered = set(self)
+        try:
+            point.load()
+        except UserError as error:  # of this registry: the name or the class is taken, or is none
+            return f"{error}; rename it in the package, or run: pip uninstall {name}"
+        except Exception as error:  # somebody else's code may fail in any way
+            return (
+                f"{type(error).__name__}: {error}; update or repair the package, or run: pip uninstall {name}"
+            )
+        if point.name not in self:
+            added = ", ".join(sorted(set(self) - registered)) or "none"
+            return (
+                f"it registers no {self.kind} of that name (but {added}); name the entry point as it is "
+                "registered"
+            )
+        return None
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

@@ -8,7 +8,9 @@ A teacher of a new kind is one file with one class that extends :class:`SignalSo
 
     fairseq-train ... --task translation_kd --soft-targets uniform=8
 
-A criterion gets :class:`~cmlm_kd.api.signals.TeacherSignal` and cannot tell one source from another.
+Whoever uses it imports that file: a user directory (``--user-dir``) does, or a package names it in the
+entry-point group ``cmlm_kd.sources``. A criterion gets :class:`~cmlm_kd.api.signals.TeacherSignal` and cannot
+tell one source from another.
 """
 
 from __future__ import annotations
@@ -133,6 +135,6 @@ def named_source(text: str, training_set: TrainingSet) -> NamedSource | None:
         UserError: from the source itself.
     """
     name, equals, argument = text.partition("=")
-    if not equals or name not in signal_sources:
+    if not equals or not (name in signal_sources or name in signal_sources.broken):
         return None
     return signal_sources.get(name).cls.from_argument(argument, training_set)

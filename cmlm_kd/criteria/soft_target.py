@@ -1,19 +1,20 @@
 """``soft_target_kd``: a teacher's distribution at every target token as the target of a translator.
 
-For a target token with gold entry y, the student's log-probabilities log p over the vocabulary and a
-teacher's logits t of its k best entries (Chen et al., 2020, "Distilling Knowledge Learned in BERT for Text
-Generation", eq. 5)::
+For a target token with gold entry y, the student's log-probabilities log p over the vocabulary, a teacher's
+logits t of its k best entries and a temperature T > 0 (Chen et al., 2020, "Distilling Knowledge Learned in
+BERT for Text Generation", eq. 5)::
 
     q      = softmax(t / T)                         over the k entries
-    kd     = - sum_k q[k] log p[ids[k]]
+    kd     = - sum_j q[j] log p[ids[j]]            j = 1 .. k
     hard   = label-smoothed negative log-likelihood of y
     loss   = (1 - alpha) hard + alpha kd            summed over tokens
 
-The temperature is applied to the teacher alone and there is no T^2, as in the paper (footnote 8) and its code
-(``onmt/utils/loss.py``). ``kd_convention="hinton"`` is the usual other way: T on both sides, and T^2.
+The temperature is applied to the teacher alone and there is no factor T^2, as in the paper (footnote 8) and
+its code (``onmt/utils/loss.py``). ``kd_convention="hinton"`` is the usual other way: T on both sides, and
+T^2.
 
-The terms per token, the plain way and without the (tokens, vocabulary) matrix:
-:mod:`cmlm_kd.losses.soft_targets`.
+The terms per token are in :mod:`cmlm_kd.losses.soft_targets`, in a plain form and in one that never holds the
+(tokens, vocabulary) matrix.
 """
 
 from __future__ import annotations
@@ -153,16 +154,15 @@ class SoftTargetKD(KDCriterion):
     """Soft targets of a teacher beside label-smoothed hard labels, for translation; equation in the module
     docstring.
 
-    Reads ``sample["target"]`` ``(B, T)`` and of ``sample["teacher"]`` the
-    :class:`cmlm_kd.api.signals.SoftTargets`. Tokens whose ``valid`` is False have no teacher: they are
-    trained on the hard term with weight 1.
+    Reads the target ``(B, T)`` and the teacher's :class:`cmlm_kd.api.signals.SoftTargets`. Tokens whose
+    ``valid`` is False have no teacher: they are trained on the hard term with weight 1.
 
     Terms: ``nll_loss`` and ``hard_loss`` per target token, ``kd_loss`` (and ``kd_kl``) per token with a
     teacher.
     Counts: ``kd_tokens``, and ``without_teacher`` in sentences. The validation loss is the plain NLL, so that
     students with and without a teacher choose their checkpoints by the same quantity.
 
-    Relation: with alpha 0 it is fairseq's ``label_smoothed_cross_entropy``.
+    Relation: with alpha 0 its training loss is fairseq's ``label_smoothed_cross_entropy``.
     """
 
     config: SoftTargetConfig

@@ -5,8 +5,9 @@ After layer i its classifier, a branch or on the last layer the teacher classifi
 
     uncertainty = - sum_c p_i[c] log p_i[c] / log C        (eq. 6)
 
-An input leaves after the first layer where the uncertainty is at most the threshold ``speed``, and after the
-last one whatever it is. Here both sides are compared times log C: entropy in nats against ``speed log C``.
+An input leaves after the earliest layer at which the uncertainty is at most the threshold ``speed``, and
+after the last one whatever it is. Here both sides are multiplied by log C: entropy in nats against ``speed
+log C``. A threshold of 0 is special: no branch runs at all, and every input goes through all layers.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _lengths(attention_mask: Tensor) -> tuple[Tensor, int, int]:
     rising = (attention_mask[:, 1:] > attention_mask[:, :-1]).any()  # ()
     shortest, width, misplaced = torch.stack((*lengths.aminmax(), rising)).tolist()
     if misplaced or not shortest:
-        problem = "an input has padding on the left" if misplaced else "an input is nothing but padding"
+        problem = "an input has padding before a token" if misplaced else "an input is nothing but padding"
         raise UserError(
             f"attention_mask: {problem}; inputs are 1 on their tokens, then 0 on padding: set the "
             "tokenizer's padding_side to 'right'"

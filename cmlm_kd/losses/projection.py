@@ -1,15 +1,17 @@
 """The loss of projected hidden states, without ever holding the (tokens, vocabulary) matrix of logits.
 
 The output layer of a translation model turns N hidden states of d numbers into N * V logits, and a dense loss
-keeps several matrices of that size. Here the tokens pass in chunks: project a chunk, let a loss turn its
-logits into the loss's own gradient, multiply that back into hidden states, weight and bias, forget the chunk.
+keeps several matrices of that size. Here the tokens pass in chunks, each of one matrix product: project a
+chunk, let a loss turn its logits into the loss's own gradient (block by block, as many rows as a CPU's cache
+holds), multiply that into the gradients of hidden states, weight and bias, forget the chunk.
 For a chunk's hidden states h, the weight W and the bias b of the output layer::
 
     z = h W^T + b       G = d loss / d z       d h = G W       d W += G^T h       d b += sum of G's rows
 
 Three matrix products in all, the least any exact loss can do, and the gradient is ready when the loss is. A
 part u of G that is the same for all entries of a row (label smoothing's) is never written into the logits:
-it adds ``u (sum of W's rows)`` to d h, ``u h`` to every row of d W and ``u`` to every entry of d b.
+it adds ``u (sum of W's rows)`` to d h and, summed over tokens, ``u h`` to every row of d W and ``u`` to every
+entry of d b.
 
 The loss is a parameter, :class:`BlockLoss`: it sees a block of rows of logits at a time and knows nothing of
 projecting the student. One that compares with a dense teacher projects the teacher's hidden states of the
@@ -38,7 +40,8 @@ class BlockLoss(Protocol):
         """Get ready, before the first block.
 
         Args:
-            sums: gives the sum of each row's logits, ``(N,)``, for a pass over the weight: not for nothing.
+            sums: gives the sum of each row's logits, ``(N,)``; costs a pass over the weight, so call it only
+            if needed.
 
         Returns:
             A part of the gradient that is the same for all entries of a row, ``(N,)``, or None. Blocks leave
@@ -52,7 +55,7 @@ class BlockLoss(Protocol):
         ...
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
-        """Note what the loss needs to know of some rows and turn ``logits`` into its gradient.
+        """Record what the loss needs of these rows and turn ``logits`` into its gradient.
 
         Args:
             logits: ``(n, V)`` float32 (float64 for float64 features), a buffer to work in. With ``gradient``

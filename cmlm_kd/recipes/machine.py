@@ -104,7 +104,7 @@ def shell_lines(steps: dict[str, Step], threads: dict[str, int]) -> Iterator[str
         steps: in an order in which they can run.
         threads: step -> how many it computes with.
     """
-    yield "set -e"
+    yield "set -euo pipefail"
     for name, value in VARIABLES.items():
         yield f"export {name}={shlex.quote(os.environ.get(name, value))}"
     used, made = 0, set[str]()

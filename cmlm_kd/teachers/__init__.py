@@ -1,1 +1,16 @@
 """Teachers: models that yield a signal a student learns from."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from cmlm_kd.api.sources import signal_sources
+
+ENTRY_POINTS = "cmlm_kd.sources"
+"""Group of entry points: name of a signal source -> the module of an installed package that registers it."""
+
+
+@cache
+def load_sources() -> None:
+    """Register the signal sources that installed packages add; a user directory registers its own."""
+    signal_sources.load_entry_points(ENTRY_POINTS)

@@ -73,7 +73,8 @@ class KDFairseqCriterion(FairseqCriterion):
         self.level = getattr(task, "kd_level", "tokens")
         self._announced = False
         self._refuse_unused_parameters(str(cfg.ddp_backend), cfg.find_unused_parameters)
-        self.needs, self.trainable = self._meet(task)
+        self._all_needs, self.trainable = self._meet(task)
+        self.needs = self._all_needs
 
     def _meet(self, task: FairseqTask) -> tuple[Needs, nn.Module | None]:
         """Return what the criterion needs of the task's models, and the module it trains."""
@@ -119,7 +120,7 @@ class KDFairseqCriterion(FairseqCriterion):
     def begin_update(self, update: int, optimizer: FairseqOptimizer) -> None:
         """Tell the criterion how many updates there were; learn what it reads now, and at which rates."""
         self.criterion.begin_update(update)
-        self.needs = self.criterion.needs_now() or self.needs
+        self.needs = self.criterion.needs_now() or self._all_needs
         factors = self.criterion.rate_factors()
         if factors is not None:
             set_rate_factors(optimizer, factors, self.entry.name)
@@ -257,7 +258,7 @@ class KDFairseqCriterion(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """Everything logged is a sum or a count."""
+        """What is logged are sums and counts; tasks over sentences, which gather predictions, say otherwise."""
         return True
 
 

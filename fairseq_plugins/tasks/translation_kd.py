@@ -16,6 +16,7 @@ from cmlm_kd.api.needs import NOTHING_ELSE, Request
 from cmlm_kd.api.sources import SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import StoredSoftTargets
+from cmlm_kd.teachers import load_sources
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
@@ -109,6 +110,7 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
         training_set = TrainingSet(
             Path(directories[0]), self.cfg.train_subset, len(self.target_dictionary), padding
         )
+        load_sources()
         named = named_source(self.cfg.soft_targets, training_set)
         if named is not None:
             return [named]

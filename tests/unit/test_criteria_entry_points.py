@@ -38,12 +38,12 @@ print(json.dumps({name: say(name) for name in ("good", "absent", "crash", "pkd",
 """
 
 
-def install(site, name, criterion, module, source):
+def install(site, name, registered, module, source, group="cmlm_kd.criteria"):
     """Put a package of one module with one entry point where Python finds it."""
     information = site / f"{name.replace('-', '_')}-1.2.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-    (information / "entry_points.txt").write_text(f"[cmlm_kd.criteria]\n{criterion} = {module}\n")
+    (information / "entry_points.txt").write_text(f"[{group}]\n{registered} = {module}\n")
     if source is not None:
         (site / f"{module}.py").write_text(source)
 
@@ -90,12 +90,12 @@ def test_ours_stays_where_a_package_wants_its_name(loaded):
     [
         ("absent", "ModuleNotFoundError: No module named 'kd_absent'; update or repair the package"),
         ("crash", "ZeroDivisionError: division by zero; update or repair the package"),
-        ("misnamed", "it registers no criterion of that name (but other); name the entry point as"),
+        ("misnamed", "it registers no KD criterion of that name (but other); name the entry point as"),
     ],
 )
 def test_a_broken_package_is_named(loaded, name, reason):
     found, warnings = loaded
-    begin = f"criterion '{name}' of package kd-{name} 1.2 cannot be used: entry point '{name} = kd_{name}'"
+    begin = f"KD criterion '{name}' of package kd-{name} 1.2 cannot be used: entry point '{name} = kd_{name}'"
     assert found[name].startswith(begin) and reason in found[name]
     assert warnings.count(begin) == 1, "said once, however often criteria are loaded"
 
@@ -110,3 +110,39 @@ def test_the_command_knows_what_a_package_adds(site):
     broken = run(site, "-m", "cmlm_kd", "flags", "crash")
     assert broken.returncode != 0 and "package kd-crash 1.2" in broken.stderr
     assert "Traceback" not in broken.stderr
+
+
+SOURCE = """
+from cmlm_kd.api import ModelDescription, NamedSource, TeacherSignal, signal_sources
+
+@signal_sources.register("silent")
+class Silent(NamedSource):
+    description = ModelDescription("silent", frozenset())
+    @classmethod
+    def from_argument(cls, argument, training_set):
+        return cls()
+    def signal(self, batch, request=None, *, dropout=False):
+        return TeacherSignal()
+"""
+SOURCE_PROGRAM = """
+from pathlib import Path
+from cmlm_kd.api import TrainingSet
+from cmlm_kd.api.sources import named_source
+from cmlm_kd.errors import UserError
+from cmlm_kd.teachers import load_sources
+load_sources()
+data = TrainingSet(Path("data"), "train", 9, 1)
+print(type(named_source("silent=", data)).__module__, named_source("store", data))
+try:
+    named_source("broken=1", data)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_package_adds_a_source_of_signals(tmp_path):
+    install(tmp_path, "kd-silent", "silent", "kd_silent", SOURCE, "cmlm_kd.sources")
+    install(tmp_path, "kd-broken", "broken", "kd_broken", "1 / 0\n", "cmlm_kd.sources")
+    done = run(tmp_path, "-c", SOURCE_PROGRAM)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("kd_silent None\nsignal source 'broken' of package kd-broken 1.2 cannot be")

@@ -3,11 +3,19 @@
 import pytest
 import torch
 
-from cmlm_kd.api import ModelOutput
-from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription
+from cmlm_kd.api import (
+    NOTHING_ELSE,
+    SOFT_TARGETS,
+    ModelDescription,
+    ModelOutput,
+    NamedSource,
+    SoftTargets,
+    TeacherBatch,
+    TeacherSignal,
+    TrainingSet,
+)
 from cmlm_kd.api.registry import Registry
-from cmlm_kd.api.signals import SoftTargets, TeacherSignal
-from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, named_source
+from cmlm_kd.api.sources import named_source
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.errors import UserError
 

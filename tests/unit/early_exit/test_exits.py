@@ -236,7 +236,7 @@ def test_one_synchronisation_a_layer_of_a_single_text(model, layers, speed, monk
 def test_padding_on_the_left_is_refused(model, rows, speed):
     batch = EncodedExamples(EXAMPLES, model.inputs).collate(range(rows))
     left = {name: torch.nn.functional.pad(part, (2, 0)) for name, part in batch.items()}
-    with pytest.raises(UserError, match="attention_mask: an input has padding on the left"):
+    with pytest.raises(UserError, match="attention_mask: an input has padding before a token"):
         exit_early(model, **left, speed=speed)
     batch["attention_mask"][0] = 0
     with pytest.raises(UserError, match="attention_mask: an input is nothing but padding"):
