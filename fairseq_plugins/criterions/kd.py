@@ -258,7 +258,7 @@ class KDFairseqCriterion(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """What is logged are sums and counts; tasks over sentences, which gather predictions, say otherwise."""
+        """What is logged are sums and counts; tasks over sentences, which gather predictions, override it."""
         return True
 
 

@@ -104,6 +104,7 @@ def test_nothing_goes_on_in_what_was_begun_differently(tmp_path, capsys):
     process = start(recipe)
     process.kill()
     process.communicate()
+    assert ends(recipe.read("pid").strip())  # until then its command holds the folder
     (recipe.run_folder / "wait").unlink()
     (recipe.run_folder / "count" / "of-the-former").touch()
     recipe.write(text.replace("for n in 1 2 3", "for n in 1 2 3 4"))
