@@ -95,7 +95,8 @@ class Steps:
     def distil(self, kind: str) -> None:
         sample, criterion = self.next(), self.distilling[kind]
         with measuring.autocast(self.args):
-            batch = TeacherBatch(sample["id"], sample["net_input"])
+            rows = torch.arange(self.args.sentences, device=self.args.device)  # (B,)
+            batch = TeacherBatch(rows, sample["net_input"])
             sample["teacher"] = self.teacher.signal(batch, criterion.needs.teacher)
             loss, size, _ = criterion(self.model, sample)
         measuring.update(self.optimizer, loss / size)
