@@ -163,7 +163,7 @@ class KDCriterion(ABC):
             student: its logits, and what :meth:`needs` asked for.
             target: ``(B, T)`` entries, right- or left-padded with ``padding_idx``; at level ``sentences``
                 ``(B,)`` classes (int64), or scores (floating) for regression; at level ``text`` ``(N,)``, the
-                piece that stood at each of ``student.positions``, :data:`NOT_MASKED` where it was not hidden.
+                token that stood at each of ``student.positions``, :data:`NOT_MASKED` where it was not masked.
             teacher: what the teacher says, None for a batch without.
         """
 

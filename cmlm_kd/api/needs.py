@@ -172,7 +172,7 @@ def _check_predictions(
         )
     if needs.student.predictions != "none" and student.vocabulary != teacher.vocabulary:
         raise UserError(
-            f"{criterion}: {student.name} chooses from {student.vocabulary} pieces and {teacher.name} from "
+            f"{criterion}: {student.name} chooses from {student.vocabulary} tokens and {teacher.name} from "
             f"{teacher.vocabulary}; give the student the teacher's tokenizer and vocabulary"
         )
 

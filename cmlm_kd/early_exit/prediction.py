@@ -137,11 +137,11 @@ def _as_examples(first: Sequence[str], second: Sequence[str] | None) -> Examples
 
 
 def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool) -> EncodedExamples:
-    """Return the ids of texts; refuses those without a piece, and without ``truncate`` those too long."""
+    """Return the ids of texts; refuses those without a token, and without ``truncate`` those too long."""
     longest = inputs.max_length
     if not truncate:
         inputs = copy.copy(inputs)
-        inputs.max_length += 1  # one piece more than fits is enough to tell what is too long
+        inputs.max_length += 1  # one token more than fits is enough to tell what is too long
     encoded = EncodedExamples(examples, inputs)
     for row, sentence in encoded.empty:
         side = "" if examples.second is None else f" ({('first', 'second')[sentence]} of the pair)"
@@ -154,7 +154,7 @@ def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool) -> Encod
     if len(too_long):
         others = f" (so are others, {len(too_long)} in all)" if len(too_long) > 1 else ""
         raise UserError(
-            f"text {too_long[0] + 1} is longer than the {longest} pieces that the model takes{others}; "
+            f"text {too_long[0] + 1} is longer than the {longest} tokens that the model takes{others}; "
             "shorten it, or pass --truncate to cut it"
         )
     return encoded

@@ -203,7 +203,7 @@ def _with_unknown(
 
 
 def _teacher_embeddings(teacher: str) -> tuple[Any, Tensor]:
-    """Return tokenizer and embedding table ``(pieces, e)`` of a Hugging Face model."""
+    """Return tokenizer and embedding table ``(tokens, e)`` of a Hugging Face model."""
     from transformers import AutoModel
 
     from cmlm_kd.system.transformers_reports import without_reports

@@ -65,7 +65,7 @@ class TeacherEnsemble(SignalSource):
             names: Hugging Face directories or hub names.
             labels: the data's classes; empty for scores.
             ensembling: how several become one.
-            max_length: longest input in pieces; a teacher that takes less gets less, 0: what it takes.
+            max_length: longest input in tokens; a teacher that takes less gets less, 0: what it takes.
             values: what the corpus's files call the classes.
             teacher_labels: names of the teachers' classes, where their own say nothing.
 
@@ -142,7 +142,7 @@ class TeacherEnsemble(SignalSource):
             inputs = member.model.inputs
             if inputs.hash == tokenizer and inputs.max_length < longest:
                 raise UserError(
-                    f"{member.model.name} takes {inputs.max_length} pieces, the student up to {longest}; "
+                    f"{member.model.name} takes {inputs.max_length} tokens, the student up to {longest}; "
                     f"pass --max-length {inputs.max_length}"
                 )
 

@@ -100,6 +100,6 @@ def load_masked_lm_teacher(name_or_path: str) -> MaskedLMTeacher:
 
 
 def vocabulary_hash(tokenizer: Any) -> str:
-    """Return a hash of which piece has which id: what teacher and student must have in common."""
+    """Return a hash of which token has which id: what teacher and student must have in common."""
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
     return hashlib.sha256(vocabulary.encode()).hexdigest()

@@ -51,7 +51,7 @@ class DistillationCorpusConfig(PrecisionConfig):
         },
     )
     max_length: int = field(
-        default=0, metadata={"help": "cut inputs to so many pieces, 3 or more; 0: what the model takes"}
+        default=0, metadata={"help": "cut inputs to so many tokens, 3 or more; 0: what the model takes"}
     )
     ensemble: Ensembling = field(
         default="probabilities", metadata={"help": "what of several teachers is averaged"}
@@ -170,7 +170,7 @@ class DistillationCorpus:
         encoded = EncodedExamples(examples, inputs)
         limit = inputs.max_length or encoded.sizes.max() + 1  # 0: none
         logger.info(
-            "%s, %s: %d examples, up to %d pieces, %d cut at --max-length or near it",
+            "%s, %s: %d examples, up to %d tokens, %d cut at --max-length or near it",
             *(examples.source, split, len(examples), encoded.sizes.max(), (encoded.sizes >= limit).sum()),
         )
         return SentenceDataset(examples, encoded, others, shuffle=split == "train")

@@ -119,7 +119,7 @@ class UnlabelledText:
         if split not in self._corpora:
             self._corpora[split] = corpus = self._open(split, longest)
             logger.info(
-                "%s: %d rows, %d pieces, %d shards in %s",
+                "%s: %d rows, %d tokens, %d shards in %s",
                 *(split, len(corpus), corpus.tokens, corpus.shards, corpus.directory),
             )
             if corpus.manifest["split_lines"]:

@@ -76,7 +76,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
             )
         tokenizer = PieceTokenizer.from_pretrained(name)
         if cfg.bert and cfg.bert_tokenizer:
-            _refuse_renamed_pieces(cfg, tokenizer)
+            _refuse_renamed_tokens(cfg, tokenizer)
         return cls(cfg, tokenizer)
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
@@ -110,7 +110,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
             raise UserError(
                 f"masked_lm_kd: the vocabulary of {teacher.description.name} "
                 f"({teacher.description.tokenizer[:8]}) is not the student's ({own[:8]}, "
-                f"{len(self.tokenizer)} pieces); begin with a --bert that has the teacher's pieces, or with "
+                f"{len(self.tokenizer)} tokens); begin with a --bert that has the teacher's tokens, or with "
                 "a new model: leave out --bert and --bert-tokenizer"
             )
         self._teacher = teacher
@@ -125,7 +125,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
 
     @property
     def vocabulary_size(self) -> int:
-        """How many pieces a new student chooses from: as many as its teacher, else as the tokenizer has."""
+        """How many tokens a new student chooses from: as many as its teacher, else as the tokenizer has."""
         teacher = self.teacher_description
         return len(self.tokenizer) if teacher is None else teacher.vocabulary
 
@@ -153,7 +153,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         return split == "train" and self._text.open(split, self.positions - 2).shards > 1
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
-        """Load the epoch's shard of ``train``, or ``valid``; text is cut into pieces the first time."""
+        """Load the epoch's shard of ``train``, or ``valid``; text is cut into tokens the first time."""
         if split not in ("train", "valid"):
             raise FileNotFoundError(f"masked_lm_kd has no split {split!r}, only train and valid")
         # Until it has the new shard, fairseq holds the last one: two are in memory for a moment.
@@ -174,15 +174,15 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         return None
 
 
-def _refuse_renamed_pieces(cfg: MaskedLMKDConfig, tokenizer: PieceTokenizer) -> None:
-    """Refuse a model with a tokenizer of its own whose embeddings stand for other pieces."""
+def _refuse_renamed_tokens(cfg: MaskedLMKDConfig, tokenizer: PieceTokenizer) -> None:
+    """Refuse a model with a tokenizer of its own whose embeddings stand for other tokens."""
     try:
         own = PieceTokenizer.from_pretrained(cfg.bert)
     except UserError:
         return  # it has none, which is what --bert-tokenizer is for
     if vocabulary_hash(own.tokenizer) != vocabulary_hash(tokenizer.tokenizer):
         raise UserError(
-            f"masked_lm_kd: the embeddings of --bert {cfg.bert} are of the pieces of its own tokenizer, "
+            f"masked_lm_kd: the embeddings of --bert {cfg.bert} are of the tokens of its own tokenizer, "
             f"which --bert-tokenizer {cfg.bert_tokenizer} does not have; leave out --bert-tokenizer, or "
             "begin with a new model without --bert"
         )

@@ -101,7 +101,7 @@ def test_a_process_that_has_no_fairseq(place):
         ("good\tbad\n\tfine\n", (), "standard input, line 2: the text is empty"),
         ("good\tbad\nfine\n", (), "line 2: 1 fields, but 2 in the first line"),
         ("good\tbad\tfine\n", (), "line 1: 3 fields; a line is text, or text<TAB>text"),
-        ("film " * 60, (), "text 1 is longer than the 40 pieces"),
+        ("film " * 60, (), "text 1 is longer than the 40 tokens"),
         ("good\n\u200b\n", (), "text 2 is '\\u200b', of which the tokenizer leaves nothing"),
         ("good\n", ("--batch-size", "0"), "--batch-size is 0"),
         ("good\n", ("--device", "cpu:none"), "--device is 'cpu:none', which torch can't use"),

@@ -280,12 +280,12 @@ def test_impossible_pairs_are_refused_before_training(here, tmp_path, student, m
 def test_another_vocabulary_is_refused(here, tmp_path):
     other = write_masked_lm(tmp_path / "other", layers=2, extra=("zebra",))
     status, errors = exit_of(train, *flags(here, tmp_path, "--bert-tokenizer", other, *HALF))
-    assert status == 1 and "is not the student's" in errors and "24 pieces" not in errors
+    assert status == 1 and "is not the student's" in errors and "24 tokens" not in errors
     assert "leave out --bert and --bert-tokenizer" in errors
     status, errors = exit_of(
         train, *flags(here, tmp_path, "--bert", other, "--bert-tokenizer", here / "teacher", *HALF)
     )
-    assert status == 1 and "are of the pieces of its own tokenizer, which --bert-tokenizer" in errors
+    assert status == 1 and "are of the tokens of its own tokenizer, which --bert-tokenizer" in errors
 
 
 def test_a_teacher_without_head_is_refused_where_predictions_are_read(here, tmp_path):

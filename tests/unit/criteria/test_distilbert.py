@@ -258,7 +258,7 @@ def test_the_cosine_alone_needs_no_predictions():
     ("teacher", "message"),
     [
         ({"width": 9}, "hidden states of width 6 and 9, of which there is no cosine"),
-        ({"vocabulary": 8}, "chooses from 7 pieces and teacher from 8"),
+        ({"vocabulary": 8}, "chooses from 7 tokens and teacher from 8"),
         ({"provides": ()}, "has no masked-LM head .* bert_mlm"),
     ],
 )

@@ -314,7 +314,7 @@ def test_padding_and_batches_change_nothing_in_paper_mode():
         ({"layers": 4}, {}, {}, "student of 4 and a teacher of 3 layers.*deeper than its teacher"),
         ({}, {}, {"layer_map": "1,2"}, "names 2 teacher layers, 3 layers of the student learn"),
         ({}, {}, {"layer_map": "1,2,4"}, "teacher layer 4 is not in 1 to 3"),
-        ({}, {"vocabulary": 8}, {}, "chooses from 7 pieces and teacher ib from 8"),
+        ({}, {"vocabulary": 8}, {}, "chooses from 7 tokens and teacher ib from 8"),
         ({}, {"tokenizer": "u"}, {}, "tokenizers differ"),
         ({}, {"provides": PROVIDED - {LOGITS, PROBABILITIES}}, {}, "has no masked-LM head"),
         (

@@ -289,7 +289,7 @@ def test_a_model_that_was_not_self_distilled(model):
     [
         (["good", " \t"], "text 2 is empty"),
         ("good", "are one string"),
-        (["good", "film " * 60], "text 2 is longer than the 40 pieces that the model takes; shorten it"),
+        (["good", "film " * 60], "text 2 is longer than the 40 tokens that the model takes; shorten it"),
         (["film " * 60] * 3, r"text 1 is longer .* \(so are others, 3 in all\); shorten it"),
         (["good", "\u200b"], r"text 2 is '\\u200b', of which the tokenizer leaves nothing"),
         (["\x00\x01", "good"], r"text 1 is '\\x00\\x01', of which"),
