@@ -257,7 +257,7 @@ def test_exported_students_go_on_to_classification(exported, tmp_path, name):
         ("distilbert", ("--init-layers", "0,2,4"), "there is no layer 4; they count from 0 to 3"),
         ("distilbert", ("--init-layers", "0,1,2,3,3"), "the student would be deeper than its teacher"),
         ("distilbert", ("--init-layers", "two"), "layers 'two' cannot be read"),
-        ("distilbert", (*HALF, "--masking", "none", "--kd-positions", "masked"), "--masking none hides none"),
+        ("distilbert", (*HALF, "--masking", "none", "--kd-positions", "masked"), "--masking none masks none"),
         ("distilbert", (*HALF, "--max-length", 41), r"--max-length is 41, it must be in \[3, 40\]"),
         ("distilbert", (*HALF, "--mask-smoothing", -1), "--mask-smoothing is -1.0"),
         ("distilbert", ("--arch", "bert_masked_lm", *DEEP), "has 5 layers and teacher"),
