@@ -42,6 +42,7 @@ FIGURES = {
         *(rf"{kind} +distilbert_kd .* \(at most 1\.08\): \d" for kind in ("real", "masked")),
         r"\(at most 0\.25\): \d\.\d",
     ],
+    "versus.py": [r"help +CPU s +here +\d+\.\d+ +there +\d+\.\d+ +ratio \d"],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -59,6 +60,7 @@ FIGURES = {
         ("augmentation.py", AUGMENTATION),
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
+        ("versus.py", (REPOSITORY, "--rounds", 1, "--only", "help")),
     ],
 )
 def test_a_benchmark_prints_its_figures(script, flags):
