@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,22 @@ from cmlm_kd.errors import UserError
 if TYPE_CHECKING:
     from cmlm_kd.data.classification.corpora import ReadingOptions
 
+logger = logging.getLogger(__name__)
+
 LABEL_COLUMN = "label"
+STRINGS = ("string", "large_string", "string_view")
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("sentence_A", "sentence_B"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+)
+"""Names under which corpora on Hugging Face's hub have pairs of sentences."""
+SENTENCES = ("sentence", "text")
+"""Names under which they have single ones."""
 SPLITS = {"valid": "validation"}
 """Where the library's usual name of a split is not fairseq's."""
 
@@ -82,19 +98,33 @@ def _load(path: Path, split: str) -> Any:
 
 
 def _text_columns(dataset: Any, options: ReadingOptions, place: str) -> tuple[str, ...]:
+    """Return the column of the sentences, or the two of pairs: the user's, or those whose names say so.
+
+    A second column of strings is no second sentence by that alone: many datasets have the label in words
+    beside its number, or an index.
+    """
     strings = tuple(
         name
         for name, feature in dataset.features.items()
-        if name != LABEL_COLUMN and getattr(feature, "dtype", None) in ("string", "large_string")
+        if name != LABEL_COLUMN and getattr(feature, "dtype", None) in STRINGS
     )
-    chosen = options.text_columns or strings
+    chosen = options.text_columns or _usual_columns(strings)
     missing = [name for name in chosen if name not in dataset.features]
     if missing or len(chosen) not in (1, 2):
         raise UserError(
             f"{place}: cannot tell the sentences: columns of strings are "
             f"{', '.join(map(repr, strings)) or 'none'}; name one or two with --text-columns"
         )
+    logger.info("%s: sentences are read from %s", place, " and ".join(map(repr, chosen)))
     return chosen
+
+
+def _usual_columns(strings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the only column of strings, or those with the names that corpora give to sentences; else ()."""
+    if len(strings) == 1:
+        return strings
+    found = [names for names in (*PAIRS, *((name,) for name in SENTENCES)) if set(names) <= set(strings)]
+    return found[0] if found else ()
 
 
 def _targets(
@@ -117,10 +147,18 @@ def _targets(
         )
     feature, values = dataset.features[LABEL_COLUMN], list(dataset[LABEL_COLUMN])
     if options.regression or str(feature.dtype).startswith("float"):
-        return (), _scores(values, rows, place)
+        scores = _scores(values, rows, place)  # (N,)
+        if not options.regression and len(scores) and (scores == scores.round()).all():
+            raise UserError(
+                f"{place}: the labels are whole numbers in a column of floats, as pandas makes of classes "
+                "where one was missing; cast the column to int64 or ClassLabel, or pass --regression if they "
+                "are scores"
+            )
+        return (), scores
     if isinstance(feature, ClassLabel):
         if options.label_optional and all(value in (-1, None) for value in values):
             return options.labels or tuple(feature.names), None
+        _check_numbers(values, feature.names, rows, place)
         values = [feature.int2str(value) if value not in (-1, None) else None for value in values]
     names = [None if value is None else str(value) for value in values]
     known = tuple(feature.names) if isinstance(feature, ClassLabel) else in_usual_order(n for n in names if n)
@@ -133,6 +171,16 @@ def _targets(
                 "row, or name all classes with --labels"
             )
     return labels, np.array([index[str(name)] for name in names], np.int64)  # (N,)
+
+
+def _check_numbers(values: list[Any], names: list[str], rows: NDArray[np.int64], place: str) -> None:
+    """Refuse numbers of classes that have no name, which ``cast_column`` lets through."""
+    for row, value in zip(rows, values, strict=True):
+        if value is not None and not -1 <= value < len(names):
+            raise UserError(
+                f"{place}, row {row}: label {value} has no name; the column names {len(names)} classes, "
+                f"{', '.join(map(repr, names))}; correct the row, or name all of them in its ClassLabel"
+            )
 
 
 def _scores(values: list[Any], rows: NDArray[np.int64], place: str) -> NDArray[np.float32]:

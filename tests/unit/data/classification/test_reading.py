@@ -153,6 +153,49 @@ def test_saved_scores_and_labels_of_strings(tmp_path):
         read(tmp_path / "other", "huggingface")
 
 
+@pytest.mark.parametrize("beside", ["label_text", "__index_level_0__", "id"])
+def test_a_second_column_of_strings_is_no_second_sentence(tmp_path, beside, caplog):
+    """The label in words, or an index that pandas left, beside the text and its label."""
+    datasets = pytest.importorskip("datasets")
+    rows = {beside: ["x", "y"], "text": ["a", "b"], "label": [0, 1]}
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "d")
+    with caplog.at_level("INFO"):
+        examples = read(tmp_path / "d", "huggingface")
+    assert (examples.first, examples.second) == (["a", "b"], None)
+    assert "sentences are read from 'text'" in caplog.text
+    assert read(tmp_path / "d", "huggingface", text_columns=("text", beside)).second == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"title": ["a"], "body": ["b"], "label": [0]}, "cannot tell the sentences: .* --text-columns"),
+        ({"text": ["a", "b"], "label": [0.0, 1.0]}, "whole numbers in a column of floats.*--regression"),
+    ],
+)
+def test_what_a_saved_dataset_does_not_say_is_asked(tmp_path, rows, message):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "d")
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "d", "huggingface")
+
+
+def test_whole_scores_are_scores_where_that_is_said(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 1.0]}).save_to_disk(tmp_path / "d")
+    assert read(tmp_path / "d", "huggingface", regression=True).target.tolist() == [0.0, 1.0]
+
+
+def test_a_class_number_without_a_name_is_refused_with_its_row(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    train = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 2]})
+    train.cast_column("label", datasets.ClassLabel(names=["no", "yes"])).save_to_disk(tmp_path / "d")
+    with pytest.raises(
+        UserError, match="row 1: label 2 has no name; the column names 2 classes, 'no', 'yes'"
+    ):
+        read(tmp_path / "d", "huggingface")
+
+
 # -- bad input: file and line -------------------------------------------------------------------------
 
 
