@@ -180,6 +180,14 @@ def test_what_a_saved_dataset_does_not_say_is_asked(tmp_path, rows, message):
         read(tmp_path / "d", "huggingface")
 
 
+def test_strings_of_every_arrow_type_are_sentences(tmp_path):
+    datasets, arrow = pytest.importorskip("datasets"), pytest.importorskip("pyarrow")
+    for name in ("string", "large_string", "string_view"):
+        texts = arrow.array(["a b", "c"], getattr(arrow, name)())
+        datasets.Dataset(arrow.table({"text": texts, "label": [0, 1]})).save_to_disk(tmp_path / name)
+        assert read(tmp_path / name, "huggingface").first == ["a b", "c"]
+
+
 def test_whole_scores_are_scores_where_that_is_said(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 1.0]}).save_to_disk(tmp_path / "d")
