@@ -63,7 +63,9 @@ def test_a_dataset_whose_splits_differ_is_refused(root, tmp_path):
     columns = {"text": ["good", "bad"] * 4, "label": ["0", "1"] * 4}
     splits = {
         "train": Dataset.from_dict(columns),
-        "validation": Dataset.from_dict({**columns, "why": ["x"] * 8}),
+        "validation": Dataset.from_dict(
+            {"text1": columns["text"], "text2": columns["text"], "label": columns["label"]}
+        ),
     }
     DatasetDict(splits).save_to_disk(tmp_path / "saved")
     flags = classification(tmp_path / "saved", tmp_path / "s", bert=root / "encoder", corpus="huggingface")
