@@ -41,13 +41,13 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.recipes.run_folder import check_owner, locked, write_resolved
     from cmlm_kd.recipes.settings import read_values
     from cmlm_kd.recipes.steps import make_steps, up_to
+    from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
     recipe = read_recipe(arguments.recipe)
     values = read_values(recipe.file, recipe.settings, _given(arguments.set))
     machine = find_machine(recipe)
     lanes = machine.lanes if arguments.lanes is None else arguments.lanes
-    if lanes < 1:
-        raise UserError(f"--lanes is {lanes}; it must be at least 1")
+    check_range("--lanes", lanes, AT_LEAST_ONE)
     known = {**values, **machine.names, "here": GivenPath(os.path.dirname(recipe.file) or ".")}
     scope = Scope(recipe.file, known, recipe.values, recipe.flags)
     shown = os.path.normpath(arguments.output or str(scope.value(recipe.output, "output")))

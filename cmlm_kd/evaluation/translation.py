@@ -20,6 +20,7 @@ from sacrebleu.significance import PairedTest
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.bleu_notes import notes_on_bleu
 from cmlm_kd.evaluation.scores import Evaluation, Score
+from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE
 
 ROUGE_TYPES = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
 """Shown name -> name in the rouge-score package."""
@@ -102,15 +103,15 @@ class ScoreSettings:
             raise UserError(f"metrics {list(self.metrics)}: allowed are {', '.join(METRICS)}, at least one")
         if self.tokenize not in BLEU.TOKENIZERS:
             raise UserError(f"tokenizer {self.tokenize!r}: allowed are {', '.join(BLEU.TOKENIZERS)}")
-        if self.chrf_word_order < 0:
+        if not NOT_NEGATIVE.contains(self.chrf_word_order):
             raise UserError(
                 f"chrF word order {self.chrf_word_order}: allowed are 0 (chrF), 2 (chrF++) and other orders"
             )
-        if self.bootstrap_samples < 1:
+        if not AT_LEAST_ONE.contains(self.bootstrap_samples):
             raise UserError(
                 f"{self.bootstrap_samples} bootstrap samples: at least 1 is needed; 1000 is usual"
             )
-        if self.seed < 1:
+        if not AT_LEAST_ONE.contains(self.seed):
             raise UserError(
                 f"bootstrap seed {self.seed}: it must be at least 1 (sacreBLEU doesn't fix a seed of 0)"
             )
