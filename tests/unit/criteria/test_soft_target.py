@@ -1,4 +1,4 @@
-"""soft_target_kd against a loop over tokens and entries in float64, its limits and its refusals."""
+"""soft_target_kd against a loop over tokens and entries in float64, and its limits."""
 
 import dataclasses
 import itertools
@@ -6,56 +6,26 @@ import math
 
 import pytest
 import torch
+from soft_target_batch import (
+    LENGTH,
+    PAD,
+    SENTENCES,
+    TARGET,
+    TEMPERATURES,
+    TOP_K,
+    VALID,
+    VOCABULARY,
+    WIDTH,
+    Student,
+    losses,
+    make_criterion,
+    make_teacher,
+    random,
+)
 
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
-from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
-from cmlm_kd.errors import UserError
-
-PAD, SENTENCES, LENGTH, WIDTH, VOCABULARY, TOP_K = 1, 3, 4, 5, 9, 3
-TEMPERATURES = (1.0, 4.0)
-TARGET = torch.tensor([[4, 7, 2, 8], [3, 5, 2, PAD], [6, 2, PAD, PAD]])
-VALID = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 0], [0, 0, 0, 0]], dtype=torch.bool)  # the last has no row
-
-
-def random(*shape, seed=0):
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def make_teacher(valid=VALID, repeated=False):
-    """Soft targets cut from full teacher distributions, so that their tails are true."""
-    full = 3 * random(SENTENCES, LENGTH, VOCABULARY, seed=1)
-    logits, ids = full.sort(dim=-1, descending=True)
-    tail = torch.stack([(logits[..., TOP_K:] / t).logsumexp(-1) for t in TEMPERATURES], dim=-1)
-    ids = ids[..., :TOP_K].clone()
-    if repeated:
-        ids[..., 2] = ids[..., 0]
-    return SoftTargets(ids.to(torch.int32), logits[..., :TOP_K], tail, valid, TEMPERATURES)
-
-
-class Student:
-    """Hidden states and an output layer; gives logits to the dense form and itself to the fused one."""
-
-    def __init__(self, bias=True, scale=1.0):
-        self.features = (scale * random(SENTENCES, LENGTH, WIDTH, seed=2)).requires_grad_()
-        self.weight = random(VOCABULARY, WIDTH, seed=3).requires_grad_()
-        self.bias = random(VOCABULARY, seed=4).requires_grad_() if bias else None
-
-    def logits(self):
-        return self.features @ self.weight.t() + (0.0 if self.bias is None else self.bias)
-
-    def output(self, implementation):
-        if implementation == "dense":
-            return ModelOutput(logits=self.logits())
-        return ModelOutput(features=self.features, weight=self.weight, bias=self.bias)
-
-    def gradients(self, loss):
-        inputs = [value for value in (self.features, self.weight, self.bias) if value is not None]
-        return torch.autograd.grad(loss, inputs, retain_graph=True)
-
-
-def make_criterion(**settings):
-    return SoftTargetKD(SoftTargetConfig(**{"kd_topk": TOP_K, "kd_temperature": 4.0, **settings}), PAD)
+from cmlm_kd.criteria.soft_target import SoftTargetConfig
 
 
 def by_loop(config, logits, target, teacher):
@@ -138,19 +108,6 @@ def test_fused_equals_dense_for_every_combination(bias, repeated, step):
             torch.testing.assert_close(fused.terms[name].total, term.total)
             assert fused.terms[name].count == term.count
         assert fused.counts == dense.counts
-
-
-def losses(student=None, target=TARGET, teacher=None, **settings):
-    """Dense and fused loss, shown equal, as one number."""
-    student, criterion = student or Student(), make_criterion(**settings)
-    dense, fused = (
-        criterion.training_loss(
-            student.output(form), target, TeacherSignal(soft_targets=teacher or make_teacher())
-        ).loss.item()
-        for form in ("dense", "fused")
-    )
-    assert fused == pytest.approx(dense)
-    return fused
 
 
 def test_alpha_zero_is_label_smoothed_cross_entropy_of_fairseq():
@@ -400,57 +357,6 @@ def test_half_precision_is_left_before_the_loss(implementation):
     ).loss
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("settings", "flag", "allowed"),
-    [
-        ({"kd_alpha": -0.1}, "--kd-alpha is -0.1", "it must be in [0, 1]"),
-        ({"kd_alpha": 1.5}, "--kd-alpha is 1.5", "it must be in [0, 1]"),
-        ({"kd_alpha": math.nan}, "--kd-alpha is nan", "it must be in [0, 1]"),
-        ({"kd_temperature": 0.0}, "--kd-temperature is 0.0", "it must be above 0"),
-        ({"kd_temperature": -1.0}, "--kd-temperature is -1.0", "it must be above 0"),
-        ({"kd_topk": 0}, "--kd-topk is 0", "it must be at least 1"),
-        ({"label_smoothing": 1.0}, "--label-smoothing is 1.0", "it must be in [0, 1)"),
-    ],
-)
-def test_values_out_of_range_are_refused(settings, flag, allowed):
-    with pytest.raises(UserError) as error:
-        SoftTargetConfig(**settings)
-    assert flag in str(error.value) and allowed in str(error.value)
-
-
-def test_more_entries_than_the_store_has_are_refused():
-    with pytest.raises(UserError, match=r"--kd-topk is 4, but the store has k = 3 .* --kd-topk 3 or less"):
-        losses(kd_topk=4)
-
-
-def test_a_tail_that_the_store_lacks_is_refused():
-    with pytest.raises(UserError, match=r"--kd-temperature 7; the store has it at: 1, 4; "):
-        losses(kd_tail="bucket", kd_temperature=7.0)
-
-
-def test_a_bucket_without_contents_is_refused():
-    full = random(SENTENCES, LENGTH, VOCABULARY)
-    ids = torch.arange(VOCABULARY).expand_as(full)
-    teacher = SoftTargets(ids, full, torch.zeros(SENTENCES, LENGTH, 1), VALID, (4.0,))
-    with pytest.raises(UserError, match="nothing outside a vocabulary of 9"):
-        losses(kd_tail="bucket", kd_topk=VOCABULARY, teacher=teacher)
-
-
-def test_training_without_any_teacher_is_refused():
-    with pytest.raises(
-        UserError, match="carries no teacher; train with --task translation_kd --soft-targets"
-    ):
-        make_criterion().training_loss(Student().output("dense"), TARGET, None)
-
-
-def test_fused_where_it_cannot_work_is_refused_and_auto_goes_round():
-    assert make_criterion().wants_features(None)
-    assert not make_criterion().wants_features("adaptive softmax")
-    assert not make_criterion(kd_implementation="dense").wants_features(None)
-    with pytest.raises(UserError, match="fused does not work here: adaptive softmax"):
-        make_criterion(kd_implementation="fused").wants_features("adaptive softmax")
 
 
 def test_signature():
