@@ -11,7 +11,6 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
-from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
@@ -24,7 +23,6 @@ from cmlm_kd.evaluation.glue import usual_metrics
 from cmlm_kd.fairseq_files.checkpoint_keys import LABELS, PAIRS, TEACHERS
 from cmlm_kd.system.text import comma_separated
 from cmlm_kd.teachers.cache import check_cacheable
-from fairseq_plugins.command_line.user_errors import without_crash_file
 from fairseq_plugins.data.distillation_corpus import (
     CorpusSettings,
     DistillationCorpus,
@@ -32,7 +30,7 @@ from fairseq_plugins.data.distillation_corpus import (
 )
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import gather_without_gpu, log_each_exit, measured
-from fairseq_plugins.training.precision import LoggingOutput, StepResult
+from fairseq_plugins.training.precision import LoggingOutput
 from fairseq_plugins.training.starting_point import StartingPointConfig, check_same_classes, state_of_start
 
 logger = logging.getLogger(__name__)
@@ -187,21 +185,11 @@ class ClassificationKDTask(SentenceTask):
 
     # -- steps -----------------------------------------------------------------------------------------
 
-    @without_crash_file()
-    def train_step(
-        self,
-        sample: dict[str, Any],
-        model: BaseFairseqModel,
-        criterion: FairseqCriterion,
-        optimizer: FairseqOptimizer,
-        update_num: int,
-        ignore_grad: bool = False,
-    ) -> StepResult:
-        """Ask the teachers, then train; both ways of asking look the same to the criterion."""
+    def before_step(self, sample: dict[str, Any], criterion: FairseqCriterion) -> None:
+        """Ask the teachers; to the criterion a cache and models beside the student look the same."""
         if self._reads_teacher():
             needs, narrow = self._criterion.needs, self.cfg.bf16_autocast
             sample["teacher"] = self._corpus.signal(sample, needs, bfloat16=narrow)
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def reduce_metrics(self, logging_outputs: Sequence[LoggingOutput], criterion: FairseqCriterion) -> None:
         """Log what the criterion logs and, in validation, what GLUE measures."""

@@ -10,7 +10,6 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
-from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
@@ -25,7 +24,6 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, TEACHERS
 from cmlm_kd.models.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
-from fairseq_plugins.command_line.user_errors import without_crash_file
 from fairseq_plugins.data.distillation_corpus import (
     CorpusSettings,
     DistillationCorpus,
@@ -249,22 +247,16 @@ class MultitaskKDTask(SentenceTask):
 
     # -- steps -----------------------------------------------------------------------------------------
 
-    @without_crash_file()
-    def train_step(
-        self,
-        sample: dict[str, Any],
-        model: BaseFairseqModel,
-        criterion: FairseqCriterion,
-        optimizer: FairseqOptimizer,
-        update_num: int,
-        ignore_grad: bool = False,
-    ) -> StepResult:
-        """Ask the task's teachers, if it has some, then train."""
+    def before_step(self, sample: dict[str, Any], criterion: FairseqCriterion) -> None:
+        """Ask the task's teachers, if it has some."""
         name = sample["net_input"]["task"]
         if name in self._needs:
             sample["teacher"] = self._ask_teachers(name, sample)
-        loss, size, logged = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        return loss, size, under_its_name(name, logged, list(self._corpora))
+
+    def train_step(self, sample: dict[str, Any], *more: Any, **named: Any) -> StepResult:
+        """Train on a batch of one task, and log under its name."""
+        loss, size, logged = super().train_step(sample, *more, **named)
+        return loss, size, under_its_name(sample["net_input"]["task"], logged, list(self._corpora))
 
     def _ask_teachers(self, name: str, sample: dict[str, Any]) -> TeacherSignal:
         signal = self._corpora[name].signal(sample, self._needs[name], bfloat16=self.cfg.bf16_autocast)
