@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the corpus, unless it is there already."""
-    from cmlm_kd.data.numbers import CorpusSizes, read_corpus_manifest, write_corpus
+    from cmlm_kd.data.numbers import CorpusSizes, read_corpus_manifest, write_numbers_corpus
     from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
     for name in ("pairs", "valid", "test", "monolingual"):
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     manifest = read_corpus_manifest(arguments.directory, arguments.seed, sizes)
     state = "already there"
     if manifest is None:
-        manifest, state = write_corpus(arguments.directory, arguments.seed, sizes), "written"
+        manifest, state = write_numbers_corpus(arguments.directory, arguments.seed, sizes), "written"
     print(f"{arguments.directory}: {state} (seed {arguments.seed})")
     for split, count in (("train", sizes.pairs), ("valid", sizes.valid), ("test", sizes.test)):
         frames, clauses = manifest["frames"][split], manifest["clauses"][split]

@@ -69,7 +69,7 @@ def feature_map_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode
     return _mean_over_tokens((student - teacher).square().mean(2), mask, mode)
 
 
-def attention_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Reading) -> Tensor:
+def attention_divergence(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Reading) -> Tensor:
     """Return how far one layer's attention is from the teacher's, the mean over queries and heads, ``(B,)``.
 
     Args:
@@ -179,7 +179,9 @@ class _Comparison:
         """Return a term of student layer m and teacher layer n, ``(B,)``."""
         student, teacher, mask = self._student, self._teacher, self._student.attention_mask
         if name == "attention_loss":
-            return attention_term(student.attention_scores[m], teacher.attention_scores[n], mask, self._mode)
+            return attention_divergence(
+                student.attention_scores[m], teacher.attention_scores[n], mask, self._mode
+            )
         if name == "feature_map_loss":
             return feature_map_term(student.hidden_states[m], teacher.hidden_states[n], mask, self._mode)
         of_teacher = self._statistic(name, self._teacher_states if self._mode == "original" else (n,))

@@ -99,7 +99,7 @@ class PKDConfig:
         return "|".join(parts)
 
 
-def soft_label_loss(logits: Tensor, probs: Tensor, temperature: float, mode: Reading) -> Tensor:
+def tempered_soft_loss(logits: Tensor, probs: Tensor, temperature: float, mode: Reading) -> Tensor:
     """Return the soft term of each sentence, ``(B,)``, times T^2; see the module docstring.
 
     Args:
@@ -210,7 +210,7 @@ class PKD(SentenceCriterion):
         config, logits = self.config, student.sentence_logits()  # (B, C)
         count = torch.tensor(len(target))
         probs = teacher.probabilities(config.kd_temperature).to(logits.dtype)  # (B, C)
-        soft = soft_label_loss(logits, probs, config.kd_temperature, config.kd_mode)  # (B,)
+        soft = tempered_soft_loss(logits, probs, config.kd_temperature, config.kd_mode)  # (B,)
         weights = {"hard_loss": 1.0 - config.kd_alpha, "kd_loss": config.kd_alpha}
         terms = {
             "hard_loss": Term(hard_label_loss(logits, target).sum(), count),

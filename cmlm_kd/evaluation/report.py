@@ -83,7 +83,7 @@ class Student:
 
 
 @dataclass(frozen=True)
-class Row:
+class StudentRow:
     """What the table says of one student.
 
     Attributes:
@@ -109,7 +109,7 @@ class Row:
 class Report:
     """All rows, baseline first, and the signatures of the scores."""
 
-    rows: Sequence[Row]
+    rows: Sequence[StudentRow]
     baseline: str
     sentences: int
     signatures: Mapping[str, str]
@@ -129,7 +129,7 @@ class Report:
         lines += [f"    {row.name}: {row.kd_signature}" for row in self.rows if row.kd_signature is not None]
         return "\n".join(lines) + "\n"
 
-    def verdict(self, row: Row) -> str:
+    def verdict(self, row: StudentRow) -> str:
         """Return in one sentence how a student compares with the baseline in BLEU."""
         baseline = next(other for other in self.rows if other.name == self.baseline)
         difference = row.bleu.value - baseline.bleu.value
@@ -188,11 +188,11 @@ def build_report(
     return Report(rows, baseline, evaluation.sentences, evaluation.signatures)
 
 
-def _row(student: Student, evaluation: Evaluation) -> Row:
+def _row(student: Student, evaluation: Evaluation) -> StudentRow:
     state = read_checkpoint(student.checkpoint)
     scores = evaluation.systems[student.name]
     log = student.generated.with_suffix(".log")
-    return Row(
+    return StudentRow(
         name=student.name,
         bleu=scores[_BLEU],
         chrf=scores[_CHRF],

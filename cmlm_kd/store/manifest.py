@@ -20,7 +20,7 @@ MANIFEST_NAME = "manifest.json"
 PARTIAL_NAME = "manifest.partial.json"
 """The manifest of a store that is still being written; renamed to ``manifest.json`` by the last step."""
 
-Setting = str | int | float | bool
+SettingValue = str | int | float | bool
 """A value that JSON returns unchanged."""
 
 
@@ -88,8 +88,8 @@ class StoreHeader:
     corpus_hash: str
     teacher_hash: str
     shard_rows: int = 4096
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    environment: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
+    environment: Mapping[str, SettingValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= self.vocabulary_size:
@@ -143,7 +143,7 @@ class Manifest:
 
     header: StoreHeader
     shards: tuple[ShardRecord, ...]
-    environments: tuple[Mapping[str, Setting], ...]
+    environments: tuple[Mapping[str, SettingValue], ...]
 
     @property
     def tokens(self) -> int:

@@ -16,7 +16,7 @@ from cmlm_kd.store.manifest import (
     MANIFEST_NAME,
     PARTIAL_NAME,
     Manifest,
-    Setting,
+    SettingValue,
     ShardPlan,
     ShardRecord,
     StoreHeader,
@@ -38,7 +38,7 @@ class StoreWriter:
         self.path = path
         self.header = header
         self._done: dict[int, ShardRecord] = {}
-        self._environments: tuple[Mapping[str, Setting], ...] = (header.environment,)
+        self._environments: tuple[Mapping[str, SettingValue], ...] = (header.environment,)
         self._finished: Manifest | None = None
         self._unlock = weakref.finalize(self, os.close, lock_directory(path))
 

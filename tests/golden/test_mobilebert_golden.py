@@ -11,7 +11,7 @@ import torch
 
 from cmlm_kd.criteria.mobilebert import distillation_count, distillation_term
 from cmlm_kd.criteria.mobilebert_transfer import (
-    attention_term,
+    attention_divergence,
     feature_map_term,
 )
 
@@ -35,7 +35,7 @@ def test_feature_maps(mode):
 @pytest.mark.parametrize("mode", ATTENTION)
 def test_attention(mode):
     student = waves((2, 2, 4, 4), 0.1, 3).requires_grad_()
-    value = attention_term(student, waves((2, 2, 4, 4), 0.5, 3), None, mode).mean()
+    value = attention_divergence(student, waves((2, 2, 4, 4), 0.5, 3), None, mode).mean()
     assert value.item() == pytest.approx(ATTENTION[mode], abs=1e-8)
     value.backward()
     found = (student.grad.norm().item(), student.grad[0, 0, 0, 0].item())

@@ -9,7 +9,7 @@ from cmlm_kd.data.numbers.build import (
     NumbersCorpus,
     build_corpus,
     read_corpus_manifest,
-    write_corpus,
+    write_numbers_corpus,
 )
 from cmlm_kd.data.numbers.frames import Frame, frames_of_split
 
@@ -20,5 +20,5 @@ __all__ = [
     "build_corpus",
     "frames_of_split",
     "read_corpus_manifest",
-    "write_corpus",
+    "write_numbers_corpus",
 ]

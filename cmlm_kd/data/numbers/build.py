@@ -190,7 +190,9 @@ def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict
     return manifest
 
 
-def write_corpus(directory: Path, seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> dict[str, Any]:
+def write_numbers_corpus(
+    directory: Path, seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES
+) -> dict[str, Any]:
     """Write ``{train,valid,test}.{de,en}``, ``mono.en`` and, last, ``manifest.json`` to ``directory``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Sentence frames: a clause in a setting, in both languages, and which split each belongs to."""
+"""Sentence frames: a clause after an opening, in both languages, and which split each belongs to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Opening:
     """How a clause becomes a sentence.
 
     ``german`` and ``english`` hold the opening words. ``order`` is ``front`` (an adverbial opens, the verb
@@ -64,31 +64,31 @@ class Setting:
     end: str = "."
 
 
-SETTINGS = (
-    Setting("", "", "plain"),
-    Setting("leider", "unfortunately,", "front"),
-    Setting("zum Glück", "fortunately,", "front"),
-    Setting("vielleicht", "perhaps", "front"),
-    Setting("laut {person_3}", "according to {person_3},", "front"),
-    Setting("ich glaube, dass", "I think that", "subordinate"),
-    Setting("wir wissen, dass", "we know that", "subordinate"),
-    Setting("niemand weiß, dass", "nobody knows that", "subordinate"),
-    Setting("{person_3} sagt, dass", "{person_3} says that", "subordinate"),
-    Setting("{person_3} hofft, dass", "{person_3} hopes that", "subordinate"),
-    Setting("in der Zeitung steht, dass", "the newspaper says that", "subordinate"),
-    Setting("es stimmt nicht, dass", "it is not true that", "subordinate"),
-    Setting("{person_3} fragt, ob", "{person_3} asks if", "subordinate"),
-    Setting("weißt du, ob", "do you know if", "subordinate", end="?"),
-    Setting("ich frage mich, ob", "I wonder if", "subordinate"),
-    Setting("normalerweise", "usually", "front", "habit"),
-    Setting("am {weekday}", "on {weekday}", "front", "habit"),
-    Setting("jeden {weekday}", "every {weekday}", "front", "habit"),
-    Setting("im {month}", "in {month}", "front", "habit"),
-    Setting("{ago}", "{ago}", "front", "past"),
-    Setting("{in_year}", "{in_year}", "front", "past"),
-    Setting("{on_date}", "{on_date},", "front", "past"),
-    Setting("am letzten {weekday}", "last {weekday}", "front", "past"),
-    Setting("in {territory}", "in {territory}", "front", "place"),
+OPENINGS = (
+    Opening("", "", "plain"),
+    Opening("leider", "unfortunately,", "front"),
+    Opening("zum Glück", "fortunately,", "front"),
+    Opening("vielleicht", "perhaps", "front"),
+    Opening("laut {person_3}", "according to {person_3},", "front"),
+    Opening("ich glaube, dass", "I think that", "subordinate"),
+    Opening("wir wissen, dass", "we know that", "subordinate"),
+    Opening("niemand weiß, dass", "nobody knows that", "subordinate"),
+    Opening("{person_3} sagt, dass", "{person_3} says that", "subordinate"),
+    Opening("{person_3} hofft, dass", "{person_3} hopes that", "subordinate"),
+    Opening("in der Zeitung steht, dass", "the newspaper says that", "subordinate"),
+    Opening("es stimmt nicht, dass", "it is not true that", "subordinate"),
+    Opening("{person_3} fragt, ob", "{person_3} asks if", "subordinate"),
+    Opening("weißt du, ob", "do you know if", "subordinate", end="?"),
+    Opening("ich frage mich, ob", "I wonder if", "subordinate"),
+    Opening("normalerweise", "usually", "front", "habit"),
+    Opening("am {weekday}", "on {weekday}", "front", "habit"),
+    Opening("jeden {weekday}", "every {weekday}", "front", "habit"),
+    Opening("im {month}", "in {month}", "front", "habit"),
+    Opening("{ago}", "{ago}", "front", "past"),
+    Opening("{in_year}", "{in_year}", "front", "past"),
+    Opening("{on_date}", "{on_date},", "front", "past"),
+    Opening("am letzten {weekday}", "last {weekday}", "front", "past"),
+    Opening("in {territory}", "in {territory}", "front", "place"),
 )
 
 
@@ -133,10 +133,10 @@ def _clauses_by_split() -> dict[str, tuple[Clause, ...]]:
     }
 
 
-def _fits(setting: Setting, clause: Clause) -> bool:
-    if setting.kind and setting.kind not in clause.adverbials:
+def _fits(opening: Opening, clause: Clause) -> bool:
+    if opening.kind and opening.kind not in clause.adverbials:
         return False
-    used = slot_names(setting.english)
+    used = slot_names(opening.english)
     # One sentence says when, and where, at most once.
     return not (used & WHEN and clause.names_slot(WHEN)) and not (
         "territory" in used and clause.names_slot(["territory"])
@@ -147,21 +147,21 @@ def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _in_german(setting: Setting, parts: Sequence[str]) -> str:
+def _in_german(opening: Opening, parts: Sequence[str]) -> str:
     subject, verb, middle, close = parts
     particle = close.endswith("-")
     close = close.rstrip("-")
-    if setting.order == "subordinate":
+    if opening.order == "subordinate":
         ending = close + verb if particle else _join(close, verb)
-        return _join(setting.german, subject, middle, ending) + setting.end
-    if setting.order == "front":
-        return _join(setting.german, verb, subject, middle, close) + setting.end
-    return _join(subject, verb, middle, close) + setting.end
+        return _join(opening.german, subject, middle, ending) + opening.end
+    if opening.order == "front":
+        return _join(opening.german, verb, subject, middle, close) + opening.end
+    return _join(subject, verb, middle, close) + opening.end
 
 
-def _frame(setting: Setting, clause: Clause) -> Frame:
-    german = _in_german(setting, clause.german) if clause.german else ""
-    return Frame(german, _join(setting.english, clause.english) + setting.end)
+def _frame(opening: Opening, clause: Clause) -> Frame:
+    german = _in_german(opening, clause.german) if clause.german else ""
+    return Frame(german, _join(opening.english, clause.english) + opening.end)
 
 
 @cache
@@ -169,5 +169,5 @@ def frames_of_split(split: str) -> tuple[tuple[Frame, ...], ...]:
     """Return the frames of ``train``, ``valid``, ``test`` or ``monolingual``, one group for each clause."""
     clauses = _clauses_by_split()[split]
     return tuple(
-        tuple(_frame(each, clause) for each in SETTINGS if _fits(each, clause)) for clause in clauses
+        tuple(_frame(each, clause) for each in OPENINGS if _fits(each, clause)) for clause in clauses
     )

@@ -30,7 +30,7 @@ def accusative(entry: str) -> Phrase:
     return Phrase(f"{ACCUSATIVE[article]} {noun}", phrase.english)
 
 
-def plain(entry: str) -> Phrase:
+def as_it_stands(entry: str) -> Phrase:
     """Return ``"Äpfel = apples"`` as it stands."""
     return Phrase(*entry.split(" = "))
 

@@ -79,8 +79,8 @@ SLOTS: dict[str, Slot] = {
     "deep": values.noun(lexicon.DEEP_THINGS),
     "large": values.noun(lexicon.LARGE_THINGS),
     "profession": values.noun(lexicon.PROFESSIONS),
-    "things": values.noun(lexicon.THINGS, lexicon.plain),
-    "people": values.noun(lexicon.PEOPLE, lexicon.plain),
+    "things": values.noun(lexicon.THINGS, lexicon.as_it_stands),
+    "people": values.noun(lexicon.PEOPLE, lexicon.as_it_stands),
 }
 # Slots that say when; a sentence says it at most once.
 WHEN = {"weekday", "month", "on_date", "in_year", "ago", "ahead"}

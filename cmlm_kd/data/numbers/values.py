@@ -102,7 +102,7 @@ def goods(measure: Slot, names: Sequence[str]) -> Slot:
     """Return a slot of measured goods: ``drei Kilogramm Mehl``, ``three kilograms of flour``."""
 
     def draw_goods(draw: Draw) -> Phrase:
-        amount, name = measure(draw), lexicon.plain(draw.one_of(names))
+        amount, name = measure(draw), lexicon.as_it_stands(draw.one_of(names))
         return Phrase(f"{amount.german} {name.german}", f"{amount.english} of {name.english}")
 
     return draw_goods

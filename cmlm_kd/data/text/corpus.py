@@ -61,7 +61,7 @@ class Shard:
 
 
 class TokenizedCorpus:
-    """A directory that :func:`cmlm_kd.data.text.writing.write_corpus` wrote.
+    """A directory that :func:`cmlm_kd.data.text.writing.write_tokenized_corpus` wrote.
 
     Args:
         directory: the same.

@@ -48,7 +48,7 @@ def tokenized_corpus(
     if not manifest.is_file():
         with _alone_with(directory):
             if not manifest.is_file():
-                write_corpus(directory, files, tokenizer, longest)
+                write_tokenized_corpus(directory, files, tokenizer, longest)
                 return TokenizedCorpus(directory)
     found = TokenizedCorpus(directory)
     found.check(files, encoding_hash(tokenizer.tokenizer), longest)
@@ -63,7 +63,9 @@ def _alone_with(directory: Path) -> Iterator[None]:
         yield
 
 
-def write_corpus(directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int) -> None:
+def write_tokenized_corpus(
+    directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int
+) -> None:
     """Write a directory of text in tokens; see :func:`tokenized_corpus`."""
     check_new_directory(directory, "holds something else", "give another --tokenized")
     with (

@@ -14,7 +14,7 @@ from cmlm_kd.data.translation.manifest import (
     make_manifest,
 )
 from cmlm_kd.data.translation.parallel_text import ParallelText
-from cmlm_kd.data.translation.writing import DatabinWriting, save_tokenizer
+from cmlm_kd.data.translation.writing import DatabinWriting, save_teacher_tokenizer
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.tokenization.pieces import PieceTokenizer
@@ -50,7 +50,7 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
     try:
         with directory_written_aside(destination) as partial:
             reports = DatabinWriting(partial, options, tokenizer, positions).run(text)
-            save_tokenizer(tokenizer, config, partial / "teacher")
+            save_teacher_tokenizer(tokenizer, config, partial / "teacher")
             manifest = make_manifest(partial, options, tokenizer, reports, text.digest())
             manifest.write(partial)
     except OSError as error:

@@ -140,7 +140,7 @@ class DatabinWriting:
         return vocabularies
 
 
-def save_tokenizer(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
+def save_teacher_tokenizer(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
     """Write the teacher's tokenizer and configuration, so that the data-bin says how to read its text."""
     tokenizer.tokenizer.save_pretrained(directory)
     config.save_pretrained(directory)

@@ -210,7 +210,9 @@ class BiLSTMClassifier(nn.Module):
         """
         if self.config.pair:
             first, second = split_pair(input_ids, attention_mask, token_type_ids)
-            sentence = compare(self.sentence_vectors(*first), self.sentence_vectors(*second))  # (B, 8h)
+            sentence = compared_states(
+                self.sentence_vectors(*first), self.sentence_vectors(*second)
+            )  # (B, 8h)
         else:
             sentence = self.sentence_vectors(input_ids, attention_mask.sum(1))  # (B, 2h)
         return ModelOutput(logits=self.output(self.dropout(torch.relu(self.fc(sentence)))))
@@ -243,7 +245,7 @@ def split_pair(
     return (input_ids[:, : int(ends.max())], ends), (input_ids.gather(1, index), lengths)
 
 
-def compare(first: Tensor, second: Tensor) -> Tensor:
+def compared_states(first: Tensor, second: Tensor) -> Tensor:
     """Return ``[s1, s2, |s1 - s2|, s1 * s2]``: two ``(B, d)`` -> ``(B, 4d)``."""
     return torch.cat((first, second, (first - second).abs(), first * second), -1)
 

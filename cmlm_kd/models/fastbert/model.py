@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import EXITS, LOGITS, NOTHING_ELSE, PROBABILITIES, ModelDescription, Needs, Request
+from cmlm_kd.criteria.checks import Reading
 from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import FASTBERT
@@ -37,7 +38,6 @@ from cmlm_kd.system.transformers_reports import without_reports
 ARCHITECTURE = FASTBERT
 
 Stage = Literal["teacher", "branches"]
-Mode = Literal["paper", "original"]
 
 
 class FastBERTClassifier(nn.Module):
@@ -129,7 +129,7 @@ class FastBERTClassifier(nn.Module):
             tokenizer=self.inputs.hash,
         )
 
-    def begin_stage(self, stage: Stage, mode: Mode = "paper") -> None:
+    def begin_stage(self, stage: Stage, mode: Reading = "paper") -> None:
         """Say what is trained from here on; the rest is frozen.
 
         Args:
@@ -140,7 +140,7 @@ class FastBERTClassifier(nn.Module):
         Raises:
             UserError: for another stage or mode.
         """
-        for name, value, allowed in (("stage", stage, get_args(Stage)), ("mode", mode, get_args(Mode))):
+        for name, value, allowed in (("stage", stage, get_args(Stage)), ("mode", mode, get_args(Reading))):
             if value not in allowed:
                 raise UserError(f"fastbert: {name} is {value!r}; allowed are {', '.join(allowed)}")
         self.stage, self.mode = stage, mode

@@ -22,7 +22,7 @@ from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.mobilebert import MobileBertConfig, MobileBertKD
 from cmlm_kd.criteria.mobilebert_schedule import Schedule, Stage, background_rate
 from cmlm_kd.criteria.mobilebert_transfer import (
-    attention_term,
+    attention_divergence,
     feature_map_term,
     mean_term,
     token_means,
@@ -204,7 +204,7 @@ def test_the_transfer_is_the_weighted_terms_of_its_layers(mode, strategy):
         a, b = student["attention_scores"][layer], teacher["attention_scores"][layer].detach()
         for name, term, pair in (
             ("feature_map", feature_map_term, (s, t)),
-            ("attention", attention_term, (a, b)),
+            ("attention", attention_divergence, (a, b)),
             ("mean", mean_term, (s, token_means(compared))),
             ("variance", variance_term, (s, token_variances(compared))),
         ):

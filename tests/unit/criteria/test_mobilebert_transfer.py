@@ -6,7 +6,7 @@ from torch.nn.functional import pad
 
 from cmlm_kd.criteria.mobilebert import distillation_count, distillation_term
 from cmlm_kd.criteria.mobilebert_transfer import (
-    attention_term,
+    attention_divergence,
     feature_map_term,
     mean_term,
     token_means,
@@ -132,17 +132,18 @@ def test_statistics_of_several_layers_are_compared_with_each():
 def test_attention_is_the_loop(mode, mask_added):
     student, teacher = scores()
     added = (1.0 - MASK.double())[:, None, None, :] * -1e4 if mask_added else 0.0
-    found = attention_term(student + added, teacher + added, MASK, mode)
+    found = attention_divergence(student + added, teacher + added, MASK, mode)
     assert_equal_with_gradients(found, attention_by_loop(student, teacher, mode), student, teacher)
 
 
 def test_both_readings_of_attention_have_one_gradient():
     student, teacher = scores()
     gradients = [
-        torch.autograd.grad(attention_term(student, teacher, None, mode).sum(), student)[0] for mode in MODES
+        torch.autograd.grad(attention_divergence(student, teacher, None, mode).sum(), student)[0]
+        for mode in MODES
     ]
     torch.testing.assert_close(*gradients, atol=1e-15, rtol=0)
-    difference = attention_term(student, teacher, None, "original") - attention_term(
+    difference = attention_divergence(student, teacher, None, "original") - attention_divergence(
         student, teacher, None, "paper"
     )
     entropy = torch.special.entr(teacher.softmax(-1)).sum(-1).mean((1, 2))
@@ -176,7 +177,7 @@ def test_more_padding_changes_original_alone():
     filled = [torch.randn(3, 2, 4, dtype=torch.float64, generator=generator) for _ in narrow_states]
     wide_states = [torch.cat(pair, 1) for pair in zip(narrow_states, filled, strict=True)]
     for term, narrow, wide in (
-        (attention_term, narrow_scores, wide_scores),
+        (attention_divergence, narrow_scores, wide_scores),
         (feature_map_term, narrow_states, wide_states),
         (mean_of, narrow_states, wide_states),
         (variance_of, narrow_states, wide_states),
@@ -200,7 +201,7 @@ def test_a_student_equal_to_its_teacher(mode):
     student, attention = states()[0], scores()[0]
     for term in (feature_map_term, mean_of, variance_of):
         assert not term(student, student, MASK, mode).any()
-    value = attention_term(attention, attention, MASK, mode)
+    value = attention_divergence(attention, attention, MASK, mode)
     assert (value > 0).any() if mode == "original" else not value.any()
 
 
@@ -208,7 +209,10 @@ def test_a_row_of_padding_alone_is_no_nan():
     mask = torch.zeros(1, 5, dtype=torch.long)
     for term in (feature_map_term, mean_of, variance_of):
         assert term(random(1, 5, 4, seed=1), random(1, 5, 4, seed=2), mask, "paper").item() == 0
-    assert attention_term(random(1, 2, 5, 5, seed=1), random(1, 2, 5, 5, seed=2), mask, "paper").item() == 0
+    assert (
+        attention_divergence(random(1, 2, 5, 5, seed=1), random(1, 2, 5, 5, seed=2), mask, "paper").item()
+        == 0
+    )
 
 
 def test_half_precision_is_summed_in_single():

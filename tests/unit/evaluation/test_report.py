@@ -12,7 +12,7 @@ from tiny_corpus import write_split, write_store
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.generation import DecodingSpeed
-from cmlm_kd.evaluation.report import Report, Row, kd_signature, signature_of_checkpoint
+from cmlm_kd.evaluation.report import Report, StudentRow, kd_signature, signature_of_checkpoint
 from cmlm_kd.evaluation.scores import Score
 from cmlm_kd.evaluation.training_log import (
     ValidationPoint,
@@ -139,7 +139,7 @@ def test_signature_from_the_settings_of_a_checkpoint(tmp_path):
 
 def row(name, bleu, p_value=None):
     score = Score(bleu, p_value, 1.0)
-    return Row(
+    return StudentRow(
         name, score, Score(60.0, p_value, 1.0), DecodingSpeed(30, 300, 81.2, 812.5), 1_234_567, 900, None
     )
 

@@ -10,7 +10,7 @@ from cmlm_kd.data.numbers import (
     build_corpus,
     frames_of_split,
     read_corpus_manifest,
-    write_corpus,
+    write_numbers_corpus,
 )
 from cmlm_kd.data.numbers.build import fill, normalised
 from cmlm_kd.data.numbers.frames import SLOT, Frame
@@ -38,9 +38,9 @@ def all_frames(split):
 
 
 def test_equal_seeds_give_identical_files_and_other_seeds_others(tmp_path):
-    write_corpus(tmp_path / "a", 5, SIZES)
-    write_corpus(tmp_path / "b", 5, SIZES)
-    write_corpus(tmp_path / "c", 6, SIZES)
+    write_numbers_corpus(tmp_path / "a", 5, SIZES)
+    write_numbers_corpus(tmp_path / "b", 5, SIZES)
+    write_numbers_corpus(tmp_path / "c", 6, SIZES)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
         assert file.read_bytes() != (tmp_path / "c" / file.name).read_bytes()
@@ -175,7 +175,7 @@ def test_two_slots_of_one_kind_get_different_values():
 
 
 def test_a_finished_corpus_is_recognised_and_a_damaged_or_other_one_is_not(tmp_path):
-    manifest = write_corpus(tmp_path, 5, SIZES)
+    manifest = write_numbers_corpus(tmp_path, 5, SIZES)
     assert read_corpus_manifest(tmp_path, 5, SIZES) == manifest
     assert read_corpus_manifest(tmp_path, 6, SIZES) is None
     assert read_corpus_manifest(tmp_path, 5, dataclasses.replace(SIZES, pairs=301)) is None
@@ -187,7 +187,7 @@ def test_a_finished_corpus_is_recognised_and_a_damaged_or_other_one_is_not(tmp_p
 def test_files_of_somebody_else_are_left_alone(tmp_path):
     (tmp_path / "train.de").write_text("Mein Satz.\n")
     with pytest.raises(UserError, match=r"holds train\.de but no manifest\.json"):
-        write_corpus(tmp_path, 5, SIZES)
+        write_numbers_corpus(tmp_path, 5, SIZES)
     assert (tmp_path / "train.de").read_text() == "Mein Satz.\n"
 
 

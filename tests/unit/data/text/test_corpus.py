@@ -200,7 +200,7 @@ def test_encode_ids_is_encode_batch(tokenizer):
 def test_text_is_cut_once_and_changed_text_is_refused(tmp_path, tokenizer, monkeypatch):
     path, directory = write(tmp_path / "text.txt", lines_of(5)), tmp_path / "pieces"
     tokenized_corpus(directory, [TextFile(path)], tokenizer, LONGEST)
-    monkeypatch.setattr(writing, "write_corpus", None)  # nothing is written again
+    monkeypatch.setattr(writing, "write_tokenized_corpus", None)  # nothing is written again
     again = TextFile(path)
     path.write_bytes(path.read_bytes())  # the same text at another time
     assert len(tokenized_corpus(directory, [again], tokenizer, LONGEST)) > 4

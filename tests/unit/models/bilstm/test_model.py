@@ -13,7 +13,7 @@ from cmlm_kd.data.classification.inputs import pad_batch
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.bilstm.building import BiLSTMOptions, build_bilstm
 from cmlm_kd.models.bilstm.directory import load_bilstm, save_bilstm
-from cmlm_kd.models.bilstm.model import BiLSTMClassifier, BiLSTMConfig, WordInputs, compare
+from cmlm_kd.models.bilstm.model import BiLSTMClassifier, BiLSTMConfig, WordInputs, compared_states
 from cmlm_kd.models.loading import bilstm_of_checkpoint
 from cmlm_kd.tokenization.words import WordVocabulary
 
@@ -88,7 +88,7 @@ def test_pairs_against_single_steps():
 
 
 def test_compare():
-    compared = compare(torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 4.0]]))
+    compared = compared_states(torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 4.0]]))
     assert compared.tolist() == [[1, -2, 3, 4, 2, 6, 3, -8]]
 
 
