@@ -16,7 +16,7 @@ tell one source from another.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -64,11 +64,6 @@ class SignalSource(ABC):
     @abstractmethod
     def description(self) -> ModelDescription:
         """What it can give."""
-
-    @property
-    def hashes(self) -> Sequence[str]:
-        """Of each teacher behind it: of its configuration and weights, for the KD signature."""
-        return ()
 
     @property
     def rows(self) -> int | None:

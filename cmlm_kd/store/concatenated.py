@@ -55,7 +55,6 @@ class ConcatenatedStores(StoredSoftTargets):
         self.k, self.tail_temperatures = first.k, first.tail_temperatures
         self.vocabulary_size, self.ids_dtype = first.vocabulary_size, first.ids_dtype
         self._ends = list(accumulate(part.rows * part.repeats for part in parts))
-        self._teachers = list(dict.fromkeys(teacher for store in stores for teacher in store.hashes))
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -79,11 +78,6 @@ class ConcatenatedStores(StoredSoftTargets):
     def name(self) -> str:
         """The stores in order, and the parts without one."""
         return ", ".join("hard labels" if part.store is None else part.store.name for part in self.parts)
-
-    @property
-    def hashes(self) -> list[str]:
-        """Of the teachers, each once."""
-        return self._teachers
 
     @property
     def rows_without_teacher(self) -> int:

@@ -95,11 +95,6 @@ class SoftTargetStore(StoredSoftTargets):
         return str(self.path)
 
     @property
-    def hashes(self) -> list[str]:
-        """Of its teacher."""
-        return [self.manifest.header.teacher_hash]
-
-    @property
     def rows_without_teacher(self) -> int:
         """Sentences without a teacher row."""
         return self.manifest.rows_without_teacher

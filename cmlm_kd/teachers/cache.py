@@ -72,7 +72,7 @@ class CacheIdentity:
             examples.text_hash(),
             len(examples),
             list(teachers.labels),
-            [member.identity() for member in teachers.members],
+            [member.identity for member in teachers.members],
             precision,
             list((needs.teacher or NOTHING_ELSE).hidden_states),
         )
@@ -102,20 +102,15 @@ class TeacherCache(SignalSource):
     def description(self) -> ModelDescription:
         """The teachers' logits, or what can be averaged of them, and hidden states of the first position."""
         averaged_as_logits = len(self._logits) == 1 or self._ensembling == "logits"
-        gives = {PROBABILITIES} | ({LOGITS} if averaged_as_logits else set())
+        provides = {PROBABILITIES} | ({LOGITS} if averaged_as_logits else set())
         states = list(self._hidden_states.values())
         return ModelDescription(
             "teacher cache",
-            frozenset(gives | ({HIDDEN_STATES} if states else set())),
+            frozenset(provides | ({HIDDEN_STATES} if states else set())),
             () if self._identity is None else tuple(self._identity.labels),
             layers=max(self._hidden_states, default=0),
             hidden_size=states[0].shape[1] if states else 0,
         )
-
-    @property
-    def hashes(self) -> list[str]:
-        """Of each teacher."""
-        return [] if self._identity is None else [str(each["model"]) for each in self._identity.teachers]
 
     @property
     def rows(self) -> int:

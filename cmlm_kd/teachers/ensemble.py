@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,8 +25,9 @@ class Member:
     model: SequenceClassifier
     order: list[int]
 
+    @functools.cached_property
     def identity(self) -> dict[str, str | int]:
-        """Return what decides its outputs."""
+        """What decides its outputs; hashes all weights, once."""
         return {
             "model": model_hash(self.model.config, self.model),
             "tokenizer": self.model.inputs.hash,
@@ -91,7 +93,7 @@ class TeacherEnsemble(SignalSource):
     @property
     def hashes(self) -> list[str]:
         """Of each member: of its configuration and weights."""
-        return [str(member.identity()["model"]) for member in self.members]
+        return [str(member.identity["model"]) for member in self.members]
 
     @property
     def description(self) -> ModelDescription:
