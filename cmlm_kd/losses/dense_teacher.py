@@ -23,13 +23,12 @@ three of the student and one of the teacher: the least for an exact loss and a t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from cmlm_kd.losses.divergences import entropy, softmax_in_place, widen
-from cmlm_kd.losses.projection import compute_type
+from cmlm_kd.losses.projection import BlockLoss, compute_type
 
 RULED_OUT = -1e30
 """Logit of an entry that a teacher's output layer never gives: of probability 0 at any usual temperature."""
@@ -66,7 +65,7 @@ class TeacherProjection:
         return logits if self._bias is None else logits.add_(self._bias)
 
 
-class DenseTeacherBlocks:
+class DenseTeacherBlocks(BlockLoss):
     """The module's loss as a :class:`cmlm_kd.losses.projection.BlockLoss`, with terms by position.
 
     Args:
@@ -102,10 +101,6 @@ class DenseTeacherBlocks:
         self._hard_rows = hard_weight.nonzero().squeeze(1)  # (m,), rising
         self._hard_numbers: list[int] = self._hard_rows.tolist()  # finds a block's part without a GPU's help
         self.soft, self.hard, self.mse = (torch.zeros_like(soft_weight) for _ in range(3))  # (N,) each
-
-    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
-        """Return None: no part of the gradient is the same for all entries."""
-        return None
 
     def start_chunk(self, rows: slice) -> None:
         """Project the teacher's positions of the chunk."""

@@ -9,13 +9,12 @@ given another sentence besides, Chen et al., 2020, eq. 3)::
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cmlm_kd.losses.divergences import softmax_in_place, widen
+from cmlm_kd.losses.projection import BlockLoss
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +33,7 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
     return loss, correct
 
 
-class MaskedTokenBlocks:
+class MaskedTokenBlocks(BlockLoss):
     """The same as a :class:`cmlm_kd.losses.projection.BlockLoss`, which never holds the (M, V) matrix.
 
     Args:
@@ -51,14 +50,6 @@ class MaskedTokenBlocks:
         self._target = target
         self.nll = features.new_zeros(len(target), dtype=kind)  # (M,)
         self.best = torch.zeros_like(target)  # (M,)
-
-    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
-        """Return None: no part of the gradient is the same for all entries."""
-        return None
-
-    def start_chunk(self, rows: slice) -> None:
-        """Do nothing: there is no teacher to project."""
-        return
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note what a block says of its tokens; turn its logits ``(n, V)`` into the gradient if wanted."""

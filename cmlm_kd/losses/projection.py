@@ -20,9 +20,10 @@ same chunk (:mod:`cmlm_kd.losses.dense_teacher`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ CUDA_CHUNK = 1024
 CPU_BLOCK_BYTES = 8 << 20  # of logits that a loss gets at once on a CPU: what third-level caches hold
 
 
-class BlockLoss(Protocol):
+class BlockLoss(ABC):
     """A loss that is a sum over tokens, on blocks of rows."""
 
     def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
@@ -47,13 +48,13 @@ class BlockLoss(Protocol):
             A part of the gradient that is the same for all entries of a row, ``(N,)``, or None. Blocks leave
             it out; here it costs a vector where there it would cost a pass over the logits.
         """
-        ...
+        return None
 
-    def start_chunk(self, rows: slice) -> None:
+    def start_chunk(self, rows: slice) -> None:  # noqa: B027 - most losses have nothing to do here
         """Get ready for the blocks of some tokens, which are next to be projected: for losses that project a
         teacher's hidden states beside the student's."""
-        ...
 
+    @abstractmethod
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Record what the loss needs of these rows and turn ``logits`` into its gradient.
 
@@ -63,11 +64,10 @@ class BlockLoss(Protocol):
             rows: which of the ``N`` tokens given to :func:`projected_loss` the rows are.
             gradient: whether the gradient is wanted.
         """
-        ...
 
+    @abstractmethod
     def total(self) -> Tensor:
         """Return the loss, a scalar summed over all tokens seen."""
-        ...
 
 
 def projected_loss(

@@ -32,6 +32,7 @@ from cmlm_kd.losses.divergences import (
     sparse_cross_entropy,
     widen,
 )
+from cmlm_kd.losses.projection import BlockLoss
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class WeightedEntries:
         return normaliser
 
 
-class SoftTargetBlocks:
+class SoftTargetBlocks(BlockLoss):
     """``soft_target_kd`` as a :class:`cmlm_kd.losses.projection.BlockLoss`, with the terms of each token.
 
     Args:
@@ -209,10 +210,6 @@ class SoftTargetBlocks:
         # u sum_v log p[v] has the gradient u - u V p: u V is in c, what is left is the same for all entries.
         self._sums = sums()
         return -self._uniform * self._hard_weight
-
-    def start_chunk(self, rows: slice) -> None:
-        """Do nothing: soft targets are at hand for all tokens."""
-        return
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note the log-probabilities of a block; turn its logits ``(n, V)`` into the gradient if wanted."""
