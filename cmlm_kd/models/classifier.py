@@ -22,7 +22,7 @@ from cmlm_kd.api.needs import (
 from cmlm_kd.data.classification.inputs import HuggingFaceInputs
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.layers import attention_scores, gives_attention_scores
-from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained
+from cmlm_kd.models.encoders.pretrained import check_weights, config_of, load_pretrained
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.positions import longest_input
 
@@ -125,12 +125,8 @@ class SequenceClassifier(nn.Module):
         if getattr(self.config, "type_vocab_size", 0) > 1:
             batch["token_type_ids"] = token_type_ids
         # A list keeps the layers it names and no others.
-        if not request.attention_scores:
+        with attention_scores(self.model.base_model, request.attention_scores, attention_mask) as scores:
             output = self.model(**batch, output_hidden_states=list(request.hidden_states))
-            scores: Mapping[int, Tensor] = {}
-        else:
-            with attention_scores(self.model.base_model, request.attention_scores, attention_mask) as scores:
-                output = self.model(**batch, output_hidden_states=list(request.hidden_states))
         hidden = {layer: output.hidden_states[layer] for layer in request.hidden_states}
         if request.first_position:
             hidden = {layer: states[:, 0] for layer, states in hidden.items()}  # (B, d)
@@ -193,13 +189,9 @@ def classifier_of_config(
     description: Mapping[str, Any], tokenizer: Any, name: str, max_length: int
 ) -> SequenceClassifier:
     """Return the architecture that ``config.to_dict()`` described, with random weights."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
-
-    settings = {key: value for key, value in description.items() if key != "model_type"}
-    config = AutoConfig.for_model(description["model_type"], **settings)
-    model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    model = AutoModelForSequenceClassification.from_config(config_of(description))  # type: ignore[no-untyped-call]
     return SequenceClassifier(model, tokenizer, name, max_length)
 
 

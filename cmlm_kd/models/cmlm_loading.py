@@ -29,7 +29,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
 from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
-from cmlm_kd.models.encoders.pretrained import model_hash
+from cmlm_kd.models.encoders.pretrained import config_of, model_hash
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.transformers_reports import without_reports
 
@@ -115,8 +115,7 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
 
     described = task_state(state).get(BERT_CONFIG)
     if described:
-        settings = json.loads(described)
-        return AutoConfig.for_model(settings.pop("model_type"), **settings)
+        return config_of(json.loads(described))
     name = model_settings(state).get("bert") or str(data / "teacher")
     try:
         return AutoConfig.from_pretrained(name)

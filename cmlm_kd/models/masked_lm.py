@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.families import encoder_layers, family_of
 from cmlm_kd.models.encoders.heads import has_head, without_output_layer
 from cmlm_kd.models.encoders.layers import attention_scores, gives_attention_scores
-from cmlm_kd.models.encoders.pretrained import load_masked_lm
+from cmlm_kd.models.encoders.pretrained import config_of, load_masked_lm
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
@@ -113,13 +113,9 @@ class MaskedLM(nn.Module):
     @classmethod
     def from_config(cls, description: dict[str, Any]) -> MaskedLM:
         """Make the architecture that ``config.to_dict()`` described, with random weights."""
-        from transformers import AutoConfig, AutoModelForMaskedLM
+        from transformers import AutoModelForMaskedLM
 
-        import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
-
-        settings = {key: value for key, value in description.items() if key != "model_type"}
-        config = AutoConfig.for_model(description["model_type"], **settings)
-        return cls(AutoModelForMaskedLM.from_config(config))  # type: ignore[no-untyped-call]
+        return cls(AutoModelForMaskedLM.from_config(config_of(description)))  # type: ignore[no-untyped-call]
 
     @property
     def config(self) -> Any:
@@ -180,7 +176,7 @@ class MaskedLM(nn.Module):
         positions = _positions(request, attention_mask, masked_index)  # (N,)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask}
         kept: dict[str, Any] = {"attention_mask": attention_mask, "positions": positions}
-        with _scores(self.model.base_model, request, attention_mask) as scores:
+        with attention_scores(self.model.base_model, request.attention_scores, attention_mask) as scores:
             # A list keeps the layers it names and no others.
             layers = {"output_hidden_states": list(request.hidden_states)}
             if request.predictions == "none":
@@ -264,12 +260,3 @@ def _no_layer_above(encoder: Any, request: Request) -> Iterator[None]:
 
 def _pass_on(states: Tensor, *_context: Any, **_settings: Any) -> Tensor:
     return states
-
-
-@contextlib.contextmanager
-def _scores(encoder: Any, request: Request, mask: Tensor) -> Iterator[Mapping[int, Tensor]]:
-    if not request.attention_scores:
-        yield {}
-        return
-    with attention_scores(encoder, request.attention_scores, mask) as scores:
-        yield scores

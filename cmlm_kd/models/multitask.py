@@ -26,6 +26,7 @@ from cmlm_kd.models.classifier import (
     SequenceClassifier,
     describe_config,
 )
+from cmlm_kd.models.encoders.pretrained import config_of
 from cmlm_kd.models.san import SANSettings, StochasticAnswerNetwork
 
 ARCHITECTURE = MULTITASK
@@ -160,11 +161,8 @@ class MultitaskClassifier(nn.Module):
     @classmethod
     def from_state(cls, described: str, tokenizer: Any, max_length: int = 0) -> MultitaskClassifier:
         """Return the model that :meth:`state_of_architecture` described, with random weights."""
-        from transformers import AutoConfig
-
         document = json.loads(described)
-        settings = {key: value for key, value in document["config"].items() if key != "model_type"}
-        config = AutoConfig.for_model(document["config"]["model_type"], **settings)
+        config = config_of(document["config"])
         heads = [TaskHead.from_document(head) for head in document["heads"]]
         return cls(config, heads, tokenizer, max_length, SANSettings(**document["san"]))
 

@@ -92,6 +92,9 @@ def attention_scores(
     Raises:
         UserError: if the model's scores can't be read, or a layer didn't run.
     """
+    if not layers:
+        yield {}
+        return
     projections = family_of(encoder.config).layers.projections
     if projections is None:
         raise UserError(
@@ -101,8 +104,7 @@ def attention_scores(
     padding = (1 - attention_mask.long())[:, None, None, :] * MASKED  # (B, 1, 1, L)
     collector = _Collector(frozenset(layers), padding)
     try:
-        if layers:
-            collector.attach(encoder, *projections)
+        collector.attach(encoder, *projections)
         yield collector.scores
     finally:
         collector.detach()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +157,13 @@ def check_encoder_type(config: Any, name: str) -> None:
             f"teacher {name} is a {config.model_type} model, not a bidirectional encoder; "
             "take a BERT, RoBERTa, XLM-R, DistilBERT, ELECTRA or another masked language model"
         )
+
+
+def config_of(description: Mapping[str, Any]) -> Any:
+    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it."""
+    from transformers import AutoConfig
+
+    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+
+    settings = {key: value for key, value in description.items() if key != "model_type"}
+    return AutoConfig.for_model(description["model_type"], **settings)

@@ -26,6 +26,7 @@ from cmlm_kd.models.classifier import SequenceClassifier, class_names, describe_
 from cmlm_kd.models.encoders.families import encoder_layers
 from cmlm_kd.models.encoders.layers import additive_mask, check_layerwise, embed, run_layer
 from cmlm_kd.models.encoders.packed_linear import pack_linear_layers
+from cmlm_kd.models.encoders.pretrained import config_of
 from cmlm_kd.models.fastbert.branch import (
     TYPICAL_ROWS,
     Branch,
@@ -257,12 +258,9 @@ class FastBERTClassifier(nn.Module):
     @classmethod
     def from_state(cls, described: str, tokenizer: Any) -> FastBERTClassifier:
         """Return the model that :meth:`state_of_architecture` described, with random weights."""
-        from transformers import AutoConfig
-
         document = json.loads(described)
-        own, kind = document.pop(ARCHITECTURE), document.pop("model_type")
-        config = AutoConfig.for_model(kind, **document)
-        model = cls(config, tokenizer, BranchSettings(**own["branches"]), own["max_length"])
+        own = document.pop(ARCHITECTURE)
+        model = cls(config_of(document), tokenizer, BranchSettings(**own["branches"]), own["max_length"])
         model.begin_stage(own["stage"])
         model.speed, model.calibration = own["speed"], own.get("calibration")
         model.signature, model.reads_pairs = own["signature"], own.get("reads_pairs")
