@@ -20,7 +20,7 @@ print_user_errors()
 answer_unknown_names()
 
 importlib.import_module(f"{__name__}.optim")
-for _room in ("criterions", "data", "models", "tasks"):
-    _package = importlib.import_module(f"{__name__}.{_room}")
+for _subpackage in ("criterions", "data", "models", "tasks"):
+    _package = importlib.import_module(f"{__name__}.{_subpackage}")
     for _module in pkgutil.iter_modules(_package.__path__):
         importlib.import_module(f"{_package.__name__}.{_module.name}")

@@ -12,7 +12,6 @@ from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
 from cmlm_kd.store.reader import SoftTargetStore
 from cmlm_kd.store.verify import reference_accuracy, verify_store
 from cmlm_kd.store.writer import StoreWriter
-from cmlm_kd.system.environment import describe_environment
 
 __all__ = [
     "ConcatenatedStores",
@@ -27,7 +26,6 @@ __all__ = [
     "StoreHeader",
     "StoreWriter",
     "StoredSoftTargets",
-    "describe_environment",
     "reference_accuracy",
     "verify_store",
 ]

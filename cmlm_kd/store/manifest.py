@@ -73,8 +73,9 @@ class StoreHeader:
         shard_rows: sentences a shard; the last may be shorter.
         settings: whatever else decides the bytes (mask stride, precision, batch size, ...). A resumed dump
             must have the same.
-        environment: hardware, threads, library versions (:func:`cmlm_kd.store.describe_environment`). A
-            resumed dump may differ here, at the price of byte-identity.
+        environment: hardware, threads and library versions
+            (:func:`cmlm_kd.system.environment.describe_environment`). A resumed dump may differ here, at the
+            price of byte-identity.
 
     Raises:
         UserError: a value is out of its range.

@@ -26,8 +26,9 @@ from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.models.cmlm_inference import MaskedPredictor
 from cmlm_kd.models.cmlm_loading import load_teacher, teacher_hash
-from cmlm_kd.store import Manifest, ShardPlan, ShardRows, StoreHeader, StoreWriter, describe_environment
+from cmlm_kd.store import Manifest, ShardPlan, ShardRows, StoreHeader, StoreWriter
 from cmlm_kd.system.devices import check_device
+from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.ranges import AT_LEAST_ONE, POSITIVE, check_range
 from cmlm_kd.tokenization.positions import usable_positions
 

@@ -32,8 +32,8 @@ from cmlm_kd.errors import UserError
 from fairseq_plugins.command_line.configs import fairseq_dataclass, plain_config, refuse_collisions
 from fairseq_plugins.models.output_layer import (
     adaptive_log_probs,
-    features_instead_of_logits,
     find_projection,
+    without_output_layer,
 )
 from fairseq_plugins.optim import set_rate_factors
 from fairseq_plugins.training.precision import LoggingOutput
@@ -219,7 +219,7 @@ class KDFairseqCriterion(FairseqCriterion):
             logger.info("%s: %s loss%s", self.entry.name, "fused" if fused else "dense", reason)
             self._announced = True
         if fused:
-            with features_instead_of_logits(model.decoder) as stand_in:
+            with without_output_layer(model.decoder) as stand_in:
                 output = model(**sample["net_input"])
             if stand_in.asked and not isinstance(projection, str):
                 return ModelOutput(features=output[0], weight=projection.weight, bias=projection.bias)

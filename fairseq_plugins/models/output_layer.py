@@ -71,7 +71,7 @@ class StandIn:
 
 
 @contextlib.contextmanager
-def features_instead_of_logits(decoder: nn.Module) -> Iterator[StandIn]:
+def without_output_layer(decoder: nn.Module) -> Iterator[StandIn]:
     """Let the decoder return hidden states ``(B, T, d)`` instead of logits ``(B, T, V)`` for a while."""
     stand_in = StandIn()
     # An attribute of the instance hides the method of the class.

@@ -32,6 +32,7 @@ from fairseq_plugins.data.distillation_corpus import (
 )
 from fairseq_plugins.data.multitask import MultitaskDataset, RankingDataset
 from fairseq_plugins.data.sentences import SentenceDataset
+from fairseq_plugins.models.multitask import MultitaskBert
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
     gather_without_gpu,
@@ -160,7 +161,7 @@ class MultitaskKDTask(SentenceTask):
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the student and load the teachers of each task."""
-        if not hasattr(ARCH_MODEL_REGISTRY.get(cfg._name), "describe"):
+        if not issubclass(ARCH_MODEL_REGISTRY.get(cfg._name, object), MultitaskBert):
             raise UserError(
                 f"multitask_kd: --arch {cfg._name} has one head; pass --arch multitask_bert, or "
                 "--task classification_kd"

@@ -26,8 +26,8 @@ from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
 from cmlm_kd.errors import UserError
 from fairseq_plugins.models.output_layer import (
     adaptive_log_probs,
-    features_instead_of_logits,
     find_projection,
+    without_output_layer,
 )
 
 VOCABULARY, SENTENCES, LENGTH, TOP_K, PAD = 40, 3, 6, 4, 1
@@ -226,7 +226,7 @@ def test_sharded_parameters_take_the_dense_way(data, sample):
 def test_the_stand_in_goes_even_when_the_model_fails(data):
     model, _ = build(data, *STUDENTS["transformer"])
     features = torch.zeros(1, 2, 16)
-    with pytest.raises(RuntimeError, match="halfway"), features_instead_of_logits(model.decoder):
+    with pytest.raises(RuntimeError, match="halfway"), without_output_layer(model.decoder):
         assert model.decoder.output_layer(features) is features
         raise RuntimeError("halfway")
     assert model.decoder.output_layer(features).shape == (1, 2, VOCABULARY)

@@ -25,8 +25,8 @@ from cmlm_kd.store import (
     Part,
     SoftTargetStore,
     StoreWriter,
-    describe_environment,
 )
+from cmlm_kd.system.environment import describe_environment
 
 # Reading back
 
