@@ -42,7 +42,7 @@ FIGURES = {
         *(rf"{kind} +distilbert_kd .* \(at most 1\.08\): \d" for kind in ("real", "masked")),
         r"\(at most 0\.25\): \d\.\d",
     ],
-    "versus.py": [r"help +CPU s +here +\d+\.\d+ +there +\d+\.\d+ +ratio \d"],
+    "versus.py": [r"cmlm-kd --help, s of CPU +here +\d+\.\d+ +there +\d+\.\d+ +ratio \d"],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -84,6 +84,29 @@ def test_students_have_the_parameters_that_their_papers_report(monkeypatch):
         with torch.device("meta"):
             encoder = shape.make()
         assert benchmark.millions(encoder) == pytest.approx(shape.millions, rel=0.03)
+
+
+def test_versus_finds_the_figures_that_the_others_print(monkeypatch):
+    """Its own settings run long: their flags are looked up, its figures found in this file's short runs."""
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    versus = importlib.import_module("versus")
+    short = {"kd_step": STEP, "dump": (*DUMP, "--float32"), "early_exit": EARLY_EXIT}
+    for name, flags in short.items():
+        words, figures = versus.RUNS[name]
+        told = subprocess.run(
+            [sys.executable, REPOSITORY / words[0], "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
+        assert [word for word in words if word.startswith("--") and word not in told.stdout] == []
+        tiny = versus.Run([words[0], *map(str, flags)], {"cpu": "", **figures})
+        if name == "early_exit":  # which exits there are depends on random weights
+            tiny = versus.Run(tiny.words, dict(list(tiny.figures.items())[:2]))
+        assert all(found > 0 for found in versus.run(REPOSITORY, tiny))
+    with pytest.raises(SystemExit, match="no figure like"):
+        versus.figure(r"none (\d)", "one 1")
 
 
 def test_no_benchmark_is_forgotten():
