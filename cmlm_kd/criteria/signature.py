@@ -9,6 +9,7 @@ from typing import Any
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.criteria import load_criteria
 from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS, task_state
+from cmlm_kd.fairseq_files.checkpoints import settings_of
 from cmlm_kd.version import __version__
 
 UNKNOWN = "unknown"
@@ -47,7 +48,7 @@ def signature_of_self_distillation(state: Mapping[str, Any]) -> str | None:
     Args:
         state: the checkpoint, as :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns it.
     """
-    part = criterion_part((state.get("cfg") or {}).get("criterion") or {})
+    part = criterion_part(settings_of(state, "criterion"))
     if part is None or not part.startswith("kd:fastbert|"):
         return None
     return f"{part}|teacher:self|v:{__version__}"

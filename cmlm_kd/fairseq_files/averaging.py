@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, settings_of
 
 
 def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def select_checkpoints(directory: Path, last: int | None = None, best: int | Non
 
 
 def _badness(score: float, state: dict[str, Any]) -> float:
-    settings = (state.get("cfg") or {}).get("checkpoint") or {}
+    settings = settings_of(state, "checkpoint")
     return -score if settings.get("maximize_best_checkpoint_metric") else score
 
 

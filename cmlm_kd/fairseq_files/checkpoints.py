@@ -61,12 +61,15 @@ def number_of_updates(state: Mapping[str, Any]) -> int:
     return int(history[-1].get("num_updates", 0))
 
 
-def model_settings(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model flags a checkpoint was trained with."""
-    model = (state.get("cfg") or {}).get("model")
-    if isinstance(model, argparse.Namespace):
-        return vars(model)
-    return dict(model or {})
+def settings_of(state: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return the flags that a checkpoint was trained with; empty for one that doesn't say.
+
+    Args:
+        state: as :func:`read_checkpoint` returns it.
+        part: of fairseq's configuration, such as ``model``, ``task``, ``criterion`` or ``checkpoint``.
+    """
+    settings = (state.get("cfg") or {}).get(part)
+    return vars(settings) if isinstance(settings, argparse.Namespace) else dict(settings or {})
 
 
 def count_parameters(state: Mapping[str, Any]) -> int:

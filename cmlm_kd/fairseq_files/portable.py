@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoints import model_settings
+from cmlm_kd.fairseq_files.checkpoints import settings_of
 
 STOCK_TASK = "translation"
 STOCK_CRITERION = "label_smoothed_cross_entropy"
@@ -71,7 +71,7 @@ def make_portable(state: dict[str, Any]) -> dict[str, Any]:
         "criterion": {**_only(criterion, STOCK_CRITERION_FIELDS), "_name": STOCK_CRITERION},
         "common": {**(cfg.get("common") or {}), "user_dir": None},
         "model": {
-            **{key: value for key, value in model_settings(state).items() if key not in ours},
+            **{key: value for key, value in settings_of(state, "model").items() if key not in ours},
             **stock,
         },
         "bpe": None,

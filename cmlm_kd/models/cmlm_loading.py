@@ -26,7 +26,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
     task_state,
     weights_of,
 )
-from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.models.encoders.pretrained import config_of, model_hash
@@ -116,7 +116,7 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
     described = task_state(state).get(BERT_CONFIG)
     if described:
         return config_of(json.loads(described))
-    name = model_settings(state).get("bert") or str(data / "teacher")
+    name = settings_of(state, "model").get("bert") or str(data / "teacher")
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:

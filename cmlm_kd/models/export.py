@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, MASKED_LM_PREFIX, task_state, weights_of
+from cmlm_kd.fairseq_files.checkpoints import settings_of
 
 if TYPE_CHECKING:
     from cmlm_kd.models.masked_lm import MaskedLM
@@ -23,13 +24,13 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     Raises:
         UserError: if it is of another architecture, or its weights do not fit its configuration.
     """
-    from cmlm_kd.fairseq_files.checkpoints import model_settings
+    from cmlm_kd.fairseq_files.checkpoints import settings_of
     from cmlm_kd.models.masked_lm import MaskedLM
 
     description = task_state(state).get(BERT_CONFIG)
     weights = weights_of(state, MASKED_LM_PREFIX)
     if description is None or not weights:
-        name = model_settings(state).get("_name") or "another architecture"
+        name = settings_of(state, "model").get("_name") or "another architecture"
         raise UserError(
             f"the checkpoint is one of {name}; only those of bert_masked_lm, mobilebert, ib_bert, "
             "bert_classifier, multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is "
@@ -65,7 +66,7 @@ def export_to_huggingface(
         UserError: if the checkpoint is of another architecture, the tokenizer cannot be loaded or does not
             fit, or the directory holds a model already.
     """
-    from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
+    from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
     from cmlm_kd.models.fastbert import model as fastbert
     from cmlm_kd.models.fastbert.directory import save_fastbert
     from cmlm_kd.models.loading import fastbert_of_checkpoint
@@ -76,7 +77,7 @@ def export_to_huggingface(
     problem = "already holds a model" if (directory / "config.json").exists() else "is not empty"
     check_new_directory(directory, problem, "remove it or give another --output")
     state = read_checkpoint(checkpoint)
-    name = model_settings(state).get("_name")
+    name = settings_of(state, "model").get("_name")
     if task is not None and name != ARCHITECTURE:
         raise UserError(
             f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
@@ -110,11 +111,11 @@ def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) ->
 def _classifier_and_tokenizer(
     state: Mapping[str, Any], tokenizer: str | None, task: str | None
 ) -> tuple[Any, Any]:
-    from cmlm_kd.fairseq_files.checkpoints import model_settings
+    from cmlm_kd.fairseq_files.checkpoints import settings_of
     from cmlm_kd.models.loading import bert_of_checkpoint, multitask_of_checkpoint
     from cmlm_kd.models.multitask import ARCHITECTURE
 
-    if model_settings(state).get("_name") == ARCHITECTURE:
+    if settings_of(state, "model").get("_name") == ARCHITECTURE:
         whole = multitask_of_checkpoint(state, tokenizer)
         classifier = whole.for_task(task).to_sequence_classifier()
     else:
@@ -162,7 +163,7 @@ def tokenizer_of_checkpoint(state: Mapping[str, Any]) -> str:
     Raises:
         UserError: if the checkpoint does not say it.
     """
-    task = (state.get("cfg") or {}).get("task") or {}
+    task = settings_of(state, "task")
     name = task.get("bert_tokenizer") or task.get("bert") or task.get("teacher")
     if not name:
         raise UserError("the checkpoint does not say which tokenizer it was trained with; give --tokenizer")

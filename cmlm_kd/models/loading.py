@@ -19,7 +19,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
     task_state,
     weights_of,
 )
-from cmlm_kd.fairseq_files.checkpoints import model_settings, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.models import multitask
 from cmlm_kd.models.bilstm import model as bilstm
 from cmlm_kd.models.bilstm.directory import is_bilstm, load_bilstm
@@ -56,7 +56,7 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
             return load_fastbert(path)
         return load_classifier(str(path), role="model")
     state = read_checkpoint(path)
-    name = model_settings(state).get("_name") or model_settings(state).get("arch")
+    name = settings_of(state, "model").get("_name") or settings_of(state, "model").get("arch")
     if name == bilstm.ARCHITECTURE:
         return bilstm_of_checkpoint(state)
     if name == "bert_classifier":
@@ -129,7 +129,7 @@ def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastB
     if path.is_dir():
         return load_fastbert(path)
     state = read_checkpoint(path)
-    name = model_settings(state).get("_name")
+    name = settings_of(state, "model").get("_name")
     if name != fastbert.ARCHITECTURE:
         raise UserError(
             f"{path} is a checkpoint of {name or 'another architecture'}, which has no early exits; give one "
@@ -158,14 +158,14 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
             "the checkpoint does not describe its model; was it written by --task classification_kd or "
             "multitask_kd?"
         )
-    name = tokenizer or str(model_settings(state).get("bert") or "")
+    name = tokenizer or str(settings_of(state, "model").get("bert") or "")
     loaded_tokenizer = load_tokenizer(name, REQUIRED_TOKENS)
     if encoding_hash(loaded_tokenizer) != own.get(INPUTS_HASH, encoding_hash(loaded_tokenizer)):
         raise UserError(
             f"the checkpoint was trained with another tokenizer than that of {name!r}; give the directory it "
             "was trained with as --tokenizer"
         )
-    max_length = int(((state.get("cfg") or {}).get("task") or {}).get("max_length") or 0)
+    max_length = int(settings_of(state, "task").get("max_length") or 0)
     return str(described), loaded_tokenizer, max_length
 
 

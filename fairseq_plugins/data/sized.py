@@ -35,6 +35,10 @@ class SizedDataset(FairseqDataset):
         return False
 
 
+VALIDATION_SEED = 1
+"""Of the masks of validation, whatever --seed is, so that runs can be compared."""
+
+
 class MaskedDataset(SizedDataset):
     """Rows that are masked anew each epoch, or once and for all (validation).
 
@@ -47,9 +51,14 @@ class MaskedDataset(SizedDataset):
         self.seed, self.fixed_masks = seed, fixed_masks
         self.epoch = 1
 
+    @property
+    def mask_epoch(self) -> int:
+        """The epoch that masks are drawn for; 0 where all epochs have the same."""
+        return 0 if self.fixed_masks else self.epoch
+
     def generator(self, row: int) -> np.random.Generator:
         """Return the randomness of a row, which neither batches nor workers nor a resume change."""
-        return sentence_generator(self.seed, 0 if self.fixed_masks else self.epoch, row)
+        return sentence_generator(self.seed, self.mask_epoch, row)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other masks from now on."""

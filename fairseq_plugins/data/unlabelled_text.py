@@ -28,13 +28,11 @@ from cmlm_kd.data.text.writing import tokenized_corpus
 from cmlm_kd.errors import UserError
 from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
 from fairseq_plugins.command_line.configs import PluginConfig
-from fairseq_plugins.data.sized import MaskedDataset
+from fairseq_plugins.data.sized import VALIDATION_SEED, MaskedDataset
 
 logger = logging.getLogger(__name__)
 
 OWNER = "masked_lm_kd"
-VALIDATION_SEED = 1
-"""Of the masks that never change, whatever the seed of a training."""
 
 
 @dataclass
@@ -203,7 +201,7 @@ class MaskedTextDataset(MaskedDataset):
         return int(self.shard.rows[index]), self.shard[int(index)]
 
     def _randomness(self, rows: Sequence[int]) -> np.random.Generator:
-        return batch_generator(self.seed, 0 if self.fixed_masks else self.epoch, rows)
+        return batch_generator(self.seed, self.mask_epoch, rows)
 
     def collater(self, samples: list[tuple[int, NDArray[np.integer[Any]]]]) -> dict[str, Any]:
         """Mask, frame and pad the rows of a batch; ``{}`` for an empty one."""

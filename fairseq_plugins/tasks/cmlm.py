@@ -17,10 +17,8 @@ from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData
+from fairseq_plugins.data.sized import VALIDATION_SEED
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
-
-VALIDATION_SEED = 1
-"""Of the masks of validation, whatever --seed is, so that runs can be compared."""
 
 
 @dataclass

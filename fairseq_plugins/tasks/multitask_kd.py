@@ -35,6 +35,7 @@ from fairseq_plugins.data.sentences import SentenceDataset
 from fairseq_plugins.models.multitask import MultitaskBert
 from fairseq_plugins.tasks.sentence_task import SentenceTask
 from fairseq_plugins.tasks.task_metrics import (
+    RANKS,
     gather_without_gpu,
     log_each_task,
     log_main_metrics,
@@ -277,7 +278,7 @@ class MultitaskKDTask(SentenceTask):
         loss, size, logged = super().valid_step(sample, model, criterion)
         if "candidates" in sample["net_input"]:
             scores, right = logged.pop("predictions"), logged.pop("targets")
-            logged["reciprocal_ranks"] = reciprocal_ranks(scores, right)  # (G,)
+            logged[RANKS] = reciprocal_ranks(scores, right)  # (G,)
         return loss, size, under_its_name(sample["net_input"]["task"], logged)
 
     def reduce_metrics(self, logging_outputs: Sequence[LoggingOutput], criterion: FairseqCriterion) -> None:
