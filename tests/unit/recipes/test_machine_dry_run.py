@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from documentation import REPOSITORY
 from tiny_recipes import CHAIN, TinyRecipe
 
 from cmlm_kd.cli import main
+from cmlm_kd.recipes import machine
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -68,6 +70,30 @@ def test_the_examples_are_recipes(given, recipe, capsys):
     subprocess.run(["bash", "-n"], input=printed, text=True, check=True)
     assert "{{" not in printed and "fairseq-train" in printed
     assert sorted(os.listdir(given)) == sorted(["glue", "text", "bert", "teacher", "captions", "de-en.tgz"])
+
+
+@pytest.mark.parametrize("recipe", ["classification/pkd_grid.yaml", "classification/mtdnn.yaml"])
+@pytest.mark.parametrize("gpu", [True, False])
+def test_trainings_do_not_share_a_gpu(given, monkeypatch, capsys, recipe, gpu):
+    """Nor in these recipes, which have no flags that depend on it."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    command = ["run", str(EXAMPLES / recipe), "--dry-run", "--set", *RECIPES[recipe]]
+    assert main(command) == 0
+    assert ("export OMP_NUM_THREADS=2\n" in capsys.readouterr().out) is not gpu
+    assert main([*command, "--lanes", "4"]) == 0
+    assert "export OMP_NUM_THREADS=1\n" in capsys.readouterr().out
+
+
+def test_torch_is_imported_only_for_trainings(tmp_path):
+    recipe = TinyRecipe(tmp_path)
+    code = (
+        "import sys; from cmlm_kd.cli import main; "
+        f"main(['run', {str(recipe.file)!r}, '--dry-run', '--set', 'given={recipe.given}']); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_scripts_are_short():
