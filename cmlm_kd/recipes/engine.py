@@ -54,7 +54,7 @@ class Engine:
             UserError: a step failed; the end of what it said is on standard error.
             KeyboardInterrupt: after all commands have ended.
         """
-        self._temporaries.find_missing(self._may_run)
+        self._temporaries.find_missing(selected, self._may_run)
         control = TaskControl([self._task(step) for step in selected.values()])
         control.process([step.place for step in selected.values()])
         runner = MThreadRunner(self._records, _Reporter(self), num_process=lanes)
@@ -246,14 +246,13 @@ class Temporaries:
     """The temporary outputs of a recipe.
 
     Args:
-        steps: in an order in which they can run.
+        steps: all of the recipe.
 
     Attributes:
         wanted: steps that must run again, because a step that will run reads what was removed.
     """
 
     def __init__(self, steps: dict[str, Step]) -> None:
-        self._steps = steps
         self._done: set[str] = set()
         self._readers: dict[str, set[str]] = {
             path: {reader.name for reader in steps.values() if _reads(reader, step.name, path)}
@@ -262,29 +261,30 @@ class Temporaries:
         }
         self.wanted: set[str] = set()
 
-    def find_missing(self, may_run: Callable[[Step], bool]) -> None:
+    def find_missing(self, selected: dict[str, Step], may_run: Callable[[Step], bool]) -> None:
         """Fill :attr:`wanted`.
 
         Args:
+            selected: the steps of this run, in an order in which they can run.
             may_run: whether a step will run even if those before it make what they made before.
         """
         if all(os.path.exists(path) for path in self._readers):
             return
-        running = {step.name for step in self._steps.values() if may_run(step)}
+        running = {step.name for step in selected.values() if may_run(step)}
         while True:
-            for step in self._steps.values():  # whatever follows may run, too
+            for step in selected.values():  # whatever follows may run, too
                 if step.sources & running:
                     running.add(step.name)
             more = {
                 step.name
-                for step in self._steps.values()
+                for step in selected.values()
                 for path in step.temporary
                 if not os.path.exists(path) and self._readers[path] & running
             }
             if more <= running:
                 break
             running |= more
-        self.wanted = {step.name for step in self._steps.values() if step.temporary} & running
+        self.wanted = {step.name for step in selected.values() if step.temporary} & running
 
     def done(self, name: str) -> None:
         """Note that a step is done; remove what nobody reads any more."""

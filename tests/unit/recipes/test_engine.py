@@ -164,3 +164,9 @@ def test_temporary_outputs_go_and_come_again_when_they_are_read(tmp_path):
     assert recipe.run() == 0 and recipe.calls() == []
     assert recipe.run(word="two") == 0 and recipe.calls() == ["big", "small"]
     assert recipe.read("small") == "two\ntext\n" and not (folder / "file").exists()
+
+
+def test_temporary_outputs_are_not_made_again_for_steps_that_are_left_out(tmp_path):
+    recipe = TinyRecipe(tmp_path, TEMPORARY)
+    assert recipe.run() == 0 and recipe.calls() == ["big", "small"]
+    assert recipe.run("--until", "big", word="two") == 0 and recipe.calls() == []
