@@ -183,15 +183,22 @@ class Engine:
         if there and (mends or (unfinished and step.text.resumes != "no")):
             text = f"{step.title}: goes on in what is there"
         else:
+            why = self._why_again(step, record, state)
             log.unlink(missing_ok=True)
             old = [put_aside(path, self._folder) for path in there]
             if old and not unfinished:
-                why = "it is damaged" if _same(record, state) else "it was made from something else"
                 text = f"{step.title}: again, {why}; what was there is in {', '.join(old)}"
         for path in step.outputs:
             os.makedirs(os.path.dirname(path), exist_ok=True)
         self._records.begin(step.place, _identity(state))
         return text
+
+    def _why_again(self, step: Step, record: dict[str, Any], state: dict[str, Any]) -> str:
+        if not _same(record, state):
+            return "it was made from something else"
+        if self._is_whole(step, record):
+            return "a temporary output of it was removed and is needed again"
+        return "it is damaged"
 
     # What doit reports
 

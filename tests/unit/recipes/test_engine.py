@@ -156,7 +156,7 @@ steps:
 )
 
 
-def test_temporary_outputs_go_and_come_again_when_they_are_read(tmp_path):
+def test_temporary_outputs_go_and_come_again_when_they_are_read(tmp_path, capsys):
     recipe = TinyRecipe(tmp_path, TEMPORARY)
     assert recipe.run() == 0 and recipe.calls() == ["big", "small"]
     folder = recipe.run_folder / "big"
@@ -164,6 +164,12 @@ def test_temporary_outputs_go_and_come_again_when_they_are_read(tmp_path):
     assert recipe.run() == 0 and recipe.calls() == []
     assert recipe.run(word="two") == 0 and recipe.calls() == ["big", "small"]
     assert recipe.read("small") == "two\ntext\n" and not (folder / "file").exists()
+    removed = "again, a temporary output of it was removed and is needed again; what was there is in"
+    assert f"Make something big: {removed}" in (printed := capsys.readouterr().out)
+    assert "damaged" not in printed
+    (folder / "log").write_text("damaged")
+    assert recipe.run(word="two") == 0 and recipe.calls() == ["big"]
+    assert "Make something big: again, it is damaged" in capsys.readouterr().out
 
 
 def test_temporary_outputs_are_not_made_again_for_steps_that_are_left_out(tmp_path):
