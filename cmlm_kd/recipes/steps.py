@@ -104,7 +104,7 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
             "\n".join(scope.command(line, f"{where}.run") for line in text.run) for scope in inner
         )
         inputs, outputs, temporary = (
-            tuple(_paths(getattr(text, part), inner[1], f"{where}.{part}", folder))
+            tuple(_paths(getattr(text, part), inner[1], f"{where}.{part}", folder, names=part == "inputs"))
             for part in ("inputs", "outputs", "temporary")
         )
         _check_outputs(file, where, outputs, temporary, folder)
@@ -143,12 +143,15 @@ def _combinations(
             yield {name: value, **more}, [label, *labels]
 
 
-def _paths(written: Iterable[Any], scope: Scope, where: str, folder: Path) -> Iterator[str]:
-    """Yield absolute paths; leave out what is empty, and names of models on a hub."""
+def _paths(written: Iterable[Any], scope: Scope, where: str, folder: Path, *, names: bool) -> Iterator[str]:
+    """Yield absolute paths; leave out what is empty, and names of models on a hub where there may be any.
+
+    Such a name comes from an expression; an input that is written as it is may have the same name.
+    """
     for item in written:
         found = scope.value(item, where)
         for path in found if isinstance(found, list) else [found]:
-            if path and not scope.is_model_name(str(path)):
+            if path and not (names and path != item and scope.is_model_name(str(path))):
                 yield os.path.normpath(folder / str(path))
 
 

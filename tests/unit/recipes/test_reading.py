@@ -143,6 +143,41 @@ def test_no_such_step(tmp_path, capsys):
     assert "there is no step 'fourth'; there are first, second, third" in capsys.readouterr().err
 
 
+HUB = """
+name: tiny
+output: unused
+settings:
+  teacher: {type: model, required: true}
+steps:
+  last:
+    title: Use it
+    inputs: [teacher]
+    run: cat {{ run }}/teacher > {{ run }}/last
+    outputs: [last]
+  teacher:
+    title: Fine-tune it
+    inputs: ["{{ teacher }}"]
+    run: echo {{ teacher }} > {{ run }}/teacher
+    outputs: [teacher]
+    temporary: [teacher]
+"""
+
+
+def test_an_output_may_have_the_name_of_a_model_on_a_hub(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(HUB)
+    command = [
+        "run",
+        str(tmp_path / "tiny.yaml"),
+        "--output",
+        str(tmp_path / "run"),
+        "--set",
+        "teacher=teacher",
+    ]
+    assert main(command) == 0
+    assert (tmp_path / "run" / "last").read_text() == "teacher\n"
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
 def test_an_including_recipe_has_the_last_word(tmp_path):
     recipe = TinyRecipe(tmp_path)
     (tmp_path / "base.yaml").write_text(CHAIN)
