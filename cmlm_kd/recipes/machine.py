@@ -89,22 +89,28 @@ def _is_alone(step: Step, total: int, before: dict[str, set[str]], after: dict[s
     return step.text.exclusive or len(before[step.name]) + len(after[step.name]) + 1 == total
 
 
+def _programs() -> str:
+    return os.path.dirname(sys.executable)
+
+
 def environment(threads: int) -> dict[str, str]:
     """Return the variables of a command that computes with so many threads."""
-    programs = os.path.dirname(sys.executable)
     given = {name: os.environ.get(name, value) for name, value in VARIABLES.items()}
-    path = os.pathsep.join((programs, os.environ.get("PATH", os.defpath)))
+    path = os.pathsep.join((_programs(), os.environ.get("PATH", os.defpath)))
     return {**os.environ, **given, "PATH": path, "OMP_NUM_THREADS": str(threads)}
 
 
 def shell_lines(steps: dict[str, Step], threads: dict[str, int]) -> Iterator[str]:
-    """Yield lines of bash that do what the run does, one step after the other.
+    """Yield lines of bash that do what the run does in a new folder, one step after the other.
+
+    Temporary outputs stay.
 
     Args:
         steps: in an order in which they can run.
         threads: step -> how many it computes with.
     """
     yield "set -euo pipefail"
+    yield f'export PATH={shlex.quote(_programs())}:"$PATH"'
     for name, value in VARIABLES.items():
         yield f"export {name}={shlex.quote(os.environ.get(name, value))}"
     used, made = 0, set[str]()

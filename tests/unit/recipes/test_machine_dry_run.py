@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from documentation import REPOSITORY
-from tiny_recipes import CHAIN, TinyRecipe
+from tiny_recipes import CHAIN, HEAD, TinyRecipe
 
 from cmlm_kd.cli import main
 from cmlm_kd.recipes import machine
@@ -22,7 +22,7 @@ def test_pasted_commands_do_what_the_run_does(tmp_path, capsys, monkeypatch):
     assert recipe.run("--dry-run", word="two words") == 0
     printed = capsys.readouterr().out
     assert not recipe.run_folder.exists() and "# second: Make b\n" in printed
-    subprocess.run(["bash"], input=printed, text=True, check=True)
+    subprocess.run(["bash"], input=printed, text=True, check=True, env={"PATH": os.defpath})
     pasted = {name: recipe.read(name) for name in ("sub dir/a", "b/word", "c")}
     shutil.rmtree(recipe.run_folder)
     assert recipe.run(word="two words") == 0
@@ -50,6 +50,17 @@ RECIPES = {
     "classification/mtdnn.yaml": ["data=glue", "corpora=SST-2,RTE", "taught=RTE", "bert=bert"],
     "pretraining/pretraining.yaml": ["text=text", "bert=bert", "data=glue", "corpora=SST-2,RTE"],
 }
+
+
+def test_pasted_commands_find_the_programs_of_this_environment(tmp_path, capsys):
+    recipe = TinyRecipe(
+        tmp_path,
+        f"{HEAD}\nsteps: {{x: {{title: X, run: 'command -v python > {{{{ run }}}}/x', outputs: [x]}}}}\n",
+    )
+    assert recipe.run("--dry-run") == 0
+    printed = capsys.readouterr().out
+    subprocess.run(["bash"], input=printed, text=True, check=True, env={"PATH": os.defpath})
+    assert recipe.read("x") == f"{Path(sys.executable).parent}/python\n"
 
 
 def test_every_recipe_is_here():
