@@ -156,6 +156,12 @@ def scripts(tmp_path):
         ),
         ("classification/fastbert.sh", ["--until", "split"], "fastbert", "[--until][split]"),
         (
+            "classification/fastbert.sh",
+            ["--lanes", "1", "--set", "a=1", "b=x y", "--set", "c=3", "--bert", "b"],
+            "fastbert",
+            "[--lanes][1][--set][a=1][b=x y][--set][c=3][--set][bert=b]",
+        ),
+        (
             "pretraining/run.sh",
             ["--method", "tinybert", "--name", "n", "--max-tokens", "9"],
             "pretraining",
