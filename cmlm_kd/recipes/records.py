@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from typing import Any
 from doit.dependency import Dependency, JSONCodec
 from doit.task import Task
 
-from cmlm_kd.system.files import written_aside
+from cmlm_kd.system.files import file_sha256, written_aside
 
 FOLDER = ".steps"
 """Where they lie, in the run's folder."""
@@ -133,7 +132,7 @@ class Contents:
     """What files hold; each is read once as long as its size and time stay the same."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int], str] = {}
+        self._known: dict[tuple[str, int, int], str | None] = {}
 
     def remember(self, path: str, files: Mapping[str, Any]) -> None:
         """Take over checksums of files in ``path`` that an earlier run computed."""
@@ -171,8 +170,7 @@ class Contents:
         found = os.stat(file)
         key = (file, found.st_size, found.st_mtime_ns)
         if key not in self._known:
-            with open(file, "rb") as stream:
-                self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._known[key] = file_sha256(Path(file))
         return [found.st_size, found.st_mtime_ns, self._known[key]]
 
 
