@@ -12,8 +12,9 @@ import yaml
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.recipes.settings import Setting, read_setting
+from cmlm_kd.system.environment import FAIRSEQ_BUILDS
 
-VERSIONS = ("cmlm-kd", "torch", "transformers", "ve-fairseq")
+VERSIONS = ("cmlm-kd", "torch", "transformers", *FAIRSEQ_BUILDS)
 """Packages whose version every step depends on."""
 
 

@@ -53,6 +53,22 @@ def test_a_changed_version_and_what_follows(recipe, monkeypatch):
     assert recipe.run() == 0 and recipe.calls() == ALL
 
 
+@pytest.mark.parametrize(("build", "again"), [("ve-fairseq", []), ("fairseq-fixed", ALL)])
+def test_whichever_build_of_fairseq_is_there_counts(tmp_path, monkeypatch, build, again):
+    def install(distribution):
+        monkeypatch.setattr(
+            run_folder, "_installed_version", lambda name: {distribution: "0.12.3", "torch": "2"}.get(name)
+        )
+
+    made = TinyRecipe(tmp_path)
+    install("ve-fairseq")
+    assert made.run() == 0 and made.calls() == ALL
+    install(build)
+    assert made.run() == 0 and made.calls() == again
+    versions = yaml.safe_load(made.read("recipe.yaml"))["versions"]
+    assert list(versions) == ["cmlm-kd", "torch", "transformers", build] and versions[build] == "0.12.3"
+
+
 @pytest.mark.parametrize("damage", ["cut off", "changed", "missing", "file missing"])
 def test_a_damaged_output_is_made_again_and_stale_ones_too(recipe, damage, capsys):
     if damage == "cut off":
