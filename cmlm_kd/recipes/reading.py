@@ -125,7 +125,7 @@ def _read(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in including:
         raise UserError(f"{path} includes itself; take it out of include")
     written = _load(path)
-    allowed = ("name", "about", "output", "include", *_MAPPINGS, "checks")
+    allowed = ("name", "output", "include", *_MAPPINGS, "checks")
     for key in written:
         if key not in allowed:
             raise UserError(f"{path}: there is no {key!r}; a recipe has {', '.join(allowed)}")

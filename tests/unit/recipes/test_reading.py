@@ -16,7 +16,7 @@ STEP = "title: X, run: touch x, outputs: [x]"
         ("name: [a\n", "line 2: "),
         ("name: a\n", "output is missing; see docs/recipes.md"),
         (HEAD, "steps is missing"),
-        (HEAD + "stages: {}\n", "there is no 'stages'; a recipe has name, about, output"),
+        (HEAD + "stages: {}\n", "there is no 'stages'; a recipe has name, output, include"),
         (HEAD + "steps: [a]\n", "steps must be names with what they stand for"),
         (HEAD + "steps: {x: {title: X, run: a}}\n", "steps.x: outputs is missing; a step has a title"),
         (HEAD + f"steps: {{x: {{{STEP}, input: [y]}}}}\n", "steps.x: there is no 'input'; a step has title"),
@@ -57,6 +57,10 @@ STEP = "title: X, run: touch x, outputs: [x]"
         (CHAIN.replace("word: {default", "word: {defualt"), "there is no 'defualt'; a setting has default"),
         (CHAIN.replace("type: path", "type: file"), "settings.given: type is 'file'; it must be one of"),
         (
+            CHAIN.replace("{default: one,", "{default: yes,"),
+            "settings.word: default is True; it must be a text",
+        ),
+        (
             CHAIN.replace("{default: one,", "{default: one, type: int,"),
             "settings.word: default is 'one'; it must be a whole number",
         ),
@@ -89,7 +93,6 @@ settings:
   share: {default: 0.5, type: number, min: 0, max: 1}
   seeds: {default: [1, 2], type: int, min: 0, list: true}
   open: {default: null, type: int}
-  switch: false
   small: {default: a, pattern: "[a-z]+"}
   must: {required: true}
 steps:
@@ -112,7 +115,6 @@ steps:
         ({"share": "1.1"}, "share is '1.1'; it must be a number at least 0 and at most 1"),
         ({"share": "half"}, "share is 'half'; it must be a number at least 0"),
         ({"seeds": "1,,2"}, "seeds is '1,,2'; it must be a list with commas, each a whole number at least 0"),
-        ({"switch": "perhaps"}, "switch is 'perhaps'; it must be true or false"),
         ({"small": "A"}, "small is 'A'; it must be a text that matches [a-z]+"),
         ({"must": ""}, "must is missing; give a text: --set must=..."),
         ({"epochs": "3"}, "has no setting 'epochs'; it has text, choice, many"),
