@@ -108,7 +108,11 @@ class Engine:
         for path, files in record.get("inputs", {}).items():
             self._contents.remember(path, files)
         inputs = {path: self._input(step, path) for path in step.inputs}
-        return {"command": step.identity, "versions": package_versions(step.versions), "inputs": inputs}
+        return {
+            "command": step.absolute_command,
+            "versions": package_versions(step.versions),
+            "inputs": inputs,
+        }
 
     def _input(self, step: Step, path: str) -> dict[str, Any]:
         """Return the files of an input: those that the steps before left there, or all that are there."""

@@ -190,7 +190,7 @@ class Scope:
             return written
         try:
             if whole := _WHOLE.fullmatch(written):
-                return _checked(_expression(whole[1])(scope=self))
+                return _as_yaml(_expression(whole[1])(scope=self))
             return _template(_VALUES, written).render(scope=self)
         except UserError:
             raise
@@ -221,7 +221,7 @@ class Scope:
         return UserError(f"{self.recipe}: {where}: {shown}: {first_line(error)}; see docs/recipes.md")
 
 
-def _checked(found: Any) -> Any:
+def _as_yaml(found: Any) -> Any:
     """Return what an expression yields, in the types of YAML; a name that there is not is an error here."""
     if isinstance(found, jinja2.Undefined):
         str(found)  # raises

@@ -23,7 +23,7 @@ class Step:
         name: of the step in the recipe, and the values of its loops after ``@``.
         title: what the screen calls it.
         command: what bash runs.
-        identity: the same command with absolute paths: another one makes the step run again.
+        absolute_command: the same command with absolute paths: another one makes the step run again.
         inputs: absolute paths of what it reads.
         outputs: absolute paths of what it makes.
         temporary: those that are removed once every step that reads them is done.
@@ -41,7 +41,7 @@ class Step:
     name: str
     title: str
     command: str
-    identity: str
+    absolute_command: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     temporary: tuple[str, ...]
@@ -100,7 +100,7 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
         inner = [Scope(file, chosen, text.values, {}, outer=scope) for scope in scopes]
         if not inner[1].value(text.when, f"{where}.when"):
             continue
-        command, identity = (
+        command, absolute_command = (
             "\n".join(scope.command(line, f"{where}.run") for line in text.run) for scope in inner
         )
         inputs, outputs, temporary = (
@@ -112,7 +112,7 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
             name="@".join([name, *label]),
             title=str(inner[0].value(text.title, f"{where}.title")),
             command=command,
-            identity=identity,
+            absolute_command=absolute_command,
             inputs=inputs,
             outputs=outputs,
             temporary=temporary,
