@@ -16,7 +16,7 @@ STEP = "title: X, run: touch x, outputs: [x]"
         ("name: [a\n", "line 2: "),
         ("name: a\n", "output is missing; see docs/recipes.md"),
         (HEAD, "steps is missing"),
-        (HEAD + "stages: {}\n", "there is no 'stages'; a recipe has name, output, include"),
+        (HEAD + "stages: {}\n", "there is no 'stages'; a recipe has name, output, include, when"),
         (HEAD + "steps: [a]\n", "steps must be names with what they stand for"),
         (HEAD + "steps: {x: {title: X, run: a}}\n", "steps.x: outputs is missing; a step has a title"),
         (HEAD + f"steps: {{x: {{{STEP}, input: [y]}}}}\n", "steps.x: there is no 'input'; a step has title"),
@@ -188,3 +188,16 @@ def test_an_including_recipe_has_the_last_word(tmp_path):
         "steps: {first: {title: A, run: 'echo mine > {{ run }}/a', outputs: [a]}}\n"
     )
     assert recipe.run() == 0 and recipe.read("c") == "mine\nmine\n"
+
+
+def test_the_condition_of_an_included_file_is_that_of_its_steps_without_one(tmp_path):
+    recipe = TinyRecipe(tmp_path)
+    (tmp_path / "base.yaml").write_text("when: \"{{ word == 'one' }}\"\n" + CHAIN)
+    recipe.write(
+        "name: tiny\noutput: unused\ninclude: base.yaml\nsteps:\n"
+        "  second: {title: B, when: true, run: 'mkdir {{ run }}/b; echo own > {{ run }}/b/x', outputs: [b]}\n"
+        "  fourth: {title: D, inputs: [b], run: 'cat {{ run }}/b/* > {{ run }}/d', outputs: [d]}\n"
+    )
+    assert recipe.run(word="two") == 0
+    assert recipe.read("d") == "own\n" and recipe.calls() == []
+    assert recipe.run(word="one") == 0 and recipe.calls() == ["first", "third"]
