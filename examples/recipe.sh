@@ -8,7 +8,7 @@ die() {
 }
 
 # recipe FILE [--NAME VALUE]... [-- FLAG...]: --NAME VALUE is --set NAME=VALUE, what follows -- is the setting flags;
-# options of 'cmlm-kd run' stay what they are. --help prints what the recipe begins with.
+# options of 'cmlm-kd run' stay what they are, such as --set A=1 B=2. --help prints what the recipe begins with.
 recipe() {
     local file=$repository/examples/$1 arguments=() name
     shift
@@ -20,9 +20,14 @@ recipe() {
             --*) [ $# -gt 1 ] || die "$1 needs a value" ;;
             *) die "unknown option $1; see --help" ;;
         esac
+        if [ "$1" = --set ]; then
+            arguments+=("$1") && shift
+            while [ $# -gt 0 ] && [[ $1 != --* ]]; do arguments+=("$1") && shift; done
+            continue
+        fi
         name=${1#--}
         case "$name=$2" in
-            output=* | until=* | set=*) arguments+=("$1" "$2") ;;
+            output=* | until=* | lanes=*) arguments+=("$1" "$2") ;;
             method=all) ;; # what the recipe does by itself
             method=*) arguments+=(--set "methods=$2") ;;
             corpus=*) arguments+=(--set "corpora=$2") ;;

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from cmlm_kd.recipes.engine import Engine
     from cmlm_kd.recipes.expressions import GivenPath, Scope
-    from cmlm_kd.recipes.machine import find_machine, shell_lines, threads_of
+    from cmlm_kd.recipes.machine import Machine, shell_lines, threads_of
     from cmlm_kd.recipes.reading import read_recipe
     from cmlm_kd.recipes.run_folder import check_owner, locked, write_resolved
     from cmlm_kd.recipes.settings import read_values
@@ -45,15 +45,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     recipe = read_recipe(arguments.recipe)
     values = read_values(recipe.file, recipe.settings, _given(arguments.set))
-    machine = find_machine(recipe)
-    lanes = machine.lanes if arguments.lanes is None else arguments.lanes
-    check_range("--lanes", lanes, AT_LEAST_ONE)
+    if arguments.lanes is not None:
+        check_range("--lanes", arguments.lanes, AT_LEAST_ONE)
+    machine = Machine()
     known = {**values, **machine.names, "here": GivenPath(os.path.dirname(recipe.file) or ".")}
     scope = Scope(recipe.file, known, recipe.values, recipe.flags)
     shown = os.path.normpath(arguments.output or str(scope.value(recipe.output, "output")))
     folder = Path(os.path.abspath(shown))
     steps = make_steps(recipe, known, folder, shown)
     selected = up_to(steps, arguments.until)
+    lanes = arguments.lanes or machine.lanes(selected.values())
     threads = threads_of(steps, lanes, machine.threads)
     check_owner(folder, recipe, values)
     if arguments.dry_run:

@@ -54,7 +54,7 @@ class Engine:
             UserError: a step failed; the end of what it said is on standard error.
             KeyboardInterrupt: after all commands have ended.
         """
-        self._temporaries.find_missing(self._may_run)
+        self._temporaries.find_missing(selected, self._may_run)
         control = TaskControl([self._task(step) for step in selected.values()])
         control.process([step.place for step in selected.values()])
         runner = MThreadRunner(self._records, _Reporter(self), num_process=lanes)
@@ -108,7 +108,11 @@ class Engine:
         for path, files in record.get("inputs", {}).items():
             self._contents.remember(path, files)
         inputs = {path: self._input(step, path) for path in step.inputs}
-        return {"command": step.identity, "versions": package_versions(step.versions), "inputs": inputs}
+        return {
+            "command": step.absolute_command,
+            "versions": package_versions(step.versions),
+            "inputs": inputs,
+        }
 
     def _input(self, step: Step, path: str) -> dict[str, Any]:
         """Return the files of an input: those that the steps before left there, or all that are there."""
@@ -183,15 +187,22 @@ class Engine:
         if there and (mends or (unfinished and step.text.resumes != "no")):
             text = f"{step.title}: goes on in what is there"
         else:
+            why = self._why_again(step, record, state)
             log.unlink(missing_ok=True)
             old = [put_aside(path, self._folder) for path in there]
             if old and not unfinished:
-                why = "it is damaged" if _same(record, state) else "it was made from something else"
                 text = f"{step.title}: again, {why}; what was there is in {', '.join(old)}"
         for path in step.outputs:
             os.makedirs(os.path.dirname(path), exist_ok=True)
         self._records.begin(step.place, _identity(state))
         return text
+
+    def _why_again(self, step: Step, record: dict[str, Any], state: dict[str, Any]) -> str:
+        if not _same(record, state):
+            return "it was made from something else"
+        if self._is_whole(step, record):
+            return "a temporary output of it was removed and is needed again"
+        return "it is damaged"
 
     # What doit reports
 
@@ -246,14 +257,13 @@ class Temporaries:
     """The temporary outputs of a recipe.
 
     Args:
-        steps: in an order in which they can run.
+        steps: all of the recipe.
 
     Attributes:
         wanted: steps that must run again, because a step that will run reads what was removed.
     """
 
     def __init__(self, steps: dict[str, Step]) -> None:
-        self._steps = steps
         self._done: set[str] = set()
         self._readers: dict[str, set[str]] = {
             path: {reader.name for reader in steps.values() if _reads(reader, step.name, path)}
@@ -262,29 +272,30 @@ class Temporaries:
         }
         self.wanted: set[str] = set()
 
-    def find_missing(self, may_run: Callable[[Step], bool]) -> None:
+    def find_missing(self, selected: dict[str, Step], may_run: Callable[[Step], bool]) -> None:
         """Fill :attr:`wanted`.
 
         Args:
+            selected: the steps of this run, in an order in which they can run.
             may_run: whether a step will run even if those before it make what they made before.
         """
         if all(os.path.exists(path) for path in self._readers):
             return
-        running = {step.name for step in self._steps.values() if may_run(step)}
+        running = {step.name for step in selected.values() if may_run(step)}
         while True:
-            for step in self._steps.values():  # whatever follows may run, too
+            for step in selected.values():  # whatever follows may run, too
                 if step.sources & running:
                     running.add(step.name)
             more = {
                 step.name
-                for step in self._steps.values()
+                for step in selected.values()
                 for path in step.temporary
                 if not os.path.exists(path) and self._readers[path] & running
             }
             if more <= running:
                 break
             running |= more
-        self.wanted = {step.name for step in self._steps.values() if step.temporary} & running
+        self.wanted = {step.name for step in selected.values() if step.temporary} & running
 
     def done(self, name: str) -> None:
         """Note that a step is done; remove what nobody reads any more."""

@@ -28,6 +28,17 @@ class Flags(str):
     __slots__ = ()
 
 
+class Computed:
+    """A value that is computed when an expression asks for it.
+
+    Args:
+        compute: returns it.
+    """
+
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        self.compute = compute
+
+
 class GivenPath:
     """A path, or the name of a model on a hub, as the user wrote it.
 
@@ -138,8 +149,7 @@ class Scope:
 
     def __getitem__(self, name: str) -> Any:
         if name in self._known:
-            found = self._known[name]
-            return self._shown(found)
+            return self._shown(self._known[name])
         if name in self._asked:
             way = " -> ".join([*self._asked, name])
             raise UserError(f"{self.recipe}: {name} is computed from itself ({way}); give it a value")
@@ -154,7 +164,7 @@ class Scope:
     def _shown(self, value: Any) -> Any:
         if isinstance(value, GivenPath):
             return value.absolute() if self.absolute else value.text
-        return value
+        return value.compute() if isinstance(value, Computed) else value
 
     def is_model_name(self, text: str) -> bool:
         """Return whether a text is the name of a model on a hub, as one of the settings gives it."""
@@ -180,7 +190,7 @@ class Scope:
             return written
         try:
             if whole := _WHOLE.fullmatch(written):
-                return _checked(_expression(whole[1])(scope=self))
+                return _as_yaml(_expression(whole[1])(scope=self))
             return _template(_VALUES, written).render(scope=self)
         except UserError:
             raise
@@ -211,7 +221,7 @@ class Scope:
         return UserError(f"{self.recipe}: {where}: {shown}: {first_line(error)}; see docs/recipes.md")
 
 
-def _checked(found: Any) -> Any:
+def _as_yaml(found: Any) -> Any:
     """Return what an expression yields, in the types of YAML; a name that there is not is an error here."""
     if isinstance(found, jinja2.Undefined):
         str(found)  # raises

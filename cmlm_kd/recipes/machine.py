@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import re
 import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cmlm_kd.recipes.expressions import Flags
-from cmlm_kd.recipes.reading import Recipe
+from cmlm_kd.recipes.expressions import Computed, Flags
 from cmlm_kd.recipes.steps import Step
 
 _TUNABLES = (
@@ -22,47 +20,49 @@ _TUNABLES = (
 VARIABLES = {"TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore", "GLIBC_TUNABLES": _TUNABLES}
 
 
-@dataclass(frozen=True)
 class Machine:
     """What recipes ask of the machine.
 
-    Attributes:
-        has_gpu: whether trainings use one.
-        autocast_pays: whether bfloat16 makes them faster.
-        threads: how many there are to compute with.
+    Whether there is a GPU is looked up when it is asked for: torch, which knows, takes seconds to import.
     """
 
-    has_gpu: bool
-    autocast_pays: bool
-    threads: int
+    @functools.cached_property
+    def has_gpu(self) -> bool:
+        """Whether trainings use one."""
+        import torch
+
+        return torch.cuda.is_available()
+
+    @functools.cached_property
+    def autocast_pays(self) -> bool:
+        """Whether bfloat16 makes trainings faster."""
+        from cmlm_kd.system.devices import autocast_pays
+
+        return autocast_pays("cuda" if self.has_gpu else "cpu")
+
+    @functools.cached_property
+    def threads(self) -> int:
+        """How many there are to compute with."""
+        return len(os.sched_getaffinity(0))
 
     @property
     def names(self) -> dict[str, Any]:
         """The names that recipes may use: flags that are empty where they do not belong."""
         return {
-            "cpu": Flags("" if self.has_gpu else "--cpu"),
-            "autocast": Flags("--bf16-autocast" if self.autocast_pays else ""),
+            "cpu": Computed(lambda: Flags("" if self.has_gpu else "--cpu")),
+            "autocast": Computed(lambda: Flags("--bf16-autocast" if self.autocast_pays else "")),
         }
 
-    @property
-    def lanes(self) -> int:
-        """How many steps run side by side: small models use one thread much better than two."""
-        return 1 if self.has_gpu or self.threads < 2 else 2
+    def lanes(self, steps: Iterable[Step]) -> int:
+        """Return how many of the steps run side by side.
 
-
-def find_machine(recipe: Recipe) -> Machine:
-    """Look at the machine; for a GPU only where the recipe asks, since that takes seconds."""
-    texts = [*recipe.flags.values(), *map(str, recipe.values.values())]
-    texts += [line for step in recipe.steps.values() for line in step.run]
-    threads = len(os.sched_getaffinity(0))
-    if not any(re.search(r"\b(cpu|autocast)\b", text) for text in texts):
-        return Machine(False, False, threads)
-    import torch
-
-    from cmlm_kd.system.devices import autocast_pays
-
-    gpu = torch.cuda.is_available()
-    return Machine(gpu, autocast_pays("cuda" if gpu else "cpu"), threads)
+        On a CPU two: small models use one thread much better than two. On a GPU one. Only trainings make it
+        worth asking: without one, nothing fills a GPU for long, and a recipe of quick commands need not wait
+        for torch.
+        """
+        if self.threads < 2 or (any("fairseq-train" in step.command for step in steps) and self.has_gpu):
+            return 1
+        return 2
 
 
 def threads_of(steps: dict[str, Step], lanes: int, threads: int) -> dict[str, int]:
@@ -89,22 +89,28 @@ def _is_alone(step: Step, total: int, before: dict[str, set[str]], after: dict[s
     return step.text.exclusive or len(before[step.name]) + len(after[step.name]) + 1 == total
 
 
+def _programs() -> str:
+    return os.path.dirname(sys.executable)
+
+
 def environment(threads: int) -> dict[str, str]:
     """Return the variables of a command that computes with so many threads."""
-    programs = os.path.dirname(sys.executable)
     given = {name: os.environ.get(name, value) for name, value in VARIABLES.items()}
-    path = os.pathsep.join((programs, os.environ.get("PATH", os.defpath)))
+    path = os.pathsep.join((_programs(), os.environ.get("PATH", os.defpath)))
     return {**os.environ, **given, "PATH": path, "OMP_NUM_THREADS": str(threads)}
 
 
 def shell_lines(steps: dict[str, Step], threads: dict[str, int]) -> Iterator[str]:
-    """Yield lines of bash that do what the run does, one step after the other.
+    """Yield lines of bash that do what the run does in a new folder, one step after the other.
+
+    Temporary outputs stay.
 
     Args:
         steps: in an order in which they can run.
         threads: step -> how many it computes with.
     """
     yield "set -euo pipefail"
+    yield f'export PATH={shlex.quote(_programs())}:"$PATH"'
     for name, value in VARIABLES.items():
         yield f"export {name}={shlex.quote(os.environ.get(name, value))}"
     used, made = 0, set[str]()

@@ -12,8 +12,9 @@ import yaml
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.recipes.settings import Setting, read_setting
+from cmlm_kd.system.environment import FAIRSEQ_BUILDS
 
-VERSIONS = ("cmlm-kd", "torch", "transformers", "ve-fairseq")
+VERSIONS = ("cmlm-kd", "torch", "transformers", *FAIRSEQ_BUILDS)
 """Packages whose version every step depends on."""
 
 
@@ -124,7 +125,7 @@ def _read(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in including:
         raise UserError(f"{path} includes itself; take it out of include")
     written = _load(path)
-    allowed = ("name", "about", "output", "include", *_MAPPINGS, "checks")
+    allowed = ("name", "output", "include", "when", *_MAPPINGS, "checks")
     for key in written:
         if key not in allowed:
             raise UserError(f"{path}: there is no {key!r}; a recipe has {', '.join(allowed)}")
@@ -139,6 +140,8 @@ def _read(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
         if not isinstance(written.get(part) or {}, dict):
             raise UserError(f"{path}: {part} must be names with what they stand for")
         for name, item in (written.get(part) or {}).items():
+            if part == "steps" and "when" in written and isinstance(item, dict):
+                item = {"when": written["when"], **item}
             document[part][str(name)] = _checked(part, item, f"{path}: {part}.{name}")
     for item in written.get("checks") or []:
         if not isinstance(item, dict) or set(item) != {"that", "else"}:

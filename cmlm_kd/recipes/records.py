@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,13 +12,13 @@ from typing import Any
 from doit.dependency import Dependency, JSONCodec
 from doit.task import Task
 
-from cmlm_kd.system.files import written_aside
+from cmlm_kd.system.files import file_sha256, written_aside
 
 FOLDER = ".steps"
 """Where they lie, in the run's folder."""
 
 
-class _Files:
+class _TaskFiles:
     """A backend of doit: a task's state is a file of its own, there or not there, never half written.
 
     doit's own backends write everything when a run ends, which a killed run never does.
@@ -78,7 +77,7 @@ class Records(Dependency):  # type: ignore[misc]  # doit has no types
 
     def __init__(self, run: Path) -> None:
         self._folder = run / FOLDER
-        super().__init__(_Files, str(self._folder))
+        super().__init__(_TaskFiles, str(self._folder))
 
     def save_success(self, task: Task, result_hash: str | None = None) -> None:
         """Note that a step has finished; from here on a kill cannot take that back."""
@@ -120,7 +119,7 @@ def put_aside(path: str, run: Path) -> str:
     return str(place)
 
 
-Files = dict[str, list[Any]]
+FileEntries = dict[str, list[Any]]
 """Name in a directory, or ``""`` for a file -> its size in bytes, its time in nanoseconds, its SHA-256."""
 
 
@@ -133,21 +132,21 @@ class Contents:
     """What files hold; each is read once as long as its size and time stay the same."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int], str] = {}
+        self._known: dict[tuple[str, int, int], str | None] = {}
 
     def remember(self, path: str, files: Mapping[str, Any]) -> None:
         """Take over checksums of files in ``path`` that an earlier run computed."""
         for name, (size, time, checksum) in files.items():
             self._known[os.path.join(path, name) if name else path, size, time] = checksum
 
-    def of(self, path: str, leave_out: frozenset[str] = frozenset()) -> Files:
+    def of(self, path: str, leave_out: frozenset[str] = frozenset()) -> FileEntries:
         """Return the files in a directory, or the one at a path; none where nothing is there.
 
         Args:
             path: absolute.
             leave_out: absolute paths of files and directories that do not count.
         """
-        return {name: self._entry(file) for name, file in _files(path, leave_out)}
+        return {name: self._entry(file) for name, file in _walk(path, leave_out)}
 
     def are(self, path: str, files: Mapping[str, Any], may_miss: tuple[str, ...] = ()) -> bool:
         """Return whether files are as they were; others may have come.
@@ -171,13 +170,12 @@ class Contents:
         found = os.stat(file)
         key = (file, found.st_size, found.st_mtime_ns)
         if key not in self._known:
-            with open(file, "rb") as stream:
-                self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._known[key] = file_sha256(Path(file))
         return [found.st_size, found.st_mtime_ns, self._known[key]]
 
 
-def _files(path: str, leave_out: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """Yield name and absolute path."""
+def _walk(path: str, leave_out: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and absolute path of every file."""
     if os.path.isfile(path):
         yield "", path
         return

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import time
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from cmlm_kd.recipes.reading import Recipe
 from cmlm_kd.recipes.records import FOLDER
 from cmlm_kd.recipes.settings import plain
 from cmlm_kd.recipes.steps import Step
+from cmlm_kd.system.environment import FAIRSEQ_BUILDS, installed_version
 from cmlm_kd.system.files import written_aside
 from cmlm_kd.version import __version__
 
@@ -26,15 +27,18 @@ _PATIENCE = 5.0
 """Seconds to wait for the commands of a run that was killed to end."""
 
 
+_installed_version = functools.cache(installed_version)  # every step asks for the same
+
+
 def package_versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Return package -> installed version, ``none`` where it is not installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = __version__ if name == "cmlm-kd" else metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+    """Return package -> installed version, ``none`` where it is not installed.
+
+    Of the builds of fairseq those that are not installed are left out.
+    """
+    found = {name: __version__ if name == "cmlm-kd" else _installed_version(name) for name in names}
+    return {
+        name: version or "none" for name, version in found.items() if version or name not in FAIRSEQ_BUILDS
+    }
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ TYPES = {
     "number": "a number",
     "path": "a path",
     "model": "a directory or a model's name on a hub",
-    "bool": "true or false",
 }
 
 
@@ -88,6 +87,8 @@ class Setting:
         return [self._parse_one(item) for item in items]
 
     def _parse_one(self, given: Any) -> Any:
+        if isinstance(given, bool):  # what YAML makes of yes and no
+            raise ValueError
         if self.type in ("path", "model"):
             found: Any = GivenPath(str(given), may_be_name=self.type == "model")
         elif self.type == "text":
@@ -96,8 +97,8 @@ class Setting:
             found = yaml.safe_load(given) if isinstance(given, str) else given
             if self.type == "number" and isinstance(found, str):
                 found = float(found)  # 1e-4, which YAML takes for a text
-            kinds = {"int": (int,), "number": (int, float), "bool": (bool,)}[self.type]
-            if not isinstance(found, kinds) or (isinstance(found, bool) and self.type != "bool"):
+            kinds = int if self.type == "int" else (int, float)
+            if not isinstance(found, kinds) or isinstance(found, bool):
                 raise ValueError
         if self.choices and found not in self.choices:
             raise ValueError
@@ -128,7 +129,7 @@ def read_setting(written: Any, where: str) -> Setting:
         UserError: it has an attribute or type that there is not, or a default that it does not allow.
     """
     if not isinstance(written, dict):
-        kinds: dict[type, str] = {bool: "bool", int: "int", float: "number"}
+        kinds: dict[type, str] = {int: "int", float: "number"}
         written = {"default": written, "type": kinds.get(type(written), "text")}
     names = [field.name for field in fields(Setting)]
     for name in written:

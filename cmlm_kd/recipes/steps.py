@@ -23,7 +23,7 @@ class Step:
         name: of the step in the recipe, and the values of its loops after ``@``.
         title: what the screen calls it.
         command: what bash runs.
-        identity: the same command with absolute paths: another one makes the step run again.
+        absolute_command: the same command with absolute paths: another one makes the step run again.
         inputs: absolute paths of what it reads.
         outputs: absolute paths of what it makes.
         temporary: those that are removed once every step that reads them is done.
@@ -41,7 +41,7 @@ class Step:
     name: str
     title: str
     command: str
-    identity: str
+    absolute_command: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     temporary: tuple[str, ...]
@@ -100,11 +100,11 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
         inner = [Scope(file, chosen, text.values, {}, outer=scope) for scope in scopes]
         if not inner[1].value(text.when, f"{where}.when"):
             continue
-        command, identity = (
+        command, absolute_command = (
             "\n".join(scope.command(line, f"{where}.run") for line in text.run) for scope in inner
         )
         inputs, outputs, temporary = (
-            tuple(_paths(getattr(text, part), inner[1], f"{where}.{part}", folder))
+            tuple(_paths(getattr(text, part), inner[1], f"{where}.{part}", folder, names=part == "inputs"))
             for part in ("inputs", "outputs", "temporary")
         )
         _check_outputs(file, where, outputs, temporary, folder)
@@ -112,7 +112,7 @@ def _expanded(file: str, name: str, text: StepText, scopes: list[Scope], folder:
             name="@".join([name, *label]),
             title=str(inner[0].value(text.title, f"{where}.title")),
             command=command,
-            identity=identity,
+            absolute_command=absolute_command,
             inputs=inputs,
             outputs=outputs,
             temporary=temporary,
@@ -143,12 +143,15 @@ def _combinations(
             yield {name: value, **more}, [label, *labels]
 
 
-def _paths(written: Iterable[Any], scope: Scope, where: str, folder: Path) -> Iterator[str]:
-    """Yield absolute paths; leave out what is empty, and names of models on a hub."""
+def _paths(written: Iterable[Any], scope: Scope, where: str, folder: Path, *, names: bool) -> Iterator[str]:
+    """Yield absolute paths; leave out what is empty, and names of models on a hub where there may be any.
+
+    Such a name comes from an expression; an input that is written as it is may have the same name.
+    """
     for item in written:
         found = scope.value(item, where)
         for path in found if isinstance(found, list) else [found]:
-            if path and not scope.is_model_name(str(path)):
+            if path and not (names and path != item and scope.is_model_name(str(path))):
                 yield os.path.normpath(folder / str(path))
 
 

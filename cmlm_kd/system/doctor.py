@@ -16,14 +16,13 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.environment import CPU_INFO, native_bfloat16
+from cmlm_kd.system.environment import CPU_INFO, FAIRSEQ_BUILDS, installed_version, native_bfloat16
 from cmlm_kd.system.user_dir import PLUGIN_NAME, plugin_directory
 
 Status = Literal["ok", "info", "broken"]
 
 FAIRSEQ_INSTALL = "pip install --no-deps ve-fairseq==0.12.3"
 _SUPPORTED_PYTHONS = ((3, 11), (3, 12))
-_FAIRSEQ_BUILDS = ("ve-fairseq", "fairseq", "fairseq-fixed", "fairseq-built")
 _UNSAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _CPU_RANKS = (
     "--distributed-init-method tcp://127.0.0.1:PORT --distributed-world-size N --distributed-rank R "
@@ -57,14 +56,6 @@ def run_probe(code: str, *arguments: str) -> Probe:
         )
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     return Probe(done.returncode == 0, lines[-1].strip() if lines else f"exit status {done.returncode}")
-
-
-def installed_version(distribution: str) -> str | None:
-    """Return the version of an installed distribution, or None."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def check_python() -> Finding:
@@ -130,7 +121,7 @@ def check_torchaudio() -> Finding:
 def check_fairseq() -> Finding:
     """Fairseq imports; which build it is."""
     builds = [
-        f"{name} {version}" for name in _FAIRSEQ_BUILDS if (version := installed_version(name)) is not None
+        f"{name} {version}" for name in FAIRSEQ_BUILDS if (version := installed_version(name)) is not None
     ]
     if importlib.util.find_spec("fairseq") is None:
         return Finding("fairseq", "broken", "not installed", FAIRSEQ_INSTALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,18 @@ from cmlm_kd.version import __version__
 if TYPE_CHECKING:
     import torch
 
+FAIRSEQ_BUILDS = ("ve-fairseq", "fairseq", "fairseq-fixed", "fairseq-built")
+"""Distributions that have the package fairseq."""
 CPU_INFO = Path("/proc/cpuinfo")
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is ARM's
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def native_bfloat16(cpu_info: Path = CPU_INFO) -> tuple[str, ...] | None:

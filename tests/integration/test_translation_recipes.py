@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 
+import pytest
 from documentation import REPOSITORY
 from iwslt14_archive import PAIRS, write_archive
 from tiny_teacher import write_bert
 
+from cmlm_kd.cli import main
 from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 from cmlm_kd.data.translation.multi30k import MULTI30K_SHA256
 from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
@@ -113,3 +115,61 @@ def test_iwslt14(tmp_path):
     for training in ("teacher", "alone", "distilled"):
         state = read_checkpoint(tmp_path / "out" / training / "checkpoint_last.pt")
         assert number_of_updates(state) == 2
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    """A folder that has what the recipes read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "captions").mkdir()
+    (tmp_path / "de-en.tgz").touch()
+    return {
+        "numbers": {},
+        "multi30k": {"teacher": "hub/bert", "data_dir": "captions"},
+        "iwslt14": {"teacher": "hub/bert", "data_dir": "."},
+    }
+
+
+def refusal(capsys, recipe, settings):
+    """Return what is said of settings; nothing but that may happen."""
+    words = [f"{name}={value}" for name, value in settings.items() if value is not None]
+    command = ["run", str(EXAMPLES / f"{recipe}.yaml"), "--dry-run"]
+    assert main([*command, "--set", *words] if words else command) == 2
+    printed = capsys.readouterr()
+    assert not printed.out and not os.path.exists("runs") and not os.path.exists("iwslt14")
+    return printed.err
+
+
+@pytest.mark.parametrize("recipe", ["numbers", "multi30k"])
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("student", "gru", "student is 'gru'; it must be transformer or lstm"),
+        ("seed", "one", "seed is 'one'; it must be a whole number at least 0"),
+        ("updates", "0", "updates is '0'; it must be a whole number above 0"),
+        ("temperature", "0", "temperature is '0'; it must be a number above 0"),
+        ("temperature", "hot", "temperature is 'hot'; it must be a number above 0"),
+        ("alpha", "1.5", "alpha is '1.5'; it must be a number at least 0 and at most 1"),
+        ("alpha", "-0.5", "alpha is '-0.5'; it must be a number at least 0 and at most 1"),
+        ("epochs", "3", "has no setting 'epochs'"),
+    ],
+)
+def test_refused_settings(given, capsys, recipe, setting, value, message):
+    assert message in refusal(capsys, recipe, {**given[recipe], setting: value})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "message"),
+    [
+        ("numbers", {"teacher": "bert"}, "has no setting 'teacher'"),
+        ("multi30k", {"teacher": None}, "teacher is missing; give a directory or a model's name on a hub"),
+        ("multi30k", {"data_dir": "nowhere"}, "nowhere, which no step makes and which does not exist"),
+        ("iwslt14", {"teacher": None}, "teacher is missing; give a directory or a model's name on a hub"),
+        ("iwslt14", {"data_dir": None}, "data_dir is missing; give a path"),
+        ("iwslt14", {"data_dir": "captions"}, "de-en.tgz, which no step makes and which does not exist"),
+        ("iwslt14", {"updates": "0"}, "updates is '0'; it must be a whole number above 0"),
+        ("iwslt14", {"student": "lstm"}, "has no setting 'student'"),
+    ],
+)
+def test_refused_settings_of_one_recipe(given, capsys, recipe, settings, message):
+    assert message in refusal(capsys, recipe, {**given[recipe], **settings})

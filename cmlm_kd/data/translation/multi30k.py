@@ -1,6 +1,5 @@
 """Multi30k, fetched once and checked against the checksums that the results were made with."""
 
-import hashlib
 import os
 import shutil
 import urllib.error
@@ -12,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import written_aside
+from cmlm_kd.system.files import file_sha256, written_aside
 
 MULTI30K_URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
 MULTI30K_SHA256 = {
@@ -58,7 +57,7 @@ def copy_checked(source: Path, destination: Path, checksums: Mapping[str, str]) 
     for name, sha256 in checksums.items():
         if not (source / name).is_file():
             raise UserError(f"{source} has no {name}; it must hold {', '.join(checksums)}")
-        found = sha256_of(source / name)
+        found = file_sha256(source / name)
         if found != sha256:
             raise UserError(f"{source / name} has checksum {found}, expected is {sha256}; fetch it again")
     for name, sha256 in checksums.items():
@@ -68,14 +67,8 @@ def copy_checked(source: Path, destination: Path, checksums: Mapping[str, str]) 
     return [destination / name for name in checksums]
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _is_valid(path: Path, sha256: str) -> bool:
-    return path.is_file() and sha256_of(path) == sha256
+    return path.is_file() and file_sha256(path) == sha256
 
 
 def _download(url: str, path: Path, sha256: str) -> None:
@@ -86,7 +79,7 @@ def _download(url: str, path: Path, sha256: str) -> None:
         raise UserError(
             f"{url} cannot be fetched: {error}; run again to go on, or copy it from a folder (--from)"
         ) from error
-    found = sha256_of(partial)
+    found = file_sha256(partial)
     if found != sha256:
         partial.unlink()
         raise UserError(f"{url} has checksum {found}, expected is {sha256}; the file was not kept")

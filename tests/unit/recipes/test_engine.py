@@ -53,6 +53,22 @@ def test_a_changed_version_and_what_follows(recipe, monkeypatch):
     assert recipe.run() == 0 and recipe.calls() == ALL
 
 
+@pytest.mark.parametrize(("build", "again"), [("ve-fairseq", []), ("fairseq-fixed", ALL)])
+def test_whichever_build_of_fairseq_is_there_counts(tmp_path, monkeypatch, build, again):
+    def install(distribution):
+        monkeypatch.setattr(
+            run_folder, "_installed_version", lambda name: {distribution: "0.12.3", "torch": "2"}.get(name)
+        )
+
+    made = TinyRecipe(tmp_path)
+    install("ve-fairseq")
+    assert made.run() == 0 and made.calls() == ALL
+    install(build)
+    assert made.run() == 0 and made.calls() == again
+    versions = yaml.safe_load(made.read("recipe.yaml"))["versions"]
+    assert list(versions) == ["cmlm-kd", "torch", "transformers", build] and versions[build] == "0.12.3"
+
+
 @pytest.mark.parametrize("damage", ["cut off", "changed", "missing", "file missing"])
 def test_a_damaged_output_is_made_again_and_stale_ones_too(recipe, damage, capsys):
     if damage == "cut off":
@@ -156,7 +172,7 @@ steps:
 )
 
 
-def test_temporary_outputs_go_and_come_again_when_they_are_read(tmp_path):
+def test_temporary_outputs_go_and_come_again_when_they_are_read(tmp_path, capsys):
     recipe = TinyRecipe(tmp_path, TEMPORARY)
     assert recipe.run() == 0 and recipe.calls() == ["big", "small"]
     folder = recipe.run_folder / "big"
@@ -164,3 +180,15 @@ def test_temporary_outputs_go_and_come_again_when_they_are_read(tmp_path):
     assert recipe.run() == 0 and recipe.calls() == []
     assert recipe.run(word="two") == 0 and recipe.calls() == ["big", "small"]
     assert recipe.read("small") == "two\ntext\n" and not (folder / "file").exists()
+    removed = "again, a temporary output of it was removed and is needed again; what was there is in"
+    assert f"Make something big: {removed}" in (printed := capsys.readouterr().out)
+    assert "damaged" not in printed
+    (folder / "log").write_text("damaged")
+    assert recipe.run(word="two") == 0 and recipe.calls() == ["big"]
+    assert "Make something big: again, it is damaged" in capsys.readouterr().out
+
+
+def test_temporary_outputs_are_not_made_again_for_steps_that_are_left_out(tmp_path):
+    recipe = TinyRecipe(tmp_path, TEMPORARY)
+    assert recipe.run() == 0 and recipe.calls() == ["big", "small"]
+    assert recipe.run("--until", "big", word="two") == 0 and recipe.calls() == []

@@ -3,13 +3,15 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from documentation import REPOSITORY
-from tiny_recipes import CHAIN, TinyRecipe
+from tiny_recipes import CHAIN, HEAD, TinyRecipe
 
 from cmlm_kd.cli import main
+from cmlm_kd.recipes import machine
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -20,7 +22,7 @@ def test_pasted_commands_do_what_the_run_does(tmp_path, capsys, monkeypatch):
     assert recipe.run("--dry-run", word="two words") == 0
     printed = capsys.readouterr().out
     assert not recipe.run_folder.exists() and "# second: Make b\n" in printed
-    subprocess.run(["bash"], input=printed, text=True, check=True)
+    subprocess.run(["bash"], input=printed, text=True, check=True, env={"PATH": os.defpath})
     pasted = {name: recipe.read(name) for name in ("sub dir/a", "b/word", "c")}
     shutil.rmtree(recipe.run_folder)
     assert recipe.run(word="two words") == 0
@@ -50,6 +52,17 @@ RECIPES = {
 }
 
 
+def test_pasted_commands_find_the_programs_of_this_environment(tmp_path, capsys):
+    recipe = TinyRecipe(
+        tmp_path,
+        f"{HEAD}\nsteps: {{x: {{title: X, run: 'command -v python > {{{{ run }}}}/x', outputs: [x]}}}}\n",
+    )
+    assert recipe.run("--dry-run") == 0
+    printed = capsys.readouterr().out
+    subprocess.run(["bash"], input=printed, text=True, check=True, env={"PATH": os.defpath})
+    assert recipe.read("x") == f"{Path(sys.executable).parent}/python\n"
+
+
 def test_every_recipe_is_here():
     named = {
         str(path.relative_to(EXAMPLES))
@@ -68,6 +81,30 @@ def test_the_examples_are_recipes(given, recipe, capsys):
     subprocess.run(["bash", "-n"], input=printed, text=True, check=True)
     assert "{{" not in printed and "fairseq-train" in printed
     assert sorted(os.listdir(given)) == sorted(["glue", "text", "bert", "teacher", "captions", "de-en.tgz"])
+
+
+@pytest.mark.parametrize("recipe", ["classification/pkd_grid.yaml", "classification/mtdnn.yaml"])
+@pytest.mark.parametrize("gpu", [True, False])
+def test_trainings_do_not_share_a_gpu(given, monkeypatch, capsys, recipe, gpu):
+    """Nor in these recipes, which have no flags that depend on it."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    command = ["run", str(EXAMPLES / recipe), "--dry-run", "--set", *RECIPES[recipe]]
+    assert main(command) == 0
+    assert ("export OMP_NUM_THREADS=2\n" in capsys.readouterr().out) is not gpu
+    assert main([*command, "--lanes", "4"]) == 0
+    assert "export OMP_NUM_THREADS=1\n" in capsys.readouterr().out
+
+
+def test_torch_is_imported_only_for_trainings(tmp_path):
+    recipe = TinyRecipe(tmp_path)
+    code = (
+        "import sys; from cmlm_kd.cli import main; "
+        f"main(['run', {str(recipe.file)!r}, '--dry-run', '--set', 'given={recipe.given}']); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_scripts_are_short():
@@ -118,6 +155,12 @@ def scripts(tmp_path):
             "[--set][corpora=RTE][--set][settings=--lr 1;--lr 2][--dry-run]",
         ),
         ("classification/fastbert.sh", ["--until", "split"], "fastbert", "[--until][split]"),
+        (
+            "classification/fastbert.sh",
+            ["--lanes", "1", "--set", "a=1", "b=x y", "--set", "c=3", "--bert", "b"],
+            "fastbert",
+            "[--lanes][1][--set][a=1][b=x y][--set][c=3][--set][bert=b]",
+        ),
         (
             "pretraining/run.sh",
             ["--method", "tinybert", "--name", "n", "--max-tokens", "9"],

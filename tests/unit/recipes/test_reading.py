@@ -16,7 +16,7 @@ STEP = "title: X, run: touch x, outputs: [x]"
         ("name: [a\n", "line 2: "),
         ("name: a\n", "output is missing; see docs/recipes.md"),
         (HEAD, "steps is missing"),
-        (HEAD + "stages: {}\n", "there is no 'stages'; a recipe has name, about, output"),
+        (HEAD + "stages: {}\n", "there is no 'stages'; a recipe has name, output, include, when"),
         (HEAD + "steps: [a]\n", "steps must be names with what they stand for"),
         (HEAD + "steps: {x: {title: X, run: a}}\n", "steps.x: outputs is missing; a step has a title"),
         (HEAD + f"steps: {{x: {{{STEP}, input: [y]}}}}\n", "steps.x: there is no 'input'; a step has title"),
@@ -57,6 +57,10 @@ STEP = "title: X, run: touch x, outputs: [x]"
         (CHAIN.replace("word: {default", "word: {defualt"), "there is no 'defualt'; a setting has default"),
         (CHAIN.replace("type: path", "type: file"), "settings.given: type is 'file'; it must be one of"),
         (
+            CHAIN.replace("{default: one,", "{default: yes,"),
+            "settings.word: default is True; it must be a text",
+        ),
+        (
             CHAIN.replace("{default: one,", "{default: one, type: int,"),
             "settings.word: default is 'one'; it must be a whole number",
         ),
@@ -89,7 +93,6 @@ settings:
   share: {default: 0.5, type: number, min: 0, max: 1}
   seeds: {default: [1, 2], type: int, min: 0, list: true}
   open: {default: null, type: int}
-  switch: false
   small: {default: a, pattern: "[a-z]+"}
   must: {required: true}
 steps:
@@ -112,7 +115,6 @@ steps:
         ({"share": "1.1"}, "share is '1.1'; it must be a number at least 0 and at most 1"),
         ({"share": "half"}, "share is 'half'; it must be a number at least 0"),
         ({"seeds": "1,,2"}, "seeds is '1,,2'; it must be a list with commas, each a whole number at least 0"),
-        ({"switch": "perhaps"}, "switch is 'perhaps'; it must be true or false"),
         ({"small": "A"}, "small is 'A'; it must be a text that matches [a-z]+"),
         ({"must": ""}, "must is missing; give a text: --set must=..."),
         ({"epochs": "3"}, "has no setting 'epochs'; it has text, choice, many"),
@@ -143,6 +145,41 @@ def test_no_such_step(tmp_path, capsys):
     assert "there is no step 'fourth'; there are first, second, third" in capsys.readouterr().err
 
 
+HUB = """
+name: tiny
+output: unused
+settings:
+  teacher: {type: model, required: true}
+steps:
+  last:
+    title: Use it
+    inputs: [teacher]
+    run: cat {{ run }}/teacher > {{ run }}/last
+    outputs: [last]
+  teacher:
+    title: Fine-tune it
+    inputs: ["{{ teacher }}"]
+    run: echo {{ teacher }} > {{ run }}/teacher
+    outputs: [teacher]
+    temporary: [teacher]
+"""
+
+
+def test_an_output_may_have_the_name_of_a_model_on_a_hub(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(HUB)
+    command = [
+        "run",
+        str(tmp_path / "tiny.yaml"),
+        "--output",
+        str(tmp_path / "run"),
+        "--set",
+        "teacher=teacher",
+    ]
+    assert main(command) == 0
+    assert (tmp_path / "run" / "last").read_text() == "teacher\n"
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
 def test_an_including_recipe_has_the_last_word(tmp_path):
     recipe = TinyRecipe(tmp_path)
     (tmp_path / "base.yaml").write_text(CHAIN)
@@ -151,3 +188,16 @@ def test_an_including_recipe_has_the_last_word(tmp_path):
         "steps: {first: {title: A, run: 'echo mine > {{ run }}/a', outputs: [a]}}\n"
     )
     assert recipe.run() == 0 and recipe.read("c") == "mine\nmine\n"
+
+
+def test_the_condition_of_an_included_file_is_that_of_its_steps_without_one(tmp_path):
+    recipe = TinyRecipe(tmp_path)
+    (tmp_path / "base.yaml").write_text("when: \"{{ word == 'one' }}\"\n" + CHAIN)
+    recipe.write(
+        "name: tiny\noutput: unused\ninclude: base.yaml\nsteps:\n"
+        "  second: {title: B, when: true, run: 'mkdir {{ run }}/b; echo own > {{ run }}/b/x', outputs: [b]}\n"
+        "  fourth: {title: D, inputs: [b], run: 'cat {{ run }}/b/* > {{ run }}/d', outputs: [d]}\n"
+    )
+    assert recipe.run(word="two") == 0
+    assert recipe.read("d") == "own\n" and recipe.calls() == []
+    assert recipe.run(word="one") == 0 and recipe.calls() == ["first", "third"]
