@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"become {split}, {split}1, ...",
         )
     parser.add_argument("--destdir", type=Path, default=Path("data-bin"), help="directory to write")
+    parser.add_argument(
+        "--dictionaries",
+        type=Path,
+        metavar="DATA_BIN",
+        help="take over the dictionaries of another data-bin in the same teacher's tokens, so that models of "
+        "both read each other's text, instead of making them of the training text",
+    )
     parser.add_argument("--joined-dictionary", action="store_true", help="one dictionary for both languages")
     parser.add_argument(
         "--truncate-source",
@@ -57,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.joined_dictionary,
         arguments.truncate_source,
         arguments.drop_empty,
+        arguments.dictionaries,
     )
     manifest = prepare(options, arguments.destdir, overwrite=arguments.overwrite)
     sizes = ", ".join(f"{language} {entry.size:,}" for language, entry in manifest.dictionaries.items())

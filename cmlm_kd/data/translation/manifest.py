@@ -35,6 +35,8 @@ class PrepareOptions:
         truncate_source: cut sources that, with their target, exceed the teacher's positions
             (summarisation).
         drop_empty: leave out pairs with an empty side instead of refusing them.
+        dictionaries: data-bin whose dictionaries are taken over, so that its models can read this text and
+            its translators teach on it; None to make them of the training text.
     """
 
     teacher: str
@@ -44,6 +46,7 @@ class PrepareOptions:
     joined_dictionary: bool = False
     truncate_source: bool = False
     drop_empty: bool = False
+    dictionaries: Path | None = None
 
     @property
     def languages(self) -> tuple[str, str]:

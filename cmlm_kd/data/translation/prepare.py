@@ -17,6 +17,7 @@ from cmlm_kd.data.translation.parallel_text import ParallelText
 from cmlm_kd.data.translation.writing import DatabinWriting, save_teacher_tokenizer
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.positions import usable_positions
 
@@ -42,6 +43,8 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
     if "train" not in options.splits:
         raise UserError("there is no training text, and the dictionary is made from it; give --trainpref")
     tokenizer = PieceTokenizer.from_pretrained(options.teacher)
+    if options.dictionaries is not None:
+        _check_dictionaries(options.dictionaries, options, tokenizer)
     config = _load_config(options.teacher)
     positions = usable_positions(config) - 2 - tokenizer.separators  # [CLS] and the last [SEP]
     text = ParallelText(options, tokenizer)
@@ -58,6 +61,26 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
             f"cannot write {destination}: {error.strerror or error}; make room or choose another --destdir"
         ) from error
     return manifest
+
+
+def _check_dictionaries(given: Path, options: PrepareOptions, tokenizer: PieceTokenizer) -> None:
+    """Refuse dictionaries of other languages, of another tokenizer, or shared where these are not to be."""
+    manifest = load_manifest(given)
+    if set(manifest.languages) != set(options.languages):
+        raise UserError(
+            f"--dictionaries {given} has the languages {' and '.join(manifest.languages)}, the text "
+            f"{' and '.join(options.languages)}; give a data-bin of the same two"
+        )
+    if manifest.tokenizer.hash != serialized_hash(tokenizer.tokenizer):
+        raise UserError(
+            f"--dictionaries {given} is in the tokens of {manifest.teacher} (tokenizer "
+            f"{manifest.tokenizer.hash[:6]}), --teacher {options.teacher} has others (tokenizer "
+            f"{serialized_hash(tokenizer.tokenizer)[:6]}); give both the same teacher"
+        )
+    if manifest.joined_dictionary != options.joined_dictionary:
+        has = "one dictionary for both languages" if manifest.joined_dictionary else "two dictionaries"
+        change = "pass" if manifest.joined_dictionary else "leave out"
+        raise UserError(f"--dictionaries {given} has {has}; {change} --joined-dictionary")
 
 
 def _load_config(teacher: str) -> Any:

@@ -109,7 +109,7 @@ class DatabinWriting:
         reports: dict[str, SplitReport],
     ) -> None:
         """Make the dictionaries and write every split in their entries."""
-        vocabularies = self._build_vocabularies(corpora, numbers)
+        vocabularies = self._vocabularies(corpora, numbers)
         for side, language in enumerate(self.options.languages):
             vocabulary = vocabularies[side]
             vocabulary.save(self.directory, language)
@@ -124,6 +124,19 @@ class DatabinWriting:
                 report.unknown[language] = int(counts[renumbering.unknown].sum())
                 report.merged[language] = int(counts[renumbering.merged].sum())
 
+    def _vocabularies(
+        self, corpora: dict[str, list[NumberedSentences]], numbers: TokenNumbers
+    ) -> list[Vocabulary]:
+        """Return those of the two languages: taken over, or made of the training text."""
+        given = self.options.dictionaries
+        if given is not None:
+            vocabularies = [Vocabulary.load(given, language) for language in self.options.languages]
+        else:
+            vocabularies = self._build_vocabularies(corpora, numbers)
+        for vocabulary in vocabularies:
+            vocabulary.check(self.tokenizer)
+        return vocabularies
+
     def _build_vocabularies(
         self, corpora: dict[str, list[NumberedSentences]], numbers: TokenNumbers
     ) -> list[Vocabulary]:
@@ -134,10 +147,7 @@ class DatabinWriting:
         )
         if self.options.joined_dictionary:
             source = target = source + target
-        vocabularies = [Vocabulary.build(usage, self.tokenizer.special) for usage in (source, target)]
-        for vocabulary in vocabularies:
-            vocabulary.check(self.tokenizer)
-        return vocabularies
+        return [Vocabulary.build(usage, self.tokenizer.special) for usage in (source, target)]
 
 
 def save_teacher_tokenizer(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
