@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +128,6 @@ class NextTokenTeacher(ABC):
 
 class NamedTeacher(NextTokenTeacher):
     """A teacher that the command line can name: ``--teacher PATH``, or ``--teacher KIND=PATH``."""
-
-    kind: ClassVar[str]
 
     @classmethod
     @abstractmethod

@@ -62,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
-    from cmlm_kd.teachers.dump import DumpOptions, TeacherChoice, dump
+    from cmlm_kd.teachers.dump import TeacherChoice, dump
+    from cmlm_kd.teachers.shards import DumpOptions
 
     options = DumpOptions(
         topk=arguments.topk,

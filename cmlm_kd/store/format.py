@@ -39,7 +39,7 @@ def verify_checksums(path: Path, manifest: Manifest) -> None:
 
 
 LOWEST_LOGIT = -65504.0
-"""Stands for minus infinity, float16's lowest number: the logit of an entry that the teacher gives no mass."""
+"""The logit of an entry that the teacher gives no mass: float16's lowest number stands for minus infinity."""
 
 METADATA_KEY = b"cmlm_kd"
 """Key of the Arrow schema's metadata that tells which rows of which corpus a shard holds."""

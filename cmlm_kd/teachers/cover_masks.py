@@ -52,7 +52,10 @@ class Dumper(ShardDumper):
         for batch in self.batches(framed, lengths):
             masks = [cover_mask(int(lengths[row]), index, self.options.stride) for row, index in batch]
             positions = np.concatenate(
-                [layout.starts[row] + np.flatnonzero(mask) for (row, _), mask in zip(batch, masks, strict=True)]
+                [
+                    layout.starts[row] + np.flatnonzero(mask)
+                    for (row, _), mask in zip(batch, masks, strict=True)
+                ]
             )  # (M,)
             corpus_rows = [layout.first_row + row for row, _ in batch]
             yield (

@@ -135,9 +135,7 @@ def _speaker(choice: TeacherChoice, corpus: Corpus, options: DumpOptions) -> _Sp
     settings = {TEACHER_KIND: teacher.kind, **common}
     if isinstance(teacher, MeanOfTeachers):
         settings["weights"] = " ".join(f"{weight:g}" for weight in teacher.weights)
-    return _Speaker(
-        teacher.hash, data.vocabulary, settings, lambda: TeacherForcingDumper(teacher, options)
-    )
+    return _Speaker(teacher.hash, data.vocabulary, settings, lambda: TeacherForcingDumper(teacher, options))
 
 
 def _header(corpus: Corpus, speaker: _Speaker, options: DumpOptions) -> StoreHeader:

@@ -17,7 +17,7 @@ from cmlm_kd.teachers.cmlm import CMLMTeacher
 from cmlm_kd.teachers.mean import MeanOfTeachers, check_weights
 
 ENTRY_POINTS = "cmlm_kd.teachers"
-"""Group of entry points: name of a kind of teacher -> the module of an installed package that registers it."""
+"""Group of entry points: name of a kind of teacher -> the module of a package that registers it."""
 
 PLUGIN = f"{PLUGIN_NAME}.translators.teacher_forcing"
 """Module of the kind that is fairseq's. It is named and not imported, so that the library does without."""
@@ -70,7 +70,7 @@ def kind_of(text: str) -> tuple[Entry[NamedTeacher], Path]:
         known = ", ".join(next_token_teachers)
         problem = "holds no teacher that is known" if place.exists() else "does not exist"
         raise UserError(
-            f"teacher {text} {problem}; give a checkpoint that fairseq-train wrote or a directory of a model, "
+            f"teacher {text} {problem}; give a checkpoint that fairseq-train wrote, a model's directory, "
             f"or name its kind (KIND=PATH with one of {known})"
         )
     return found, place

@@ -51,7 +51,8 @@ class MeanOfTeachers(NextTokenTeacher):
         self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
     ) -> NDArray[np.bool_]:
         """Return which pairs every member reads."""
-        return np.logical_and.reduce([member.readable(sources, targets) for member in self.members])
+        readable = [member.readable(sources, targets) for member in self.members]
+        return np.all(readable, axis=0)  # type: ignore[no-any-return]
 
     def next_tokens(self, pairs: Pairs) -> NextTokens:
         """Return the logarithm of the mean; one member's distribution in memory at a time besides it."""
@@ -65,8 +66,7 @@ class MeanOfTeachers(NextTokenTeacher):
             if said.outside is not None:
                 rest = said.outside + log_weight  # (N,)
                 outside = rest if outside is None else outside.logaddexp(rest.to(outside.device))
-        assert logits is not None  # a mean has members
-        return NextTokens(logits, outside)
+        return NextTokens(logits, outside)  # type: ignore[arg-type]  # a mean has members
 
 
 def check_weights(weights: Sequence[float] | None, teachers: Sequence[object]) -> tuple[float, ...]:
@@ -84,5 +84,7 @@ def check_weights(weights: Sequence[float] | None, teachers: Sequence[object]) -
         )
     for weight in weights:
         if not POSITIVE.contains(weight):
-            raise UserError(f"--weights has {weight:g}; each must be above 0 (leave a teacher out instead of 0)")
+            raise UserError(
+                f"--weights has {weight:g}; each must be above 0 (leave a teacher out instead of 0)"
+            )
     return tuple(weights)

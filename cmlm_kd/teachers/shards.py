@@ -111,9 +111,7 @@ class ShardDumper(ABC):
         rows = slice(plan.first_row, plan.first_row + plan.rows)
         readable = self.readable(source.sizes[rows], target.sizes[rows])  # (rows,)
         lengths = np.where(readable, target.sizes[rows], 0).astype(np.int32)  # (rows,)
-        return ShardLayout(
-            plan.first_row, lengths, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        )
+        return ShardLayout(plan.first_row, lengths, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
     def shard(
         self, source: Databin, target: Databin, plan: ShardPlan, progress: tqdm[None] | None = None

@@ -130,7 +130,7 @@ def half_of(top: Tensor, teacher: NextTokenTeacher, pairs: Pairs, rows: list[int
         place = position - int(ends[number]) + len(pairs.targets[number])
         raise UserError(
             f"teacher {teacher.name} gives {value:g} for token {place} of pair {rows[number]}, no finite "
-            "number of float16's range: its weights or its arithmetic overflow; take an earlier checkpoint, or "
-            "run it without --bf16-autocast"
+            "number of float16's range: its weights or its arithmetic overflow; take an earlier checkpoint, "
+            "or run it without --bf16-autocast"
         )
     return half

@@ -43,7 +43,14 @@ class FairseqTeacher(NamedTeacher):
     kind = "fairseq translator"
 
     def __init__(
-        self, path: Path, model: nn.Module, task: Any, digest: str, device: str, *, bf16_autocast: bool = False
+        self,
+        path: Path,
+        model: nn.Module,
+        task: Any,
+        digest: str,
+        device: str,
+        *,
+        bf16_autocast: bool = False,
     ) -> None:
         self.path, self.task, self.digest = path, task, digest
         self.device, self.bf16_autocast = torch.device(device), bf16_autocast

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny_dump
 import torch
 from fairseq_runs import TINY_STUDENT
 from tiny_corpus import VOCABULARY
@@ -27,7 +28,11 @@ def road(tmp_path_factory):
     """A data-bin, and a teacher of each architecture."""
     root = tmp_path_factory.mktemp("translators")
     data = write_data(root / "data")
-    for name, model, seed in (("transformer", TINY_STUDENT, 1), ("second", TINY_STUDENT, 2), ("lstm", LSTM, 3)):
+    for name, model, seed in (
+        ("transformer", TINY_STUDENT, 1),
+        ("second", TINY_STUDENT, 2),
+        ("lstm", LSTM, 3),
+    ):
         train_translator(root / name, data, "--seed", seed, "--lr", 0.05, model=model)
     criterion = ("--criterion", "adaptive_loss", "--ddp-backend", "legacy_ddp")
     train_translator(root / "adaptive", data, *criterion, model=ADAPTIVE)
@@ -39,7 +44,8 @@ def teacher(road, name):
 
 
 def dump(road, output, *teachers, flags=("--topk", 4, "--shard-rows", 10, "--max-tokens", 60), data="data"):
-    named = [str(teacher(road, name)) if isinstance(name, str) and "=" not in name else str(name) for name in teachers]
+    known = {name: teacher(road, name) for name in ("transformer", "lstm", "adaptive")}
+    named = [str(known.get(name, name)) for name in teachers]
     return main(["dump", str(road / data), "--teacher", *named, "--output", str(output), *map(str, flags)])
 
 
@@ -114,6 +120,35 @@ def test_an_interrupted_dump_goes_on_byte_by_byte(road, tmp_path):
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
 
 
+def test_a_cmlm_takes_part_in_a_mean(tmp_path):
+    road = tiny_dump.write_road(tmp_path)
+    train_translator(road / "trained", road / "data", "--lr", 0.05, model=LSTM)
+    cmlm, lstm = str(road / "teacher1"), str(teacher(road, "trained"))
+    stores = {"cmlm": (cmlm,), "lstm": (lstm,), "both": (f"cmlm={cmlm}", lstm)}
+    flags = ["--topk", 3, "--tail-temperatures", 1, "--max-tokens", 100]
+    for name, teachers in stores.items():
+        arguments = [road / "data", "--teacher", *teachers, "--output", road / name, *flags]
+        assert main(["dump", *map(str, arguments)]) == 0
+    opened = {name: SoftTargetStore.open(road / name) for name in stores}
+    assert opened["both"].manifest.header.teacher_kind == "mean of C-MLM, fairseq translator"
+    for row in set(range(tiny_dump.ROWS)) - {tiny_dump.TOO_LONG}:
+        probs = {name: probabilities(store[row]) for name, store in opened.items()}  # (L, V) each
+        everywhere = (probs["both"] > 0) & (probs["cmlm"] > 0) & (probs["lstm"] > 0)
+        assert everywhere.any()
+        mean = (probs["cmlm"] + probs["lstm"]) / 2
+        np.testing.assert_allclose(probs["both"][everywhere], mean[everywhere], rtol=0.02)
+    assert opened["both"][tiny_dump.TOO_LONG] is None, "who cannot read it has no part in it"
+
+
+def probabilities(row):
+    """Return what a row of a store says of each entry, ``(L, V)``; 0 where it is not among the k."""
+    ids, logits, tail = (np.asarray(part, np.float64) for part in row)
+    mass = np.exp(logits).sum(1) + np.exp(tail[:, 0])  # (L,)
+    probs = np.zeros((len(ids), 100))
+    np.put_along_axis(probs, ids.astype(int), np.exp(logits) / mass[:, None], 1)
+    return probs
+
+
 # Refusals: one line that names value and remedy, and no store
 
 
@@ -171,7 +206,7 @@ def test_a_translator_of_other_languages(road, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.pt", "nowhere.pt does not exist; give a checkpoint that fairseq-train wrote or"),
+        ("nowhere.pt", "nowhere.pt does not exist; give a checkpoint that fairseq-train wrote, a"),
         ("empty", "empty holds no teacher that is known"),
         ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, fairseq"),
     ],
