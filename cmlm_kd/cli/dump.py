@@ -1,4 +1,4 @@
-"""``cmlm-kd dump``: a C-MLM teacher's soft targets for every target position, written to a store."""
+"""``cmlm-kd dump``: soft targets of a teacher, or several, for every target position, written to a store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cmlm_kd.cli.arguments import add_device, chosen_device
 
-HELP = "write the soft targets of a fine-tuned C-MLM teacher"
+HELP = "write the soft targets of a teacher: a C-MLM, translators, or the mean of several"
 GOES_ON = True
 
 
@@ -16,9 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="data-bin of 'cmlm-kd prepare'")
     parser.add_argument(
         "--teacher",
-        type=Path,
+        nargs="+",
         required=True,
-        help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher",
+        metavar="[KIND=]PATH",
+        help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher; checkpoint of a translator "
+        "with the same dictionaries; several: the mean of their probabilities",
+    )
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="weight of each of several teachers, above 0; default: the same for all",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
@@ -38,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="temperatures at which the log-mass outside the top k is kept, one or more, each above 0",
     )
     parser.add_argument(
-        "--stride", type=int, default=7, help="distance of the masked positions of a pass, at least 1"
+        "--stride", type=int, default=7, help="distance of the masked positions of a C-MLM's pass, at least 1"
     )
     parser.add_argument(
         "--max-tokens",
@@ -53,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
-    from cmlm_kd.teachers.dump import DumpOptions, dump
+    from cmlm_kd.teachers.dump import TeacherChoice, dump
+    from cmlm_kd.teachers.shards import DumpOptions
 
     options = DumpOptions(
         topk=arguments.topk,
@@ -64,7 +74,8 @@ def run(arguments: argparse.Namespace) -> None:
         shard_rows=arguments.shard_rows,
         device=chosen_device(arguments),
     )
-    manifest = dump(arguments.data, arguments.split, arguments.teacher, arguments.output, options)
+    choice = TeacherChoice(tuple(arguments.teacher), arguments.weights and tuple(arguments.weights))
+    manifest = dump(arguments.data, arguments.split, choice, arguments.output, options)
     tokens = sum(shard.tokens for shard in manifest.shards)
     size = sum(shard.size for shard in manifest.shards)
     without = sum(shard.rows_without_teacher for shard in manifest.shards)

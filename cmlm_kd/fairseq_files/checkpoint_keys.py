@@ -42,7 +42,11 @@ TEACHERS = "teachers"
 """The hash of each of a student's teachers, of several tasks by task; none without a teacher."""
 
 DICTIONARY_HASH = "dictionary_hash"
-""":func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of a C-MLM teacher's output vocabulary."""
+""":func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of a C-MLM teacher's output vocabulary, or of a
+translator's target dictionary."""
+
+SOURCE_DICTIONARY_HASH = "source_dictionary_hash"
+"""The same of a translator's source dictionary; checkpoints of plain fairseq have neither."""
 
 CMLM_PREFIX = "teacher."
 """Of the weights' names, of a C-MLM teacher (``bert_cmlm``)."""

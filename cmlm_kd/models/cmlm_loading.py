@@ -35,7 +35,8 @@ from cmlm_kd.system.transformers_reports import without_reports
 
 _HEAD = "cmlm_head.safetensors"
 _DICTIONARY = "dict.txt"
-_DESCRIPTION = "cmlm.json"
+DESCRIPTION = "cmlm.json"
+"""File of a teacher's directory that no other model has."""
 
 
 def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
@@ -86,7 +87,7 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
             "transform": teacher.transform is not None,
             "tokenizer": asdict(manifest.tokenizer),
         }
-        (partial / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        (partial / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def teacher_hash(teacher: ConditionalMaskedLM) -> str:
@@ -132,10 +133,10 @@ def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> Condit
     from transformers import AutoConfig, AutoModel
 
     try:
-        description = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
+        description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{path} holds no C-MLM teacher (no {_DESCRIPTION}); give a checkpoint of "
+            f"{path} holds no C-MLM teacher (no {DESCRIPTION}); give a checkpoint of "
             "'fairseq-train --task cmlm' or a directory of 'cmlm-kd export --to teacher'"
         ) from None
     check_dictionary(path, dictionary_hash(path / _DICTIONARY), manifest.target_dictionary(data))

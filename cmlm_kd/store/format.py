@@ -38,6 +38,9 @@ def verify_checksums(path: Path, manifest: Manifest) -> None:
             )
 
 
+LOWEST_LOGIT = -65504.0
+"""The logit of an entry that the teacher gives no mass: float16's lowest number stands for minus infinity."""
+
 METADATA_KEY = b"cmlm_kd"
 """Key of the Arrow schema's metadata that tells which rows of which corpus a shard holds."""
 

@@ -20,6 +20,12 @@ MANIFEST_NAME = "manifest.json"
 PARTIAL_NAME = "manifest.partial.json"
 """The manifest of a store that is still being written; renamed to ``manifest.json`` by the last step."""
 
+TEACHER_KIND = "teacher_kind"
+"""The setting that says what kind of teacher spoke; none where it was a C-MLM, as all were once."""
+
+C_MLM = "C-MLM"
+"""The kind of a teacher that fills gaps."""
+
 SettingValue = str | int | float | bool
 """A value that JSON returns unchanged."""
 
@@ -111,6 +117,11 @@ class StoreHeader:
     def ids_dtype(self) -> np.dtype[Any]:
         """The narrowest type that holds every entry of the vocabulary: uint16 or uint32."""
         return np.dtype(np.uint16 if self.vocabulary_size <= 1 << 16 else np.uint32)
+
+    @property
+    def teacher_kind(self) -> str:
+        """What kind of teacher spoke."""
+        return str(self.settings.get(TEACHER_KIND, C_MLM))
 
     def plan(self) -> list[ShardPlan]:
         """Return the shards, in corpus order; they depend on nothing but ``rows`` and ``shard_rows``."""

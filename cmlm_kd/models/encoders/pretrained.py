@@ -53,7 +53,7 @@ def load_encoder_and_transform(name_or_path: str) -> tuple[nn.Module, nn.Module 
 
 
 def load_pretrained(
-    kind: Any, name_or_path: str, what: str = "a model", *, with_reports: bool = False
+    kind: Any, name_or_path: str, what: str = "a model", *, with_reports: bool = False, **more: Any
 ) -> tuple[Any, set[str]]:
     """Load a Hugging Face model, weights in float32.
 
@@ -62,6 +62,7 @@ def load_pretrained(
         name_or_path: Hugging Face directory or hub name.
         what: is to be loaded, for messages.
         with_reports: let transformers say which weights it did not find.
+        more: for ``from_pretrained``, such as the name of a file of another format.
 
     Returns:
         the model, and the names of its weights that the directory lacks, which are random.
@@ -72,7 +73,9 @@ def load_pretrained(
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
-        model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+        model, report = kind.from_pretrained(
+            name_or_path, dtype=torch.float32, output_loading_info=True, **more
+        )
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 
 

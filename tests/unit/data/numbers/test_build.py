@@ -1,6 +1,8 @@
 import dataclasses
+import json
 import random
 import re
+from collections import Counter
 
 import pytest
 
@@ -12,7 +14,7 @@ from cmlm_kd.data.numbers import (
     read_corpus_manifest,
     write_numbers_corpus,
 )
-from cmlm_kd.data.numbers.build import fill, normalised
+from cmlm_kd.data.numbers.build import _Turns, fill, normalised
 from cmlm_kd.data.numbers.frames import SLOT, Frame
 from cmlm_kd.data.numbers.slots import SLOTS
 from cmlm_kd.data.numbers.times import spoken_clock
@@ -53,16 +55,72 @@ def test_there_are_at_least_80_frames_and_no_split_shares_one():
         assert patterns["train"].isdisjoint(patterns["valid"] | patterns["test"])
         assert patterns["valid"].isdisjoint(patterns["test"])
     monolingual = {frame.english for frame in all_frames("monolingual")}
-    assert monolingual.isdisjoint(frame.english for frame in all_frames("test"))
+    for split in ("valid", "test"):
+        assert monolingual.isdisjoint(frame.english for frame in all_frames(split))
 
 
-def test_words_outside_the_slots_of_test_frames_are_in_training_frames():
-    def words(split, side):
-        text = " ".join(SLOT.sub("", getattr(frame, side)) for frame in all_frames(split))
-        return {word.strip(".,?").casefold() for word in text.split()}
+def words_of(texts):
+    return {word.strip(".,?").casefold() for text in texts for word in SLOT.sub("", text).split()} - {""}
 
+
+def test_150_clauses_and_more_are_held_out_for_valid_and_for_test_each():
+    clauses = {split: [group[0].clause for group in frames_of_split(split)] for split in SPLITS}
+    assert len(clauses["valid"]) >= 150
+    assert len(clauses["test"]) >= 150
+    assert len(clauses["train"]) >= 250
+    everything = [clause for split in SPLITS for clause in clauses[split]]
+    assert len(everything) == len(set(everything))  # a clause's English is its id
+
+
+def test_every_word_of_a_held_out_clause_is_in_two_training_clauses():
     for side in ("german", "english"):
-        assert words("test", side) <= words("train", side) | {""}
+        uses = Counter(
+            word
+            for group in frames_of_split("train")
+            for word in words_of([getattr(group[0], side)])  # the clause without an opening
+        )
+        for split in ("valid", "test"):
+            held_out = words_of(getattr(group[0], side) for group in frames_of_split(split))
+            assert all(uses[word] >= 2 for word in held_out), split
+
+
+def test_clauses_that_differ_in_their_slots_alone_are_in_one_split():
+    splits = {}
+    for split in SPLITS:
+        for frame, *_ in frames_of_split(split):
+            words = [tuple(sorted(words_of([text]))) for text in (frame.german, frame.english)]
+            splits.setdefault(tuple(words), set()).add(split)
+    assert all(len(where) == 1 for where in splits.values())
+
+
+def test_held_out_clauses_come_equally_often_and_in_different_frames():
+    corpus = build_corpus(seed=5, sizes=CorpusSizes(pairs=3000, valid=500, test=500, monolingual=1))
+    for split in ("valid", "test"):
+        assert set(Counter(corpus.clauses[split]).values()) == {3, 4}
+    assert set(corpus.clauses["train"]) == {group[0].clause for group in frames_of_split("train")}
+    for side in ("german", "english"):
+        read = words_of(getattr(pair, side) for pair in corpus.parallel["train"])
+        for split in ("valid", "test"):
+            assert words_of(getattr(frame, side) for frame in all_frames(split)) <= read
+
+
+def test_a_clause_has_all_its_frames_before_one_comes_again():
+    group = [Frame(f"{{label}} {word}.", f"{{label}} {word}.", "id") for word in ("a", "b", "c")]
+    turns = _Turns([group], Draw(random.Random(3)))
+    frames = [turns.draw_pair()[0][0] for _ in range(9)]
+    assert [set(frames[start : start + 3]) for start in (0, 3, 6)] == [set(group)] * 3
+
+
+def test_the_clause_of_each_held_out_line_is_written_beside_it(tmp_path):
+    manifest = write_numbers_corpus(tmp_path, 5, SIZES)
+    for split, count in (("valid", 60), ("test", 200)):
+        ids = (tmp_path / f"{split}.clauses").read_text("utf-8").splitlines()
+        assert len(ids) == count
+        assert set(ids) <= {group[0].clause for group in frames_of_split(split)}
+        assert f"{split}.clauses" in manifest["sha256"]
+        english = (tmp_path / f"{split}.en").read_text("utf-8").splitlines()
+        for clause, sentence in zip(ids, english, strict=True):
+            assert words_of([clause]) <= words_of([sentence])
 
 
 def test_every_slot_of_a_frame_is_in_both_languages_and_known():
@@ -139,6 +197,12 @@ def test_numbers_are_said_and_written_in_both_languages():
         ("vehicle_acc", {("den Nachtzug", "the night train"), ("die Fähre", "the ferry")}),
         ("ordinal_n", {("dritten", "third"), ("zwölften", "twelfth")}),
         ("language", {("Französisch", "French")}),
+        ("profession_acc", {("den Bauern", "the farmer"), ("die Ärztin", "the doctor")}),
+        ("profession_dat", {("dem Bauern", "the farmer"), ("der Ärztin", "the doctor")}),
+        ("event_dat", {("dem Konzert", "the concert"), ("der Feier", "the party")}),
+        ("relative_acc", {("meinen Bruder", "my brother"), ("meine Mutter", "my mother")}),
+        ("relative_dat", {("meinem Bruder", "my brother"), ("meiner Mutter", "my mother")}),
+        ("people_dat", {("Kindern", "children"), ("Frauen", "women"), ("Gästen", "guests")}),
         ("percent", {("drei Prozent", "three percent")}),
         ("dry_goods", {("zwei Esslöffel Zucker", "two tablespoons of sugar")}),
         ("price", {("vier Dänische Kronen", "four Danish kroner"), ("drei Euro", "three euros")}),
@@ -159,6 +223,10 @@ def test_slots_agree_with_the_words_around_them(slot, expected):
         ),
         ("Am {weekday} öffnet {place} um {clock}.", "On {weekday} {place} opens at {clock}."),
         ("Vielleicht hat {person} {price} gefunden.", "Perhaps {person} found {price}."),
+        (
+            "Wir wissen, dass {vehicle} bis {weekday} repariert werden muss.",
+            "We know that {vehicle} has to be repaired by {weekday}.",
+        ),
         ("Weißt du, ob {person} um {clock} aufsteht?", "Do you know if {person} gets up at {clock}?"),
     ],
 )
@@ -182,6 +250,13 @@ def test_a_finished_corpus_is_recognised_and_a_damaged_or_other_one_is_not(tmp_p
     with (tmp_path / "train.de").open("a") as file:
         file.write("Noch ein Satz.\n")
     assert read_corpus_manifest(tmp_path, 5, SIZES) is None
+
+
+def test_a_corpus_of_other_clauses_is_not_taken_for_this_one(tmp_path):
+    manifest = write_numbers_corpus(tmp_path, 5, SIZES)
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "frames_sha256": "0" * 64}))
+    assert read_corpus_manifest(tmp_path, 5, SIZES) is None
+    assert write_numbers_corpus(tmp_path, 5, SIZES) == manifest
 
 
 def test_files_of_somebody_else_are_left_alone(tmp_path):

@@ -1,0 +1,64 @@
+"""Translates many sentences: sorted by length into batches, results in the order of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from cmlm_kd.api.translator import Decoding, Hypothesis, Source, Translator
+
+
+def translate_texts(
+    translator: Translator,
+    texts: Sequence[str],
+    decoding: Decoding,
+    *,
+    max_tokens: int = 4096,
+    report: Callable[[int], None] | None = None,
+) -> list[list[Hypothesis]]:
+    """Return the hypotheses of each text, in the order of the texts.
+
+    An empty line, and one that is longer than the model reads, has none. Samples of a batch are drawn from a
+    seed of its own, so that the result depends on the arguments alone.
+
+    Args:
+        translator: what translates.
+        texts: sentences.
+        decoding: how.
+        max_tokens: source tokens a batch, padding included; a longer sentence is a batch of its own.
+        report: called after each batch with the number of texts done, those without hypotheses included.
+
+    Raises:
+        UserError: from the translator.
+    """
+    results: list[list[Hypothesis]] = [[] for _ in texts]
+    sources = translator.encode(texts)
+    rows = [row for row in range(len(texts)) if is_readable(translator, sources[row])]
+    if report is not None:
+        report(len(texts) - len(rows))
+    for number, batch in enumerate(batches(sources, rows, max_tokens)):
+        seeded = replace(decoding, seed=decoding.seed * 1_000_003 + number) if decoding.sampling else decoding
+        for row, found in zip(
+            batch, translator.translate([sources[row] for row in batch], seeded), strict=True
+        ):
+            results[row] = [entry._replace(text=" ".join(entry.text.split())) for entry in found]
+        if report is not None:
+            report(len(batch))
+    return results
+
+
+def is_readable(translator: Translator, source: Source) -> bool:
+    """Return whether a sentence has something to translate, and no more than the model reads."""
+    most = translator.most_source_tokens
+    return bool(source.text.strip()) and (most is None or len(source.tokens) <= most)
+
+
+def batches(sources: Sequence[Source], rows: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Yield rows by falling length, up to ``max_tokens`` tokens with padding in a batch."""
+    order = sorted(rows, key=lambda row: -len(sources[row].tokens))
+    start = 0
+    while start < len(order):
+        longest = max(1, len(sources[order[start]].tokens))
+        size = max(1, max_tokens // longest)
+        yield order[start : start + size]
+        start += size

@@ -1,0 +1,121 @@
+"""The kind ``fairseq`` of ``cmlm-kd translate``: checkpoints of fairseq, one or an ensemble."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from fairseq import search
+from fairseq.data.data_utils import collate_tokens
+from fairseq.sequence_generator import SequenceGenerator
+
+from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
+from cmlm_kd.errors import UserError
+from cmlm_kd.tokenization.loading import serialized_hash
+from cmlm_kd.tokenization.pieces import PieceTokenizer
+from cmlm_kd.tokenization.spelling import pieces_to_text
+from fairseq_plugins.translators.loading import Ensemble, load_ensemble
+
+
+@translators.register("fairseq")
+class CheckpointTranslator(Translator):
+    """fairseq's own search over its own models; what ``fairseq-generate`` does, from text to text."""
+
+    settings: ClassVar[frozenset[str]] = frozenset({"data"})
+
+    def __init__(self, ensemble: Ensemble, tokenizer: PieceTokenizer, device: str) -> None:
+        self.ensemble = ensemble
+        self.tokenizer = tokenizer
+        self.device = torch.device(device)
+        self._generators: dict[Decoding, SequenceGenerator] = {}
+
+    @classmethod
+    def load(cls, choice: ModelChoice) -> CheckpointTranslator:
+        """Load checkpoints, and the tokenizer of their data-bin."""
+        logging.getLogger("fairseq").setLevel(logging.WARNING)  # else it reports every dictionary
+        ensemble = load_ensemble(choice.paths, choice.data, choice.device)
+        teacher = ensemble.data / "teacher"
+        if not teacher.is_dir():
+            raise UserError(
+                f"{ensemble.data} has no tokenizer (the folder 'teacher', which 'cmlm-kd prepare' writes), "
+                "and nothing else tells how text becomes tokens; name a data-bin with --data that has one"
+            )
+        return cls(ensemble, PieceTokenizer.from_pretrained(str(teacher)), choice.device)
+
+    @property
+    def description(self) -> str:
+        """Its architecture, and how many there are."""
+        count = len(self.ensemble.models)
+        return f"fairseq {self.ensemble.architecture}" + (f", ensemble of {count}" if count > 1 else "")
+
+    @property
+    def hash(self) -> str:
+        """Of weights, dictionaries and tokenizer."""
+        return f"{self.ensemble.hash[:32]}{serialized_hash(self.tokenizer.tokenizer)[:32]}"
+
+    @property
+    def languages(self) -> tuple[str | None, str | None]:
+        """Those of the data-bin."""
+        return self.ensemble.languages
+
+    @property
+    def most_source_tokens(self) -> int | None:
+        """The positions of the ensemble's shortest encoder."""
+        return min(int(model.max_positions()[0]) for model in self.ensemble.models)
+
+    def encode(self, texts: Sequence[str]) -> list[Source]:
+        """Return the dictionary's entries of each text, end of sentence included."""
+        dictionary = self.ensemble.task.source_dictionary
+        return [
+            Source(text, [*map(dictionary.index, pieces.symbols), dictionary.eos()])
+            for text, pieces in zip(texts, self.tokenizer.encode_batch(texts), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def translate(self, sources: Sequence[Source], decoding: Decoding) -> list[list[Hypothesis]]:
+        """Search, or draw, as fairseq does."""
+        torch.manual_seed(decoding.seed)
+        dictionary = self.ensemble.task.source_dictionary
+        rows = [torch.tensor(source.tokens) for source in sources]
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)  # (B,)
+        tokens = collate_tokens(rows, dictionary.pad(), left_pad=self.ensemble.task.cfg.left_pad_source)
+        sample = {"net_input": {"src_tokens": tokens.to(self.device), "src_lengths": lengths}}
+        found = self._generator(decoding).generate(self.ensemble.models, sample)
+        return [
+            [self._hypothesis(entry, len(row), decoding) for entry in entries[: decoding.n_best]]
+            for row, entries in zip(rows, found, strict=True)
+        ]
+
+    def _hypothesis(self, found: dict[str, Any], source_tokens: int, decoding: Decoding) -> Hypothesis:
+        dictionary = self.ensemble.task.target_dictionary
+        entries = found["tokens"].tolist()[:-1]  # without the end of sentence
+        score = float(found["score"])
+        finished = len(entries) < self._most_tokens(source_tokens, decoding)
+        return Hypothesis(pieces_to_text(dictionary[entry] for entry in entries), score, finished)
+
+    def _most_tokens(self, source_tokens: int, decoding: Decoding) -> int:
+        positions = min(int(model.max_decoder_positions()) for model in self.ensemble.models)
+        return min(decoding.most_tokens(source_tokens), positions - 1)
+
+    def _generator(self, decoding: Decoding) -> SequenceGenerator:
+        if decoding not in self._generators:
+            dictionary = self.ensemble.task.target_dictionary
+            strategy = None
+            if decoding.sampling:
+                strategy = search.Sampling(dictionary, decoding.top_k or -1, decoding.top_p or -1.0)
+            self._generators = {
+                decoding: SequenceGenerator(
+                    self.ensemble.models,
+                    dictionary,
+                    beam_size=decoding.width,
+                    max_len_a=decoding.max_length_ratio,
+                    max_len_b=decoding.max_length,
+                    len_penalty=decoding.length_penalty,
+                    temperature=decoding.temperature,
+                    search_strategy=strategy,
+                    symbols_to_strip_from_output=None,
+                )
+            }
+        return self._generators[decoding]

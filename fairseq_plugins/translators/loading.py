@@ -1,0 +1,194 @@
+"""Translation models of fairseq's checkpoints, loaded without running anything that a checkpoint says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils, utils
+
+from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+from cmlm_kd.fairseq_files.databin import dictionary_hash
+
+TASKS = ("translation", "translation_kd")
+"""Tasks whose models translate from one language into one other."""
+
+# fairseq evaluates some settings as Python (adaptive_softmax_cutoff, adam_betas): no call is among them.
+_CALL = re.compile(r"[\w\])]\s*\(")
+_PLACES = ("data", "dir", "file", "path", "model", "pref")
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Models that share their dictionaries, and what they were made of.
+
+    Attributes:
+        models: of fairseq, in evaluation mode and float32, on the device asked for.
+        task: fairseq's, with both dictionaries.
+        data: the data-bin of the dictionaries.
+        hash: of the checkpoints' weights, the dictionaries and the language pair.
+        architecture: of the first model.
+    """
+
+    models: Sequence[Any]
+    task: Any
+    data: Path
+    hash: str
+    architecture: str
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.task.cfg.source_lang, self.task.cfg.target_lang
+
+
+def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = "cpu") -> Ensemble:
+    """Load one checkpoint, or several as an ensemble.
+
+    Args:
+        paths: of the checkpoints.
+        data: data-bin with their dictionaries; None for the one that the first was trained on.
+        device: where the models go.
+
+    Raises:
+        UserError: a file that is missing, damaged, holds more than tensors and plain values, is of another
+            task, has weights that are no finite numbers, or does not fit the dictionaries or the others.
+    """
+    states = [_read(Path(path)) for path in paths]
+    _check_same_pair(paths, states)
+    databin = _databin(paths[0], states[0], data)
+    overrides = {"data": str(databin), "soft_targets": None, "eval_bleu": False}
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task(list(paths), arg_overrides=overrides)
+    except UserError:
+        raise
+    except Exception as error:  # an unknown architecture, weights of another size, ...
+        raise UserError(
+            f"{', '.join(paths)} cannot be loaded with the dictionaries of {databin}: {first_line(error)}; "
+            "give the data-bin that it was trained on with --data"
+        ) from error
+    for path, model in zip(paths, models, strict=True):
+        _check_finite(path, model)
+        model.float().eval().to(device)
+        model.requires_grad_(False)
+    dictionaries = [
+        dictionary_hash(databin / f"dict.{language}.txt") for language in _pair(databin, states[0])
+    ]
+    name = settings_of(states[0], "model").get("arch") or settings_of(states[0], "model").get("_name")
+    return Ensemble(models, task, databin, _hash(states, dictionaries), str(name))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint and see to it that fairseq will find nothing to run in its settings."""
+    state = read_checkpoint(path)
+    task = settings_of(state, "task").get("_name") or getattr(state.get("args"), "task", None)
+    if task not in TASKS:
+        raise UserError(
+            f"{path} is a checkpoint of task {task!r}, which does not translate; give one of "
+            f"{' or '.join(TASKS)}"
+        )
+    for name, value in _settings(state.get("cfg") or {}, "cfg"):
+        _check_plain(path, name, value)
+    for name, value in _settings(state.get("args") or {}, "args"):
+        _check_plain(path, name, value)
+    return state
+
+
+def _settings(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield every single value of nested settings with its dotted name."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _settings(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _settings(item, name)
+    else:
+        yield name, value
+
+
+def _check_plain(path: Path, name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise UserError(f"{path}: setting {name} is a {type(value).__name__}, no plain value; do not load it")
+    is_place = name.rpartition(".")[2].replace("_", "").endswith(_PLACES)
+    if isinstance(value, str) and not is_place and _CALL.search(value):
+        raise UserError(
+            f"{path}: setting {name} is {value[:60]!r}, which fairseq might run as Python; do not load it"
+        )
+
+
+def _check_same_pair(paths: Sequence[str], states: Sequence[Mapping[str, Any]]) -> None:
+    pairs = [_languages(state) for state in states]
+    for path, pair in zip(paths, pairs, strict=True):
+        if pair != pairs[0]:
+            raise UserError(
+                f"{path} translates {_arrow(pair)}, {paths[0]} {_arrow(pairs[0])}; an ensemble has one pair "
+                "of languages"
+            )
+
+
+def _arrow(pair: tuple[str | None, str | None]) -> str:
+    return " to ".join(str(language) for language in pair)
+
+
+def _languages(state: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
+    return settings.get("source_lang"), settings.get("target_lang")
+
+
+def _pair(databin: Path, state: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the languages of a checkpoint, which older ones leave to the data-bin to say."""
+    from fairseq.data.data_utils import infer_language_pair
+
+    source, target = _languages(state)
+    if source is None or target is None:
+        source, target = infer_language_pair(str(databin))
+    return str(source), str(target)
+
+
+def _databin(path: str, state: Mapping[str, Any], data: Path | None) -> Path:
+    """Return the data-bin that is named, or that a checkpoint was trained on."""
+    if data is None:
+        settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
+        recorded = utils.split_paths(str(settings.get("data") or "")) or [""]
+        data = Path(recorded[0])
+    source, target = _languages(state)
+    if source is None or target is None:
+        wanted = sorted(data.glob("dict.*.txt"))
+        missing = data / "dict.LANG.txt" if len(wanted) < 2 else None
+    else:
+        files = [data / f"dict.{language}.txt" for language in (source, target)]
+        missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise UserError(
+            f"{path} translates {_arrow((source, target))}, and {missing} is not there; give the data-bin "
+            "that it was trained on with --data"
+        )
+    return data
+
+
+def _check_finite(path: str, model: torch.nn.Module) -> None:
+    for name, tensor in model.named_parameters():
+        if not tensor.isfinite().all():
+            raise UserError(
+                f"{path}: {name} holds NaN or infinity: its training has diverged; take an earlier checkpoint"
+            )
+
+
+def _hash(states: Sequence[Mapping[str, Any]], dictionaries: Sequence[str]) -> str:
+    """Return the hash of weights and dictionaries; the order of an ensemble counts."""
+    digest = hashlib.sha256("".join(dictionaries).encode())
+    for state in states:
+        for name, tensor in sorted(state["model"].items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            raw = tensor.detach().contiguous().view(-1).view(torch.uint8) if tensor.numel() else tensor
+            digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()
