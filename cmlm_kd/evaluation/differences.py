@@ -66,7 +66,8 @@ class Difference:
     def detectable(self) -> float:
         """The smallest true difference that such runs and examples show in four trials of five.
 
-        It is ``(t(1 - 0.05/2) + t(0.8)) * error``.
+        It is ``(t(1 - 0.05/2) + t(0.8)) * error / c``, where c is what a standard error of so many degrees
+        of freedom is on average, as a share of the true one.
 
         Source: Bloom, "Minimum Detectable Effects" (Evaluation Review 19, 1995).
         """
@@ -74,7 +75,9 @@ class Difference:
             return 0.0
         found = student_quantile(SIGNIFICANCE_LEVEL, self.freedom)
         missed = student_quantile(2 * (1 - POWER), self.freedom)
-        return (found + missed) * self.error
+        half = self.freedom / 2
+        shrunk = math.exp(math.lgamma(half + 0.5) - math.lgamma(half)) / math.sqrt(half)
+        return (found + missed) * self.error / shrunk
 
     @property
     def is_significant(self) -> bool:

@@ -54,7 +54,8 @@ def test_without_a_spread_over_examples_it_is_welchs_test():
     assert found.examples_error == 0
     assert found.error == pytest.approx(np.sqrt(4 / 3 + 3 / 4))
     detectable = stats.t.isf(0.025, expected.df) + stats.t.isf(0.2, expected.df)
-    assert found.detectable == pytest.approx(detectable * found.error, rel=1e-4)
+    shrunk = stats.chi.mean(expected.df) / np.sqrt(expected.df)
+    assert found.detectable == pytest.approx(detectable * found.error / shrunk, rel=1e-4)
 
 
 def test_without_a_spread_over_runs_it_is_the_bootstrap_over_examples():
@@ -130,7 +131,7 @@ def test_one_trial_of_twenty_finds_what_is_not_there(runs, of_seed, of_example, 
 def test_the_sentence_says_it_all():
     difference = Difference(1.5, 0.3, 0.4, 6.0, 0.0241)
     low, high = 1.5 - stats.t.isf(0.025, 6) * 0.5, 1.5 + stats.t.isf(0.025, 6) * 0.5
-    smallest = (stats.t.isf(0.025, 6) + stats.t.isf(0.2, 6)) * 0.5
+    smallest = (stats.t.isf(0.025, 6) + stats.t.isf(0.2, 6)) * 0.5 / (stats.chi.mean(6) / np.sqrt(6))
     assert verdict("distilled", "alone", "BLEU", difference, "clusters") == (
         f"distilled: +1.50 BLEU against alone, 95 % interval {low:+.2f} to {high:+.2f}, standard error 0.50 "
         "(seeds 0.30, clusters 0.40); significant (p = 0.0241, level 0.05); the smallest difference that is "

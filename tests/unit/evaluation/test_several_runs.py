@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 import sacrebleu
+from documentation import commands
 
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
@@ -202,6 +203,17 @@ def test_the_command_prints_means_verdicts_and_all_numbers(tmp_path, capsys):
         "runs": score.runs,
         "difference": score.difference.to_document(),
     }
+
+
+def test_the_page_shows_a_command_that_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (words,) = commands("docs/significance.md")
+    for seed, word in enumerate(word for word in words if "@" in word):
+        write(tmp_path / word.partition("=")[2], spoilt(REFERENCE, seed, 0.2 if "distilled" in word else 0.5))
+    write(tmp_path / "test.en", REFERENCE)
+    write(tmp_path / "test.clauses", CLUSTERS)
+    assert main([*words[1:], "--metrics", "bleu"]) == 0
+    assert "| distilled |    3 |" in capsys.readouterr().out
 
 
 def test_single_runs_without_clusters_are_tested_as_before(tmp_path, capsys):
