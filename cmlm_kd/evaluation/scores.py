@@ -154,7 +154,9 @@ class Evaluation:
         for system, scores in self.systems.items():
             runs = len(scores[metrics[0]].runs)
             rows.append([system, str(runs), *(scores[metric].to_cell() for metric in metrics)])
-        lines = [table(rows), "", "± standard deviation over the runs", *self.verdicts(*metrics), ""]
+        spread = any(score.deviation is not None for own in self.systems.values() for score in own.values())
+        lines = [table(rows), "", *(["± standard deviation over the runs"] if spread else [])]
+        lines += [*self.verdicts(*metrics), ""]
         lines += [f"{metric}|{signature}" for metric, signature in self.signatures.items()]
         lines += [self.runs_test.to_text()] if self.runs_test is not None else []
         lines += [f"note: {note}" for note in self.notes]

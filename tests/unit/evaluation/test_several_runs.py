@@ -103,6 +103,7 @@ def test_a_difference_in_one_cluster_alone_is_not_significant():
     assert by_line.p_value < 0.05
     assert not by_cluster.of_seeds
     # The same number of lines, spread over all clusters, is significant.
+    assert "±" not in evaluate(runs, [REFERENCE], SETTINGS, "a", CLUSTERS).to_text()
     spread = evaluate(
         {"a": spoilt_where(range(0, 40, 5)), "b": REFERENCE}, [REFERENCE], SETTINGS, "a", CLUSTERS
     )
