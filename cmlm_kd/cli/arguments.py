@@ -45,6 +45,24 @@ def print_or_write(text: str, arguments: argparse.Namespace) -> None:
             partial.write_text(text, encoding="utf-8")
 
 
+def add_clusters(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--clusters``; :func:`chosen_clusters` reads it."""
+    parser.add_argument(
+        "--clusters",
+        type=Path,
+        metavar="FILE",
+        help="what each line is about, one label a line, such as test.clauses of 'cmlm-kd numbers-corpus': "
+        "significance is tested over these and not over sentences, which would count the same thing again",
+    )
+
+
+def chosen_clusters(arguments: argparse.Namespace) -> list[str] | None:
+    """Return the label of each line from the file that ``--clusters`` names; None without it."""
+    from cmlm_kd.system.text import read_lines
+
+    return None if arguments.clusters is None else read_lines(arguments.clusters)
+
+
 def named_models(values: Sequence[str]) -> list[tuple[str, str]]:
     """Return name and path of each model of ``--model [NAME=]PATH``; default: the last part of the path.
 

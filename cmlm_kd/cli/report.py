@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from cmlm_kd.cli.arguments import add_clusters, chosen_clusters
 from cmlm_kd.errors import UserError
 
 HELP = "compare students: scores with significance, decoding speed, parameters, learning curves, signatures"
@@ -16,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="NAME=CHECKPOINT",
-        help="the checkpoints that were decoded",
+        help="the checkpoints that were decoded; NAME@1=CHECKPOINT NAME@2=CHECKPOINT are runs of one "
+        "student that differ in their seed, and have the same names in --generated and --log",
     )
     parser.add_argument(
         "--generated",
@@ -38,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", required=True, metavar="NAME", help="the student to compare with")
     parser.add_argument("--lowercase", action="store_true", help="score without regard to case")
     parser.add_argument("--tokenize", default="13a", help="sacreBLEU's tokenizer for BLEU")
+    add_clusters(parser)
     parser.add_argument(
-        "--paired-bs-n", type=int, default=1000, metavar="N", help="resamples of the paired bootstrap"
+        "--paired-bs-n", type=int, default=1000, metavar="N", help="resamples of the bootstrap"
     )
     parser.add_argument("--seed", type=int, default=12345, help="seed of the bootstrap, at least 1")
     parser.add_argument(
@@ -69,7 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     students = [Student(name, path, generated[name]) for name, path in checkpoints.items()]
     curves = {name: read_validations(path) for name, path in logs.items()}
-    report = build_report(students, arguments.reference, arguments.baseline, settings)
+    clusters = chosen_clusters(arguments)
+    report = build_report(students, arguments.reference, arguments.baseline, settings, clusters)
 
     text, document = (arguments.output / name for name in FILES[:2])
     with written_aside(text) as partial:

@@ -43,6 +43,11 @@ FIGURES = {
         r"\(at most 0\.25\): \d\.\d",
     ],
     "versus.py": [r"cmlm-kd --help, s of CPU +here +\d+\.\d+ +there +\d+\.\d+ +ratio \d"],
+    "significance.py": [
+        r"most varies by seeds +t +\d",
+        r"power +\d+\.\d %",
+        r"of nothing on average \(level 5 %\)",
+    ],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -56,6 +61,7 @@ FIGURES = {
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
         ("pretraining_step.py", PRETRAINING),
+        ("significance.py", ("--runs", 2, "--clusters", 20, "--trials", 5, "--resamples", 20)),
         ("corpus_memory.py", ("--megabytes", 0.01, "--epochs", 2)),
         ("augmentation.py", AUGMENTATION),
         ("inference.py", INFERENCE),

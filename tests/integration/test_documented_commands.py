@@ -43,6 +43,7 @@ ELSEWHERE = {
     "bash examples/pretraining/text.sh": "test_pretraining_corpus.py",
     "bash examples/translation/iwslt14.sh": "test_translation_recipes.py",
     "cmlm-kd run": "test_machine_dry_run.py, and tests of the recipes",
+    "cmlm-kd score --reference test.en --baseline alone --clusters": "test_several_runs.py",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_translation_recipes.py, through iwslt14.yaml",
     "python benchmarks/": "test_benchmarks.py",
