@@ -7,7 +7,7 @@ import pytest
 import torch
 from fairseq_runs import TINY_STUDENT, build_task
 from tiny_corpus import check_batch, write_store
-from tiny_translators import ROWS, train_translator, write_data
+from tiny_next_tokens import ROWS, train_translator, write_data
 
 from cmlm_kd.cli import main
 from cmlm_kd.data.translation.folds import Fold, fold_of

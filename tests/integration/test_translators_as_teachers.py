@@ -11,7 +11,7 @@ import torch
 from fairseq_runs import TINY_STUDENT, run_train
 from tiny_corpus import VOCABULARY
 from tiny_store import contents
-from tiny_translators import LSTM, ROWS, naive_logits, train_translator, write_data
+from tiny_next_tokens import LSTM, ROWS, naive_logits, train_translator, write_data
 
 from cmlm_kd.api.next_tokens import TranslationData
 from cmlm_kd.cli import main
