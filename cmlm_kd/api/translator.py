@@ -122,7 +122,7 @@ class ModelChoice:
         prompt: template of a language model's prompt; None for the kind's own.
         examples: prefix of a few pairs of text (``PREFIX.SRC``, ``PREFIX.TGT``) to put into the prompt.
         device: where it runs, as torch names it.
-        threads: CPU threads of engines that do not follow torch's; None for as many as torch has.
+        quantize: type of the weights for CTranslate2; None for float32, or for what a directory holds.
     """
 
     paths: tuple[str, ...]
@@ -132,7 +132,7 @@ class ModelChoice:
     prompt: str | None = None
     examples: str | None = None
     device: str = "cpu"
-    threads: int | None = None
+    quantize: str | None = None
 
     @property
     def path(self) -> str:
@@ -160,6 +160,28 @@ class Source:
 
     text: str
     tokens: Sequence[Any]
+
+
+class TokenText(ABC):
+    """How text becomes the tokens of an engine that knows them by their spelling, and how they become text.
+
+    Attributes:
+        target_prefix: tokens that each hypothesis begins with, such as a language's code.
+        end: the token that ends a hypothesis.
+        most_source_tokens: as of :class:`Translator`.
+    """
+
+    target_prefix: Sequence[str] = ()
+    end: str = "</s>"
+    most_source_tokens: int | None = None
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> list[Source]:
+        """Return the tokens of each text, as they are spelled."""
+
+    @abstractmethod
+    def decode(self, tokens: Sequence[str]) -> str:
+        """Return the text of a hypothesis without its prefix."""
 
 
 class Translator(ABC):
@@ -200,6 +222,21 @@ class Translator(ABC):
     def most_source_tokens(self) -> int | None:
         """The longest source that it reads, in tokens as :meth:`encode` counts them; None for any."""
         return None
+
+    def to_ctranslate2(self, directory: Path, quantization: str) -> TokenText:
+        """Write the model in the format of CTranslate2, and return how its tokens are spelled.
+
+        Args:
+            directory: to write; it does not exist.
+            quantization: of the weights, as CTranslate2 names it.
+
+        Raises:
+            UserError: CTranslate2 cannot convert it.
+        """
+        raise UserError(
+            f"--via ctranslate2 converts fairseq's models and encoder-decoders of Hugging Face, not "
+            f"{self.description}; leave it out"
+        )
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[Source]:

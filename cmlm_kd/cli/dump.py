@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weight of each of several teachers, above 0; default: the same for all",
     )
     parser.add_argument(
+        "--folds",
+        action="store_true",
+        help="the teachers are those of trainings with --fold 0/N to N-1/N: each row is written by the one "
+        "that has not seen it",
+    )
+    parser.add_argument(
         "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
     )
     parser.add_argument("--split", default="train", help="split to read")
@@ -74,7 +80,8 @@ def run(arguments: argparse.Namespace) -> None:
         shard_rows=arguments.shard_rows,
         device=chosen_device(arguments),
     )
-    choice = TeacherChoice(tuple(arguments.teacher), arguments.weights and tuple(arguments.weights))
+    weights = None if arguments.weights is None else tuple(arguments.weights)
+    choice = TeacherChoice(tuple(arguments.teacher), weights, arguments.folds)
     manifest = dump(arguments.data, arguments.split, choice, arguments.output, options)
     tokens = sum(shard.tokens for shard in manifest.shards)
     size = sum(shard.size for shard in manifest.shards)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from cmlm_kd.cli.arguments import add_device, chosen_device
 
@@ -29,12 +30,95 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, help="data-bin of a fairseq checkpoint; default: the one that it was trained on"
     )
-    _add_decoding(parser)
+    parser.add_argument("--source-language", help="language code that the model knows")
+    parser.add_argument("--target-language", help="language code that the model knows")
     parser.add_argument(
+        "--prompt",
+        help="of a language model, with {source} and {target} (and {source_language}, {target_language}); "
+        "default: its languages' names before both sides",
+    )
+    parser.add_argument(
+        "--examples",
+        metavar="PREFIX:SRC-TGT",
+        help="pairs to show a language model first, such as shots:de-en",
+    )
+    parser.add_argument(
+        "--via",
+        choices=["ctranslate2"],
+        help="convert the model first, in a temporary folder, and decode there",
+    )
+    parser.add_argument("--quantize", help="weights of CTranslate2: float32, int8, int16, float16, ...")
+    _add_decoding(parser)
+    _add_selection(parser)
+    _add_shards(parser)
+    add_device(parser)
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("choice among hypotheses")
+    group.add_argument(
+        "--pick",
+        default="first",
+        help="first (the model's best), all, bleu or chrf (against --reference), mbr-bleu or mbr-chrf "
+        "(minimum "
+        "Bayes risk among the hypotheses), scorer",
+    )
+    group.add_argument("--reference", type=Path, metavar="FILE", help="translation of each line of the input")
+    group.add_argument(
+        "--scorer",
+        metavar="COMMAND",
+        help="reads source, hypothesis and reference, separated by tabs, and prints a number a line; more is "
+        "better",
+    )
+    group.add_argument(
+        "--filter",
+        nargs="*",
+        metavar="NAME[=VALUE]",
+        help="leave out pairs with an empty side or without an end, and those that these say: "
+        "length-ratio[=3], "
+        "copy[=3], repetition[=3], duplicates, score=LEAST, language",
+    )
+    group.add_argument(
+        "--output-source", type=Path, metavar="FILE", help="write the source of each line of --output there"
+    )
+    group.add_argument(
+        "--output-scores",
+        type=Path,
+        metavar="FILE",
+        help="write all hypotheses there: number of the line, score and text, separated by tabs",
+    )
+
+
+def _add_shards(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("batches and shards")
+    group.add_argument(
         "--max-tokens", type=int, default=4096, help="source tokens per batch, padding included, at least 1"
     )
-    parser.add_argument("--shard-rows", type=int, default=2048, help="lines per shard, at least 1")
-    add_device(parser)
+    group.add_argument("--shard-rows", type=int, default=2048, help="lines per shard, at least 1")
+    group.add_argument(
+        "--shard",
+        type=_fraction,
+        metavar="I/N",
+        help="translate every N-th shard from the I-th on and write no output; the same command without "
+        "it, or "
+        "with --merge, writes it",
+    )
+    group.add_argument(
+        "--parts",
+        type=Path,
+        metavar="DIR",
+        help="keep the shards there; default: OUTPUT.parts, until the output is written",
+    )
+    group.add_argument(
+        "--merge", type=Path, nargs="+", metavar="DIR", default=[], help="take the shards of these folders"
+    )
+
+
+def _fraction(text: str) -> tuple[int, int]:
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 1/4")
+    return int(i), int(n)
 
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -66,27 +150,61 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Translate, and say what was written."""
+    from dataclasses import fields
+
     from cmlm_kd.api.translator import Decoding, ModelChoice
     from cmlm_kd.models.translators.kinds import load_translator
-    from cmlm_kd.translation.job import JobOptions, translate_file
+    from cmlm_kd.translation.job import JobOptions, check_job, translate_file
+    from cmlm_kd.translation.selection import Selection
 
-    decoding = Decoding(
-        arguments.beam,
-        arguments.n_best,
-        arguments.sampling,
-        arguments.top_k,
-        arguments.top_p,
-        arguments.temperature,
-        arguments.seed,
-        arguments.length_penalty,
-        arguments.max_length,
-        arguments.max_length_ratio,
+    device = chosen_device(arguments)
+    decoding = Decoding(**{field.name: getattr(arguments, field.name) for field in fields(Decoding)})
+    options = JobOptions(
+        arguments.input,
+        arguments.parts,
+        arguments.max_tokens,
+        arguments.shard_rows,
+        arguments.shard,
+        tuple(arguments.merge),
+        device,
     )
-    options = JobOptions(arguments.input, arguments.output, arguments.max_tokens, arguments.shard_rows)
-    choice = ModelChoice((), arguments.data, device=chosen_device(arguments))
-    translator = load_translator(arguments.model, choice)
-    manifest = translate_file(translator, decoding, options)
+    selection = Selection(
+        arguments.output,
+        arguments.output_source,
+        arguments.output_scores,
+        arguments.pick,
+        arguments.reference,
+        arguments.scorer,
+        None if arguments.filter is None else tuple(arguments.filter),
+        arguments.target_language,
+    )
+    check_job(decoding, options, selection)
+    choice = ModelChoice(
+        (),
+        arguments.data,
+        arguments.source_language,
+        arguments.target_language,
+        arguments.prompt,
+        arguments.examples,
+        device,
+        arguments.quantize,
+    )
+    translator = load_translator(arguments.model, choice, via=arguments.via)
+    manifest = translate_file(translator, decoding, options, selection)
+    if manifest is None:
+        i, n = options.shard or (1, 1)
+        print(f"{options.parts or f'{selection.output}.parts'}: shards {i}/{n} are translated")
+    else:
+        _report(selection.output, manifest)
+
+
+def _report(output: Path, manifest: dict[str, Any]) -> None:
     counts = manifest["counts"]
-    print(f"{options.output}: {counts['lines']:,} lines by {manifest['model']}")
+    print(f"{output}: {counts['written']:,} of {counts['lines']:,} lines by {manifest['model']}")
     if counts["empty"]:
         print(f"  {counts['empty']:,} are empty: the source is empty or too long, or the model says nothing")
+    if counts["endless"]:
+        print(f"  {counts['endless']:,} have no end: they were cut off at --max-length")
+    for reason, count in counts.get("dropped", {}).items():
+        if count:
+            print(f"  {count:,} left out: {reason}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmlm_kd.criteria.signature import HASH_DIGITS, UNKNOWN, criterion_part
+from cmlm_kd.criteria.signature import HASH_DIGITS, UNKNOWN, criterion_part, signature_by_teachers
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.differences import SIGNIFICANCE_LEVEL, runs_by_system
 from cmlm_kd.evaluation.generation import DecodingSpeed, read_hypotheses, read_speed
@@ -240,7 +240,7 @@ def _facts(student: Student) -> RunFacts:
         speed=read_speed(log if log.is_file() else student.generated),
         parameters=count_parameters(state),
         updates=number_of_updates(state),
-        kd_signature=signature_of_checkpoint(state.get("cfg") or {}),
+        kd_signature=signature_by_teachers(state) or signature_of_checkpoint(state.get("cfg") or {}),
     )
 
 

@@ -48,6 +48,9 @@ translator's target dictionary."""
 SOURCE_DICTIONARY_HASH = "source_dictionary_hash"
 """The same of a translator's source dictionary; checkpoints of plain fairseq have neither."""
 
+FOLD = "fold"
+"""Which part of the training set a teacher was kept from, such as ``0/5``; there where it was."""
+
 CMLM_PREFIX = "teacher."
 """Of the weights' names, of a C-MLM teacher (``bert_cmlm``)."""
 

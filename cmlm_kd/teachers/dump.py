@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash,
 from cmlm_kd.models.cmlm_loading import load_teacher, teacher_hash
 from cmlm_kd.store import Manifest, StoreHeader, StoreWriter
 from cmlm_kd.store.corpus import infer_languages, open_pair
-from cmlm_kd.store.manifest import TEACHER_KIND, SettingValue
+from cmlm_kd.store.manifest import C_MLM, TEACHER_KIND, SettingValue
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.teachers.cover_masks import Dumper
+from cmlm_kd.teachers.folds import FoldsDumper, in_order_of_folds
 from cmlm_kd.teachers.kinds import kind_of, load_teachers
 from cmlm_kd.teachers.mean import MeanOfTeachers, check_weights
 from cmlm_kd.teachers.shards import DumpOptions, ShardDumper, progress_bar
@@ -30,10 +32,12 @@ class TeacherChoice:
     Attributes:
         teachers: paths; :func:`cmlm_kd.teachers.kinds.kind_of` has what they may be.
         weights: of each, above 0; None: the same for all.
+        folds: each row is dumped by the one that was kept from its fold.
     """
 
     teachers: tuple[str, ...]
     weights: tuple[float, ...] | None = None
+    folds: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,16 +110,36 @@ def open_corpus(data: Path, split: str) -> Corpus:
 
 
 def _speaker(choice: TeacherChoice, corpus: Corpus, options: DumpOptions) -> _Speaker:
+    if not choice.folds:
+        return _speaker_of(choice.teachers, choice.weights, corpus, options)
+    if choice.weights is not None:
+        raise UserError("--weights are of a mean; with --folds each row has one teacher: leave them out")
+    ordered = in_order_of_folds(choice.teachers)
+    speakers = [_speaker_of([teacher], None, corpus, options) for teacher in ordered]
+    kinds = dict.fromkeys(str(speaker.settings.get(TEACHER_KIND, C_MLM)) for speaker in speakers)
+    settings: dict[str, SettingValue] = {TEACHER_KIND: f"{' and '.join(kinds)}, {len(ordered)} folds"}
+    for speaker in speakers:
+        settings |= {name: value for name, value in speaker.settings.items() if name != TEACHER_KIND}
+    return _Speaker(
+        hashlib.sha256(" ".join(speaker.hash for speaker in speakers).encode()).hexdigest(),
+        corpus.data.vocabulary,
+        settings,
+        lambda: FoldsDumper([speaker.dumper() for speaker in speakers], options),
+    )
+
+
+def _speaker_of(
+    teachers: Sequence[str], weights: Sequence[float] | None, corpus: Corpus, options: DumpOptions
+) -> _Speaker:
     """Load whoever teaches: a C-MLM alone goes its own way, in as many passes as its masks have."""
-    precision = "bfloat16 autocast" if options.bf16_autocast else "float32"
     common: dict[str, SettingValue] = {
         "max_tokens": options.max_tokens,
-        "precision": precision,
+        "precision": "bfloat16 autocast" if options.bf16_autocast else "float32",
         "split": corpus.split,
     }
     data = corpus.data
-    if len(choice.teachers) == 1:
-        kind, path = kind_of(choice.teachers[0])
+    if len(teachers) == 1:
+        kind, path = kind_of(teachers[0])
         if kind.name == "cmlm":
             model = load_teacher(path, data.directory)
             return _Speaker(
@@ -125,10 +149,10 @@ def _speaker(choice: TeacherChoice, corpus: Corpus, options: DumpOptions) -> _Sp
                 lambda: Dumper(model, PairFormat.of_databin(data.directory), options),
             )
     teacher = load_teachers(
-        choice.teachers,
+        teachers,
         data,
         options.device,
-        weights=choice.weights,
+        weights=weights,
         bf16_autocast=options.bf16_autocast,
         stride=options.stride,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Source, Translator
+from cmlm_kd.errors import UserError
 
 
 def translate_texts(
@@ -45,6 +48,31 @@ def translate_texts(
         if report is not None:
             report(len(batch))
     return results
+
+
+def seed_of(seed: int, part: int) -> int:
+    """Return the seed of a part of a work that has a seed: far from that of every other part."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {part}".encode(), digest_size=4).digest())
+
+
+def _checked(found: Sequence[Hypothesis], source: Source, decoding: Decoding) -> list[Hypothesis]:
+    """Return hypotheses, each on one line.
+
+    Raises:
+        UserError: there are fewer than asked for, or a score is no finite number.
+    """
+    place = f"for {source.text[:40]!r}"
+    if len(found) < decoding.n_best:
+        raise UserError(
+            f"the model gives {len(found)} hypotheses {place}, --n-best is {decoding.n_best}; ask for fewer"
+        )
+    for entry in found:
+        if not math.isfinite(entry.score):
+            raise UserError(
+                f"the model's score is {entry.score} {place}: it gives no finite numbers; take an earlier "
+                "checkpoint, or one that has not diverged"
+            )
+    return [entry._replace(text=" ".join(entry.text.split())) for entry in found]
 
 
 def is_readable(translator: Translator, source: Source) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import check_new_file, written_aside
+from cmlm_kd.system.environment import describe_environment
+from cmlm_kd.system.files import check_new_file, file_sha256, written_aside
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
-from cmlm_kd.translation.engine import translate_texts
+from cmlm_kd.translation.engine import seed_of, translate_texts
+from cmlm_kd.translation.manifest import FORMAT, manifest_path, read_manifest
 from cmlm_kd.translation.parts import Parts
+from cmlm_kd.translation.selection import Selection, Selector
 from cmlm_kd.translation.text import TextFile
-from cmlm_kd.version import __version__
-
-FORMAT = "cmlm-kd translation"
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,35 @@ class JobOptions:
 
     Attributes:
         input: sentences, one a line, plain or gzipped.
-        output: file to write; its manifest is ``OUTPUT.json``, and shards lie in ``OUTPUT.parts`` until then.
+        parts: folder of the shards until all are there; None for ``OUTPUT.parts``, which disappears at the
+            end.
         max_tokens: source tokens a batch, padding included, at least 1.
         shard_rows: lines a shard, at least 1; an interruption loses at most one shard of work.
+        shard: ``(i, n)`` translates every n-th shard from the i-th on, i in 1 to n, and writes no output;
+            None for all.
+        merge: folders of shards that other processes wrote; then nothing is translated here.
+        device: as torch names it, for the manifest.
 
     Raises:
         UserError: a value is out of its range.
     """
 
     input: Path
-    output: Path
+    parts: Path | None = None
     max_tokens: int = 4096
     shard_rows: int = 2048
+    shard: tuple[int, int] | None = None
+    merge: tuple[Path, ...] = ()
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "shard_rows"):
             check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
-
-    @property
-    def manifest(self) -> Path:
-        """Where the manifest will be."""
-        return self.output.with_name(f"{self.output.name}.json")
-
-    @property
-    def parts(self) -> Path:
-        """Where shards lie until all are there."""
-        return self.output.with_name(f"{self.output.name}.parts")
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            i, n = self.shard
+            raise UserError(f"--shard is {i}/{n}; it must be from 1/{n} to {n}/{n}")
+        if self.shard is not None and self.merge:
+            raise UserError("--shard and --merge are both given; merge when all shards have been translated")
 
 
 class TranslationJob:
@@ -65,20 +68,27 @@ class TranslationJob:
         text: the input.
         decoding: how to decode.
         options: how to go through the file.
+        selection: what becomes of the hypotheses.
     """
 
     def __init__(
-        self, translator: Translator, text: TextFile, decoding: Decoding, options: JobOptions
+        self,
+        translator: Translator,
+        text: TextFile,
+        decoding: Decoding,
+        options: JobOptions,
+        selection: Selection,
     ) -> None:
         self.translator = translator
         self.text = text
         self.decoding = decoding
         self.options = options
-        self.parts = Parts(options.parts, self.identity())
+        self.selection = selection
+        beside = selection.output.with_name(f"{selection.output.name}.parts")
+        self.parts = Parts(options.parts or beside, self.identity())
 
     def identity(self) -> dict[str, Any]:
-        """Return all that a shard depends on."""
-        shards = -(-self.text.lines // self.options.shard_rows)
+        """Return all that a shard depends on, as JSON would give it back."""
         return {
             "format": FORMAT,
             "model": self.translator.description,
@@ -89,60 +99,113 @@ class TranslationJob:
             "shard_rows": self.options.shard_rows,
             "lines": self.text.lines,
             "corpus_hash": self.text.hash,
-            "shards": shards,
+            "shards": -(-self.text.lines // self.options.shard_rows),
         }
 
-    def run(self) -> dict[str, Any]:
-        """Translate what is not translated yet, write the output, and return its manifest."""
-        check_new_file(self.options.output, "choose another --output, or delete it to translate again")
-        self.parts.open()
-        self.translate(self.parts.pending())
-        return self.finish()
+    def run(self) -> dict[str, Any] | None:
+        """Translate what is not translated yet and write the outputs.
 
-    def translate(self, pending: Sequence[int]) -> None:
+        Returns:
+            the manifest; None where ``--shard`` leaves the outputs to another run.
+        """
+        reference = self.selection.open_reference(self.text)
+        known = self._kept(reference)
+        if known is not None:
+            return known
+        selector = Selector(self.selection, self.text, reference, self.parts.read)
+        self.parts.open()
+        if self.options.merge:
+            self.parts.collect(self.options.merge)
+            self._check_merged()
+        self.translate(self._mine(self.parts.pending()))
+        if self.options.shard is not None:
+            return None
+        return self._finish(reference, selector)
+
+    def _kept(self, reference: TextFile | None) -> dict[str, Any] | None:
+        """Return the manifest of an equal translation that is already there.
+
+        Raises:
+            UserError: something else is there.
+        """
+        places = [self.selection.output_source, self.selection.output_scores]
+        if self.selection.output.exists():
+            manifest, wanted = read_manifest(self.selection.output), self._settings(reference)
+            whole = all(path is None or path.exists() for path in places)
+            if whole and manifest and all(manifest.get(name) == value for name, value in wanted.items()):
+                return manifest
+        for path in (self.selection.output, *places):
+            if path is not None:
+                check_new_file(path, "it is in the way: move it away, or choose another name")
+        return None
+
+    def _settings(self, reference: TextFile | None) -> dict[str, Any]:
+        settings = {
+            **self.identity(),
+            **self.selection.settings(),
+            "reference_hash": None if reference is None else reference.hash,
+        }
+        return dict(json.loads(json.dumps(settings)))
+
+    def _mine(self, pending: Sequence[int]) -> list[int]:
+        if self.options.shard is None:
+            return list(pending)
+        i, n = self.options.shard
+        return [index for index in pending if index % n == i - 1]
+
+    def _check_merged(self) -> None:
+        if pending := self.parts.pending():
+            numbers = ", ".join(str(index) for index in pending[:5]) + (", ..." if len(pending) > 5 else "")
+            raise UserError(
+                f"--merge: {len(pending)} of {self.parts.count} shards are in none of the folders "
+                f"({numbers}); name "
+                "all folders, or leave --merge out to translate them here"
+            )
+
+    def translate(self, wanted: Sequence[int]) -> None:
         """Translate some shards, each written as soon as it is done."""
-        wanted, rows = set(pending), self.options.shard_rows
-        if not wanted:
+        rows, left = self.options.shard_rows, set(wanted)
+        if not left:
             return
-        done = self.text.lines - sum(min(rows, self.text.lines - index * rows) for index in wanted)
-        with _progress(self.text.lines, done) as progress:
+        todo = sum(min(rows, self.text.lines - index * rows) for index in left)
+        total = todo if self.options.shard is not None else self.text.lines
+        with _progress(total, total - todo) as progress:
             for index, texts in enumerate(self.text.shards(rows)):
-                if index in wanted:
+                if index in left:
                     self.parts.write(index, self._shard(index, texts, progress))
 
     def _shard(self, index: int, texts: Sequence[str], progress: tqdm[None]) -> list[list[Hypothesis]]:
-        decoding = replace(self.decoding, seed=self.decoding.seed * 1_000_003 + index)
-        return translate_texts(
+        found = translate_texts(
             self.translator,
             texts,
-            decoding,
+            replace(self.decoding, seed=seed_of(self.decoding.seed, index)),
             max_tokens=self.options.max_tokens,
             report=progress.update,
         )
+        said = [entry for row in found for entry in row]
+        if said and not any(entry.text and entry.finished for entry in said):
+            raise UserError(
+                f"--model {self.translator.description} ends none of {len(said):,} translations within "
+                f"--max-length {self.decoding.max_length}, or says nothing; is it trained, and for this "
+                f"language?"
+            )
+        return found
 
-    def finish(self) -> dict[str, Any]:
-        """Write output and manifest out of the shards, which disappear."""
-        empty = _write_lines(self.options.output, self.parts.read())
+    def _finish(self, reference: TextFile | None, selector: Selector) -> dict[str, Any]:
+        """Write outputs and manifest out of the shards, which disappear unless they were asked for."""
+        counts = selector.write()
         manifest = {
-            **self.identity(),
-            "version": __version__,
-            "counts": {"lines": self.text.lines, "empty": empty},
+            **self._settings(reference),
+            "synthetic": True,
+            "output_hash": file_sha256(self.selection.output),
+            "counts": counts,
+            "environment": describe_environment(self.options.device),
         }
-        with written_aside(self.options.manifest) as partial:
+        with written_aside(manifest_path(self.selection.output)) as partial:
             partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        self.parts.remove()
+        if self.options.parts is None:
+            self.parts.remove()
         return manifest
-
-
-def _write_lines(path: Path, rows: Iterable[list[Hypothesis]]) -> int:
-    """Write the best hypothesis of each source; returns how many say nothing."""
-    empty = 0
-    with written_aside(path) as partial, partial.open("w", encoding="utf-8") as stream:
-        for row in rows:
-            text = row[0].text if row else ""
-            empty += not text
-            stream.write(f"{text}\n")
-    return empty
 
 
 def _progress(total: int, done: int) -> tqdm[None]:
@@ -156,12 +219,30 @@ def _progress(total: int, done: int) -> tqdm[None]:
     )
 
 
-def translate_file(translator: Translator, decoding: Decoding, options: JobOptions) -> dict[str, Any]:
-    """Translate a file, or go on where an interrupted run stopped, and return the manifest.
+def check_job(decoding: Decoding, options: JobOptions, selection: Selection) -> None:
+    """Refuse what does not go together, before a model is loaded.
 
     Raises:
-        UserError: for an output that is in the way, shards of another job, or a full disk.
+        UserError: naming the flag.
     """
-    if options.output.resolve() == options.input.resolve():
-        raise UserError(f"--output {options.output} is the input; choose another --output")
-    return TranslationJob(translator, TextFile.open(options.input), decoding, options).run()
+    selection.check(decoding.n_best)
+    for path in (selection.output, selection.output_source, selection.output_scores):
+        if path is not None and path.resolve() in {
+            place.resolve() for place in (options.input, selection.reference) if place is not None
+        }:
+            raise UserError(f"{path} is an input and an output; choose another name for the output")
+
+
+def translate_file(
+    translator: Translator, decoding: Decoding, options: JobOptions, selection: Selection
+) -> dict[str, Any] | None:
+    """Translate a file, or go on where an interrupted run stopped; see :meth:`TranslationJob.run`.
+
+    Raises:
+        UserError: for an output that is in the way, shards of another job, a reference of another length, or
+            a scorer that fails.
+    """
+    check_job(decoding, options, selection)
+    language = selection.target_language or translator.languages[1]
+    selection = replace(selection, target_language=language)
+    return TranslationJob(translator, TextFile.open(options.input), decoding, options, selection).run()

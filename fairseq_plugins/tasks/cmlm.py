@@ -18,11 +18,12 @@ from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
+from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
 @dataclass
-class CMLMTaskConfig(PrecisionConfig):
+class CMLMTaskConfig(PrecisionConfig, FoldConfig):
     """Flags of ``--task cmlm``."""
 
     data: str = field(
@@ -42,7 +43,7 @@ class CMLMTaskConfig(PrecisionConfig):
 
 
 @register_task("cmlm", dataclass=CMLMTaskConfig)
-class CMLMTask(AutocastMixin, FairseqTask):
+class CMLMTask(FoldMixin, AutocastMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
     def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:
@@ -69,6 +70,7 @@ class CMLMTask(AutocastMixin, FairseqTask):
                 DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
             }
         )
+        self.note_fold()
         return model
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
@@ -88,6 +90,7 @@ class CMLMTask(AutocastMixin, FairseqTask):
             seed=self.cfg.seed if training else VALIDATION_SEED,
             mask_probability=self.cfg.mask_probability,
             fixed_masks=not training,
+            left_out=self.training_fold() if training else None,
         )
 
     def max_positions(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,9 +14,11 @@ from fairseq.sequence_generator import SequenceGenerator
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
 from cmlm_kd.errors import UserError
+from cmlm_kd.models.translators.spelled_tokens import PieceText
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.spelling import pieces_to_text
+from fairseq_plugins.translators.conversion import convert_checkpoint
 from fairseq_plugins.translators.loading import Ensemble, load_ensemble
 
 
@@ -23,9 +26,12 @@ from fairseq_plugins.translators.loading import Ensemble, load_ensemble
 class CheckpointTranslator(Translator):
     """fairseq's own search over its own models; what ``fairseq-generate`` does, from text to text."""
 
-    settings: ClassVar[frozenset[str]] = frozenset({"data"})
+    settings: ClassVar[frozenset[str]] = frozenset({"data", "source_language", "target_language"})
 
-    def __init__(self, ensemble: Ensemble, tokenizer: PieceTokenizer, device: str) -> None:
+    def __init__(
+        self, ensemble: Ensemble, tokenizer: PieceTokenizer, device: str, paths: tuple[str, ...]
+    ) -> None:
+        self.paths = paths
         self.ensemble = ensemble
         self.tokenizer = tokenizer
         self.device = torch.device(device)
@@ -36,13 +42,14 @@ class CheckpointTranslator(Translator):
         """Load checkpoints, and the tokenizer of their data-bin."""
         logging.getLogger("fairseq").setLevel(logging.WARNING)  # else it reports every dictionary
         ensemble = load_ensemble(choice.paths, choice.data, choice.device)
+        _check_languages(choice, ensemble)
         teacher = ensemble.data / "teacher"
         if not teacher.is_dir():
             raise UserError(
                 f"{ensemble.data} has no tokenizer (the folder 'teacher', which 'cmlm-kd prepare' writes), "
                 "and nothing else tells how text becomes tokens; name a data-bin with --data that has one"
             )
-        return cls(ensemble, PieceTokenizer.from_pretrained(str(teacher)), choice.device)
+        return cls(ensemble, PieceTokenizer.from_pretrained(str(teacher)), choice.device, choice.paths)
 
     @property
     def description(self) -> str:
@@ -65,6 +72,11 @@ class CheckpointTranslator(Translator):
         """The positions of the ensemble's shortest encoder."""
         return min(int(model.max_positions()[0]) for model in self.ensemble.models)
 
+    def to_ctranslate2(self, directory: Path, quantization: str) -> PieceText:
+        """Convert the only checkpoint."""
+        convert_checkpoint(self.paths, self.ensemble, directory, quantization)
+        return PieceText(self.tokenizer, self.most_source_tokens)
+
     def encode(self, texts: Sequence[str]) -> list[Source]:
         """Return the dictionary's entries of each text, end of sentence included."""
         dictionary = self.ensemble.task.source_dictionary
@@ -82,18 +94,29 @@ class CheckpointTranslator(Translator):
         lengths = torch.tensor([len(row) for row in rows], device=self.device)  # (B,)
         tokens = collate_tokens(rows, dictionary.pad(), left_pad=self.ensemble.task.cfg.left_pad_source)
         sample = {"net_input": {"src_tokens": tokens.to(self.device), "src_lengths": lengths}}
-        found = self._generator(decoding).generate(self.ensemble.models, sample)
+        most = self._most_tokens(tokens.size(1), decoding)
         return [
-            [self._hypothesis(entry, len(row), decoding) for entry in entries[: decoding.n_best]]
-            for row, entries in zip(rows, found, strict=True)
+            [self._hypothesis(entry, most) for entry in entries[: decoding.n_best]]
+            for entries in self._generate(sample, decoding)
         ]
 
-    def _hypothesis(self, found: dict[str, Any], source_tokens: int, decoding: Decoding) -> Hypothesis:
+    def _generate(self, sample: dict[str, Any], decoding: Decoding) -> Any:
+        try:
+            return self._generator(decoding).generate(self.ensemble.models, sample)
+        except (AssertionError, IndexError, RuntimeError) as error:
+            # Where a model gives NaN, no hypothesis ever ends, or nothing can be drawn.
+            if isinstance(error, RuntimeError) and "multinomial" not in str(error):
+                raise
+            raise UserError(
+                "the model gives no finite numbers: its training has diverged; take an earlier checkpoint"
+            ) from error
+
+    def _hypothesis(self, found: dict[str, Any], most_tokens: int) -> Hypothesis:
         dictionary = self.ensemble.task.target_dictionary
         entries = found["tokens"].tolist()[:-1]  # without the end of sentence
         score = float(found["score"])
-        finished = len(entries) < self._most_tokens(source_tokens, decoding)
-        return Hypothesis(pieces_to_text(dictionary[entry] for entry in entries), score, finished)
+        text = pieces_to_text(dictionary[entry] for entry in entries)
+        return Hypothesis(text, score, finished=len(entries) < most_tokens)
 
     def _most_tokens(self, source_tokens: int, decoding: Decoding) -> int:
         positions = min(int(model.max_decoder_positions()) for model in self.ensemble.models)
@@ -104,7 +127,8 @@ class CheckpointTranslator(Translator):
             dictionary = self.ensemble.task.target_dictionary
             strategy = None
             if decoding.sampling:
-                strategy = search.Sampling(dictionary, decoding.top_k or -1, decoding.top_p or -1.0)
+                among = min(decoding.top_k or -1, len(dictionary))
+                strategy = search.Sampling(dictionary, among, decoding.top_p or -1.0)
             self._generators = {
                 decoding: SequenceGenerator(
                     self.ensemble.models,
@@ -119,3 +143,19 @@ class CheckpointTranslator(Translator):
                 )
             }
         return self._generators[decoding]
+
+
+def _check_languages(choice: ModelChoice, ensemble: Ensemble) -> None:
+    """Refuse a model of another pair than the user says.
+
+    Raises:
+        UserError: naming both.
+    """
+    own = ensemble.languages
+    asked = (choice.source_language or own[0], choice.target_language or own[1])
+    if asked != own:
+        raise UserError(
+            f"{choice.paths[0]} translates {' to '.join(own)}, {' to '.join(asked)} is asked for; give a "
+            f"model "
+            "of that pair"
+        )

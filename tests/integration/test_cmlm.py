@@ -15,8 +15,9 @@ from tiny_teacher import write_bert
 from torch import nn
 
 from cmlm_kd.cli import main
+from cmlm_kd.data.translation.folds import fold_of
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH, FOLD
 from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.models.cmlm_loading import load_teacher
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
@@ -376,3 +377,14 @@ def test_a_split_that_is_missing(road):
     with pytest.raises(FileNotFoundError, match="Dataset not found: test"):
         task.load_dataset("test")
     assert json.loads((road / "data" / "prepare.json").read_text())["splits"].keys() == {"train", "valid"}
+
+
+def test_a_fold_is_left_out_and_noted(road, tmp_path, seen):
+    path = train(road, tmp_path, "--fold", "1/2", updates=4)
+    target = Databin.open(road / "data" / "train.de-en.en")
+    kept = {row for row in range(PAIRS) if fold_of(target[row], 2) != 1}
+    assert {row for training, _, rows, _ in seen if training for row in rows} == kept
+    assert {len(rows) for training, _, rows, _ in seen if not training} == {VALID}, "validation has no folds"
+    assert torch.load(path, weights_only=True)["task_state"][FOLD] == "1/2"
+    with pytest.raises(UserError, match=r"--fold 0/2: .* was kept from fold 1/2; begin anew"):
+        train(road, tmp_path, "--fold", "0/2", updates=5)

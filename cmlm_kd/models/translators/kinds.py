@@ -18,12 +18,13 @@ OWN_KINDS = ("huggingface", "language_model", "ctranslate2")
 """Kinds of this package; each is the module of that name here."""
 
 
-def load_translator(model: str, choice: ModelChoice) -> Translator:
+def load_translator(model: str, choice: ModelChoice, via: str | None = None) -> Translator:
     """Return the translator that ``--model`` names.
 
     Args:
         model: ``KIND=PATH`` or a path, whose kind is then found out; several paths are separated by colons.
         choice: all else that the user said; its ``paths`` are taken from ``model``.
+        via: another kind to convert it to first: ``ctranslate2``, or None.
 
     Raises:
         UserError: no such kind, a setting that means nothing to it, or a model that cannot be loaded.
@@ -31,18 +32,20 @@ def load_translator(model: str, choice: ModelChoice) -> Translator:
     kind, paths = split_model(model)
     cls = translator_class(kind)
     choice = replace(choice, paths=paths)
-    given = [
-        field.name
-        for field in fields(choice)
-        if field.name not in ("paths", "device", "threads")
-        and getattr(choice, field.name) is not None
-        and field.name not in cls.settings
-    ]
+    means_nothing = {field.name for field in fields(choice)} - {"paths", "device"} - cls.settings
+    names = means_nothing - ({"quantize"} if via else set())
+    given = sorted(name for name in names if getattr(choice, name) is not None)
     if given:
         raise UserError(
             f"--{given[0].replace('_', '-')} means nothing to {model}, a model of kind {kind}; leave it out"
         )
-    return cls.load(choice)
+    if via is None:
+        return cls.load(choice)
+    from cmlm_kd.models.translators.ctranslate2 import CTranslate2Translator
+
+    # On its way through CTranslate2 a model needs no place on the GPU itself.
+    base = cls.load(replace(choice, device="cpu", quantize=None))
+    return CTranslate2Translator.converted(base, choice.device, choice.quantize)
 
 
 def translator_class(kind: str) -> type[Translator]:

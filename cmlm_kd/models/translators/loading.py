@@ -14,10 +14,8 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained, model_hash
+from cmlm_kd.models.translators.languages import Languages
 from cmlm_kd.system.transformers_reports import without_reports
-
-T5_PREFIX = "translate {source} to {target}: "
-"""What T5 was trained to read before a sentence, languages by their English names."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,10 @@ def load_seq2seq(
     """
     from transformers import AutoModelForSeq2SeqLM
 
-    tokenizer = _load_tokenizer(name)
+    tokenizer = read_tokenizer(name)
     model, missing = load_pretrained(AutoModelForSeq2SeqLM, name, "an encoder-decoder")
     _ready(name, model, missing)
-    languages = _Languages(name, tokenizer, model.config, source_language, target_language)
+    languages = Languages(name, tokenizer, model.config, source_language, target_language)
     return Seq2Seq(
         name,
         model,
@@ -110,13 +108,22 @@ def load_language_model(name: str) -> LanguageModel:
     path = Path(name).expanduser()
     more: dict[str, Any] = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
     place = str(path.parent) if more else name
-    tokenizer = _load_tokenizer(place, **more)
+    tokenizer = read_tokenizer(place, **more)
     model, missing = load_pretrained(AutoModelForCausalLM, place, "a language model", **more)
     _ready(name, model, missing)
     return LanguageModel(name, model, tokenizer, _hash(model, tokenizer))
 
 
-def _load_tokenizer(name: str, **more: Any) -> Any:
+def read_tokenizer(name: str, **more: Any) -> Any:
+    """Load the tokenizer of a model that translates.
+
+    Args:
+        name: directory or hub name.
+        more: for ``from_pretrained``.
+
+    Raises:
+        UserError: there is none.
+    """
     from transformers import AutoTokenizer
 
     remedy = "save one there with tokenizer.save_pretrained(DIR), or give a model that has one"
@@ -147,118 +154,15 @@ def _ready(name: str, model: nn.Module, missing: set[str]) -> None:
 
 def _hash(model: Any, tokenizer: Any, more: str = "") -> str:
     digest = hashlib.sha256(model_hash(model.config, model).encode())
-    if hasattr(tokenizer, "backend_tokenizer"):
-        digest.update(tokenizer.backend_tokenizer.to_str().encode())
-    else:
-        digest.update(repr(sorted(tokenizer.get_vocab().items())).encode())
+    digest.update(tokenizer_hash(tokenizer).encode())
     digest.update(more.encode())
     return digest.hexdigest()
 
 
-class _Languages:
-    """How one family of encoder-decoders is told which languages it translates between."""
-
-    def __init__(
-        self, name: str, tokenizer: Any, config: Any, source: str | None, target: str | None
-    ) -> None:
-        self.name = name
-        self.tokenizer = tokenizer
-        self.config = config
-        self.source = source
-        self.target = target
-        self.marian_codes: list[str] = list(getattr(tokenizer, "supported_language_codes", []))
-        self.has_codes = hasattr(tokenizer, "src_lang")
-        if self.has_codes:
-            self._set_codes()
-        elif config.model_type in ("t5", "umt5", "mt5"):
-            if (source is None) != (target is None):
-                raise UserError(f"--model {name}: give both --source-language and --target-language, or none")
-        else:
-            self._check_one_pair()
-
-    def known(self) -> tuple[str | None, str | None]:
-        """Return the languages, as far as the model or the user says them."""
-        return (
-            self.source or getattr(self.tokenizer, "source_lang", None),
-            self.target or getattr(self.tokenizer, "target_lang", None),
-        )
-
-    def source_prefix(self) -> str:
-        """Return what stands before each source sentence."""
-        if self.marian_codes and self.target is not None:
-            return f">>{self.target}<< "
-        if self.config.model_type == "t5" and self.source and self.target:
-            return T5_PREFIX.format(source=self.source, target=self.target)
-        return ""
-
-    def decoder_start(self) -> int:
-        """Return the decoder's first entry: the language's code for mBART's first version."""
-        if self._begins_with_code():
-            return self._code_id(self.target)
-        start = self.config.decoder_start_token_id
-        return int(self.config.bos_token_id if start is None else start)
-
-    def forced_first(self) -> int | None:
-        """Return the entry that follows, where that is the language's code."""
-        if self.has_codes and not self._begins_with_code():
-            return self._code_id(self.target)
-        forced = getattr(self.config, "forced_bos_token_id", None)
-        return None if forced is None or self.has_codes else int(forced)
-
-    def _begins_with_code(self) -> bool:
-        return self.has_codes and type(self.tokenizer).__name__.removesuffix("Fast") == "MBartTokenizer"
-
-    def _set_codes(self) -> None:
-        for flag, code in (("--source-language", self.source), ("--target-language", self.target)):
-            if code is None:
-                raise UserError(
-                    f"--model {self.name} knows several languages; say with {flag} which, by its code ("
-                    f"{self._some_codes()})"
-                )
-            self._code_id(code, flag)
-        self.tokenizer.src_lang = self.source
-        self.tokenizer.tgt_lang = self.target
-
-    def _code_id(self, code: str | None, flag: str = "--target-language") -> int:
-        codes = self._codes()
-        if code not in codes:
-            raise UserError(
-                f"{flag} is {code!r}, which --model {self.name} does not know; its codes are "
-                f"{self._some_codes()}"
-            )
-        return codes[code]
-
-    def _codes(self) -> dict[str, int]:
-        """Return language code -> entry."""
-        if hasattr(self.tokenizer, "lang_code_to_id"):  # M2M100, mBART
-            return {code: int(entry) for code, entry in self.tokenizer.lang_code_to_id.items()}
-        named = set(self.tokenizer.all_special_tokens) - set(self.tokenizer.special_tokens_map.values())
-        return {code: int(self.tokenizer.convert_tokens_to_ids(code)) for code in named if "_" in str(code)}
-
-    def _some_codes(self) -> str:
-        codes = sorted(self._codes())
-        return ", ".join(codes[:8]) + (", ..." if len(codes) > 8 else "")
-
-    def _check_one_pair(self) -> None:
-        """Refuse another pair of languages than the model says, and codes that it does not know."""
-        if self.marian_codes:
-            self._check_marian_target()
-            return
-        for flag, code, own in (
-            ("--source-language", self.source, getattr(self.tokenizer, "source_lang", None)),
-            ("--target-language", self.target, getattr(self.tokenizer, "target_lang", None)),
-        ):
-            if code is not None and own is not None and code != own:
-                raise UserError(
-                    f"{flag} is {code!r}, and --model {self.name} translates "
-                    f"{self.tokenizer.source_lang} to {self.tokenizer.target_lang}; give a model of your pair"
-                )
-
-    def _check_marian_target(self) -> None:
-        codes = sorted(code.strip("<>") for code in self.marian_codes)
-        if self.target not in codes:
-            said = "is missing" if self.target is None else f"is {self.target!r}"
-            raise UserError(
-                f"--target-language {said}: --model {self.name} translates into several languages; give one "
-                f"of {', '.join(codes[:8])}{', ...' if len(codes) > 8 else ''}"
-            )
+def tokenizer_hash(tokenizer: Any) -> str:
+    """Return a hash of a tokenizer, slow or fast."""
+    if hasattr(tokenizer, "backend_tokenizer"):
+        text = tokenizer.backend_tokenizer.to_str()
+    else:
+        text = repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(text.encode()).hexdigest()
