@@ -230,7 +230,7 @@ def _two_letters(language: str | None) -> str:
     from babel.core import get_global
 
     code = (language or "").replace("-", "_").partition("_")[0].lower()
-    code = get_global("language_aliases").get(code, code)
+    code = str(get_global("language_aliases").get(code, code))
     if len(code) != 2:
         raise UserError(
             f"--filter language does not know which language {language!r} is; name it by its code of two "

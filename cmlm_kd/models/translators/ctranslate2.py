@@ -135,6 +135,7 @@ class CTranslate2Translator(Translator):
         """Search, or draw, with CTranslate2."""
         prefix = list(self.words.target_prefix)
         most = decoding.most_tokens(max(len(source.tokens) for source in sources))
+        most = min(most, self.words.most_target_tokens or most)
         engine = self.engine
         if decoding.sampling:
             # A thread of CTranslate2 takes the seed when it draws for the first time, and never again.
@@ -166,7 +167,7 @@ class CTranslate2Translator(Translator):
         finished = bool(said) and said[-1] == self.words.end and len(said) <= most
         if said and said[-1] == self.words.end:
             said.pop()
-        return Hypothesis(self.words.decode(said), float(score), finished)
+        return Hypothesis(self.words.decode(said[:most]), float(score), finished)
 
 
 def _search(decoding: Decoding) -> dict[str, Any]:
