@@ -169,11 +169,13 @@ class TokenText(ABC):
         target_prefix: tokens that each hypothesis begins with, such as a language's code.
         end: the token that ends a hypothesis.
         most_source_tokens: as of :class:`Translator`.
+        most_target_tokens: the longest hypothesis that the model's positions allow, its end not counted.
     """
 
     target_prefix: Sequence[str] = ()
     end: str = "</s>"
     most_source_tokens: int | None = None
+    most_target_tokens: int | None = None
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[Source]:

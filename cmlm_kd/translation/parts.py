@@ -24,13 +24,14 @@ class Parts:
 
     Args:
         folder: where it is, or shall be.
-        identity: all that the shards depend on, as JSON would give it back; its ``shards`` is their number.
+        identity: all that the shards depend on, ``lines``, ``shard_rows`` and ``shards`` among it.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
         self.identity = json.loads(json.dumps(identity))
         self.count = int(identity["shards"])
+        self.lines, self.shard_rows = int(identity["lines"]), int(identity["shard_rows"])
 
     def open(self) -> None:
         """Make the folder, or see to it that the one that is there is of the same job.
@@ -98,10 +99,14 @@ class Parts:
 
     def _read(self, index: int) -> Iterator[list[Hypothesis]]:
         path = self.path(index)
+        rows = min(self.shard_rows, self.lines - index * self.shard_rows)
         try:
             with path.open(encoding="utf-8") as stream:
                 for line in stream:
                     yield [Hypothesis(text, score, bool(done)) for score, done, text in json.loads(line)]
+                    rows -= 1
+            if rows:
+                raise ValueError("it has not as many lines as it should")
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"{path} is missing or damaged ({error}); delete it and run the same command again"
