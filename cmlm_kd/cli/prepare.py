@@ -15,7 +15,10 @@ HELP = "turn raw parallel text into a fairseq data-bin in the teacher's own toke
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags; those that fairseq-preprocess has too keep their names."""
     parser.add_argument(
-        "--teacher", required=True, help="Hugging Face directory or hub name of the BERT to be taught"
+        "--teacher",
+        required=True,
+        help="Hugging Face directory or hub name of the BERT to be taught, or a directory that has its "
+        "tokenizer alone",
     )
     parser.add_argument("--source-lang", "-s", required=True, help="suffix of the source files")
     parser.add_argument("--target-lang", "-t", required=True, help="suffix of the target files")

@@ -1,5 +1,6 @@
 """``--task cmlm``: fine-tune BERT as a conditional masked language model on pairs."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,8 +52,11 @@ class CMLMTask(FoldMixin, AutocastMixin, FairseqTask):
         check_mask_probability("cmlm", cfg.mask_probability)
         self.prepared = prepared
         self.target_dict = target_dictionary
-        # Until the model is built: those of the teacher that the data were prepared with.
-        self.teacher_positions = usable_positions(AutoConfig.from_pretrained(prepared.path / "teacher"))
+        # Until the model is built: those of the teacher that the data were prepared with, if there was one.
+        teacher = prepared.path / "teacher"
+        self.teacher_positions = sys.maxsize
+        if (teacher / "config.json").is_file():
+            self.teacher_positions = usable_positions(AutoConfig.from_pretrained(teacher))
 
     @classmethod
     def setup_task(cls, cfg: CMLMTaskConfig, **kwargs: Any) -> "CMLMTask":

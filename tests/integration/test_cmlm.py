@@ -358,6 +358,15 @@ def test_bad_flags_are_named(road, tmp_path, flags, named):
         train(road, tmp_path, *(places.get(flag, flag) for flag in flags))
 
 
+def test_data_in_the_tokens_of_a_tokenizer_alone(road, tmp_path):
+    shutil.copytree(road / "bert", tmp_path / "tokenizer")
+    (tmp_path / "tokenizer" / "config.json").unlink()
+    data = prepare(road, tmp_path / "data", teacher=tmp_path / "tokenizer")
+    with pytest.raises(UserError, match="was prepared with a tokenizer alone, .*; name the BERT .* --bert"):
+        train(road, tmp_path / "save", data=data)
+    assert load_teacher(train(road, tmp_path / "save", "--bert", road / "bert", data=data), data)
+
+
 def test_data_that_were_not_prepared(road, tmp_path):
     with pytest.raises(UserError, match=r"has no prepare.json; write the data with 'cmlm-kd prepare'"):
         train(road, tmp_path, data=road / "bert")

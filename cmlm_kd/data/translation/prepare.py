@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,13 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
     if options.dictionaries is not None:
         _check_dictionaries(options.dictionaries, options, tokenizer)
     config = _load_config(options.teacher)
-    positions = usable_positions(config) - 2 - tokenizer.separators  # [CLS] and the last [SEP]
+    if config is None and options.truncate_source:
+        raise UserError(
+            f"--truncate-source cuts at the teacher's positions, but {options.teacher} has a tokenizer alone; "
+            "give the teacher itself, or leave the flag out"
+        )
+    # Of a teacher's positions [CLS] and the last [SEP] take two; a tokenizer alone sets no bound.
+    positions = sys.maxsize if config is None else usable_positions(config) - 2 - tokenizer.separators
     text = ParallelText(options, tokenizer)
     if _holds_databin(destination) and not overwrite:
         return _kept(destination, options, text)
@@ -83,9 +90,12 @@ def _check_dictionaries(given: Path, options: PrepareOptions, tokenizer: PieceTo
         raise UserError(f"--dictionaries {given} has {has}; {change} --joined-dictionary")
 
 
-def _load_config(teacher: str) -> Any:
+def _load_config(teacher: str) -> Any | None:
+    """Return a model's configuration; None for a directory that has a tokenizer and no model."""
     from transformers import AutoConfig
 
+    if Path(teacher).is_dir() and not Path(teacher, "config.json").is_file():
+        return None
     try:
         return AutoConfig.from_pretrained(teacher)
     except Exception as error:  # of many types, none of which helps the user

@@ -150,7 +150,8 @@ class DatabinWriting:
         return [Vocabulary.build(usage, self.tokenizer.special) for usage in (source, target)]
 
 
-def save_teacher_tokenizer(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
+def save_teacher_tokenizer(tokenizer: PieceTokenizer, config: Any | None, directory: Path) -> None:
     """Write the teacher's tokenizer and configuration, so that the data-bin says how to read its text."""
     tokenizer.tokenizer.save_pretrained(directory)
-    config.save_pretrained(directory)
+    if config is not None:
+        config.save_pretrained(directory)

@@ -311,3 +311,16 @@ def test_what_a_killed_run_left_is_cleared_away(text, teacher):
     assert not (text / "data").exists() and (text / ".data.partial").is_dir()
     run(text, teacher)
     assert not [path for path in text.iterdir() if path.name.startswith(".")]
+
+
+def test_a_tokenizer_alone_sets_no_bound_on_lengths(text, teacher, tmp_path):
+    """The data are ready before the teacher is; only positions come from a model's configuration."""
+    alone = shutil.copytree(teacher, tmp_path / "tokenizer")
+    (alone / "config.json").unlink()
+    write_text(text / "train", [*GERMAN, "Wie? " * 200], [*ENGLISH, "What? " * 200])
+    data, other = run(text, alone), tmp_path / "with-model"
+    run(text, teacher, "--destdir", str(other))
+    reports = [load_manifest(folder).splits["train"] for folder in (data, other)]
+    assert [report.too_long_for_teacher for report in reports] == [0, 1]
+    assert symbols_of(data, "train", "de") == symbols_of(other, "train", "de")
+    assert (data / "teacher" / "tokenizer.json").is_file() and not (data / "teacher" / "config.json").exists()

@@ -105,7 +105,7 @@ def test_a_tokenizer_without_a_mask_token(text, capsys):
 
 def test_a_teacher_without_configuration(text, teacher, capsys):
     bare = shutil.copytree(teacher, text / "bare")
-    (bare / "config.json").unlink()
+    (bare / "config.json").write_text("{}")
     refuse(
         text, bare, "cannot load the configuration of teacher .*; give a directory with a config.json", capsys
     )
@@ -185,3 +185,10 @@ def test_what_is_not_utf8_is_no_manifest(text, teacher, capsys):
     data = run(text, teacher)
     (data / "prepare.json").write_bytes(b'{"format": "\xff"}')
     refuse(text, teacher, "prepare.json is damaged (Invalid JSON: .*); write the data again", capsys)
+
+
+def test_cutting_at_positions_that_nothing_names(text, teacher, tmp_path, capsys):
+    alone = shutil.copytree(teacher, tmp_path / "tokenizer")
+    (alone / "config.json").unlink()
+    message = "--truncate-source cuts at the teacher's positions, but .*tokenizer has a tokenizer alone"
+    refuse(text, alone, message, capsys, ["--truncate-source"])
