@@ -362,7 +362,7 @@ def test_data_in_the_tokens_of_a_tokenizer_alone(road, tmp_path):
     shutil.copytree(road / "bert", tmp_path / "tokenizer")
     (tmp_path / "tokenizer" / "config.json").unlink()
     data = prepare(road, tmp_path / "data", teacher=tmp_path / "tokenizer")
-    with pytest.raises(UserError, match="was prepared with a tokenizer alone, .*; name the BERT .* --bert"):
+    with pytest.raises(UserError, match=r"was prepared with a tokenizer alone, .*; name the BERT .* --bert"):
         train(road, tmp_path / "save", data=data)
     assert load_teacher(train(road, tmp_path / "save", "--bert", road / "bert", data=data), data)
 

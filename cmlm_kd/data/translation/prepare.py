@@ -49,8 +49,8 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
     config = _load_config(options.teacher)
     if config is None and options.truncate_source:
         raise UserError(
-            f"--truncate-source cuts at the teacher's positions, but {options.teacher} has a tokenizer alone; "
-            "give the teacher itself, or leave the flag out"
+            f"--truncate-source cuts at the teacher's positions, but {options.teacher} has no more than a "
+            "tokenizer; give the teacher itself, or leave the flag out"
         )
     # Of a teacher's positions [CLS] and the last [SEP] take two; a tokenizer alone sets no bound.
     positions = sys.maxsize if config is None else usable_positions(config) - 2 - tokenizer.separators

@@ -1,4 +1,4 @@
-"""``cmlm-kd prepare --dictionaries``: text in the entries of another data-bin, so that models of both read it."""
+"""``cmlm-kd prepare --dictionaries``: text in another data-bin's entries, so that models of both read it."""
 
 import pytest
 from tiny_prepare import ENGLISH, GERMAN, refuse, run, symbols_of, write_corpus, write_teacher, write_text
