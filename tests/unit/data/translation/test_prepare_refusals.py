@@ -190,5 +190,5 @@ def test_what_is_not_utf8_is_no_manifest(text, teacher, capsys):
 def test_cutting_at_positions_that_nothing_names(text, teacher, tmp_path, capsys):
     alone = shutil.copytree(teacher, tmp_path / "tokenizer")
     (alone / "config.json").unlink()
-    message = "--truncate-source cuts at the teacher's positions, but .*tokenizer has no more than a tokenizer"
+    message = "cuts at the teacher's positions, but .*tokenizer has no more than a tokenizer; give"
     refuse(text, alone, message, capsys, ["--truncate-source"])
