@@ -12,12 +12,12 @@ from typing import Any
 from tqdm import tqdm
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
+from cmlm_kd.data.translation.synthetic import FORMAT, manifest_path, read_translation_manifest
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.files import check_new_file, file_sha256, written_aside
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.translation.engine import seed_of, translate_texts
-from cmlm_kd.translation.manifest import FORMAT, manifest_path, read_manifest
 from cmlm_kd.translation.parts import Parts
 from cmlm_kd.translation.selection import Selection, Selector
 from cmlm_kd.translation.text import TextFile
@@ -130,7 +130,7 @@ class TranslationJob:
         """
         places = [self.selection.output_source, self.selection.output_scores]
         if self.selection.output.exists():
-            manifest, wanted = read_manifest(self.selection.output), self._settings(reference)
+            manifest, wanted = read_translation_manifest(self.selection.output), self._settings(reference)
             whole = all(path is None or path.exists() for path in places)
             if whole and manifest and all(manifest.get(name) == value for name, value in wanted.items()):
                 return manifest
