@@ -29,11 +29,9 @@ class TeacherForcingDumper(ShardDumper):
         super().__init__(options)
         self.teacher = teacher
 
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return which pairs the teacher reads."""
-        return self.teacher.readable(sources, targets)
+        return self.teacher.readable(pairs)
 
     def summaries(
         self, source: Databin, target: Databin, layout: ShardLayout, rows: NDArray[np.int64]
