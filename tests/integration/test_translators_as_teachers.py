@@ -209,7 +209,7 @@ def test_a_translator_of_other_languages(road, tmp_path, capsys):
     [
         ("nowhere.pt", "nowhere.pt does not exist; give a checkpoint that fairseq-train wrote, a"),
         ("empty", "empty holds no teacher that is known"),
-        ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, fairseq"),
+        ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, encoder_decoder, fairseq"),
     ],
 )
 def test_what_is_no_teacher(road, tmp_path, capsys, name, message):
