@@ -52,6 +52,29 @@ class TranslationData:
 
 
 @dataclass(frozen=True)
+class TeacherOptions:
+    """How teachers are loaded.
+
+    Attributes:
+        device: where they run, as torch names it.
+        bf16_autocast: compute in bfloat16 where that is safe, in float32 elsewhere.
+        stride: distance of the masked positions of a C-MLM's pass, at least 1.
+        source_language, target_language: codes or names that a model of many languages knows them by; None
+            for a model that needs none.
+        prompt: template of a language model's prompt; None for the usual one.
+        examples: pairs that a language model is shown first, as ``PREFIX:SRC-TGT``; None for none.
+    """
+
+    device: str = "cpu"
+    bf16_autocast: bool = False
+    stride: int = 7
+    source_language: str | None = None
+    target_language: str | None = None
+    prompt: str | None = None
+    examples: str | None = None
+
+
+@dataclass(frozen=True)
 class Pairs:
     """A batch of sentence pairs, as the data-bin has them.
 
@@ -62,6 +85,13 @@ class Pairs:
 
     sources: Sequence[NDArray[np.integer[Any]]]
     targets: Sequence[NDArray[np.integer[Any]]]
+
+    @property
+    def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Tokens of each source and of each target, ``(B,)``."""
+        sides = (self.sources, self.targets)
+        sources, targets = (np.array([len(row) for row in side], np.int64) for side in sides)
+        return sources, targets
 
 
 @dataclass(frozen=True)
@@ -109,13 +139,8 @@ class NextTokenTeacher(ABC):
         """Hash of its weights and of whatever else decides what it says, hexadecimal."""
 
     @abstractmethod
-    def readable(self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Return which pairs it can read, ``(rows,)`` bool.
-
-        Args:
-            sources: tokens of each source, ``(rows,)``, end of sentence included.
-            targets: tokens of each target, likewise.
-        """
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Return which pairs it can read, ``(B,)``: not those that are too long for it, say."""
 
     @abstractmethod
     def next_tokens(self, pairs: Pairs) -> NextTokens:
@@ -136,7 +161,7 @@ class NamedTeacher(NextTokenTeacher):
 
     @classmethod
     @abstractmethod
-    def load(cls, path: Path, data: TranslationData, device: str, *, bf16_autocast: bool) -> NamedTeacher:
+    def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> NamedTeacher:
         """Load a teacher for a data-bin.
 
         Raises:

@@ -38,6 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
     )
+    parser.add_argument(
+        "--source-language", help="code or name by which a model of many languages knows the source"
+    )
+    parser.add_argument(
+        "--target-language", help="code or name by which a model of many languages knows the target"
+    )
+    parser.add_argument(
+        "--prompt", help="template of a language model's prompt, with {source} in it; as in 'translate'"
+    )
+    parser.add_argument(
+        "--examples", metavar="PREFIX:SRC-TGT", help="pairs that a language model is shown first"
+    )
     parser.add_argument("--split", default="train", help="split to read")
     parser.add_argument(
         "--topk",
@@ -68,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
+    from cmlm_kd.api.next_tokens import TeacherOptions
     from cmlm_kd.teachers.dump import TeacherChoice, dump
     from cmlm_kd.teachers.shards import DumpOptions
 
@@ -81,7 +94,9 @@ def run(arguments: argparse.Namespace) -> None:
         device=chosen_device(arguments),
     )
     weights = None if arguments.weights is None else tuple(arguments.weights)
-    choice = TeacherChoice(tuple(arguments.teacher), weights, arguments.folds)
+    names = ("source_language", "target_language", "prompt", "examples")
+    loading = TeacherOptions(**{name: getattr(arguments, name) for name in names})
+    choice = TeacherChoice(tuple(arguments.teacher), weights, arguments.folds, loading)
     manifest = dump(arguments.data, arguments.split, choice, arguments.output, options)
     tokens = sum(shard.tokens for shard in manifest.shards)
     size = sum(shard.size for shard in manifest.shards)

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmlm_kd.api.next_tokens import NamedTeacher, NextTokens, Pairs, TranslationData, next_token_teachers
-from cmlm_kd.data.masking.positions import COVER_STRIDE, cover_mask, cover_passes
+from cmlm_kd.api.next_tokens import (
+    NamedTeacher,
+    NextTokens,
+    Pairs,
+    TeacherOptions,
+    TranslationData,
+    next_token_teachers,
+)
+from cmlm_kd.data.masking.positions import cover_mask, cover_passes
 from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.fairseq_files.checkpoint_keys import CMLM_PREFIX, weights_of
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
@@ -34,9 +40,7 @@ class CMLMTeacher(NamedTeacher):
         path: what messages call it.
         model: the teacher.
         pair_format: how it frames a pair.
-        device: where it runs.
-        bf16_autocast: compute in bfloat16 where that is safe.
-        stride: distance of the masked positions of a pass, at least 1.
+        options: where and how it runs.
     """
 
     kind = C_MLM
@@ -46,13 +50,11 @@ class CMLMTeacher(NamedTeacher):
         path: Path,
         model: ConditionalMaskedLM,
         pair_format: PairFormat,
-        device: str,
-        *,
-        bf16_autocast: bool = False,
-        stride: int = COVER_STRIDE,
+        options: TeacherOptions,
     ) -> None:
-        self.path, self.model, self.pair_format, self.stride = path, model, pair_format, stride
-        self.predictor = MaskedPredictor(model, torch.device(device), bf16_autocast=bf16_autocast)
+        self.path, self.model, self.pair_format, self.stride = path, model, pair_format, options.stride
+        device = torch.device(options.device)
+        self.predictor = MaskedPredictor(model, device, bf16_autocast=options.bf16_autocast)
         self.max_positions = usable_positions(model.encoder.config)
 
     @classmethod
@@ -60,14 +62,15 @@ class CMLMTeacher(NamedTeacher):
         """Return whether it is a checkpoint of ``--task cmlm`` or an exported teacher."""
         if path.is_dir():
             return (path / DESCRIPTION).is_file()
+        if path.suffix == ".gguf":
+            return False
         return "projection.weight" in weights_of(read_checkpoint(path), CMLM_PREFIX)
 
     @classmethod
-    def load(cls, path: Path, data: TranslationData, device: str, *, bf16_autocast: bool) -> CMLMTeacher:
+    def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> CMLMTeacher:
         """Load it for a data-bin of ``cmlm-kd prepare``; see :meth:`NamedTeacher.load`."""
         model = load_teacher(path, data.directory)
-        pair_format = PairFormat.of_databin(data.directory)
-        return cls(path, model, pair_format, device, bf16_autocast=bf16_autocast)
+        return cls(path, model, PairFormat.of_databin(data.directory), options)
 
     @property
     def name(self) -> str:
@@ -79,11 +82,9 @@ class CMLMTeacher(NamedTeacher):
         """Hash of its configuration and weights."""
         return teacher_hash(self.model)
 
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return which pairs fit into its positions."""
-        return self.pair_format.lengths(sources, targets) <= self.max_positions
+        return self.pair_format.lengths(*pairs.lengths) <= self.max_positions
 
     @torch.inference_mode()
     def next_tokens(self, pairs: Pairs) -> NextTokens:

@@ -8,12 +8,12 @@ vocabulary layer runs on the masked positions only.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cmlm_kd.api.next_tokens import Pairs
 from cmlm_kd.data.masking.positions import cover_mask, cover_passes
 from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.errors import UserError
@@ -35,11 +35,9 @@ class Dumper(ShardDumper):
         self.pair_format = pair_format
         self.max_positions = usable_positions(teacher.encoder.config)
 
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return which pairs fit into the teacher's positions."""
-        return self.pair_format.lengths(sources, targets) <= self.max_positions
+        return self.pair_format.lengths(*pairs.lengths) <= self.max_positions
 
     def summaries(
         self, source: Databin, target: Databin, layout: ShardLayout, rows: NDArray[np.int64]

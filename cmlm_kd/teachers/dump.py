@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cmlm_kd.api.next_tokens import TranslationData
+from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
 from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
 from cmlm_kd.data.translation.pairs import PairFormat
 from cmlm_kd.errors import UserError
@@ -33,11 +33,13 @@ class TeacherChoice:
         teachers: paths; :func:`cmlm_kd.teachers.kinds.kind_of` has what they may be.
         weights: of each, above 0; None: the same for all.
         folds: each row is dumped by the one that was kept from its fold.
+        loading: languages and prompt of models that want them; all else is the dump's.
     """
 
     teachers: tuple[str, ...]
     weights: tuple[float, ...] | None = None
     folds: bool = False
+    loading: TeacherOptions = field(default_factory=TeacherOptions)
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,18 @@ def open_corpus(data: Path, split: str) -> Corpus:
 
 
 def _speaker(choice: TeacherChoice, corpus: Corpus, options: DumpOptions) -> _Speaker:
+    loading = replace(
+        choice.loading,
+        device=options.device,
+        bf16_autocast=options.bf16_autocast,
+        stride=options.stride,
+    )
     if not choice.folds:
-        return _speaker_of(choice.teachers, choice.weights, corpus, options)
+        return _speaker_of(choice.teachers, choice.weights, loading, corpus, options)
     if choice.weights is not None:
         raise UserError("--weights are of a mean; with --folds each row has one teacher: leave them out")
     ordered = in_order_of_folds(choice.teachers)
-    speakers = [_speaker_of([teacher], None, corpus, options) for teacher in ordered]
+    speakers = [_speaker_of([teacher], None, loading, corpus, options) for teacher in ordered]
     kinds = dict.fromkeys(str(speaker.settings.get(TEACHER_KIND, C_MLM)) for speaker in speakers)
     settings: dict[str, SettingValue] = {TEACHER_KIND: f"{' and '.join(kinds)}, {len(ordered)} folds"}
     for speaker in speakers:
@@ -129,7 +137,11 @@ def _speaker(choice: TeacherChoice, corpus: Corpus, options: DumpOptions) -> _Sp
 
 
 def _speaker_of(
-    teachers: Sequence[str], weights: Sequence[float] | None, corpus: Corpus, options: DumpOptions
+    teachers: Sequence[str],
+    weights: Sequence[float] | None,
+    loading: TeacherOptions,
+    corpus: Corpus,
+    options: DumpOptions,
 ) -> _Speaker:
     """Load whoever teaches: a C-MLM alone goes its own way, in as many passes as its masks have."""
     common: dict[str, SettingValue] = {
@@ -148,14 +160,7 @@ def _speaker_of(
                 {"stride": options.stride, **common},
                 lambda: Dumper(model, PairFormat.of_databin(data.directory), options),
             )
-    teacher = load_teachers(
-        teachers,
-        data,
-        options.device,
-        weights=weights,
-        bf16_autocast=options.bf16_autocast,
-        stride=options.stride,
-    )
+    teacher = load_teachers(teachers, data, loading, weights)
     settings = {TEACHER_KIND: teacher.kind, **common}
     if isinstance(teacher, MeanOfTeachers):
         settings["weights"] = " ".join(f"{weight:g}" for weight in teacher.weights)

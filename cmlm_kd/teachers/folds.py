@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cmlm_kd.api.next_tokens import Pairs
 from cmlm_kd.data.translation.folds import Fold, fold_of
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import FOLD, task_state
@@ -29,11 +29,9 @@ class FoldsDumper(ShardDumper):
         super().__init__(options)
         self.dumpers = tuple(dumpers)
 
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return which pairs all of the teachers can read."""
-        readable = [dumper.readable(sources, targets) for dumper in self.dumpers]
+        readable = [dumper.readable(pairs) for dumper in self.dumpers]
         return np.all(readable, axis=0)  # type: ignore[no-any-return]
 
     def summaries(

@@ -7,17 +7,24 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from cmlm_kd.api.next_tokens import NamedTeacher, NextTokenTeacher, TranslationData, next_token_teachers
+from cmlm_kd.api.next_tokens import (
+    NamedTeacher,
+    NextTokenTeacher,
+    TeacherOptions,
+    TranslationData,
+    next_token_teachers,
+)
 from cmlm_kd.api.registry import Entry
-from cmlm_kd.data.masking.positions import COVER_STRIDE
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.system.user_dir import PLUGIN_NAME
-from cmlm_kd.teachers.cmlm import CMLMTeacher
 from cmlm_kd.teachers.mean import MeanOfTeachers, check_weights
 
 ENTRY_POINTS = "cmlm_kd.teachers"
 """Group of entry points: name of a kind of teacher -> the module of a package that registers it."""
+
+OURS = ("cmlm_kd.teachers.cmlm", "cmlm_kd.teachers.hugging_face")
+"""Modules of our kinds that need no fairseq."""
 
 PLUGIN = f"{PLUGIN_NAME}.translators.teacher_forcing"
 """Module of the kind that is fairseq's. It is named and not imported, so that the library does without."""
@@ -25,7 +32,7 @@ PLUGIN = f"{PLUGIN_NAME}.translators.teacher_forcing"
 
 @cache
 def load_kinds(*, with_fairseq: bool) -> None:
-    """Register the kinds of installed packages; ours that need no fairseq are imported here anyway.
+    """Register our kinds and those of installed packages.
 
     Args:
         with_fairseq: fairseq's kind too, which takes seconds to import.
@@ -33,6 +40,8 @@ def load_kinds(*, with_fairseq: bool) -> None:
     Raises:
         UserError: fairseq is asked for and not installed.
     """
+    for module in OURS:
+        importlib.import_module(module)
     next_token_teachers.load_entry_points(ENTRY_POINTS)
     if with_fairseq:
         try:
@@ -84,30 +93,21 @@ def _recognised(path: Path) -> Entry[NamedTeacher] | None:
 def load_teachers(
     texts: Sequence[str],
     data: TranslationData,
-    device: str,
-    *,
+    options: TeacherOptions,
     weights: Sequence[float] | None = None,
-    bf16_autocast: bool = False,
-    stride: int = COVER_STRIDE,
 ) -> NextTokenTeacher:
     """Load one teacher, or several as the mean of their probabilities.
 
     Args:
         texts: :func:`kind_of` has what each may be.
         data: what they will be asked about.
-        device: where they run, as torch names it.
+        options: how they are loaded.
         weights: of several, each above 0; None: equal ones.
-        bf16_autocast: compute in bfloat16 where that is safe.
-        stride: distance of the masked positions of a C-MLM's pass.
 
     Raises:
         UserError: one cannot be used, or the weights do not match.
     """
     checked = check_weights(weights, texts)
-    members = []
-    for text in texts:
-        entry, path = kind_of(text)
-        members.append(entry.cls.load(path, data, device, bf16_autocast=bf16_autocast))
-        if isinstance(members[-1], CMLMTeacher):
-            members[-1].stride = stride
+    kinds = [kind_of(text) for text in texts]  # what is there is looked at before anything is loaded
+    members = [entry.cls.load(path, data, options) for entry, path in kinds]
     return members[0] if len(members) == 1 else MeanOfTeachers(members, checked)

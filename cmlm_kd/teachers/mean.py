@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +46,9 @@ class MeanOfTeachers(NextTokenTeacher):
         known = [[member.hash, weight] for member, weight in zip(self.members, self.weights, strict=True)]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return which pairs every member reads."""
-        readable = [member.readable(sources, targets) for member in self.members]
+        readable = [member.readable(pairs) for member in self.members]
         return np.all(readable, axis=0)  # type: ignore[no-any-return]
 
     def next_tokens(self, pairs: Pairs) -> NextTokens:

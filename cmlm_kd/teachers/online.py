@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription, Request
-from cmlm_kd.api.next_tokens import NextTokenTeacher, Pairs, TranslationData
+from cmlm_kd.api.next_tokens import NextTokenTeacher, Pairs, TeacherOptions, TranslationData
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, signal_sources
 from cmlm_kd.errors import UserError
@@ -47,9 +47,8 @@ class OnlineTeacher(NamedSource):
             training_set.target_language,
             training_set.vocabulary,
         )
-        teacher = load_teachers(
-            teachers, data, training_set.device, weights=weights, bf16_autocast=training_set.bf16_autocast
-        )
+        options = TeacherOptions(training_set.device, training_set.bf16_autocast)
+        teacher = load_teachers(teachers, data, options, weights)
         temperatures = training_set.request.tail_temperatures or DumpOptions.tail_temperatures
         return cls(teacher, training_set.vocabulary, temperatures)
 
@@ -85,7 +84,7 @@ class OnlineTeacher(NamedSource):
         tokens = batch.target.ne(batch.padding_idx)  # (B, T)
         sources = _sentences(batch.inputs["src_tokens"], batch.padding_idx)
         targets = _sentences(batch.target, batch.padding_idx)
-        readable = self.teacher.readable(_lengths(sources), _lengths(targets))  # (B,)
+        readable = self.teacher.readable(Pairs(sources, targets))  # (B,)
         read = np.flatnonzero(readable).tolist()
         valid = tokens & torch.from_numpy(readable).to(tokens.device)[:, None]  # (B, T)
         result = _empty(valid, k, self.tail_temperatures)
@@ -125,10 +124,6 @@ def _sentences(padded: Tensor, padding_idx: int) -> list[NDArray[np.integer[Any]
     """Return the entries of each row without padding."""
     rows = padded.cpu().numpy()
     return [row[row != padding_idx] for row in rows]
-
-
-def _lengths(sentences: list[NDArray[np.integer[Any]]]) -> NDArray[np.integer[Any]]:
-    return np.array([len(sentence) for sentence in sentences])
 
 
 def _empty(valid: Tensor, k: int, temperatures: tuple[float, ...]) -> SoftTargets:

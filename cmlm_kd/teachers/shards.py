@@ -6,7 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from cmlm_kd.api.next_tokens import Pairs
 from cmlm_kd.data.masking.positions import COVER_STRIDE
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin
@@ -89,10 +90,8 @@ class ShardDumper(ABC):
         self.options = options
 
     @abstractmethod
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
-        """Return which pairs the teacher can read by the tokens of their two sides, ``(rows,)`` each."""
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Return which pairs the teacher can read, ``(B,)``."""
 
     @abstractmethod
     def summaries(
@@ -108,9 +107,9 @@ class ShardDumper(ABC):
 
     def layout(self, source: Databin, target: Databin, plan: ShardPlan) -> ShardLayout:
         """Return where what the teacher says of each sentence of a shard will be."""
-        rows = slice(plan.first_row, plan.first_row + plan.rows)
-        readable = self.readable(source.sizes[rows], target.sizes[rows])  # (rows,)
-        lengths = np.where(readable, target.sizes[rows], 0).astype(np.int32)  # (rows,)
+        rows = range(plan.first_row, plan.first_row + plan.rows)
+        pairs = Pairs([source[row] for row in rows], [target[row] for row in rows])
+        lengths = np.where(self.readable(pairs), pairs.lengths[1], 0).astype(np.int32)  # (rows,)
         return ShardLayout(plan.first_row, lengths, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
     def shard(

@@ -19,7 +19,10 @@ from cmlm_kd.api.next_tokens import NextTokens, NextTokenTeacher, Pairs
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.store.format import LOWEST_LOGIT
-from cmlm_kd.teachers.shards import DumpOptions, ShardDumper, ShardLayout, Summary, summarise
+from cmlm_kd.teachers.shards import DumpOptions, ShardDumper, ShardLayout, Summary
+
+ROWS_IN_CACHE = 32
+"""Positions that are summarised at a time on a CPU, so that their logits are read from its cache."""
 
 
 class TeacherForcingDumper(ShardDumper):
@@ -29,11 +32,9 @@ class TeacherForcingDumper(ShardDumper):
         super().__init__(options)
         self.teacher = teacher
 
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return which pairs the teacher reads."""
-        return self.teacher.readable(sources, targets)
+        return self.teacher.readable(pairs)
 
     def summaries(
         self, source: Databin, target: Databin, layout: ShardLayout, rows: NDArray[np.int64]
@@ -96,14 +97,36 @@ def summarise_next_tokens(
     Returns:
         ids ``(N, k)`` and logits ``(N, k)``, best first, and the tail ``(N, n)``.
     """
-    if said.outside is None:
-        return summarise(said.logits, k, temperatures)
-    empty = said.logits.isneginf().sum(-1).clamp(min=1)  # (N,)
-    ids, top, tail = summarise(said.logits, k, temperatures)
+    empty = None if said.outside is None else said.logits.isneginf().sum(-1).clamp(min=1)  # (N,)
+    rows = ROWS_IN_CACHE if said.logits.device.type == "cpu" else max(1, len(said.logits))
+    parts = [_summarise_in_place(block, k, temperatures) for block in said.logits.split(rows)]
+    ids, top, tail = (torch.cat(column) for column in zip(*parts, strict=True))
+    if said.outside is None or empty is None:
+        return ids, top, tail
     spread = [
         said.outside / temperature + (1 - 1 / temperature) * empty.log() for temperature in temperatures
     ]  # n of (N,)
     return ids, top, tail.logaddexp(torch.stack(spread, -1))
+
+
+def _summarise_in_place(
+    logits: Tensor, k: int, temperatures: tuple[float, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what :func:`cmlm_kd.teachers.shards.summarise` does in half of its time.
+
+    Nothing but rounding differs; a C-MLM keeps the other, so that its stores keep their bytes.
+    """
+    top, ids = logits.topk(k, dim=-1)  # (n, k)
+    rest = logits.scatter_(-1, ids, float("-inf"))  # (n, V)
+    least = top[:, -1:].clamp(min=torch.finfo(top.dtype).min)  # (n, 1), no less than all of the rest
+    rest.sub_(least)
+    tail = [
+        (rest / temperature).exp_().sum(-1).log_() + least[:, 0] / temperature
+        for temperature in temperatures[:-1]
+    ]
+    last = temperatures[-1]
+    tail.append(rest.div_(last).exp_().sum(-1).log_() + least[:, 0] / last)
+    return ids, top, torch.stack(tail, -1)
 
 
 def half_of(top: Tensor, teacher: NextTokenTeacher, pairs: Pairs, rows: list[int]) -> Tensor:

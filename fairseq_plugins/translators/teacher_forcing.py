@@ -14,7 +14,14 @@ from fairseq.data.data_utils import collate_tokens, infer_language_pair
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cmlm_kd.api.next_tokens import NamedTeacher, NextTokens, Pairs, TranslationData, next_token_teachers
+from cmlm_kd.api.next_tokens import (
+    NamedTeacher,
+    NextTokens,
+    Pairs,
+    TeacherOptions,
+    TranslationData,
+    next_token_teachers,
+)
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIONARY_HASH, task_state
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
@@ -36,8 +43,7 @@ class FairseqTeacher(NamedTeacher):
         model: in evaluation mode.
         task: the model's, with both dictionaries.
         digest: of weights and dictionaries.
-        device: where it runs; it is moved there.
-        bf16_autocast: compute in bfloat16 where that is safe.
+        options: where and how it runs; it is moved there.
     """
 
     kind = "fairseq translator"
@@ -48,33 +54,29 @@ class FairseqTeacher(NamedTeacher):
         model: nn.Module,
         task: Any,
         digest: str,
-        device: str,
-        *,
-        bf16_autocast: bool = False,
+        options: TeacherOptions,
     ) -> None:
         self.path, self.task, self.digest = path, task, digest
-        self.device, self.bf16_autocast = torch.device(device), bf16_autocast
+        self.device, self.bf16_autocast = torch.device(options.device), options.bf16_autocast
         self.model: Any = model.eval().to(self.device)
         self.projects_apart = isinstance(find_projection(model), Projection)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Return whether it is the checkpoint of a model with a decoder."""
-        return path.is_file() and any(
+        return path.suffix == ".pt" and any(
             name.startswith(DECODER_PREFIX) for name in read_checkpoint(path)["model"]
         )
 
     @classmethod
-    def load(cls, path: Path, data: TranslationData, device: str, *, bf16_autocast: bool) -> FairseqTeacher:
+    def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> FairseqTeacher:
         """Load a checkpoint whose dictionaries are those of the data; see :meth:`NamedTeacher.load`."""
         state = read_checkpoint(path)
         _check_languages(path, state, data)
         _check_dictionaries(path, state, data)
         logging.getLogger("fairseq").setLevel(logging.WARNING)  # else it reports every dictionary
         ensemble = load_ensemble([str(path)], data.directory)
-        return cls(
-            path, ensemble.models[0], ensemble.task, ensemble.hash, device, bf16_autocast=bf16_autocast
-        )
+        return cls(path, ensemble.models[0], ensemble.task, ensemble.hash, options)
 
     @property
     def name(self) -> str:
@@ -86,11 +88,10 @@ class FairseqTeacher(NamedTeacher):
         """Hash of its weights and dictionaries."""
         return self.digest
 
-    def readable(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return which pairs have no side longer than the model's positions."""
         longest = self.model.max_positions()  # source and target
+        sources, targets = pairs.lengths
         return (sources <= longest[0]) & (targets <= longest[1])
 
     @torch.inference_mode()

@@ -10,10 +10,10 @@ import tiny_dump
 import torch
 from fairseq_runs import TINY_STUDENT, run_train
 from tiny_corpus import VOCABULARY
-from tiny_store import contents
 from tiny_next_tokens import LSTM, ROWS, naive_logits, train_translator, write_data
+from tiny_store import contents
 
-from cmlm_kd.api.next_tokens import TranslationData
+from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin
@@ -53,7 +53,7 @@ def dump(road, output, *teachers, flags=("--topk", 4, "--shard-rows", 10, "--max
 def log_probabilities(road, name):
     """Return what a teacher says of each pair, ``(L, V)`` each, one after the other."""
     data = TranslationData(road / "data", "de", "en", VOCABULARY)
-    loaded = load_teachers([str(teacher(road, name))], data, "cpu")
+    loaded = load_teachers([str(teacher(road, name))], data, TeacherOptions())
     pairs = zip(*sides(road), strict=True)
     if name == "adaptive":
         softmax = loaded.model.decoder.adaptive_softmax
@@ -209,7 +209,7 @@ def test_a_translator_of_other_languages(road, tmp_path, capsys):
     [
         ("nowhere.pt", "nowhere.pt does not exist; give a checkpoint that fairseq-train wrote, a"),
         ("empty", "empty holds no teacher that is known"),
-        ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, fairseq"),
+        ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, encoder_decoder, fairseq"),
     ],
 )
 def test_what_is_no_teacher(road, tmp_path, capsys, name, message):

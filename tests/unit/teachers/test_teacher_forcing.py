@@ -33,8 +33,8 @@ class Table(NextTokenTeacher):
     def hash(self):
         return f"{self.seed}" * 64
 
-    def readable(self, sources, targets):
-        return targets <= self.longest
+    def readable(self, pairs):
+        return pairs.lengths[1] <= self.longest
 
     def next_tokens(self, pairs):
         self.seen.append(max(len(row) for row in (*pairs.sources, *pairs.targets)) * len(pairs.targets))
