@@ -35,7 +35,8 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path, score, c
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert status == 2
-    assert capsys.readouterr().err == "cmlm-kd score: File too large; make room or choose another place\n"
+    message = f"cmlm-kd score: {tmp_path / 'out'}: File too large; make room or choose another place\n"
+    assert capsys.readouterr().err == message
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
     assert main(score) == 0
 
