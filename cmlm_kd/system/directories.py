@@ -100,10 +100,17 @@ def directory_written_aside(
 def finish_interrupted(path: Path) -> None:
     """Finish what a process that was killed had begun to move into a directory; nothing if there is nothing.
 
+    Earlier releases moved a directory away before another took its place: a kill between the two left it as
+    ``.NAME.former``, which gets its name back.
+
     Raises:
         UserError: the operating system refuses.
     """
     place = Path(os.path.realpath(path))
+    former = place.with_name(f".{place.name}.former")
+    if former.is_dir() and not os.path.lexists(place):
+        with named_os_errors(path):
+            former.rename(place)
     if (place / _WORK / _COMMIT).is_file():
         with named_os_errors(path):
             descriptor = _lock(place)
