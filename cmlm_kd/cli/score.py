@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cmlm_kd.cli.arguments import add_output, print_or_write
+from cmlm_kd.cli.arguments import add_output, check_output, print_or_write
 from cmlm_kd.errors import UserError
 
 HELP = "score detokenised output: BLEU, chrF, TER, ROUGE, with signatures and a paired bootstrap"
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
     from cmlm_kd.system.text import read_lines
 
+    check_output(arguments)
     settings = ScoreSettings(
         metrics=(*dict.fromkeys(arguments.metrics), *(["rouge"] if arguments.rouge else [])),
         lowercase=arguments.lowercase,

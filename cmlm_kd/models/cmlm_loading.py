@@ -72,7 +72,7 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
 
     check_new_directory(output)
     manifest = load_manifest(data)
-    with directory_written_aside(output) as partial:
+    with directory_written_aside(output, manifest=_DESCRIPTION) as partial:
         shutil.copytree(data / "teacher", partial, dirs_exist_ok=True)
         teacher.encoder.save_pretrained(partial)  # type: ignore[operator]
         head = {

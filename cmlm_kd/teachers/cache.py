@@ -219,7 +219,7 @@ def write_cache(
     """
     check_new_directory(path, "is not empty and no cache of a teacher")
     arrays = _compute(teachers, examples, needs, identity, device)
-    with directory_written_aside(path) as partial:
+    with directory_written_aside(path, manifest=CACHE_MANIFEST) as partial:
         files = {}
         for name, array in arrays.items():
             np.save(partial / name, array)

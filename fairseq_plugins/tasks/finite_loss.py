@@ -15,6 +15,7 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoints import write_checkpoint
 from fairseq_plugins.training.precision import LoggingOutput, StepResult
 
 REMEDY = (
@@ -79,11 +80,10 @@ class FiniteLossMixin(FairseqTask):
         several = distributed_utils.get_data_parallel_world_size() > 1
         worker = distributed_utils.get_data_parallel_rank() if several else 0
         path = Path(self.cfg.save_dir) / f"nonfinite-update{update}-worker{worker}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
         inputs = {key: value.cpu() for key, value in sample["net_input"].items()}
         terms = {key[5:]: float(value) for key, value in logged.items() if key.startswith("term:")}
         kept = {"update": update, "id": sample["id"].cpu(), **inputs, "target": sample["target"].cpu()}
-        torch.save({**kept, "terms": terms}, path)
+        write_checkpoint({**kept, "terms": terms}, path)
         wrong = [term for term, value in terms.items() if value - value != 0]
         raise UserError(
             f"{name}: the loss of update {update} is {float(loss)} (not finite: "

@@ -10,6 +10,7 @@ sets become characters.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 import tarfile
@@ -60,8 +61,12 @@ def prepare_iwslt14(archive: Path, destination: Path, *, lowercase: bool = False
     for split, pairs in splits.items():
         if not pairs:
             raise UserError(f"{archive}: nothing is left for {split}; is this the whole archive of IWSLT14?")
-    for split, pairs in splits.items():
-        _write(destination, split, pairs, lowercase)
+    with contextlib.ExitStack() as stack:  # all files, or none
+        for split, pairs in splits.items():
+            for side, language in enumerate(LANGUAGES):
+                partial = stack.enter_context(written_aside(destination / f"{split}.{language}"))
+                text = "".join(pair[side] + "\n" for pair in pairs)
+                partial.write_text(text.lower() if lowercase else text, encoding="utf-8", newline="\n")
     return {split: len(pairs) for split, pairs in splits.items()}
 
 
@@ -132,10 +137,3 @@ def _pairs(
 
 def _squeeze(text: str) -> str:
     return " ".join(text.split())
-
-
-def _write(destination: Path, split: str, pairs: Sequence[Pair], lowercase: bool) -> None:
-    for side, language in enumerate(LANGUAGES):
-        text = "".join(pair[side] + "\n" for pair in pairs)
-        with written_aside(destination / f"{split}.{language}") as partial:
-            partial.write_text(text.lower() if lowercase else text, encoding="utf-8", newline="\n")
