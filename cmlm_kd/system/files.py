@@ -185,7 +185,7 @@ def _replaced(target: Path, former: os.stat_result | None, goes_on: bool) -> Ite
         settle_file(partial, stat.S_IMODE(mode))
         _put(partial, target)
     except BaseException:
-        if not goes_on:
+        if not goes_on or not os.fstat(descriptor).st_size:
             partial.unlink(missing_ok=True)
         raise
     finally:

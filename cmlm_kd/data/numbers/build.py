@@ -173,7 +173,7 @@ def _read_manifest(directory: Path) -> dict[str, Any] | None:
         manifest = json.loads((directory / NUMBERS_MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("sha256"), dict) else None
 
 
 def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict[str, Any] | None:
@@ -205,6 +205,7 @@ def write_numbers_corpus(
         UserError: if the frames cannot give as many different sentences, or files of these names are in the
             way that this command did not write.
     """
+    finish_interrupted(directory)
     former: tuple[str, ...] = (*FILES, NUMBERS_MANIFEST)
     if _read_manifest(directory) is None:
         former = ()
