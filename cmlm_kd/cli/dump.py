@@ -53,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
+    from cmlm_kd.system.files import check_new_directory
     from cmlm_kd.teachers.dump import DumpOptions, dump
 
+    check_new_directory(arguments.output, "is a file", "give a directory", in_the_way=lambda entry: False)
     options = DumpOptions(
         topk=arguments.topk,
         tail_temperatures=tuple(arguments.tail_temperatures),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def export_to_huggingface(
     from cmlm_kd.system.files import check_new_directory, directory_written_aside
     from cmlm_kd.system.transformers_reports import without_reports
 
-    problem = "already holds a model" if (directory / "config.json").exists() else "is not empty"
+    problem = "already holds a model" if os.path.exists(directory / "config.json") else "is not empty"
     check_new_directory(directory, problem, "remove it or give another --output")
     state = read_checkpoint(checkpoint)
     name = settings_of(state, "model").get("_name")
@@ -134,7 +135,9 @@ def export_bilstm(checkpoint: Path, directory: Path) -> None:
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
     from cmlm_kd.models.bilstm.directory import save_bilstm
     from cmlm_kd.models.loading import bilstm_of_checkpoint
+    from cmlm_kd.system.files import check_new_directory
 
+    check_new_directory(directory)
     save_bilstm(directory, bilstm_of_checkpoint(read_checkpoint(checkpoint)))
 
 
@@ -151,8 +154,10 @@ def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
             is not empty.
     """
     from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
+    from cmlm_kd.system.files import check_new_directory
     from cmlm_kd.system.transformers_reports import without_reports
 
+    check_new_directory(directory)
     with without_reports():
         save_teacher(load_teacher(checkpoint, data), data, directory)
 

@@ -108,10 +108,10 @@ def finish_interrupted(path: Path) -> None:
     """
     place = Path(os.path.realpath(path))
     former = place.with_name(f".{place.name}.former")
-    if former.is_dir() and not os.path.lexists(place):
+    if os.path.isdir(former) and not os.path.lexists(place):
         with named_os_errors(path):
             former.rename(place)
-    if (place / _WORK / _COMMIT).is_file():
+    if os.path.isfile(place / _WORK / _COMMIT):
         with named_os_errors(path):
             descriptor = _lock(place)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
         )
     if "train" not in options.splits:
         raise UserError("there is no training text, and the dictionary is made from it; give --trainpref")
+    there = _holds_databin(destination)
     tokenizer = PieceTokenizer.from_pretrained(options.teacher)
     config = _load_config(options.teacher)
     positions = usable_positions(config) - 2 - tokenizer.separators  # [CLS] and the last [SEP]
     text = ParallelText(options, tokenizer)
-    there = _holds_databin(destination)
     if there and not overwrite:
         return _kept(destination, options, text)
     former = _own_files(destination, options) if there else frozenset()
@@ -85,7 +86,7 @@ def _holds_databin(destination: Path) -> bool:
         UserError: if it holds something else.
     """
     finish_interrupted(destination)
-    if (destination / PREPARE_MANIFEST).is_file():
+    if os.path.isfile(destination / PREPARE_MANIFEST):
         return True
     problem = (
         "is a file" if destination.is_file() else "is not empty and was not written by 'cmlm-kd prepare'"
