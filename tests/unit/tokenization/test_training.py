@@ -1,4 +1,5 @@
 import pytest
+from disk import largest_file
 from transformers import AutoTokenizer
 
 from cmlm_kd.cli import main
@@ -83,6 +84,14 @@ def test_digits_can_be_split(sentences):
 def test_impossible_wishes_are_refused(sentences, options, message):
     with pytest.raises(UserError, match=message):
         train_tokenizer(sentences["train"], options)
+
+
+def test_a_full_disk(sentences, tmp_path):
+    tokenizer = train_tokenizer(sentences["train"], TokenizerOptions(VOCABULARY))
+    message = f"^{tmp_path / 'new'}: File too large; make room or choose another place"
+    with largest_file(2000), pytest.raises(UserError, match=message):
+        save_tokenizer(tokenizer, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_writes_a_directory_and_names_what_is_wrong(tmp_path, sentences, capsys):
