@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from disk import largest_file
 from transformers import AutoTokenizer
@@ -6,7 +8,14 @@ from cmlm_kd.cli import main
 from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 from cmlm_kd.errors import UserError
 from cmlm_kd.tokenization.pieces import PieceTokenizer, pieces_to_text
-from cmlm_kd.tokenization.training import TokenizerOptions, save_tokenizer, train_tokenizer
+from cmlm_kd.tokenization.training import (
+    LONGEST_LINE,
+    LONGEST_WORD,
+    TokenizerOptions,
+    save_tokenizer,
+    short_lines,
+    train_tokenizer,
+)
 
 VOCABULARY = 300
 
@@ -84,6 +93,25 @@ def test_digits_can_be_split(sentences):
 def test_impossible_wishes_are_refused(sentences, options, message):
     with pytest.raises(UserError, match=message):
         train_tokenizer(sentences["train"], options)
+
+
+def test_long_lines_are_trained_on(sentences, directory):
+    """sentencepiece would drop them, without a word."""
+    line = " ".join(sentences["train"])
+    assert len(line) > 2 * LONGEST_LINE
+    tokenizer = train_tokenizer([line], TokenizerOptions(VOCABULARY))
+    scores = dict(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["vocab"])
+    expected = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert len(scores.keys() & dict(expected).keys()) > 0.9 * VOCABULARY
+
+
+def test_a_word_of_any_length_is_cut_and_named(caplog):
+    text = [f"a {'xy' * 500_000} b", "a short line"]
+    parts = list(short_lines(text))
+    assert max(map(len, parts)) <= LONGEST_LINE + LONGEST_WORD + 1 and parts[-1] == text[-1]
+    assert "".join("".join(parts).split()) == "".join("".join(text).split())
+    assert len(train_tokenizer(text, TokenizerOptions(20))) == 20
+    assert caplog.messages == ["1 words of more than 1024 characters are cut; is that text?"]
 
 
 def test_a_full_disk(sentences, tmp_path):
