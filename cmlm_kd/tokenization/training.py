@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
-from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, check_range
+from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, between, check_range
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.tokenization.sentencepiece import sentencepiece_backend
 
@@ -123,6 +123,7 @@ def _check(options: TokenizerOptions) -> None:
         raise UserError(
             f"--vocab-size is {options.vocab_size}, but {len(SPECIAL_TOKENS)} pieces are special; give more"
         )
+    check_range("--vocab-size", options.vocab_size, between(1, 1_000_000), joint=", ")
     check_range("--character-coverage", options.character_coverage, SHARE_ABOVE_ZERO, joint=", ")
 
 

@@ -87,6 +87,7 @@ def test_digits_can_be_split(sentences):
         (TokenizerOptions(5), "--vocab-size is 5, but 5 pieces are special"),
         (TokenizerOptions(10_000), r"cannot make 10000 pieces from 800 lines: Vocabulary size too high"),
         (TokenizerOptions(20), r"cannot make 20 pieces from 800 lines: Vocabulary size is smaller"),
+        (TokenizerOptions(10**12), r"--vocab-size is 1000000000000, it must be from 1 to 1,000,000"),
         (TokenizerOptions(300, character_coverage=0), r"--character-coverage is 0, it must be in \(0, 1\]"),
     ],
 )
