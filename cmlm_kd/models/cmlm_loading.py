@@ -29,7 +29,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
-from cmlm_kd.models.encoders.pretrained import config_of, model_hash
+from cmlm_kd.models.encoders.pretrained import check_finite, config_of, model_hash
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.transformers_reports import without_reports
 
@@ -52,6 +52,7 @@ def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
     load = _from_directory if path.is_dir() else _from_checkpoint
     teacher = load(path, data, manifest)
     _check_tokens(teacher, path, data, manifest)
+    check_finite(teacher, str(path))
     return teacher.eval()
 
 

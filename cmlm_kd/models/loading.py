@@ -29,6 +29,7 @@ from cmlm_kd.models.classifier import (
     classifier_of_config,
     load_classifier,
 )
+from cmlm_kd.models.encoders.pretrained import check_finite
 from cmlm_kd.models.fastbert import model as fastbert
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
 from cmlm_kd.models.prediction import Classifier
@@ -47,8 +48,15 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
         task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
 
     Raises:
-        UserError: if it is none of these, or its weights do not fit its configuration.
+        UserError: if it is none of these, its weights do not fit its configuration, or are not all finite.
     """
+    model = _load_student(path, tokenizer, task)
+    check_finite(model, str(path))
+    student: Classifier = model
+    return student
+
+
+def _load_student(path: Path, tokenizer: str | None, task: str | None) -> Any:
     if path.is_dir():
         if is_bilstm(path):
             return load_bilstm(path)
@@ -124,10 +132,14 @@ def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastB
         tokenizer: of a checkpoint whose ``--bert`` directory is gone.
 
     Raises:
-        UserError: if it is of another architecture, or cannot be read.
+        UserError: if it is of another architecture, cannot be read, or has weights that are not finite.
     """
-    if path.is_dir():
-        return load_fastbert(path)
+    model = load_fastbert(path) if path.is_dir() else _early_exits_of_checkpoint(path, tokenizer)
+    check_finite(model, str(path))
+    return model
+
+
+def _early_exits_of_checkpoint(path: Path, tokenizer: str | None) -> fastbert.FastBERTClassifier:
     state = read_checkpoint(path)
     name = settings_of(state, "model").get("_name")
     if name != fastbert.ARCHITECTURE:

@@ -11,6 +11,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
 
 from cmlm_kd.api.needs import NOTHING_ELSE, Request
 from cmlm_kd.api.sources import SignalSource, TeacherBatch, TrainingSet, named_source
@@ -19,6 +20,7 @@ from cmlm_kd.store import StoredSoftTargets
 from cmlm_kd.teachers import load_sources
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
@@ -41,10 +43,11 @@ class TranslationKDConfig(PrecisionConfig, TranslationConfig):
     upsample_primary: int = field(
         default=1, metadata={"help": "how often 'train' is repeated beside train1, ..."}
     )
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("translation_kd", dataclass=TranslationKDConfig)
-class TranslationKDTask(AutocastMixin, TranslationTask):
+class TranslationKDTask(AutocastMixin, FiniteLossMixin, TranslationTask):
     """Translation whose training batches have ``sample["teacher"]``; validation and test are fairseq's own.
 
     The stores are opened by ``load_dataset`` of the training set and by nothing else, so that a checkpoint

@@ -88,6 +88,7 @@ def load_pretrained(
         check_sizes(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
         model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+    check_finite(model, repr(name_or_path))
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 
 
@@ -174,6 +175,24 @@ def check_encoder_type(config: Any, name: str) -> None:
             f"teacher {name} is a {config.model_type} model, not a bidirectional encoder; "
             "take a BERT, RoBERTa, XLM-R, DistilBERT, ELECTRA or another masked language model"
         )
+
+
+def check_finite(model: nn.Module, name: str) -> None:
+    """Refuse a model whose weights are not all numbers: what it says would not be, either.
+
+    Args:
+        model: with its weights.
+        name: of the file or directory, for the message.
+
+    Raises:
+        UserError: naming the first of the weights.
+    """
+    for weight, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            raise UserError(
+                f"{name}: {weight} has numbers that are not finite: the training diverged, or the file is "
+                "damaged; give an earlier checkpoint"
+            )
 
 
 def check_sizes(config: Any, name: str) -> None:
