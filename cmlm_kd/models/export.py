@@ -26,6 +26,7 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
         UserError: if it is of another architecture, or its weights do not fit its configuration.
     """
     from cmlm_kd.fairseq_files.checkpoints import settings_of
+    from cmlm_kd.models.loading import understood
     from cmlm_kd.models.masked_lm import MaskedLM
 
     description = task_state(state).get(BERT_CONFIG)
@@ -37,7 +38,8 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
             "bert_classifier, multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is "
             "exported with --to teacher, a BiLSTM with --to bilstm)"
         )
-    model = MaskedLM.from_config(json.loads(description))
+    with understood():
+        model = MaskedLM.from_config(json.loads(description))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

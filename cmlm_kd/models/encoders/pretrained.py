@@ -215,12 +215,23 @@ def check_sizes(config: Any, name: str) -> None:
 
 
 def config_of(description: Mapping[str, Any]) -> Any:
-    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it."""
-    from transformers import AutoConfig
+    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it.
+
+    Raises:
+        UserError: it describes nothing, a type of model that transformers does not know, or absurd sizes.
+    """
+    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import __version__ as version
 
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
+    kind = description.get("model_type") if isinstance(description, Mapping) else None
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise UserError(
+            f"the checkpoint describes a model of type {kind!r}, which transformers {version} does not know; "
+            "is the file damaged, or of a newer version?"
+        )
     settings = {key: value for key, value in description.items() if key != "model_type"}
-    config = AutoConfig.for_model(description["model_type"], **settings)
+    config = AutoConfig.for_model(kind, **settings)
     check_sizes(config, f"a {config.model_type} model")
     return config

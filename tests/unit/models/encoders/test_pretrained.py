@@ -10,6 +10,12 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.pretrained import config_of, load_masked_lm, load_pretrained
 
 
+@pytest.mark.parametrize("description", [{}, [], None, {"model_type": "nobodys"}, {"model_type": 5}])
+def test_types_that_nobody_knows(description):
+    with pytest.raises(UserError, match=r"the checkpoint describes a model of type .*, which transformers"):
+        config_of(description)
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
