@@ -87,10 +87,12 @@ def _add_mlm(parser: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the corpus and what was made from it, and say how much that is."""
     from cmlm_kd.data.classification import HUGGINGFACE, TEXT, ReadingOptions, read_examples, write_examples
-    from cmlm_kd.system.files import check_new_file
+    from cmlm_kd.system.files import check_file_place, check_new_file
 
     augmented = _by_rules(arguments) if arguments.method == "rules" else _by_mlm(arguments)
-    if not arguments.overwrite:
+    if arguments.overwrite:
+        check_file_place(arguments.output)
+    else:
         check_new_file(arguments.output, "pass --overwrite, or give another file", owner="--output ")
     options = ReadingOptions(
         arguments.corpus,

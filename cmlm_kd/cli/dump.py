@@ -81,9 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
     from cmlm_kd.api.next_tokens import TeacherOptions
+    from cmlm_kd.system.files import check_new_directory
     from cmlm_kd.teachers.dump import TeacherChoice, dump
     from cmlm_kd.teachers.shards import DumpOptions
 
+    check_new_directory(arguments.output, "is a file", "give a directory", in_the_way=lambda entry: False)
     options = DumpOptions(
         topk=arguments.topk,
         tail_temperatures=tuple(arguments.tail_temperatures),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cmlm_kd.cli.arguments import (
     add_device,
     add_output,
+    check_output,
     chosen_device,
     named_models,
     print_or_write,
@@ -80,8 +81,13 @@ def run(arguments: argparse.Namespace) -> None:
         write_predictions,
     )
     from cmlm_kd.evaluation.glue import usual_metrics
+    from cmlm_kd.system.files import check_file_place
     from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
+    check_output(arguments)
+    if arguments.predictions is not None:
+        for name, _ in named_models(arguments.model):
+            check_file_place(_predictions_of(arguments, name))
     check_range("--batch-size", arguments.batch_size, AT_LEAST_ONE)
     device = chosen_device(arguments)
     candidates = _candidates(arguments, device)
@@ -100,13 +106,18 @@ def run(arguments: argparse.Namespace) -> None:
     results = [evaluate_classifier(candidate, examples, settings) for candidate in candidates]
     if arguments.predictions is not None:
         for result in results:
-            write_predictions(arguments.predictions / f"{result.name}.tsv", result, examples)
+            write_predictions(_predictions_of(arguments, result.name), result, examples)
     if arguments.format == "json":
         document = {"examples": len(examples), "models": [result.to_document() for result in results]}
         text = json.dumps(document, indent=2) + "\n"
     else:
         text = f"{len(examples):,} examples of {examples.source}\n\n{results_table(results)}"
     print_or_write(text, arguments)
+
+
+def _predictions_of(arguments: argparse.Namespace, name: str) -> Path:
+    folder: Path = arguments.predictions
+    return folder / f"{name}.tsv"
 
 
 def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:

@@ -3,7 +3,13 @@
 import argparse
 from pathlib import Path
 
-from cmlm_kd.cli.arguments import add_clusters, add_output, chosen_clusters, print_or_write
+from cmlm_kd.cli.arguments import (
+    add_clusters,
+    add_output,
+    check_output,
+    chosen_clusters,
+    print_or_write,
+)
 from cmlm_kd.errors import UserError
 
 HELP = "score detokenised output of one or more systems and seeds: BLEU, chrF, TER, ROUGE, significance"
@@ -60,6 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
     from cmlm_kd.system.text import read_lines
 
+    check_output(arguments)
     settings = ScoreSettings(
         metrics=(*dict.fromkeys(arguments.metrics), *(["rouge"] if arguments.rouge else [])),
         lowercase=arguments.lowercase,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.differences import SEPARATOR, Difference, difference_of_means, system_of
 from cmlm_kd.evaluation.glue import METRICS, Numbers
+from cmlm_kd.system.files import file_name
 from cmlm_kd.system.text import read_lines, table
 
 RESAMPLES = 1000
@@ -75,7 +76,7 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
 
 
 def _run(model: Mapping[str, Any], predictions: Path) -> Run:
-    predicted, target = _read_predictions(predictions / f"{model['name']}.tsv")
+    predicted, target = _read_predictions(predictions / f"{file_name('model', str(model['name']))}.tsv")
     return Run(
         str(model["name"]),
         {str(name): float(value) for name, value in model["metrics"].items()},

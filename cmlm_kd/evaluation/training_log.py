@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.differences import runs_by_system, system_of
-from cmlm_kd.system.files import written_aside
 from cmlm_kd.system.text import read_lines
 
 _TAG = "valid_"
@@ -125,7 +124,7 @@ def shared_measures(curves: Curves) -> list[str]:
 def write_csv(path: Path, curves: Curves) -> None:
     """Write one line a validation: student, updates, epoch and every measure that all students have."""
     names = shared_measures(curves)
-    with written_aside(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["student", "updates", "epoch", *names])
         for student, points in curves.items():
@@ -167,5 +166,4 @@ def write_png(path: Path, curves: Curves) -> None:
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     panels[0].legend(frameon=False)
-    with written_aside(path) as partial:
-        figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})

@@ -12,6 +12,7 @@ import torch
 from numpy._core import multiarray
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import written_aside
 
 SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,  # the settings of models without a dataclass
@@ -53,6 +54,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a fairseq checkpoint: it has no 'model'; give a file that fairseq-train wrote"
         )
     return state
+
+
+def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint, or whatever torch saves; equal states are equal bytes, whatever the file's name.
+
+    The file appears only when complete.
+
+    Raises:
+        UserError: the operating system refuses.
+    """
+    # Given a path, torch puts its name into the archive.
+    with written_aside(path) as partial, partial.open("wb") as file:
+        torch.save(state, file)
 
 
 def number_of_updates(state: Mapping[str, Any]) -> int:

@@ -161,6 +161,11 @@ def open_shard(path: Path, manifest: Manifest, record: ShardRecord) -> ShardView
         raise _damaged(path, f"holds {metadata!r} with {batch.num_rows} rows, the manifest says otherwise")
     if offsets[0] != 0 or offsets[-1] != record.tokens or np.any(offsets[1:] < offsets[:-1]):
         raise _damaged(path, f"has row offsets that don't add up to the manifest's {record.tokens} tokens")
+    without = int(np.count_nonzero(offsets[1:] == offsets[:-1]))
+    if without != record.rows_without_teacher:
+        raise _damaged(
+            path, f"has {without} rows without a teacher, the manifest says {record.rows_without_teacher}"
+        )
     return ShardView(ids, logits, tail, offsets)
 
 

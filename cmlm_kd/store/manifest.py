@@ -26,6 +26,8 @@ TEACHER_KIND = "teacher_kind"
 C_MLM = "C-MLM"
 """The kind of a teacher that fills gaps."""
 
+_MEND = "put back a copy of it, or delete the store and run 'cmlm-kd dump' again"
+
 SettingValue = str | int | float | bool
 """A value that JSON returns unchanged."""
 
@@ -38,6 +40,12 @@ class ShardPlan:
     first_row: int
     rows: int
     file: str
+
+
+_RECORD_TYPES = {
+    **dict.fromkeys(("file", "sha256"), str),
+    **dict.fromkeys(("first_row", "rows", "rows_without_teacher", "tokens", "size"), int),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,11 @@ class ShardRecord:
     tokens: int
     size: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        for name, kind in _RECORD_TYPES.items():
+            if type(getattr(self, name)) is not kind:
+                raise TypeError(f"{name} of a shard is {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -205,9 +218,7 @@ class Manifest:
             document = json.loads(path.read_text(encoding="utf-8"))
             found = (document["format"], document["version"])
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"store: {path} is not a store's manifest or is damaged; run 'cmlm-kd dump' again"
-            ) from error
+            raise UserError(f"store: {path} is not a store's manifest or is damaged; {_MEND}") from error
         if found != (FORMAT_NAME, FORMAT_VERSION):
             raise UserError(
                 f"store: {path} has format {found[0]!r} version {found[1]!r}, this release reads "
@@ -217,7 +228,7 @@ class Manifest:
         try:
             return cls._from_document(document)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise UserError(f"store: {path} is damaged ({error!r}); run 'cmlm-kd dump' again") from error
+            raise UserError(f"store: {path} is damaged ({error!r}); {_MEND}") from error
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Manifest:

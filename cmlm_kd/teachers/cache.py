@@ -218,8 +218,9 @@ def write_cache(
         UserError: if the directory holds something else, or a teacher's logits are not finite.
     """
     check_new_directory(path, "is not empty and no cache of a teacher")
-    arrays = _compute(teachers, examples, needs, identity, device)
-    with directory_written_aside(path) as partial:
+    with directory_written_aside(path, manifest=CACHE_MANIFEST) as partial:
+        # Inside: another process that wants the same learns it now, and not after all the work.
+        arrays = _compute(teachers, examples, needs, identity, device)
         files = {}
         for name, array in arrays.items():
             np.save(partial / name, array)

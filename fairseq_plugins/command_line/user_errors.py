@@ -10,7 +10,7 @@ from types import TracebackType
 
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, os_error_message, os_error_of
 
 
 class UserErrorInStep(UserError, RuntimeError):
@@ -30,7 +30,9 @@ _NOT_LOADED = "Cannot load model parameters from checkpoint"
 
 
 def user_message(error: BaseException) -> str | None:
-    """Return what an exception has to say to the user; None if it is anything but a ``UserError``.
+    """Return what an exception has to say to the user; None if it is nothing that the user can mend.
+
+    That is a ``UserError``, and what the operating system refuses, such as a full disk.
 
     Data loaders and fairseq's one process a GPU hand the traceback of a worker on as the text of a new
     exception: what counts is the last one in it.
@@ -44,7 +46,8 @@ def user_message(error: BaseException) -> str | None:
         message = min((text.rpartition(name)[2] for name in _NAMES), key=len)
         if len(message) < len(text) and _TRACEBACK not in message:
             return message.strip()
-    return None
+    refused = os_error_of(error) if isinstance(error, OSError) else None
+    return None if refused is None else os_error_message(refused)
 
 
 @contextlib.contextmanager
@@ -59,7 +62,7 @@ def without_crash_file() -> Iterator[None]:
 
 
 def print_user_errors() -> None:
-    """Let an uncaught ``UserError`` end the process with one line; all else keeps its traceback."""
+    """Let what the user can mend end the process with one line; all else keeps its traceback."""
     former = sys.excepthook
 
     def report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -19,6 +19,7 @@ from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
@@ -41,10 +42,11 @@ class CMLMTaskConfig(PrecisionConfig, FoldConfig):
         metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"},
     )
     seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("cmlm", dataclass=CMLMTaskConfig)
-class CMLMTask(FoldMixin, AutocastMixin, FairseqTask):
+class CMLMTask(FoldMixin, AutocastMixin, FiniteLossMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
     def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:

@@ -26,6 +26,7 @@ from cmlm_kd.teachers.online import OnlineTeacher
 from fairseq_plugins.data.fold_dataset import FoldDataset
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
@@ -58,10 +59,11 @@ class TranslationKDConfig(PrecisionConfig, FoldConfig, TranslationConfig):
     upsample_primary: int = field(
         default=1, metadata={"help": "how often 'train' is repeated beside train1, ..."}
     )
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("translation_kd", dataclass=TranslationKDConfig)
-class TranslationKDTask(FoldMixin, AutocastMixin, TranslationTask):
+class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTask):
     """Translation whose training batches have ``sample["teacher"]``; validation and test are fairseq's own.
 
     The stores are opened by ``load_dataset`` of the training set and by nothing else, so that a checkpoint

@@ -18,7 +18,7 @@ from cmlm_kd.data.numbers.lexicon import Phrase
 from cmlm_kd.data.numbers.slots import SLOTS
 from cmlm_kd.data.numbers.values import Draw
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import check_new_directory, written_aside
+from cmlm_kd.system.files import check_new_directory, directory_written_aside, finish_interrupted
 from cmlm_kd.version import __version__
 
 PLAIN_SHARE = 0.3  # sentences that are a bare clause; the others are spread over the settings
@@ -205,11 +205,12 @@ def _read_manifest(directory: Path) -> dict[str, Any] | None:
         manifest = json.loads((directory / NUMBERS_MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("sha256"), dict) else None
 
 
 def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict[str, Any] | None:
     """Return the manifest if ``directory`` already holds exactly this corpus, undamaged; else None."""
+    finish_interrupted(directory)
     manifest = _read_manifest(directory)
     if manifest is None or any(manifest.get(key) != value for key, value in _recipe(seed, sizes).items()):
         return None
@@ -225,7 +226,9 @@ def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict
 def write_numbers_corpus(
     directory: Path, seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES
 ) -> dict[str, Any]:
-    """Write ``{train,valid,test}.{de,en}``, ``mono.en`` and, last, ``manifest.json`` to ``directory``.
+    """Write ``{train,valid,test}.{de,en}``, ``mono.en`` and ``manifest.json`` to ``directory``, all or none.
+
+    An earlier corpus of this command makes room; other files stay.
 
     ``valid.clauses`` and ``test.clauses`` name the clause of each line: clusters for significance.
 
@@ -236,7 +239,10 @@ def write_numbers_corpus(
         UserError: if the frames cannot give as many different sentences, or files of these names are in the
             way that this command did not write.
     """
+    finish_interrupted(directory)
+    former: tuple[str, ...] = (*FILES, NUMBERS_MANIFEST)
     if _read_manifest(directory) is None:
+        former = ()
         check_new_directory(
             directory,
             "holds {entry} but no manifest.json of this command",
@@ -246,10 +252,8 @@ def write_numbers_corpus(
     contents = _contents(build_corpus(seed, sizes))
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = {**_recipe(seed, sizes), "sha256": hashes}
-    for name, content in {
-        **contents,
-        NUMBERS_MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode(),
-    }.items():
-        with written_aside(directory / name) as path:
-            path.write_bytes(content)
+    contents[NUMBERS_MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
+    with directory_written_aside(directory, manifest=NUMBERS_MANIFEST, replaces=former) as partial:
+        for name, content in contents.items():
+            (partial / name).write_bytes(content)
     return manifest

@@ -17,6 +17,7 @@ from cmlm_kd.data.text import corpus
 from cmlm_kd.data.text.corpus import TEXT_MANIFEST, TokenizedCorpus, describe_file, rows_of
 from cmlm_kd.data.text.sources import TextFile
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.aside import check_place
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.tokenization.loading import encoding_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
@@ -57,8 +58,9 @@ def tokenized_corpus(
 
 @contextmanager
 def _alone_with(directory: Path) -> Iterator[None]:
+    check_place(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with (directory.parent / f".{directory.name}.lock").open("w") as lock:
+    with (directory.parent / f".{directory.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -69,7 +71,7 @@ def write_tokenized_corpus(
     """Write a directory of text in tokens; see :func:`tokenized_corpus`."""
     check_new_directory(directory, "holds something else", "give another --tokenized")
     with (
-        directory_written_aside(directory) as partial,
+        directory_written_aside(directory, manifest=TEXT_MANIFEST) as partial,
         (partial / "pieces.bin").open("wb") as tokens,
         (partial / "sizes.bin").open("wb") as sizes,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +12,7 @@ from cmlm_kd.data.translation.synthetic import SyntheticText, synthetic_side
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
+from cmlm_kd.system.files import finish_interrupted
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
 from cmlm_kd.version import __version__
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
 
 PREPARE_MANIFEST = "prepare.json"
 """The manifest's file in the data-bin."""
+
+TEACHER_FILES = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "chat_template.jinja", "vocab.txt", "vocab.json", "merges.txt"),
+    *("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"),
+)
+"""What transformers writes of a tokenizer and a configuration, some of it at least."""
 
 _AGAIN = "write the data again with 'cmlm-kd prepare'"
 
@@ -158,6 +167,11 @@ class PrepareManifest:
         """Return the dictionary that labels are entries of."""
         return data / f"dict.{self.target_language}.txt"
 
+    @property
+    def files(self) -> frozenset[str]:
+        """The files of the data-bin, relative to it, those that a tokenizer need not have included."""
+        return databin_files(self.languages, self.splits)
+
     def write(self, data: Path) -> None:
         """Write the manifest into the data-bin; equal ones are equal bytes."""
         known = asdict(self)
@@ -165,6 +179,22 @@ class PrepareManifest:
             del known["synthetic"]
         text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
         (data / PREPARE_MANIFEST).write_text(text, encoding="utf-8")
+
+
+def databin_files(languages: tuple[str, str], splits: Iterable[str]) -> frozenset[str]:
+    """Return what files a data-bin can have, relative to it.
+
+    Args:
+        languages: source and target.
+        splits: names of the splits.
+    """
+    files = {PREPARE_MANIFEST, *(f"teacher/{name}" for name in TEACHER_FILES)}
+    for language in languages:
+        files |= {f"dict.{language}.txt", f"dict.{language}.teacher_ids.npy"}
+        for split in splits:
+            prefix = split_file(Path(), split, languages, language)
+            files |= {f"{prefix}.bin", f"{prefix}.idx", f"raw/{split}.{language}"}
+    return frozenset(files)
 
 
 def split_file(data: Path, split: str, languages: tuple[str, str], language: str) -> Path:
@@ -221,6 +251,7 @@ def load_manifest(data: Path) -> PrepareManifest:
     from pydantic import TypeAdapter, ValidationError
 
     path = data / PREPARE_MANIFEST
+    finish_interrupted(data)
     try:
         manifest = TypeAdapter(PrepareManifest).validate_json(path.read_bytes(), strict=True)
     except (FileNotFoundError, NotADirectoryError):

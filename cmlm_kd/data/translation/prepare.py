@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,19 @@ from cmlm_kd.data.translation.manifest import (
     PrepareManifest,
     PrepareOptions,
     check_complete,
+    databin_files,
     load_manifest,
     make_manifest,
 )
 from cmlm_kd.data.translation.parallel_text import ParallelText
 from cmlm_kd.data.translation.writing import DatabinWriting, save_teacher_tokenizer
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.files import (
+    check_new_directory,
+    directory_written_aside,
+    file_name,
+    finish_interrupted,
+)
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.positions import usable_positions
@@ -31,18 +39,21 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
     Args:
         options: what to do.
         destination: where to write it.
-        overwrite: replace another data-bin that is already there.
+        overwrite: replace another data-bin that is already there; files that its manifest does not name stay.
 
     Raises:
         UserError: for unusable text or teacher, or a destination that holds something else or cannot be
             written.
     """
+    for flag, language in zip(("--source-lang", "--target-lang"), options.languages, strict=True):
+        file_name(flag, language)
     if options.source_language == options.target_language:
         raise UserError(
             f"source and target language are both {options.source_language!r}; name the files' two suffixes"
         )
     if "train" not in options.splits:
         raise UserError("there is no training text, and the dictionary is made from it; give --trainpref")
+    there = _holds_databin(destination)
     tokenizer = PieceTokenizer.from_pretrained(options.teacher)
     if options.dictionaries is not None:
         _check_dictionaries(options.dictionaries, options, tokenizer)
@@ -55,18 +66,14 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
     # Of a teacher's positions [CLS] and the last [SEP] take two; a tokenizer alone sets no bound.
     positions = sys.maxsize if config is None else usable_positions(config) - 2 - tokenizer.separators
     text = ParallelText(options, tokenizer)
-    if _holds_databin(destination) and not overwrite:
+    if there and not overwrite:
         return _kept(destination, options, text)
-    try:
-        with directory_written_aside(destination) as partial:
-            reports = DatabinWriting(partial, options, tokenizer, positions).run(text)
-            save_teacher_tokenizer(tokenizer, config, partial / "teacher")
-            manifest = make_manifest(partial, options, tokenizer, reports, text.digest())
-            manifest.write(partial)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {destination}: {error.strerror or error}; make room or choose another --destdir"
-        ) from error
+    former = _own_files(destination, options) if there else frozenset()
+    with directory_written_aside(destination, manifest=PREPARE_MANIFEST, replaces=former) as partial:
+        reports = DatabinWriting(partial, options, tokenizer, positions).run(text)
+        save_teacher_tokenizer(tokenizer, config, partial / "teacher")
+        manifest = make_manifest(partial, options, tokenizer, reports, text.digest())
+        manifest.write(partial)
     return manifest
 
 
@@ -111,13 +118,37 @@ def _holds_databin(destination: Path) -> bool:
     Raises:
         UserError: if it holds something else.
     """
-    if (destination / PREPARE_MANIFEST).is_file():
+    finish_interrupted(destination)
+    if os.path.isfile(destination / PREPARE_MANIFEST):
         return True
     problem = (
         "is a file" if destination.is_file() else "is not empty and was not written by 'cmlm-kd prepare'"
     )
     check_new_directory(destination, problem, "choose another --destdir")
     return False
+
+
+def _own_files(destination: Path, options: PrepareOptions) -> frozenset[str]:
+    """Return the files that make room for the new data-bin, relative to the destination.
+
+    A manifest that is damaged names nothing: then those that will be written anew.
+
+    Raises:
+        UserError: naming another file that fairseq would read as part of a split.
+    """
+    own = databin_files(options.languages, options.splits)
+    with contextlib.suppress(UserError):
+        own |= load_manifest(destination).files
+    for split in options.splits:
+        for path in sorted(
+            destination.glob(f"{split.rstrip('0123456789')}[0-9]*.{'-'.join(options.languages)}.*")
+        ):
+            if path.name not in own:
+                raise UserError(
+                    f"{path} does not belong to the data-bin there, and fairseq would read it as part of "
+                    f"{split}; move it away, or choose another --destdir"
+                )
+    return own
 
 
 def _kept(destination: Path, options: PrepareOptions, text: ParallelText) -> PrepareManifest:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import torch
+from disk import largest_file
 from tiny_corpus import write_split, write_store
 
 from cmlm_kd.cli import main
@@ -340,4 +341,24 @@ def test_misuse_leaves_no_output(run, capsys, change, words):
     error = capsys.readouterr().err
     assert error.startswith("cmlm-kd report: ") and error.count("\n") == 1
     assert any(word in error for word in words.split("|"))
+    assert not (run / "result").exists()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_fails_late_writes_none_of_the_files(run, capsys, there):
+    """Curves are the last file, and they are larger than the limit."""
+    if there:
+        assert main(COMMAND) == 0
+    before = {path.name: path.read_bytes() for path in (run / "result").iterdir()} if there else {}
+    with largest_file(9000):
+        assert main([*COMMAND, "--seed", "2"]) == 2
+    assert "result/curves.png: File too large; make room or" in capsys.readouterr().err
+    assert (run / "result").exists() == there
+    assert not there or {path.name: path.read_bytes() for path in (run / "result").iterdir()} == before
+
+
+def test_logs_that_share_nothing_are_refused_before_anything_is_written(run, capsys):
+    write(run / "taught" / "train.log", JSON_LOG.replace("bleu", "other").replace("nll_loss", "another"))
+    assert main(COMMAND) == 2
+    assert "share neither bleu nor nll_loss; nothing to draw" in capsys.readouterr().err
     assert not (run / "result").exists()

@@ -202,3 +202,10 @@ def test_split_of_plain_text(tmp_path):
     assert main(["split", str(tmp_path), "--corpus", "text", "--output", str(tmp_path / "split")]) == 0
     lines = [(tmp_path / "split" / name).read_text().splitlines() for name in ("train.tsv", "dev.tsv")]
     assert sorted(lines[0] + lines[1]) == sorted(rows.splitlines()) and len(lines[1]) == 2
+
+
+def test_a_name_in_the_results_leads_to_no_other_folder(tmp_path):
+    model = {"name": "../a@1", "metrics": {"pearson": 99.0}, "parameters": 3, "examples_per_second": {}}
+    (tmp_path / "results.json").write_text(json.dumps({"models": [model]}))
+    with pytest.raises(UserError, match=r"model '\.\./a@1': a file gets this name, and it must not be"):
+        read_runs(tmp_path / "results.json", tmp_path / "predictions")

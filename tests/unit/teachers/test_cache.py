@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from disk import largest_file
 from tiny_classification import LABELS, sentences, write_bert
 
 from cmlm_kd.api.needs import Needs, Request
@@ -13,6 +14,7 @@ from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import directory_written_aside
 from cmlm_kd.teachers.cache import CacheIdentity, TeacherCache, check_cacheable, open_cache, write_cache
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
@@ -130,6 +132,22 @@ def test_what_is_no_cache_is_left_alone(folders, tmp_path):
     (tmp_path / "c" / "manifest.json").write_text(json.dumps({"format": "cmlm-kd-soft-targets"}))
     with pytest.raises(UserError, match="is no cache of teacher outputs"):
         open_cache(tmp_path / "c", CacheIdentity.of(teachers, EXAMPLES, LOGITS, "float32"), "logits")
+
+
+def test_a_full_disk(folders, tmp_path):
+    message = f"^{tmp_path / 'c'}: Only a part could be written; make room or choose another place"
+    with largest_file(500), pytest.raises(UserError, match=message):
+        write(tmp_path / "c", load(folders[0]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_process_is_refused_before_its_teachers_are_asked(folders, tmp_path, monkeypatch):
+    teachers = load(folders[0])
+    with directory_written_aside(tmp_path / "c") as partial:
+        (partial / "manifest.json").write_text("{}")
+        monkeypatch.setattr(teachers, "signal", None)
+        with pytest.raises(UserError, match=r"^another process is writing"):
+            write(tmp_path / "c", teachers)
 
 
 def test_a_teacher_that_gives_no_number_is_named_and_nothing_is_written(tmp_path):

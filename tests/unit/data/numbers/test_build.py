@@ -2,6 +2,9 @@ import dataclasses
 import json
 import random
 import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -266,6 +269,36 @@ def test_files_of_somebody_else_are_left_alone(tmp_path):
     assert (tmp_path / "train.de").read_text() == "Mein Satz.\n"
 
 
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(("call", "count"), [("pathlib.Path.write_bytes", 3), ("os.replace", 2)])
+def test_a_killed_run_leaves_nothing_that_the_next_one_stumbles_over(tmp_path, there, call, count):
+    folder = tmp_path / "corpus"
+    if there:
+        folder.mkdir()
+        (folder / "notes").write_text("mine")
+    script = (
+        "import dataclasses, os, pathlib, signal, sys\n"
+        "from cmlm_kd.data.numbers import CorpusSizes, write_numbers_corpus\n"
+        f"kept, left = {call}, [{count}]\n"
+        "def counted(*arguments):\n"
+        "    left[0] -= 1\n"
+        "    return kept(*arguments) if left[0] else os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{call} = counted\n"
+        f"write_numbers_corpus(pathlib.Path(sys.argv[1]), 5, {SIZES!r})\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, folder]).returncode == -signal.SIGKILL
+    assert killed or (call == "os.replace" and not there)  # renamed as a whole
+    assert write_numbers_corpus(folder, 5, SIZES) == read_corpus_manifest(folder, 5, SIZES)
+    assert len(list(folder.iterdir())) == 8 + there and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_manifest_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": "cmlm-kd-soft-targets"}')
+    with pytest.raises(UserError, match=r"manifest\.json: File exists; choose another place"):
+        write_numbers_corpus(tmp_path, 5, SIZES)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
 def test_asking_for_more_than_the_frames_give_is_an_error(monkeypatch):
     monkeypatch.setattr(
         "cmlm_kd.data.numbers.build.frames_of_split",
@@ -283,4 +316,4 @@ def test_the_command_writes_once_and_refuses_empty_splits(tmp_path, capsys):
     assert main([*flags, "--monolingual", "50"]) == 0
     assert "already there" in capsys.readouterr().out
     assert main([*flags, "--monolingual", "0"]) == 2
-    assert "--monolingual is 0, it must be at least 1" in capsys.readouterr().err
+    assert "--monolingual is 0, it must be from 1 to 10,000,000" in capsys.readouterr().err

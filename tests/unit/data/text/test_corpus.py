@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from datasets import Dataset
+from disk import largest_file
 from tiny_classification import SPECIAL, make_tokenizer
 from tiny_text import lines_of
 
@@ -230,6 +231,17 @@ def test_an_interruption_leaves_nothing_that_could_be_taken_for_the_text(tmp_pat
     files = [TextFile(write(tmp_path / "good.txt", lines_of(5))), TextFile(tmp_path / "gone.txt")]
     with pytest.raises(UserError, match="does not exist"):
         tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".pieces.lock", "good.txt"]
+
+
+def test_a_full_disk_and_a_place_where_nothing_can_be(tmp_path, tokenizer):
+    files = [TextFile(write(tmp_path / "good.txt", lines_of(300)))]
+    message = f"^{tmp_path / 'pieces'}: (File too large|Only a part could be written); make room or choose"
+    with largest_file(500), pytest.raises(UserError, match=message):
+        tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
+    below = tmp_path / "good.txt" / "pieces"
+    with pytest.raises(UserError, match=r"good\.txt: Not a directory; a file is where a folder is meant"):
+        tokenized_corpus(below, files, tokenizer, LONGEST)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".pieces.lock", "good.txt"]
 
 

@@ -130,7 +130,7 @@ def test_a_destination_that_cannot_be_made(text, teacher, capsys):
     refuse(
         text,
         teacher,
-        "cannot write .*train.de/data: .*; make room or choose another",
+        "train.de: Not a directory; a file is where a folder is meant: choose another place",
         capsys,
         ["--destdir", text / "train.de" / "data"],
     )
@@ -192,3 +192,12 @@ def test_cutting_at_positions_that_nothing_names(text, teacher, tmp_path, capsys
     (alone / "config.json").unlink()
     message = "cuts at the teacher's positions, but .*tokenizer has no more than a tokenizer; give"
     refuse(text, alone, message, capsys, ["--truncate-source"])
+
+
+def test_text_that_the_tokenizer_knows_nothing_of(text, teacher, capsys):
+    """It made a dictionary of 8 entries, all of them special or padding."""
+    write_text(text / "train", ["☃ ☃☃", "☃"], ["Two men.", "A man."])
+    message = "train.de: the teacher's tokenizer knows none of the text, every token is <unk>; give a"
+    refuse(text, teacher, message, capsys)
+    write_text(text / "train", ["☃ ☃☃", "ein ☃"], ["Two men.", "A man."])
+    run(text, teacher)
