@@ -74,7 +74,7 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
 
     check_new_directory(output)
     manifest = load_manifest(data)
-    with directory_written_aside(output, manifest=_DESCRIPTION) as partial:
+    with directory_written_aside(output, manifest=DESCRIPTION) as partial:
         shutil.copytree(data / "teacher", partial, dirs_exist_ok=True)
         teacher.encoder.save_pretrained(partial)  # type: ignore[operator]
         head = {
@@ -140,9 +140,9 @@ def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> Condit
             "'fairseq-train --task cmlm' or a directory of 'cmlm-kd export --to teacher'"
         ) from None
     except ValueError as error:
-        raise _damaged(path, f"{_DESCRIPTION}: {first_line(error)}") from error
+        raise _damaged(path, f"{DESCRIPTION}: {first_line(error)}") from error
     if not isinstance(description, dict) or not isinstance(description.get("transform"), bool):
-        raise _damaged(path, f"{_DESCRIPTION} does not say whether there is a transform")
+        raise _damaged(path, f"{DESCRIPTION} does not say whether there is a transform")
     check_dictionary(path, dictionary_hash(path / _DICTIONARY), manifest.target_dictionary(data))
     try:
         head = load_file(path / _HEAD)
