@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=2000)
     parser.add_argument("--beam", type=int, default=4)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64, 256])
-    parser.add_argument("--max-tokens", type=int, default=1024, help="of a batch of ours")
+    parser.add_argument("--max-tokens", type=int, default=512, help="of a batch of ours")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true")
     args = parser.parse_args()

@@ -159,6 +159,5 @@ def _check_languages(choice: ModelChoice, ensemble: Ensemble) -> None:
     if asked != own:
         raise UserError(
             f"{choice.paths[0]} translates {' to '.join(own)}, {' to '.join(asked)} is asked for; give a "
-            f"model "
-            "of that pair"
+            "model of that pair"
         )
