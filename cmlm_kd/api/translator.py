@@ -192,9 +192,11 @@ class Translator(ABC):
     Attributes:
         settings: names of the fields of :class:`ModelChoice` that mean something to it, besides ``paths`` and
             ``device``; others are refused before it is made.
+        batch_tokens: source tokens a batch, padding included, where the user does not say.
     """
 
     settings: ClassVar[frozenset[str]] = frozenset()
+    batch_tokens: int = 4096
 
     @classmethod
     @abstractmethod

@@ -17,6 +17,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, written_aside
 
 JOB = "job.json"
+OUTPUTS = "outputs.json"
 
 
 class Parts:
@@ -46,7 +47,8 @@ class Parts:
             self.folder,
             "holds {entry}, and no unfinished translation",
             "move it away, or give another --output",
-            in_the_way=lambda entry: not entry.name.endswith(".partial"),
+            # Another process of the same job may be quicker.
+            in_the_way=lambda entry: entry.name != JOB and entry.suffix not in (".partial", ".jsonl"),
         )
         with written_aside(self.folder / JOB) as partial:
             partial.write_text(
@@ -131,6 +133,23 @@ class Parts:
                     )
                 with written_aside(ours) as partial:
                     shutil.copyfile(theirs, partial)
+
+    def claim(self, outputs: Sequence[Path]) -> None:
+        """Note which files are going to be written, so that whoever goes on may replace them."""
+        with written_aside(self.folder / OUTPUTS) as partial:
+            partial.write_text(json.dumps([str(path.resolve()) for path in outputs]), encoding="utf-8")
+
+    def claimed(self) -> set[Path]:
+        """Return the files that an interrupted run of this job was writing."""
+        try:
+            self.check(self.folder)
+            return set(map(Path, json.loads((self.folder / OUTPUTS).read_text(encoding="utf-8"))))
+        except (UserError, OSError, ValueError):
+            return set()
+
+    def release(self) -> None:
+        """Take the note away: the files are whole."""
+        (self.folder / OUTPUTS).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the folder; the result is elsewhere."""

@@ -130,8 +130,7 @@ def _check_same_pair(paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> 
         if pair != pairs[0]:
             raise UserError(
                 f"{path} translates {' to '.join(pair)}, {paths[0]} {' to '.join(pairs[0])}; an ensemble "
-                f"has one pair "
-                "of languages"
+                "has one pair of languages"
             )
 
 

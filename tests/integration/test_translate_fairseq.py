@@ -5,7 +5,7 @@ from argparse import Namespace
 
 import pytest
 import torch
-from fairseq_runs import run_generate
+from fairseq_runs import run_generate, run_train
 from tiny_translation import pairs, write_student
 from toy_translator import lines_of, write_lines
 
@@ -216,6 +216,33 @@ def test_what_ctranslate2_cannot_do(student, translator):
         UserError, match=r"converts fairseq's models and encoder-decoders of Hugging Face, not toy"
     ):
         load_translator("toy=x", ModelChoice(()), via="ctranslate2")
+
+
+def test_an_lstm_translates_here_and_not_by_way_of_ctranslate2(student, tmp_path):
+    sizes = [f"--{side}-{part}" for side, part in (("encoder", "embed-dim"), ("encoder", "hidden-size"))]
+    sizes += ["--decoder-embed-dim", "--decoder-hidden-size", "--decoder-out-embed-dim"]
+    run_train(
+        *(student.parents[1] / "data", "--arch", "lstm", *(word for flag in sizes for word in (flag, 16))),
+        *(
+            "--task",
+            "translation",
+            "--criterion",
+            "label_smoothed_cross_entropy",
+            "--optimizer",
+            "adam",
+            "--cpu",
+        ),
+        *("--max-update", 1, "--max-tokens", 300, "--save-dir", tmp_path, "--no-epoch-checkpoints"),
+    )
+    lstm = load_translator(str(tmp_path / "checkpoint_last.pt"), ModelChoice(()))
+    sources = lstm.encode(["mann", *GERMAN[:2], "der mann"])  # not sorted by length
+    together = lstm.translate(sources, Decoding(max_length=5))
+    assert texts(together) == [
+        texts(lstm.translate([source], Decoding(max_length=5)))[0] for source in sources
+    ]
+    pytest.importorskip("ctranslate2")
+    with pytest.raises(UserError, match=r"CTranslate2 cannot convert .*checkpoint_last.pt: .*; leave --via"):
+        load_translator(str(tmp_path / "checkpoint_last.pt"), ModelChoice(()), via="ctranslate2")
 
 
 def test_ctranslate2_may_be_missing(student, monkeypatch):

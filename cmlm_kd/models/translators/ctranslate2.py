@@ -54,6 +54,7 @@ class CTranslate2Translator(Translator):
         identity: tuple[str, str, tuple[str | None, str | None]],
     ) -> None:
         self._place = (directory, device, compute_type)
+        self.batch_tokens = 512 if device.startswith("cpu") else 4096
         self.engine = self._start()
         self.words = words
         self._description, self._hash, self._languages = identity

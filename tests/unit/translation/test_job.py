@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import os
 import signal
 
 import pytest
 from toy_translator import lines_of, run, run_child, write_lines
+
+from cmlm_kd.translation import job as job_module
 
 TEXTS = [f"{'wort ' * (number % 7)}nummer {number}" for number in range(23)]
 CAPITALS = [text.upper() for text in TEXTS]
@@ -74,6 +77,21 @@ def test_complete_shards_are_not_translated_again(job):
     first.write_text(first.read_text().replace("NUMMER 0", "KEPT"))
     assert run(*flags) == 0
     assert lines_of(output)[0] == "KEPT"
+
+
+def test_a_kill_while_the_outputs_are_written_is_gone_on_from(job, tmp_path, monkeypatch):
+    flags, output = job
+    more = ["--output-source", tmp_path / "y.de", "--output-scores", tmp_path / "y.tsv"]
+    plain = job_module.describe_environment
+    monkeypatch.setattr(
+        job_module, "describe_environment", lambda device: os.kill(os.getpid(), signal.SIGKILL)
+    )
+    assert run_child(*flags, *more, way="well") == signal.SIGKILL
+    assert output.exists() and (tmp_path / "y.de").exists() and not (tmp_path / "y.en.json").exists()
+    monkeypatch.setattr(job_module, "describe_environment", plain)
+    output.unlink()  # as if it had been killed before
+    assert run(*flags, *more, way="kill0") == 0
+    assert lines_of(output) == CAPITALS and (tmp_path / "y.en.json").exists()
 
 
 def test_an_equal_translation_is_kept(job, capsys):
