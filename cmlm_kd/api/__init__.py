@@ -24,6 +24,14 @@ from cmlm_kd.api.needs import (
     Needs,
     Request,
 )
+from cmlm_kd.api.next_tokens import (
+    NamedTeacher,
+    NextTokens,
+    Pairs,
+    TeacherOptions,
+    TranslationData,
+    next_token_teachers,
+)
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, signal_sources
@@ -68,7 +76,10 @@ __all__ = [
     "ModelDescription",
     "ModelOutput",
     "NamedSource",
+    "NamedTeacher",
     "Needs",
+    "NextTokens",
+    "Pairs",
     "Range",
     "Request",
     "SentenceCriterion",
@@ -76,15 +87,18 @@ __all__ = [
     "SoftTargets",
     "Source",
     "TeacherBatch",
+    "TeacherOptions",
     "TeacherSignal",
     "Term",
     "TokenText",
     "TrainingSet",
+    "TranslationData",
     "Translator",
     "UserError",
     "check_settings",
     "hard_label_loss",
     "kd_criteria",
+    "next_token_teachers",
     "setting",
     "signal_sources",
     "translators",

@@ -84,6 +84,7 @@ class Carrier:
         self.size = len(student)
         first = [self.student.longest(text) if text else self.size for text in teacher]
         self.first: Ids = np.array(first, np.int64)  # (U,)
+        self._longer: dict[int, Ids] = {}
         self._rests: dict[tuple[int, int], int] = {}
         self._completions: dict[tuple[bytes, bytes], Ids] = {}
         self._merges: dict[bytes, tuple[Ids, Ids]] = {}
@@ -138,12 +139,13 @@ class Carrier:
 
     def longer_than(self, entry: int) -> Ids:
         """Return the teacher's tokens that begin with an entry and go on, ``(n,)``."""
-        order, starts = self._by_first
-        tokens = order[starts[entry] : starts[entry + 1]]
-        length = len(self.student.spelled[entry] or b"")
-        longer = [len(self.teacher.spelled[token] or b"") > length for token in tokens.tolist()]
-        found: Ids = tokens[np.array(longer, bool)]
-        return found
+        if entry not in self._longer:
+            order, starts = self._by_first
+            tokens = order[starts[entry] : starts[entry + 1]]
+            length = len(self.student.spelled[entry] or b"")
+            longer = [len(self.teacher.spelled[token] or b"") > length for token in tokens.tolist()]
+            self._longer[entry] = tokens[np.array(longer, bool)]
+        return self._longer[entry]
 
     def completions(self, begun: bytes, rest: bytes) -> Ids:
         """Return the tokens that make of a begun entry the whole one, or begin with what it lacks.

@@ -14,6 +14,7 @@ from cmlm_kd.api.next_tokens import NextTokenTeacher, Pairs, TeacherOptions, Tra
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, signal_sources
 from cmlm_kd.errors import UserError
+from cmlm_kd.store.format import LOWEST_LOGIT
 from cmlm_kd.teachers.kinds import load_teachers
 from cmlm_kd.teachers.shards import DumpOptions
 from cmlm_kd.teachers.teacher_forcing import half_of, summarise_next_tokens
@@ -96,7 +97,7 @@ class OnlineTeacher(NamedSource):
             half_of(logits, self.teacher, pairs, [rows[row] for row in read])  # refuses what a dump refuses
             # Masks count row by row, as the teacher's positions do.
             result.ids[valid] = ids.to(valid.device)
-            result.logits[valid] = logits.to(valid.device)
+            result.logits[valid] = logits.clamp(min=LOWEST_LOGIT).to(valid.device)  # as in a store
             result.tail[valid] = tail.to(valid.device)
         return TeacherSignal(soft_targets=result)
 

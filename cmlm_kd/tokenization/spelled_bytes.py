@@ -23,6 +23,9 @@ from cmlm_kd.tokenization.spelling import (
 END = b"\xff</s>"
 """Stands for the end of a sentence; no text has such bytes."""
 
+_LINE_FEEDS = ("\n", "Ċ", "<0x0A>")
+"""A line feed as it is, in byte-level BPE, and as sentencepiece's byte."""
+
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -82,20 +85,23 @@ def bytes_of_tokenizer(tokenizer: Any, ends: set[int], line_feed_ends: bool = Fa
             UNKNOWN if number in special else spell_sentencepiece(token)
             for number, token in enumerate(tokens)
         ]
+    line_feeds = _with_line_feeds(tokenizer, len(symbols)) if line_feed_ends else set()
     found: list[bytes | None] = []
     for number, symbol in enumerate(symbols):
         text = END if number in ends else None if symbol == UNKNOWN else bytes_of_symbol(symbol)
-        if line_feed_ends and text is not None and number not in ends:
-            raw = _raw(tokenizer, number)
-            if "\n" in raw:
-                text = _with_space(text, raw.partition("\n")[0]) + END
+        if number in line_feeds and text is not None and number not in ends:
+            # Symbols have one sign for all white space: what the token says decides.
+            said = str(tokenizer.decode([number], clean_up_tokenization_spaces=False))
+            if "\n" in said:
+                text = _with_space(text, said.partition("\n")[0]) + END
         found.append(text or None)
     return found
 
 
-def _raw(tokenizer: Any, number: int) -> str:
-    """Return a token's text with its white space as it is; symbols have one sign for all of it."""
-    return str(tokenizer.decode([number], clean_up_tokenization_spaces=False))
+def _with_line_feeds(tokenizer: Any, size: int) -> set[int]:
+    """Return the tokens in which there may be a line feed."""
+    tokens = map(str, tokenizer.convert_ids_to_tokens(range(size)))
+    return {number for number, token in enumerate(tokens) if any(sign in token for sign in _LINE_FEEDS)}
 
 
 def _with_space(symbol: bytes, before: str) -> bytes:

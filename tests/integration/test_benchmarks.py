@@ -23,6 +23,7 @@ INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--ro
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
     "dump.py": [r"at least 4\): \d", r"at most 1\.15\): \d", r"at least 0\.9\): \d"],
+    "translator_dump.py": [r"at least 0\.95\): \d"],
     "augmentation.py": [
         *(rf"{rule} +[\d,]+ a second" for rule in ("rules +sentences", "pairs", "tagging +sentences")),
         *(rf"{type_} to released \(at least 4\): \d" for type_ in ("float32", "bfloat16")),
@@ -64,6 +65,7 @@ FIGURES = {
         ("kd_step.py", STEP),
         ("kd_step.py", (*STEP, "--bf16")),
         ("dump.py", DUMP),
+        ("translator_dump.py", ("--layers", 1, "--width", 16, "--pairs", 8, "--rounds", 1)),
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
         ("pretraining_step.py", PRETRAINING),

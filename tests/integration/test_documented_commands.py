@@ -20,8 +20,9 @@ from cmlm_kd.fairseq_files.databin import Databin
 
 ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md")
-CLASSIFICATION = {  # pages about classifiers and unlabelled text, and which test follows them
+CLASSIFICATION = {  # pages about other models than the README's, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
+    "docs/autoregressive_teachers.md": "test_translators_as_teachers.py and test_folds.py",
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bert_mlm.md": "test_pretraining_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
