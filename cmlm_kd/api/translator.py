@@ -32,7 +32,8 @@ class Hypothesis(NamedTuple):
     Attributes:
         text: detokenised, on one line; empty for a model that says nothing.
         score: log-probability (natural logarithm) of its tokens, the end of sentence included, divided by
-            their number to the power of ``Decoding.length_penalty``; of sampling as of beam search.
+            their number to the power of ``Decoding.length_penalty``; of a sample by the distribution at its
+            temperature, of CTranslate2 by the model's own.
         finished: False where the model was cut off at the greatest length allowed.
     """
 

@@ -82,6 +82,8 @@ class CTranslate2Translator(Translator):
     def load(cls, choice: ModelChoice) -> CTranslate2Translator:
         """Load a directory that a converter wrote; its tokenizer lies there, or in ``--data``."""
         directory = Path(choice.path).expanduser()
+        if not directory.is_dir():
+            raise UserError(f"--model {choice.path} is no directory; give what a converter wrote")
         words = _words_of(directory, choice)
         files = [f"{path.name} {file_sha256(path)}" for path in sorted(directory.iterdir()) if path.is_file()]
         languages = (choice.source_language, choice.target_language)

@@ -145,6 +145,7 @@ def test_which_commands_go_on_after_an_interruption():
         "dump",
         "fetch-multi30k",
         "run",
+        "translate",
     }
 
 

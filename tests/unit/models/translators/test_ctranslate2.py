@@ -44,6 +44,11 @@ def test_a_directory_without_a_tokenizer(directories):
         load_translator(str(directories[1]), ModelChoice((), data=__import__("pathlib").Path("nowhere")))
 
 
+def test_what_is_no_directory(tmp_path):
+    with pytest.raises(UserError, match="none is no directory; give what a converter wrote"):
+        load_translator(f"ctranslate2={tmp_path / 'none'}", ModelChoice((), data=tmp_path))
+
+
 def test_a_damaged_directory(directories, tmp_path):
     damaged = shutil.copytree(directories[0], tmp_path / "damaged")
     (damaged / "model.bin").write_bytes(b"x")
