@@ -32,7 +32,8 @@ class Hypothesis(NamedTuple):
     Attributes:
         text: detokenised, on one line; empty for a model that says nothing.
         score: log-probability (natural logarithm) of its tokens, the end of sentence included, divided by
-            their number to the power of ``Decoding.length_penalty``; of sampling as of beam search.
+            their number to the power of ``Decoding.length_penalty``; of a sample by the distribution at its
+            temperature, of CTranslate2 by the model's own.
         finished: False where the model was cut off at the greatest length allowed.
     """
 
@@ -169,11 +170,13 @@ class TokenText(ABC):
         target_prefix: tokens that each hypothesis begins with, such as a language's code.
         end: the token that ends a hypothesis.
         most_source_tokens: as of :class:`Translator`.
+        most_target_tokens: the longest hypothesis that the model's positions allow, its end not counted.
     """
 
     target_prefix: Sequence[str] = ()
     end: str = "</s>"
     most_source_tokens: int | None = None
+    most_target_tokens: int | None = None
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[Source]:
@@ -190,9 +193,11 @@ class Translator(ABC):
     Attributes:
         settings: names of the fields of :class:`ModelChoice` that mean something to it, besides ``paths`` and
             ``device``; others are refused before it is made.
+        batch_tokens: source tokens a batch, padding included, where the user does not say.
     """
 
     settings: ClassVar[frozenset[str]] = frozenset()
+    batch_tokens: int = 4096
 
     @classmethod
     @abstractmethod

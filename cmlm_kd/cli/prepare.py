@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
     sizes = ", ".join(f"{language} {entry.size:,}" for language, entry in manifest.dictionaries.items())
     print(f"{arguments.destdir}: dictionary entries {sizes}")
     for split, report in manifest.splits.items():
-        print(f"  {split}: {_describe(report)}")
+        side = manifest.synthetic.get(split)
+        by = f"; synthetic {side.language} by {side.model}" if side else ""
+        print(f"  {split}: {_describe(report)}{by}")
 
 
 def _describe(report: SplitReport) -> str:

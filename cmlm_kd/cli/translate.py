@@ -60,8 +60,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         "--pick",
         default="first",
         help="first (the model's best), all, bleu or chrf (against --reference), mbr-bleu or mbr-chrf "
-        "(minimum "
-        "Bayes risk among the hypotheses), scorer",
+        "(minimum Bayes risk among the hypotheses), scorer",
     )
     group.add_argument("--reference", type=Path, metavar="FILE", help="translation of each line of the input")
     group.add_argument(
@@ -75,8 +74,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="NAME[=VALUE]",
         help="leave out pairs with an empty side or without an end, and those that these say: "
-        "length-ratio[=3], "
-        "copy[=3], repetition[=3], duplicates, score=LEAST, language",
+        "length-ratio[=3], copy[=3], repetition[=3], duplicates, score=LEAST, language",
     )
     group.add_argument(
         "--output-source", type=Path, metavar="FILE", help="write the source of each line of --output there"
@@ -92,7 +90,10 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def _add_shards(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("batches and shards")
     group.add_argument(
-        "--max-tokens", type=int, default=4096, help="source tokens per batch, padding included, at least 1"
+        "--max-tokens",
+        type=int,
+        help="source tokens per batch, padding included, at least 1; default: 4096, of CTranslate2 on a "
+        "CPU 512",
     )
     group.add_argument("--shard-rows", type=int, default=2048, help="lines per shard, at least 1")
     group.add_argument(
@@ -100,8 +101,7 @@ def _add_shards(parser: argparse.ArgumentParser) -> None:
         type=_fraction,
         metavar="I/N",
         help="translate every N-th shard from the I-th on and write no output; the same command without "
-        "it, or "
-        "with --merge, writes it",
+        "it, or with --merge, writes it",
     )
     group.add_argument(
         "--parts",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.criteria.signature import HASH_DIGITS, UNKNOWN, criterion_part, signature_by_teachers
+from cmlm_kd.data.translation.manifest import load_manifest
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.generation import DecodingSpeed, read_hypotheses, read_speed
 from cmlm_kd.evaluation.scores import SIGNIFICANCE_LEVEL, Evaluation, Score
@@ -40,12 +41,14 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
         root: what relative paths in the settings are relative to.
 
     Returns:
-        The signature, with "unknown" for a store that is gone; None for a student that had no teacher.
+        The signature, with "unknown" for a store that is gone; training sets that a machine wrote are named,
+        also for a student that learnt from them and no store. None for a student that had no teacher.
     """
     paths = _stores_of(settings.get("task") or {})
     part = criterion_part(settings.get("criterion") or {}) if paths else None
+    synthetic = _synthetic_sets(settings.get("task") or {}, root)
     if part is None:
-        return None
+        return f"kd:none|{synthetic}|v:{__version__}" if synthetic else None
     teachers, stores = [], []
     for path in paths:
         try:
@@ -54,7 +57,22 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
             continue
         teachers.append(manifest.header.teacher_hash)
         stores.append(manifest.signature)
-    return kd_signature(part, teachers, stores)
+    return kd_signature(f"{part}|{synthetic}" if synthetic else part, teachers, stores)
+
+
+def _synthetic_sets(task: Mapping[str, Any], root: Path) -> str:
+    """Return ``synthetic:train1.de=3fa9c1`` for data of which a machine wrote a side; nothing for others."""
+    data = str(task.get("data") or "").split(":")[0]
+    try:
+        sets = load_manifest(root / data).synthetic if data else {}
+    except (UserError, OSError):
+        return ""
+    named = [
+        f"{split}.{side.language}={side.model_hash[:HASH_DIGITS]}"
+        for split, side in sorted(sets.items())
+        if split.startswith("train")
+    ]
+    return f"synthetic:{'+'.join(named)}" if named else ""
 
 
 def _stores_of(task: Mapping[str, Any]) -> list[str]:

@@ -32,7 +32,7 @@ def translate_texts(
         report: called after each batch with the number of texts done, those without hypotheses included.
 
     Raises:
-        UserError: from the translator.
+        UserError: from the translator, or of one that gives too few hypotheses or no finite scores.
     """
     results: list[list[Hypothesis]] = [[] for _ in texts]
     sources = translator.encode(texts)
@@ -40,11 +40,10 @@ def translate_texts(
     if report is not None:
         report(len(texts) - len(rows))
     for number, batch in enumerate(batches(sources, rows, max_tokens)):
-        seeded = replace(decoding, seed=decoding.seed * 1_000_003 + number) if decoding.sampling else decoding
-        for row, found in zip(
-            batch, translator.translate([sources[row] for row in batch], seeded), strict=True
-        ):
-            results[row] = [entry._replace(text=" ".join(entry.text.split())) for entry in found]
+        seeded = replace(decoding, seed=seed_of(decoding.seed, number)) if decoding.sampling else decoding
+        found = translator.translate([sources[row] for row in batch], seeded)
+        for row, entries in zip(batch, found, strict=True):
+            results[row] = _checked(entries, sources[row], decoding)
         if report is not None:
             report(len(batch))
     return results

@@ -222,16 +222,18 @@ def _value(kind: type[Filter], text: str | None) -> float | None:
 
 
 def _two_letters(language: str | None) -> str:
-    """Return ``de`` for ``de``, ``de_DE`` or ``de-DE``.
+    """Return ``de`` for ``de``, ``de_DE``, ``deu_Latn`` or ``de-DE``.
 
     Raises:
-        UserError: for what is no code of two letters.
+        UserError: for what is no code of a language.
     """
+    from babel.core import get_global
+
     code = (language or "").replace("-", "_").partition("_")[0].lower()
+    code = str(get_global("language_aliases").get(code, code))
     if len(code) != 2:
         raise UserError(
             f"--filter language does not know which language {language!r} is; name it by its code of two "
-            f"letters "
-            "with --target-language"
+            "letters with --target-language"
         )
     return code

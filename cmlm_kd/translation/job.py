@@ -12,12 +12,12 @@ from typing import Any
 from tqdm import tqdm
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
+from cmlm_kd.data.translation.synthetic import FORMAT, manifest_path, read_translation_manifest
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.files import check_new_file, file_sha256, written_aside
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.translation.engine import seed_of, translate_texts
-from cmlm_kd.translation.manifest import FORMAT, manifest_path, read_manifest
 from cmlm_kd.translation.parts import Parts
 from cmlm_kd.translation.selection import Selection, Selector
 from cmlm_kd.translation.text import TextFile
@@ -31,7 +31,7 @@ class JobOptions:
         input: sentences, one a line, plain or gzipped.
         parts: folder of the shards until all are there; None for ``OUTPUT.parts``, which disappears at the
             end.
-        max_tokens: source tokens a batch, padding included, at least 1.
+        max_tokens: source tokens a batch, padding included, at least 1; None for what suits the model.
         shard_rows: lines a shard, at least 1; an interruption loses at most one shard of work.
         shard: ``(i, n)`` translates every n-th shard from the i-th on, i in 1 to n, and writes no output;
             None for all.
@@ -44,15 +44,16 @@ class JobOptions:
 
     input: Path
     parts: Path | None = None
-    max_tokens: int = 4096
+    max_tokens: int | None = None
     shard_rows: int = 2048
     shard: tuple[int, int] | None = None
     merge: tuple[Path, ...] = ()
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("max_tokens", "shard_rows"):
-            check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
+        check_range("--shard-rows", self.shard_rows, AT_LEAST_ONE)
+        if self.max_tokens is not None:
+            check_range("--max-tokens", self.max_tokens, AT_LEAST_ONE)
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             i, n = self.shard
             raise UserError(f"--shard is {i}/{n}; it must be from 1/{n} to {n}/{n}")
@@ -84,6 +85,7 @@ class TranslationJob:
         self.decoding = decoding
         self.options = options
         self.selection = selection
+        self.max_tokens = options.max_tokens or translator.batch_tokens
         beside = selection.output.with_name(f"{selection.output.name}.parts")
         self.parts = Parts(options.parts or beside, self.identity())
 
@@ -95,7 +97,7 @@ class TranslationJob:
             "model_hash": self.translator.hash,
             "languages": list(self.translator.languages),
             "decoding": asdict(self.decoding),
-            "max_tokens": self.options.max_tokens,
+            "max_tokens": self.max_tokens,
             "shard_rows": self.options.shard_rows,
             "lines": self.text.lines,
             "corpus_hash": self.text.hash,
@@ -128,14 +130,14 @@ class TranslationJob:
         Raises:
             UserError: something else is there.
         """
-        places = [self.selection.output_source, self.selection.output_scores]
         if self.selection.output.exists():
-            manifest, wanted = read_manifest(self.selection.output), self._settings(reference)
-            whole = all(path is None or path.exists() for path in places)
+            manifest, wanted = read_translation_manifest(self.selection.output), self._settings(reference)
+            whole = all(path.exists() for path in self.selection.places)
             if whole and manifest and all(manifest.get(name) == value for name, value in wanted.items()):
                 return manifest
-        for path in (self.selection.output, *places):
-            if path is not None:
+        ours = self.parts.claimed()
+        for path in self.selection.places:
+            if path.resolve() not in ours:
                 check_new_file(path, "it is in the way: move it away, or choose another name")
         return None
 
@@ -158,8 +160,7 @@ class TranslationJob:
             numbers = ", ".join(str(index) for index in pending[:5]) + (", ..." if len(pending) > 5 else "")
             raise UserError(
                 f"--merge: {len(pending)} of {self.parts.count} shards are in none of the folders "
-                f"({numbers}); name "
-                "all folders, or leave --merge out to translate them here"
+                f"({numbers}); name all folders, or leave --merge out to translate them here"
             )
 
     def translate(self, wanted: Sequence[int]) -> None:
@@ -179,7 +180,7 @@ class TranslationJob:
             self.translator,
             texts,
             replace(self.decoding, seed=seed_of(self.decoding.seed, index)),
-            max_tokens=self.options.max_tokens,
+            max_tokens=self.max_tokens,
             report=progress.update,
         )
         said = [entry for row in found for entry in row]
@@ -187,12 +188,13 @@ class TranslationJob:
             raise UserError(
                 f"--model {self.translator.description} ends none of {len(said):,} translations within "
                 f"--max-length {self.decoding.max_length}, or says nothing; is it trained, and for this "
-                f"language?"
+                "language?"
             )
         return found
 
     def _finish(self, reference: TextFile | None, selector: Selector) -> dict[str, Any]:
         """Write outputs and manifest out of the shards, which disappear unless they were asked for."""
+        self.parts.claim([*self.selection.places, manifest_path(self.selection.output)])
         counts = selector.write()
         manifest = {
             **self._settings(reference),
@@ -203,6 +205,7 @@ class TranslationJob:
         }
         with written_aside(manifest_path(self.selection.output)) as partial:
             partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        self.parts.release()
         if self.options.parts is None:
             self.parts.remove()
         return manifest
@@ -226,8 +229,8 @@ def check_job(decoding: Decoding, options: JobOptions, selection: Selection) -> 
         UserError: naming the flag.
     """
     selection.check(decoding.n_best)
-    for path in (selection.output, selection.output_source, selection.output_scores):
-        if path is not None and path.resolve() in {
+    for path in selection.places:
+        if path.resolve() in {
             place.resolve() for place in (options.input, selection.reference) if place is not None
         }:
             raise UserError(f"{path} is an input and an output; choose another name for the output")

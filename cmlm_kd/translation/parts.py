@@ -17,6 +17,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, written_aside
 
 JOB = "job.json"
+OUTPUTS = "outputs.json"
 
 
 class Parts:
@@ -24,13 +25,14 @@ class Parts:
 
     Args:
         folder: where it is, or shall be.
-        identity: all that the shards depend on, as JSON would give it back; its ``shards`` is their number.
+        identity: all that the shards depend on, ``lines``, ``shard_rows`` and ``shards`` among it.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
         self.identity = json.loads(json.dumps(identity))
         self.count = int(identity["shards"])
+        self.lines, self.shard_rows = int(identity["lines"]), int(identity["shard_rows"])
 
     def open(self) -> None:
         """Make the folder, or see to it that the one that is there is of the same job.
@@ -45,7 +47,8 @@ class Parts:
             self.folder,
             "holds {entry}, and no unfinished translation",
             "move it away, or give another --output",
-            in_the_way=lambda entry: not entry.name.endswith(".partial"),
+            # Another process of the same job may be quicker.
+            in_the_way=lambda entry: entry.name != JOB and entry.suffix not in (".partial", ".jsonl"),
         )
         with written_aside(self.folder / JOB) as partial:
             partial.write_text(
@@ -98,10 +101,14 @@ class Parts:
 
     def _read(self, index: int) -> Iterator[list[Hypothesis]]:
         path = self.path(index)
+        rows = min(self.shard_rows, self.lines - index * self.shard_rows)
         try:
             with path.open(encoding="utf-8") as stream:
                 for line in stream:
                     yield [Hypothesis(text, score, bool(done)) for score, done, text in json.loads(line)]
+                    rows -= 1
+            if rows:
+                raise ValueError("it has not as many lines as it should")
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"{path} is missing or damaged ({error}); delete it and run the same command again"
@@ -126,6 +133,23 @@ class Parts:
                     )
                 with written_aside(ours) as partial:
                     shutil.copyfile(theirs, partial)
+
+    def claim(self, outputs: Sequence[Path]) -> None:
+        """Note which files are going to be written, so that whoever goes on may replace them."""
+        with written_aside(self.folder / OUTPUTS) as partial:
+            partial.write_text(json.dumps([str(path.resolve()) for path in outputs]), encoding="utf-8")
+
+    def claimed(self) -> set[Path]:
+        """Return the files that an interrupted run of this job was writing."""
+        try:
+            self.check(self.folder)
+            return set(map(Path, json.loads((self.folder / OUTPUTS).read_text(encoding="utf-8"))))
+        except (UserError, OSError, ValueError):
+            return set()
+
+    def release(self) -> None:
+        """Take the note away: the files are whole."""
+        (self.folder / OUTPUTS).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the folder; the result is elsewhere."""

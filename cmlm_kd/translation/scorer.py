@@ -67,8 +67,7 @@ def _run(command: str, given: Path, printed: Path) -> None:
     if done.returncode:
         raise UserError(
             f"--scorer {command!r} failed with exit status {done.returncode}; its own message is above; "
-            f"mend it "
-            "and run the same command again: nothing is translated twice"
+            "mend it and run the same command again: nothing is translated twice"
         )
 
 
@@ -83,8 +82,7 @@ def _numbers(command: str, printed: Path, lines: int) -> Iterator[float]:
         if not math.isfinite(value):
             raise UserError(
                 f"--scorer {command!r} printed {line[:40]!r} in line {number}; it must print one number a "
-                f"line "
-                "and nothing else"
+                "line and nothing else"
             )
         values.append(value)
     if len(values) != lines:

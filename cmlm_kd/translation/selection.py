@@ -42,6 +42,11 @@ class Selection:
     filters: tuple[str, ...] | None = None
     target_language: str | None = None
 
+    @property
+    def places(self) -> list[Path]:
+        """All files that are written, the manifest apart."""
+        return [path for path in (self.output, self.output_source, self.output_scores) if path is not None]
+
     def check(self, n_best: int) -> None:
         """Refuse what cannot be done, before anything is translated.
 
@@ -57,9 +62,8 @@ class Selection:
         )
         if self.output_source is None and (self.filters is not None or self.pick == ALL):
             raise UserError(f"{drops}, so the sources must be written beside them; add --output-source FILE")
-        places = [path for path in (self.output, self.output_source, self.output_scores) if path is not None]
-        if len({path.resolve() for path in places}) < len(places):
-            raise UserError(f"two outputs are the same file, {places[0]}; give each a name of its own")
+        if len({path.resolve() for path in self.places}) < len(self.places):
+            raise UserError(f"two outputs are the same file, {self.places[0]}; give each a name of its own")
         filter_values(self.filters or ())
 
     def open_reference(self, text: TextFile) -> TextFile | None:
@@ -74,8 +78,7 @@ class Selection:
         if reference.lines != text.lines:
             raise UserError(
                 f"--reference {self.reference} has {reference.lines:,} lines, --input {text.path} "
-                f"{text.lines:,}; "
-                "give the translation of each line, in the same order"
+                f"{text.lines:,}; give the translation of each line, in the same order"
             )
         return reference
 

@@ -75,7 +75,10 @@ class CheckpointTranslator(Translator):
     def to_ctranslate2(self, directory: Path, quantization: str) -> PieceText:
         """Convert the only checkpoint."""
         convert_checkpoint(self.paths, self.ensemble, directory, quantization)
-        return PieceText(self.tokenizer, self.most_source_tokens)
+        words = PieceText(self.tokenizer)
+        words.most_source_tokens = self.most_source_tokens
+        words.most_target_tokens = self._most_target_tokens
+        return words
 
     def encode(self, texts: Sequence[str]) -> list[Source]:
         """Return the dictionary's entries of each text, end of sentence included."""
@@ -90,14 +93,17 @@ class CheckpointTranslator(Translator):
         """Search, or draw, as fairseq does."""
         torch.manual_seed(decoding.seed)
         dictionary = self.ensemble.task.source_dictionary
-        rows = [torch.tensor(source.tokens) for source in sources]
+        # LSTMs want the longest first.
+        order = sorted(range(len(sources)), key=lambda row: -len(sources[row].tokens))
+        rows = [torch.tensor(sources[row].tokens) for row in order]
         lengths = torch.tensor([len(row) for row in rows], device=self.device)  # (B,)
         tokens = collate_tokens(rows, dictionary.pad(), left_pad=self.ensemble.task.cfg.left_pad_source)
         sample = {"net_input": {"src_tokens": tokens.to(self.device), "src_lengths": lengths}}
-        most = self._most_tokens(tokens.size(1), decoding)
+        most = min(decoding.most_tokens(tokens.size(1)), self._most_target_tokens)
+        found = dict(zip(order, self._generate(sample, decoding), strict=True))
         return [
-            [self._hypothesis(entry, most) for entry in entries[: decoding.n_best]]
-            for entries in self._generate(sample, decoding)
+            [self._hypothesis(entry, most) for entry in found[row][: decoding.n_best]]
+            for row in range(len(sources))
         ]
 
     def _generate(self, sample: dict[str, Any], decoding: Decoding) -> Any:
@@ -118,9 +124,9 @@ class CheckpointTranslator(Translator):
         text = pieces_to_text(dictionary[entry] for entry in entries)
         return Hypothesis(text, score, finished=len(entries) < most_tokens)
 
-    def _most_tokens(self, source_tokens: int, decoding: Decoding) -> int:
-        positions = min(int(model.max_decoder_positions()) for model in self.ensemble.models)
-        return min(decoding.most_tokens(source_tokens), positions - 1)
+    @property
+    def _most_target_tokens(self) -> int:
+        return min(int(model.max_decoder_positions()) for model in self.ensemble.models) - 1
 
     def _generator(self, decoding: Decoding) -> SequenceGenerator:
         if decoding not in self._generators:
@@ -156,6 +162,5 @@ def _check_languages(choice: ModelChoice, ensemble: Ensemble) -> None:
     if asked != own:
         raise UserError(
             f"{choice.paths[0]} translates {' to '.join(own)}, {' to '.join(asked)} is asked for; give a "
-            f"model "
-            "of that pair"
+            "model of that pair"
         )

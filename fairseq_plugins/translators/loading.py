@@ -62,8 +62,8 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
             task, has weights that are no finite numbers, or does not fit the dictionaries or the others.
     """
     states = [_read(Path(path)) for path in paths]
-    _check_same_pair(paths, states)
     databin = _databin(paths[0], states[0], data)
+    _check_same_pair(paths, [_pair(databin, state) for state in states])
     overrides = {"data": str(databin), "soft_targets": None, "eval_bleu": False}
     try:
         models, _, task = checkpoint_utils.load_model_ensemble_and_task(list(paths), arg_overrides=overrides)
@@ -125,18 +125,13 @@ def _check_plain(path: Path, name: str, value: Any) -> None:
         )
 
 
-def _check_same_pair(paths: Sequence[str], states: Sequence[Mapping[str, Any]]) -> None:
-    pairs = [_languages(state) for state in states]
+def _check_same_pair(paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
     for path, pair in zip(paths, pairs, strict=True):
         if pair != pairs[0]:
             raise UserError(
-                f"{path} translates {_arrow(pair)}, {paths[0]} {_arrow(pairs[0])}; an ensemble has one pair "
-                "of languages"
+                f"{path} translates {' to '.join(pair)}, {paths[0]} {' to '.join(pairs[0])}; an ensemble "
+                "has one pair of languages"
             )
-
-
-def _arrow(pair: tuple[str | None, str | None]) -> str:
-    return " to ".join(str(language) for language in pair)
 
 
 def _languages(state: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -169,8 +164,8 @@ def _databin(path: str, state: Mapping[str, Any], data: Path | None) -> Path:
         missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
         raise UserError(
-            f"{path} translates {_arrow((source, target))}, and {missing} is not there; give the data-bin "
-            "that it was trained on with --data"
+            f"{path} needs the dictionaries that it was trained with, and {missing} is not there; give its "
+            "data-bin with --data"
         )
     return data
 

@@ -89,13 +89,13 @@ def write_m2m100(directory):
     (directory / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(known)}))
     tokenizer = M2M100Tokenizer(str(directory / "vocab.json"), str(model))
     tokenizer.save_pretrained(directory)
-    config = M2M100Config(vocab_size=len(tokenizer) + 8, **SIZES)
+    config = M2M100Config(vocab_size=len(known) + 108, **SIZES)
     return _save(M2M100ForConditionalGeneration(config), directory)
 
 
 def write_nllb(directory):
-    words = sorted({f"▁{word}" for line in LINES for word in line.split()})
-    vocabulary = {piece: i for i, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
+    letters = ["▁", *sorted({letter for line in LINES for letter in line if letter != " "})]
+    vocabulary = {piece: i for i, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", *letters])}
     tokenizer = NllbTokenizer(vocab=vocabulary, merges=[])
     tokenizer.save_pretrained(directory)
     return _save(M2M100ForConditionalGeneration(M2M100Config(vocab_size=len(tokenizer), **SIZES)), directory)

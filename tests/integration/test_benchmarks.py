@@ -18,6 +18,7 @@ CLASSIFICATION = ("--layers", 2, "--teacher-layers", 2, "--width", 32, "--words"
 EARLY_EXIT = ("--layers", 3, "--width", 64, "--words", 50, "--examples", 12, "--length", 6, "--rounds", 1)
 PRETRAINING = (*("--layers", 2, "--teacher-layers", 2, "--width", 32, "--vocabulary", 50), "--rounds", 1)
 STORE = ("--vocabularies", 200, "--rounds", 1)
+TRANSLATE = ("--updates", 1, "--sentences", 6, "--rounds", 1, "--batch-sizes", 4, "--beam", 1)
 INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--rounds", 1, "--warm-up", 0)
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
@@ -43,6 +44,11 @@ FIGURES = {
         *(rf"{kind} +distilbert_kd .* \(at most 1\.08\): \d" for kind in ("real", "masked")),
         r"\(at most 0\.25\): \d\.\d",
     ],
+    "translate.py": [
+        *(rf"ctranslate2, {kind}: \d+ .* sentences/s, \d" for kind in ("float32", "int8")),
+        *(rf"\(at least {least}\): \d" for least in (8, 12)),
+        r"apart \(at most 0\.1\): \d",
+    ],
     "versus.py": [r"cmlm-kd --help, s of CPU +here +\d+\.\d+ +there +\d+\.\d+ +ratio \d"],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
@@ -60,6 +66,7 @@ FIGURES = {
         ("pretraining_step.py", PRETRAINING),
         ("corpus_memory.py", ("--megabytes", 0.01, "--epochs", 2)),
         ("augmentation.py", AUGMENTATION),
+        ("translate.py", TRANSLATE),
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
         ("versus.py", (REPOSITORY, "--rounds", 1, "--only", "help")),

@@ -43,6 +43,11 @@ ELSEWHERE = {
     "bash examples/pretraining/run.sh": "test_pretraining_recipe.py",
     "bash examples/pretraining/text.sh": "test_pretraining_corpus.py",
     "bash examples/translation/iwslt14.sh": "test_translation_recipes.py",
+    "cmlm-kd translate": "test_job.py and test_selection.py of tests/unit/translation, "
+    "test_translate_fairseq.py",
+    "cmlm-kd prepare --teacher bert-base-multilingual-cased -s de -t en --trainpref corpus/train,back": (
+        "tests/unit/data/translation/test_synthetic.py"
+    ),
     "cmlm-kd run": "test_machine_dry_run.py, and tests of the recipes",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_translation_recipes.py, through iwslt14.yaml",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cmlm_kd.data.translation.synthetic import SyntheticText, synthetic_side
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
@@ -124,6 +125,7 @@ class PrepareManifest:
         corpora: split -> :func:`cmlm_kd.fairseq_files.databin.corpus_hash` of its two sides.
         splits: split -> what happened to it.
         fingerprint: hash of all that decides the data: tokenizer, options and text.
+        synthetic: split -> which of its sides a machine wrote, and which machine.
     """
 
     format: Literal["cmlm-kd data-bin"]
@@ -138,6 +140,7 @@ class PrepareManifest:
     corpora: dict[str, str]
     splits: dict[str, SplitReport]
     fingerprint: str
+    synthetic: dict[str, SyntheticText] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -154,7 +157,10 @@ class PrepareManifest:
 
     def write(self, data: Path) -> None:
         """Write the manifest into the data-bin; equal ones are equal bytes."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        known = asdict(self)
+        if not self.synthetic:
+            del known["synthetic"]
+        text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
         (data / PREPARE_MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -179,6 +185,7 @@ def make_manifest(
         size = len(Vocabulary.load(data, language))
         return DictionaryRecord(size, dictionary_hash(data / f"dict.{language}.txt"))
 
+    sides = {split: synthetic_side(prefix, options.languages) for split, prefix in options.splits.items()}
     return PrepareManifest(
         format="cmlm-kd data-bin",
         version=__version__,
@@ -192,6 +199,7 @@ def make_manifest(
         corpora={split: hash_of(split) for split in reports},
         splits=reports,
         fingerprint=fingerprint,
+        synthetic={split: side for split, side in sides.items() if side is not None},
     )
 
 

@@ -36,7 +36,7 @@ class CTranslate2Translator(Translator):
     """An encoder-decoder in CTranslate2's own format.
 
     Args:
-        directory: of the model; it is read now, and not needed later.
+        directory: of the model.
         words: how text becomes tokens.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         compute_type: as CTranslate2 names it.
@@ -53,11 +53,20 @@ class CTranslate2Translator(Translator):
         compute_type: str,
         identity: tuple[str, str, tuple[str | None, str | None]],
     ) -> None:
-        engine, _, index = device.partition(":")
+        self._place = (directory, device, compute_type)
+        self.batch_tokens = 512 if device.startswith("cpu") else 4096
+        self.engine = self._start()
+        self.words = words
+        self._description, self._hash, self._languages = identity
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # which disappears with this object
+
+    def _start(self) -> Any:
+        directory, device, compute_type = self._place
+        kind, _, index = device.partition(":")
         try:
-            self.engine = import_ctranslate2().Translator(
+            return import_ctranslate2().Translator(
                 str(directory),
-                device=engine,
+                device=kind,
                 device_index=int(index or 0),
                 compute_type=compute_type,
                 inter_threads=1,
@@ -68,13 +77,13 @@ class CTranslate2Translator(Translator):
                 f"CTranslate2 cannot load {directory}: {first_line(error)}; give a directory that one of its "
                 "converters wrote, and a --quantize that this device has"
             ) from error
-        self.words = words
-        self._description, self._hash, self._languages = identity
 
     @classmethod
     def load(cls, choice: ModelChoice) -> CTranslate2Translator:
         """Load a directory that a converter wrote; its tokenizer lies there, or in ``--data``."""
         directory = Path(choice.path).expanduser()
+        if not directory.is_dir():
+            raise UserError(f"--model {choice.path} is no directory; give what a converter wrote")
         words = _words_of(directory, choice)
         files = [f"{path.name} {file_sha256(path)}" for path in sorted(directory.iterdir()) if path.is_file()]
         languages = (choice.source_language, choice.target_language)
@@ -95,10 +104,11 @@ class CTranslate2Translator(Translator):
         kind = check_quantization(quantization) or "float32"
         description = f"{base.description}, converted for CTranslate2, {kind}"
         identity = (description, hashlib.sha256(f"{base.hash} {kind}".encode()).hexdigest(), base.languages)
-        with tempfile.TemporaryDirectory(prefix="cmlm-kd-ctranslate2-") as folder:
-            directory = Path(folder, "model")
-            words = base.to_ctranslate2(directory, kind)
-            return cls(directory, words, device, kind, identity)
+        folder = tempfile.TemporaryDirectory(prefix="cmlm-kd-ctranslate2-")
+        directory = Path(folder.name, "model")
+        translator = cls(directory, base.to_ctranslate2(directory, kind), device, kind, identity)
+        translator._folder = folder
+        return translator
 
     @property
     def description(self) -> str:
@@ -128,8 +138,13 @@ class CTranslate2Translator(Translator):
         """Search, or draw, with CTranslate2."""
         prefix = list(self.words.target_prefix)
         most = decoding.most_tokens(max(len(source.tokens) for source in sources))
-        import_ctranslate2().set_random_seed(decoding.seed)
-        found = self.engine.translate_batch(
+        most = min(most, self.words.most_target_tokens or most)
+        engine = self.engine
+        if decoding.sampling:
+            # A thread of CTranslate2 takes the seed when it draws for the first time, and never again.
+            import_ctranslate2().set_random_seed(decoding.seed)
+            engine = self._start()
+        found = engine.translate_batch(
             [list(source.tokens) for source in sources],
             target_prefix=[prefix] * len(sources) if prefix else None,
             num_hypotheses=decoding.n_best,
@@ -155,7 +170,7 @@ class CTranslate2Translator(Translator):
         finished = bool(said) and said[-1] == self.words.end and len(said) <= most
         if said and said[-1] == self.words.end:
             said.pop()
-        return Hypothesis(self.words.decode(said), float(score), finished)
+        return Hypothesis(self.words.decode(said[:most]), float(score), finished)
 
 
 def _search(decoding: Decoding) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def generate(
     decoding: Decoding,
     *,
     begin: int,
+    prefix: int = 0,
     most_tokens: int,
     ends: Sequence[int],
     pad: int,
@@ -53,7 +54,8 @@ def generate(
         model: of transformers.
         inputs: arguments of ``generate``, ``(B, ...)`` each.
         decoding: how; its seed is torch's from here on.
-        begin: where in the sequences that ``generate`` returns hypotheses begin.
+        begin: where in the sequences that ``generate`` returns something new begins.
+        prefix: entries there that the model is made to say first, no part of a hypothesis.
         most_tokens: of a hypothesis, its end not counted.
         ends: entries that end a hypothesis.
         pad: entry of padding.
@@ -84,7 +86,8 @@ def generate(
                 **settings,
                 **more,
                 num_return_sequences=decoding.n_best,
-                max_new_tokens=most_tokens + 1,
+                max_new_tokens=prefix + most_tokens + 1,
+                forced_eos_token_id=ends[0],  # as fairseq does: the token after the last that is allowed
                 eos_token_id=list(ends),
                 pad_token_id=pad,
             )
@@ -93,7 +96,7 @@ def generate(
             raise
         raise UserError("the model gives no finite numbers; take one that has not diverged") from error
     results = []
-    for entries in found[:, begin:].tolist():
+    for entries in found[:, begin + prefix :].tolist():
         length = next((i for i, entry in enumerate(entries) if entry in ends), len(entries))
         end = entries[length] if length < len(entries) else None
         results.append(Generated(entries[:length], end, end is not None and length < most_tokens))

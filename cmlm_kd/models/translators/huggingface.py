@@ -71,9 +71,10 @@ class HuggingFaceTranslator(Translator):
         explained_conversion(
             lambda: converter.convert(str(directory), quantization=quantization), self.loaded.name
         )
-        return TransformersText(
-            self.tokenizer, self.loaded.source_prefix, self.loaded.forced_first, self.most_source_tokens
-        )
+        words = TransformersText(self.tokenizer, self.loaded.source_prefix, self.loaded.forced_first)
+        words.most_source_tokens = self.most_source_tokens
+        words.most_target_tokens = self._most_target_tokens
+        return words
 
     def encode(self, texts: Sequence[str]) -> list[Source]:
         """Return the tokenizer's ids, with what stands before a sentence and what ends it."""
@@ -95,12 +96,14 @@ class HuggingFaceTranslator(Translator):
             mask[row, : len(source.tokens)] = 1
         ids, mask = ids.to(self.device), mask.to(self.device)
         encoded = self.model.get_encoder()(input_ids=ids, attention_mask=mask)
+        hidden = encoded[0]  # (B, S, d), kept apart, because generate repeats what it is given in place
         found = generate(
             self.model,
             {"encoder_outputs": encoded, "attention_mask": mask},
             decoding,
-            begin=1 + len(self._forced),
-            most_tokens=self._most_tokens(longest, decoding),
+            begin=1,
+            prefix=len(self._forced),
+            most_tokens=min(decoding.most_tokens(longest), self._most_target_tokens),
             ends=self._ends,
             pad=pad,
             decoder_start_token_id=self.loaded.decoder_start,
@@ -111,7 +114,7 @@ class HuggingFaceTranslator(Translator):
             of = torch.tensor([row // decoding.n_best for row in rows], device=self.device)
             start = entries.new_full((len(rows), 1), self.loaded.decoder_start)
             output = self.model(
-                encoder_outputs=(encoded[0][of],),
+                encoder_outputs=(hidden[of],),
                 attention_mask=mask[of],
                 decoder_input_ids=torch.cat([start, entries[:, :-1]], 1),
                 use_cache=False,
@@ -146,7 +149,8 @@ class HuggingFaceTranslator(Translator):
         end = self.tokenizer.eos_token_id if end is None else end
         return [int(entry) for entry in end] if isinstance(end, list) else [int(end)]
 
-    def _most_tokens(self, source_tokens: int, decoding: Decoding) -> int:
-        """Return the most target tokens, which the decoder's positions bound too."""
+    @property
+    def _most_target_tokens(self) -> int:
+        """What the decoder's positions leave for a hypothesis."""
         learnt = getattr(self.model.config, "max_position_embeddings", None) or _UNLIMITED
-        return max(1, min(decoding.most_tokens(source_tokens), learnt - 2 - len(self._forced)))
+        return max(1, int(learnt) - 2 - len(self._forced))

@@ -50,8 +50,7 @@ class Prompt:
         if behind.strip() or "{source}" not in before:
             raise UserError(
                 f"--prompt {template!r}: {{target}} must be its end, for there the model goes on; leave "
-                f"out what "
-                "stands behind"
+                "out what stands behind"
             )
         self._before = before.replace("{source_language}", languages[0]).replace(
             "{target_language}", languages[1]

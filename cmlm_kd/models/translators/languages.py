@@ -119,8 +119,8 @@ class Languages:
         ):
             if code is not None and own is not None and code != own:
                 raise UserError(
-                    f"{flag} is {code!r}, and --model {self.name} translates "
-                    f"{self.tokenizer.source_lang} to {self.tokenizer.target_lang}; give a model of your pair"
+                    f"{flag} is {code!r}, and --model {self.name} translates {self.tokenizer.source_lang} "
+                    f"to {self.tokenizer.target_lang}; give a model of your pair"
                 )
 
     def _check_marian_target(self) -> None:

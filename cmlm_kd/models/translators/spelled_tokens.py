@@ -19,12 +19,10 @@ class PieceText(TokenText):
 
     Args:
         tokenizer: of the data-bin.
-        most_source_tokens: as of a translator.
     """
 
-    def __init__(self, tokenizer: PieceTokenizer, most_source_tokens: int | None = None) -> None:
+    def __init__(self, tokenizer: PieceTokenizer) -> None:
         self.tokenizer = tokenizer
-        self.most_source_tokens = most_source_tokens
 
     @property
     def hash(self) -> str:
@@ -48,7 +46,6 @@ class TransformersText(TokenText):
         tokenizer: set to the source language.
         source_prefix: text before each source.
         forced_first: the entry that each hypothesis begins with, or None.
-        most_source_tokens: as of a translator.
     """
 
     def __init__(
@@ -56,12 +53,10 @@ class TransformersText(TokenText):
         tokenizer: Any,
         source_prefix: str = "",
         forced_first: int | None = None,
-        most_source_tokens: int | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.source_prefix = source_prefix
         self.end = str(tokenizer.eos_token)
-        self.most_source_tokens = most_source_tokens
         if forced_first is not None:
             self.target_prefix = [tokenizer.convert_ids_to_tokens(forced_first)]
 
