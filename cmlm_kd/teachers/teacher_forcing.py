@@ -99,7 +99,7 @@ def summarise_next_tokens(
     """
     empty = None if said.outside is None else said.logits.isneginf().sum(-1).clamp(min=1)  # (N,)
     rows = ROWS_IN_CACHE if said.logits.device.type == "cpu" else max(1, len(said.logits))
-    parts = [_summarise_in_place(block, k, temperatures) for block in said.logits.split(rows)]
+    parts = [_summarise_in_place(block, k, temperatures) for block in torch.split(said.logits, rows)]
     ids, top, tail = (torch.cat(column) for column in zip(*parts, strict=True))
     if said.outside is None or empty is None:
         return ids, top, tail
