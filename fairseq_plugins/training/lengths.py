@@ -56,8 +56,7 @@ class LengthsMixin(FairseqTask):
         except AssertionError as error:
             if max_tokens is None or "max_tokens" not in str(error):
                 raise
-            indices = np.arange(len(dataset))
-            raise self._too_long(indices, dataset, f"--max-tokens {max_tokens}") from error
+            raise self._too_long(dataset.ordered_indices(), dataset, f"--max-tokens {max_tokens}") from error
 
     def _too_long(self, indices: NDArray[np.int64], dataset: FairseqDataset, limit: str) -> UserError:
         longest = max(map(int, indices), key=lambda index: np.max(dataset.size(index)))
