@@ -35,8 +35,11 @@ class LengthsMixin(FairseqTask):
             UserError: naming the longest, where one does not and none may be left out.
         """
         may_leave_out = ignore_invalid_inputs and (self.leaves_out or not _is(self, dataset, "train"))
-        _, ignored = dataset.filter_indices_by_size(indices, max_positions)
-        if len(ignored) and not may_leave_out:
+        kept: NDArray[np.int64]
+        kept, ignored = dataset.filter_indices_by_size(indices, max_positions)
+        if not len(ignored):
+            return kept
+        if not may_leave_out:
             raise self._too_long(indices, dataset, f"the {_shown(max_positions)} that it may have")
         return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)
 
@@ -53,8 +56,7 @@ class LengthsMixin(FairseqTask):
         except AssertionError as error:
             if max_tokens is None or "max_tokens" not in str(error):
                 raise
-            indices = np.arange(len(dataset))
-            raise self._too_long(indices, dataset, f"--max-tokens {max_tokens}") from error
+            raise self._too_long(dataset.ordered_indices(), dataset, f"--max-tokens {max_tokens}") from error
 
     def _too_long(self, indices: NDArray[np.int64], dataset: FairseqDataset, limit: str) -> UserError:
         longest = max(map(int, indices), key=lambda index: np.max(dataset.size(index)))
@@ -71,4 +73,5 @@ def _is(task: FairseqTask, dataset: FairseqDataset, kind: str) -> bool:
 
 def _shown(sizes: Any) -> str:
     """Return a size, or those of source and target, in words."""
-    return " and ".join(str(int(size)) for size in np.atleast_1d(np.asarray(sizes)))
+    several = sizes if isinstance(sizes, tuple | list | np.ndarray) else (sizes,)
+    return " and ".join("any" if size is None else str(int(size)) for size in several)

@@ -16,6 +16,17 @@ from torch import Tensor, nn
 
 from cmlm_kd.models.encoders.families import family_of, head_of
 
+_ALWAYS_POOLED = frozenset({"squeezebert"})
+"""Types whose encoders call their pooler whether there is one or not."""
+
+
+class _NoPooler(nn.Module):
+    """Stands where a pooler has to be: it has no weights and gives the first position's state."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return ``(B, d)`` of ``states (B, S, d)``."""
+        return states[:, 0]
+
 
 def split_masked_lm(model: Any, *, has_head: bool = True) -> tuple[nn.Module, nn.Module | None]:
     """Take a masked language model apart.
@@ -34,7 +45,7 @@ def split_masked_lm(model: Any, *, has_head: bool = True) -> tuple[nn.Module, nn
     """
     encoder: Any = model.base_model
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+        encoder.pooler = _NoPooler() if encoder.config.model_type in _ALWAYS_POOLED else None
     return encoder, head_of(model).transform(model) if has_head else None
 
 

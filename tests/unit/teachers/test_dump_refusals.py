@@ -86,8 +86,14 @@ def test_a_teacher_whose_weights_are_no_numbers(road, tmp_path, capsys):
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"transform": "yes"}', b'{"transfo', b"\xff"])
-@pytest.mark.parametrize("name", ["cmlm.json", "config.json", "cmlm_head.safetensors", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("cmlm.json", content) for content in (b"", b"[]", b"{}", b'{"transform": "yes"}', b'{"transfo')),
+        *(("config.json", content) for content in (b"", b"[]", b'{"model_ty', b"\xff")),
+        *((name, b"{}") for name in ("cmlm_head.safetensors", "model.safetensors")),
+    ],
+)
 def test_an_exported_teacher_of_damaged_files(road, tmp_path, capsys, name, content):
     save_teacher(load_teacher(road / "teacher1", road / "data"), road / "data", tmp_path / "teacher")
     (tmp_path / "teacher" / name).write_bytes(content)
