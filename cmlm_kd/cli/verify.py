@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     corpus = target = None
     if arguments.data is not None:
+        _verify_databin(arguments.data)
         languages = (arguments.source_lang, arguments.target_lang)
         if None in languages:
             languages = infer_languages(arguments.data, arguments.split)
@@ -63,3 +64,12 @@ def run(arguments: argparse.Namespace) -> None:
             f"  the reference's token is the teacher's best entry at {best:.1%} of the tokens, one of its "
             f"{header.k} at {any_of_k:.1%}"
         )
+
+
+def _verify_databin(data: Path) -> None:
+    """Read every byte of a data-bin that 'cmlm-kd prepare' wrote; another has nothing to compare it with."""
+    from cmlm_kd.data.translation.integrity import check_databin
+    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+
+    if (data / PREPARE_MANIFEST).is_file():
+        check_databin(data, load_manifest(data), whole=True)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cmlm_kd.data.translation.integrity import check_databin
 from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError, first_line
@@ -49,6 +50,7 @@ def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
         UserError: if there is no teacher, or its vocabulary is not that of the data.
     """
     manifest = load_manifest(data)
+    check_databin(data, manifest, splits=())
     load = _from_directory if path.is_dir() else _from_checkpoint
     teacher = load(path, data, manifest)
     _check_tokens(teacher, path, data, manifest)

@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cmlm_kd.data.masking.positions import COVER_STRIDE, cover_mask, cover_passes
+from cmlm_kd.data.translation.integrity import check_corpus, check_databin
 from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
 from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.errors import UserError
@@ -85,10 +86,12 @@ def dump(data: Path, split: str, teacher_path: Path, output: Path, options: Dump
             is complete stays and the same command goes on from there.
     """
     manifest = load_manifest(data)
+    check_databin(data, manifest, splits=[split])
     source, target = _read_split(data, split, manifest)
     teacher = load_teacher(teacher_path, data)
     dictionary = dictionary_hash(manifest.target_dictionary(data))
     header = _header(dictionary, split, source, target, teacher, options)
+    check_corpus(data, manifest, split, header.corpus_hash)
     with StoreWriter.create_or_resume(output, header) as writer:
         plans = writer.pending_shards()
         if plans:

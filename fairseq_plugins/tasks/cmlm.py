@@ -16,7 +16,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
-from fairseq_plugins.data.prepared import PreparedData
+from fairseq_plugins.data.prepared import VERIFY_HELP, PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
@@ -38,6 +38,7 @@ class CMLMTaskConfig(PrecisionConfig):
         default=MASK_PROBABILITY,
         metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"},
     )
+    verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
     seed: int = II("common.seed")
 
 
@@ -76,7 +77,8 @@ class CMLMTask(AutocastMixin, FairseqTask):
         paths = utils.split_paths(self.cfg.data)
         training = split.startswith("train")
         path = paths[(epoch - 1) % len(paths)] if training else paths[0]
-        prepared = PreparedData(path, self.cfg.source_lang, self.cfg.target_lang)
+        languages = (self.cfg.source_lang, self.cfg.target_lang)
+        prepared = PreparedData(path, *languages, whole=self.cfg.verify_data)
         self.prepared.check_same_dictionaries(prepared)
         parts = prepared.splits(split, combine)
         if not parts:

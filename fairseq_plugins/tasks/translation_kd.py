@@ -17,6 +17,7 @@ from cmlm_kd.api.sources import SignalSource, TeacherBatch, TrainingSet, named_s
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import StoredSoftTargets
 from cmlm_kd.teachers import load_sources
+from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
@@ -41,6 +42,7 @@ class TranslationKDConfig(PrecisionConfig, TranslationConfig):
     upsample_primary: int = field(
         default=1, metadata={"help": "how often 'train' is repeated beside train1, ..."}
     )
+    verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
 
 
 @register_task("translation_kd", dataclass=TranslationKDConfig)
@@ -68,11 +70,14 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
         """Load a split; the training set with its soft targets.
 
         Raises:
-            UserError: a store is missing, damaged, belongs to other data or doesn't suit the criterion.
-                Those of all epochs are looked at before the first.
+            UserError: a file of the data is damaged; a store is missing, damaged, belongs to other data or
+                doesn't suit the criterion. Those of all epochs are looked at before the first.
         """
+        training, paths = split == self.cfg.train_subset, utils.split_paths(self.cfg.data)
+        path = paths[(epoch - 1) % len(paths)] if training else paths[0]
+        check_fairseq_data(paths, path, split, whole=self.cfg.verify_data)
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
-        if split != self.cfg.train_subset:
+        if not training:
             return
         if self.cfg.soft_targets is None:
             if self._criterion is not None:  # training: fairseq-generate builds no criterion

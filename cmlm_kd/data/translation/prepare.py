@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cmlm_kd.data.translation.integrity import check_complete
 from cmlm_kd.data.translation.manifest import (
     PREPARE_MANIFEST,
     PrepareManifest,
     PrepareOptions,
-    check_complete,
     databin_files,
     load_manifest,
     make_manifest,
@@ -130,7 +130,7 @@ def _kept(destination: Path, options: PrepareOptions, text: ParallelText) -> Pre
             f"{destination} was prepared with another {_difference(manifest, options, text.tokenizer_hash)}; "
             "choose another --destdir or pass --overwrite"
         )
-    check_complete(destination, options)
+    check_complete(destination, manifest)
     return manifest
 
 
