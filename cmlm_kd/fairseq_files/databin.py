@@ -124,8 +124,8 @@ def _check_pointers(index: Path, raw: NDArray[np.uint8], sizes: NDArray[np.int32
         if wrong.any():
             row = start + int(np.argmax(wrong))
             raise UserError(
-                f"{index} is damaged (sentence {row} begins at byte {pointers[row]}, where the sizes of those "
-                "before it do not end); binarise again, or write the data again with 'cmlm-kd prepare'"
+                f"{index} is damaged (sentence {row} begins at byte {pointers[row]}, where the sizes of "
+                "those before it do not end); binarise again, or write the data again with 'cmlm-kd prepare'"
             )
         begin = int(ends[-1])
 

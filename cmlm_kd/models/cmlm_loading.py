@@ -24,6 +24,8 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
     CMLM_PREFIX,
     DICTIONARY_HASH,
+    TOKENIZER_HASH,
+    check_same_entries,
     task_state,
     weights_of,
 )
@@ -37,6 +39,7 @@ from cmlm_kd.system.transformers_reports import without_reports
 _HEAD = "cmlm_head.safetensors"
 _DICTIONARY = "dict.txt"
 _DESCRIPTION = "cmlm.json"
+_OTHER_DATA = "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
 
 
 def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
@@ -106,6 +109,9 @@ def _from_checkpoint(path: Path, data: Path, manifest: PrepareManifest) -> Condi
         raise UserError(f"{path} holds no C-MLM teacher; give a checkpoint of 'fairseq-train --task cmlm'")
     if DICTIONARY_HASH in task_state(state):
         check_dictionary(path, task_state(state)[DICTIONARY_HASH], manifest.target_dictionary(data))
+    check_same_entries(
+        str(path), task_state(state), str(data), {TOKENIZER_HASH: manifest.tokenizer.hash}, _OTHER_DATA
+    )
     _check_vocabulary_size(path, len(weights["projection.bias"]), data, manifest)
     has_transform = any(name.startswith("transform.") for name in weights)
     return _fill(path, _checkpoint_config(state, path, data), weights, has_transform)
@@ -169,8 +175,7 @@ def check_dictionary(path: Path, found: str, dictionary: Path) -> None:
     if found != wanted:
         raise UserError(
             f"{path} was fine-tuned for dictionary {found[:8]}, the target dictionary of "
-            f"{dictionary.parent} is {wanted[:8]}; give the data-bin it was fine-tuned on, or fine-tune the "
-            "teacher on these data"
+            f"{dictionary.parent} is {wanted[:8]}; {_OTHER_DATA}"
         )
 
 
@@ -178,8 +183,7 @@ def _check_vocabulary_size(path: Path, size: int, data: Path, manifest: PrepareM
     wanted = manifest.dictionaries[manifest.target_language].size
     if size != wanted:
         raise UserError(
-            f"{path} predicts {size} entries, the target dictionary of {data} has {wanted}; "
-            "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+            f"{path} predicts {size} entries, the target dictionary of {data} has {wanted}; {_OTHER_DATA}"
         )
 
 
@@ -190,8 +194,7 @@ def _check_tokens(teacher: ConditionalMaskedLM, path: Path, data: Path, manifest
         largest = int(Vocabulary.load(data, language).teacher_ids.max())
         if largest >= pieces:
             raise UserError(
-                f"{path} reads {pieces} tokens, {data} uses token {largest} in {language}; "
-                "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+                f"{path} reads {pieces} tokens, {data} uses token {largest} in {language}; {_OTHER_DATA}"
             )
 
 

@@ -128,3 +128,9 @@ def encoding_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     description = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
     known = {name: value for name, value in description.items() if name not in ("truncation", "padding")}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def vocabulary_hash(tokenizer: Any) -> str:
+    """Return a hash of which token has which id: what teacher and student must have in common."""
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(vocabulary.encode()).hexdigest()

@@ -12,7 +12,7 @@ from omegaconf import II, MISSING
 from transformers import AutoConfig
 
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH, TOKENIZER_HASH
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
@@ -67,10 +67,18 @@ class CMLMTask(AutocastMixin, FairseqTask):
         self.state.merge_state_dict(
             {
                 BERT_CONFIG: model.teacher.encoder.config.to_json_string(use_diff=False),
-                DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
+                **self.entries,
             }
         )
         return model
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """What the ids stand for: checkpoints carry it, and one with another is not gone on from."""
+        return {
+            DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
+            TOKENIZER_HASH: self.prepared.manifest.tokenizer.hash,
+        }
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Load one shard of the training text, or a validation split with masks that never change."""

@@ -20,6 +20,7 @@ from cmlm_kd.teachers import load_sources
 from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
+from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
         self._stores: TrainingStores | None = None
         self._online: SignalSource | None = None
         self._request = NOTHING_ELSE
+        self.state.merge_state_dict(entries_of(self))
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion and remember what it wants of the soft targets."""

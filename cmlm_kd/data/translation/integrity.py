@@ -64,8 +64,8 @@ def check_corpus(data: Path, manifest: PrepareManifest, split: str, found: str) 
     written = manifest.corpora.get(split, found)
     if found != written:
         raise UserError(
-            f"{data}, {split}: the sentences have hash {found[:12]}, {written[:12]} was written: a file of the "
-            f"split is damaged or of other data; {WRITE_AGAIN}"
+            f"{data}, {split}: the sentences have hash {found[:12]}, {written[:12]} was written: a file of "
+            f"the split is damaged or of other data; {WRITE_AGAIN}"
         )
 
 
