@@ -164,7 +164,7 @@ def counts_of_training(tokenized: Path, tokenizer: PieceTokenizer) -> NDArray[np
         UserError: if it is none, or has the tokens of another tokenizer.
     """
     corpus = TokenizedCorpus(tokenized / "train")
-    if corpus.manifest["tokenizer"] != encoding_hash(tokenizer.tokenizer):
+    if corpus.manifest.tokenizer != encoding_hash(tokenizer.tokenizer):
         raise UserError(
             f"{tokenized} has tokens of another tokenizer than the models; give the --tokenized folder that "
             "they were trained with"
