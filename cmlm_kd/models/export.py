@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +32,8 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
         UserError: if it is of another architecture, or its weights do not fit its configuration.
     """
     from cmlm_kd.fairseq_files.checkpoints import settings_of
+    from cmlm_kd.models.encoders.pretrained import config_of_text
+    from cmlm_kd.models.finite import check_finite_weights
     from cmlm_kd.models.masked_lm import MaskedLM
 
     description = task_state(state).get(BERT_CONFIG)
@@ -44,7 +45,8 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
             "bert_classifier, multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is "
             "exported with --to teacher, a BiLSTM with --to bilstm)"
         )
-    model = MaskedLM.from_config(json.loads(description))
+    model = MaskedLM.from_config(config_of_text(description, "the checkpoint"))
+    check_finite_weights("the checkpoint", weights)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

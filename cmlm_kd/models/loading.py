@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +29,10 @@ from cmlm_kd.models.classifier import (
     classifier_of_config,
     load_classifier,
 )
+from cmlm_kd.models.encoders.pretrained import config_of_text
 from cmlm_kd.models.fastbert import model as fastbert
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
+from cmlm_kd.models.finite import check_finite_weights
 from cmlm_kd.models.prediction import Classifier
 from cmlm_kd.tokenization.loading import encoding_hash, load_tokenizer
 
@@ -83,7 +85,9 @@ def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
     described = task_state(state).get(bilstm.ARCHITECTURE)
     if described is None:
         raise UserError(f"the checkpoint is none of {bilstm.ARCHITECTURE}: it does not carry a word list")
-    return _with_weights(bilstm.BiLSTMClassifier.from_state(described), state)
+    with _explained_description():
+        student = bilstm.BiLSTMClassifier.from_state(described)
+    return _with_weights(student, state)
 
 
 def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -> SequenceClassifier:
@@ -98,9 +102,13 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
             weights do not fit.
     """
     described, loaded_tokenizer, max_length = _described(state, BERT_CONFIG, tokenizer)
-    model = classifier_of_config(
-        json.loads(described), loaded_tokenizer, "student bert_classifier", max_length
-    )
+    with _explained_description():
+        model = classifier_of_config(
+            config_of_text(described, "the checkpoint"),
+            loaded_tokenizer,
+            "student bert_classifier",
+            max_length,
+        )
     model.reads_pairs = task_state(state).get(PAIRS)
     return _with_weights(model, state)
 
@@ -111,7 +119,10 @@ def fastbert_of_checkpoint(
     """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, loaded_tokenizer, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
-    model = _with_weights(fastbert.FastBERTClassifier.from_state(described, loaded_tokenizer), state)
+    with _explained_description():
+        config_of_text(described, "the checkpoint")
+        model = fastbert.FastBERTClassifier.from_state(described, loaded_tokenizer)
+    model = _with_weights(model, state)
     model.signature = signature_of_self_distillation(state)
     return model.for_inference()
 
@@ -144,9 +155,10 @@ def multitask_of_checkpoint(
     """Rebuild the student of a ``multitask_bert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, loaded_tokenizer, max_length = _described(state, multitask.ARCHITECTURE, tokenizer)
-    return _with_weights(
-        multitask.MultitaskClassifier.from_state(described, loaded_tokenizer, max_length), state
-    )
+    with _explained_description():
+        config_of_text(described, "the checkpoint")
+        model = multitask.MultitaskClassifier.from_state(described, loaded_tokenizer, max_length)
+    return _with_weights(model, state)
 
 
 def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tuple[str, Any, int]:
@@ -169,10 +181,23 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
     return str(described), loaded_tokenizer, max_length
 
 
+@contextlib.contextmanager
+def _explained_description() -> Iterator[None]:
+    """Turn what a description without a part, or with one of another type, raises into a message."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise UserError(
+            f"the checkpoint's description of its model is damaged ({error!r:.200}); take another checkpoint"
+        ) from error
+
+
 def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:
     """Return the model with a checkpoint's weights, in float32 and evaluation mode."""
+    weights = weights_of(state, CLASSIFIER_PREFIX)
+    check_finite_weights("the checkpoint", weights)
     try:
-        model.load_state_dict(weights_of(state, CLASSIFIER_PREFIX))
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the checkpoint's weights do not fit its configuration: {reason}") from error

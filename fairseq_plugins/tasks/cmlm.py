@@ -9,11 +9,11 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
-from transformers import AutoConfig
 
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
 from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH, TOKENIZER_HASH
 from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.encoders.pretrained import load_config
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import VERIFY_HELP, PreparedData
@@ -52,7 +52,7 @@ class CMLMTask(AutocastMixin, FairseqTask):
         self.prepared = prepared
         self.target_dict = target_dictionary
         # Until the model is built: those of the teacher that the data were prepared with.
-        self.teacher_positions = usable_positions(AutoConfig.from_pretrained(prepared.path / "teacher"))
+        self.teacher_positions = usable_positions(load_config(prepared.path / "teacher"))
 
     @classmethod
     def setup_task(cls, cfg: CMLMTaskConfig, **kwargs: Any) -> "CMLMTask":

@@ -80,9 +80,10 @@ class FiniteLossMixin(FairseqTask):
         several = distributed_utils.get_data_parallel_world_size() > 1
         worker = distributed_utils.get_data_parallel_rank() if several else 0
         path = Path(self.cfg.save_dir) / f"nonfinite-update{update}-worker{worker}.pt"
-        inputs = {key: value.cpu() for key, value in sample["net_input"].items()}
+        inputs = {key: value.cpu() for key, value in sample["net_input"].items() if isinstance(value, Tensor)}
         terms = {key[5:]: float(value) for key, value in logged.items() if key.startswith("term:")}
-        kept = {"update": update, "id": sample["id"].cpu(), **inputs, "target": sample["target"].cpu()}
+        rows = {key: sample[key].cpu() for key in ("id", "target") if isinstance(sample.get(key), Tensor)}
+        kept = {"update": update, **rows, **inputs}
         write_checkpoint({**kept, "terms": terms}, path)
         wrong = [term for term, value in terms.items() if value - value != 0]
         raise UserError(

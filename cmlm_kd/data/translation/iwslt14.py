@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import html
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -102,10 +104,15 @@ def _read_archive(archive: Path, names: Sequence[str]) -> dict[str, list[str]]:
         with tarfile.open(archive) as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
+                if name in names and not _is_plain(member):
+                    raise UserError(
+                        f"{archive}: {member.name!r} is a link or leads out of the archive, so this is not "
+                        "IWSLT14's de-en.tgz; fetch it again"
+                    )
                 file = tar.extractfile(member) if name in names else None
                 if file is not None:
                     found[name] = _lines(archive, name, file.read())
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
             f"{archive} is not a readable tar archive ({error}); fetch de-en.tgz again"
         ) from error
@@ -113,6 +120,12 @@ def _read_archive(archive: Path, names: Sequence[str]) -> dict[str, list[str]]:
     if missing:
         raise UserError(f"{archive} lacks {', '.join(missing)}; give the de-en.tgz of IWSLT14")
     return found
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Return whether a member is a file inside of the archive."""
+    path = PurePosixPath(member.name)
+    return member.isfile() and not path.is_absolute() and ".." not in path.parts
 
 
 def _lines(archive: Path, name: str, data: bytes) -> list[str]:

@@ -25,6 +25,7 @@ from cmlm_kd.system.files import (
     file_name,
     finish_interrupted,
 )
+from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.positions import usable_positions
 
@@ -71,7 +72,9 @@ def _load_config(teacher: str) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(teacher)
+        return load_saved(AutoConfig, teacher)
+    except UserError:
+        raise
     except Exception as error:  # of many types, none of which helps the user
         raise UserError(
             f"cannot load the configuration of teacher {teacher!r}: {first_line(error)}; give a directory "

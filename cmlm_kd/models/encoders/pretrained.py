@@ -14,6 +14,8 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
+from cmlm_kd.models.finite import check_finite_weights
+from cmlm_kd.system.hugging_face import check_no_code, load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
@@ -67,12 +69,13 @@ def load_pretrained(
         the model, and the names of its weights that the directory lacks, which are random.
 
     Raises:
-        UserError: if nothing can be loaded.
+        UserError: if nothing can be loaded, or a weight is not finite.
     """
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
-        model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+        model, report = load_saved(kind, name_or_path, dtype=torch.float32, output_loading_info=True)
+    check_finite_weights(repr(name_or_path), model.state_dict())
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 
 
@@ -81,6 +84,8 @@ def _explained(what: str, name_or_path: str) -> Iterator[None]:
     """Turn what transformers raises while it loads into a message that says what to do."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # damaged files raise many types
         place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
         raise UserError(
@@ -133,13 +138,10 @@ def load_masked_lm(name_or_path: str, *, with_reports: bool = False) -> tuple[An
     Raises:
         UserError: if nothing can be loaded, or it is no bidirectional encoder.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+    from transformers import AutoModelForMaskedLM
 
     kind = "a masked language model"
-    with _explained(kind, name_or_path):
-        config = AutoConfig.from_pretrained(name_or_path)
+    config = load_config(name_or_path, kind)
     check_encoder_type(config, repr(name_or_path))
     return load_pretrained(AutoModelForMaskedLM, name_or_path, kind, with_reports=with_reports)
 
@@ -159,11 +161,65 @@ def check_encoder_type(config: Any, name: str) -> None:
         )
 
 
-def config_of(description: Mapping[str, Any]) -> Any:
-    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it."""
+def load_config(name_or_path: str | Path, what: str = "a configuration") -> Any:
+    """Load a Hugging Face configuration.
+
+    Args:
+        name_or_path: directory or hub name.
+        what: is to be loaded, for messages.
+
+    Raises:
+        UserError: if nothing can be loaded.
+    """
     from transformers import AutoConfig
 
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
+    with _explained(what, str(name_or_path)):
+        return load_saved(AutoConfig, name_or_path)
+
+
+def config_of(description: Mapping[str, Any]) -> Any:
+    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it.
+
+    Raises:
+        UserError: it is of a model type that transformers does not know, or its settings do not fit.
+    """
+    from transformers import AutoConfig
+
+    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+
+    check_no_code(dict(description), "the model's description")
+    kind = description.get("model_type")
     settings = {key: value for key, value in description.items() if key != "model_type"}
-    return AutoConfig.for_model(description["model_type"], **settings)
+    try:
+        return AutoConfig.for_model(str(kind), **settings)
+    except Exception as error:  # of many types
+        raise UserError(
+            f"the model's description has model_type {kind!r}, of which transformers makes no model "
+            f"({first_line(error)[:200]}); install the version of transformers that it was trained with, or "
+            "take another checkpoint"
+        ) from error
+
+
+def config_of_text(described: Any, subject: str) -> dict[str, Any]:
+    """Return the description of a model that a checkpoint carries as JSON.
+
+    Args:
+        described: the text.
+        subject: whose it is, for messages.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    try:
+        document = json.loads(described)
+    except (ValueError, TypeError, RecursionError) as error:
+        document, reason = None, first_line(error)
+    else:
+        reason = f"it is {str(document)[:40]!r}"
+    if not isinstance(document, dict):
+        raise UserError(
+            f"{subject} describes its model by what is no JSON object ({reason}); take another checkpoint"
+        )
+    return document
