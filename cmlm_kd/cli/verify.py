@@ -1,16 +1,24 @@
-"""``cmlm-kd verify``: a store checked from end to end."""
+"""``cmlm-kd verify``: a store, or another directory of ours, checked from end to end."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "check every byte and value of a store, and that it belongs to a data-bin"
+from cmlm_kd.errors import UserError
+
+HELP = "check every byte and value of a store, and that it belongs to a data-bin; or of other directories"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument("store", type=Path, metavar="STORE", help="directory that 'cmlm-kd dump' wrote")
+    parser.add_argument(
+        "store",
+        type=Path,
+        metavar="DIR",
+        help="store of 'cmlm-kd dump'; or a data-bin, a teacher cache, tokenised text, or an exported "
+        "directory with checksums, of which every file is compared",
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -28,6 +36,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Verify and print one summary."""
+    other = _verify_other(arguments.store)
+    if other is not None:
+        if arguments.data is not None:
+            raise UserError(f"{arguments.store} is {other}; --data goes with a store: leave it out")
+        print(f"{arguments.store}: {other}, every byte is as it was written")
+        return
+    _verify_store(arguments)
+
+
+def _verify_other(path: Path) -> str | None:
+    """Check a directory of another kind and return what it is; None for a store, or what is none of ours."""
+    from cmlm_kd.data.text.corpus import TokenizedCorpus, is_tokenized
+    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
+    from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
+    from cmlm_kd.models.export import CHECKSUMS, verify_export
+    from cmlm_kd.teachers.cache import is_cache, verify_cache
+
+    if (path / PREPARE_MANIFEST).is_file():
+        _verify_databin(path)
+        return "a data-bin"
+    if (path / DESCRIPTION).is_file():
+        verify_teacher(path)
+        return "a C-MLM teacher"
+    if (path / CHECKSUMS).is_file():
+        verify_export(path)
+        return "an exported model"
+    if is_cache(path):
+        verify_cache(path)
+        return "a teacher cache"
+    if is_tokenized(path):
+        TokenizedCorpus(path).verify()
+        return "text in tokens"
+    return None
+
+
+def _verify_store(arguments: argparse.Namespace) -> None:
     from cmlm_kd.store import Corpus, SoftTargetStore, reference_accuracy, verify_store
     from cmlm_kd.store.corpus import infer_languages, open_pair
 

@@ -7,6 +7,7 @@ position's state after layer L. Everything is float32. The directory appears onl
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -296,6 +297,13 @@ class CacheManifest:
     teachers: list[str]
     files: dict[str, CachedArray]
     environment: dict[str, Any] = field(default_factory=dict)
+
+
+def is_cache(path: Path) -> bool:
+    """Return whether a directory says that it is a cache."""
+    with contextlib.suppress(UserError):
+        return read_object(path / CACHE_MANIFEST, "").get("format") == FORMAT_NAME
+    return False
 
 
 def verify_cache(path: Path) -> CacheManifest:

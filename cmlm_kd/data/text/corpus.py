@@ -13,6 +13,7 @@ become a training in that order.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import zlib
 from collections.abc import Iterator, Sequence
@@ -228,6 +229,13 @@ class TokenizedCorpus:
 
     def _foreign(self, reason: str) -> UserError:
         return UserError(f"{self.directory} was made of {reason}; {_REMEDY}")
+
+
+def is_tokenized(directory: Path) -> bool:
+    """Return whether a directory says that it is text in tokens."""
+    with contextlib.suppress(UserError):
+        return "pieces_type" in read_object(directory / TEXT_MANIFEST, "")
+    return False
 
 
 def describe_file(file: TextFile) -> dict[str, Any]:

@@ -113,12 +113,15 @@ def write_speed(directory: Path, speed: float, calibration: Mapping[str, Any]) -
     Raises:
         UserError: if the directory holds no FastBERT.
     """
+    from cmlm_kd.models.export import renew_checksum
+
     document = _read(directory / "config.json")
     if ARCHITECTURE not in document:
         raise UserError(f"{directory} holds no FastBERT; give a directory that 'cmlm-kd export' wrote of one")
     document[ARCHITECTURE] |= {"speed": speed, "calibration": dict(calibration)}
     with written_aside(directory / "config.json") as aside:
         _write(aside, document)
+    renew_checksum(directory, "config.json")
 
 
 def _named_as_hugging_face(model: FastBERTClassifier) -> dict[str, Tensor]:
