@@ -32,17 +32,18 @@ def read_array(
         array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise UserError(f"{owner}{path} is missing; {remedy}") from None
-    except (ValueError, OSError, EOFError, OverflowError, TypeError, SyntaxError) as error:
+    except Exception as error:  # NumPy evaluates the header, which raises many types
         raise UserError(f"{owner}{path} is damaged (no array: {first_line(error)}); {remedy}") from None
     wanted = np.dtype(kind)
     fits = len(array.shape) == len(shape) and all(
         size in (None, found) for size, found in zip(shape, array.shape, strict=True)
     )
     if array.dtype != wanted or not fits:
-        sizes = " x ".join("any" if size is None else str(size) for size in shape)
+        sizes = ", ".join("any" if size is None else str(size) for size in shape)
+        found = ", ".join(map(str, array.shape))
         raise UserError(
-            f"{owner}{path} is damaged ({array.dtype} of {' x '.join(map(str, array.shape)) or 'no'} size, "
-            f"it should be {wanted} of {sizes}); {remedy}"
+            f"{owner}{path} is damaged ({array.dtype} of shape ({found}), it should be {wanted} of ({sizes})); "
+            f"{remedy}"
         )
     return array
 

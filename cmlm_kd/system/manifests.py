@@ -126,6 +126,8 @@ def _reason(problem: ErrorDetails) -> str:
     name = ".".join(map(str, problem["loc"]))
     if problem["type"] == "missing":
         return f"{name} is missing"
+    if problem["type"] == "json_invalid":  # half of a surrogate pair, which Python's reader takes
+        return problem["msg"]
     expected = problem["msg"].removeprefix("Input should be ").replace("an object or an instance of ", "")
     return f"{name or 'the file'} is {_shown(problem['input'])}, it should be {expected}"
 

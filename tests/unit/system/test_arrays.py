@@ -30,16 +30,17 @@ def test_an_array_comes_back(path, tmp_path):
 
 
 def test_other_types_and_shapes(path):
-    assert "is damaged (float32 of 3 x 2, it should be float64 of any x 2)" in refusal(
+    assert "is damaged (float32 of shape (3, 2), it should be float64 of (any, 2))" in refusal(
         path, np.float64, (None, 2)
     )
-    assert "it should be float32 of 3 x 3)" in refusal(path, shape=(3, 3))
-    assert "it should be float32 of 6)" in refusal(path, shape=(6,))
+    assert "it should be float32 of (3, 3))" in refusal(path, shape=(3, 3))
+    assert "it should be float32 of (6))" in refusal(path, shape=(6,))
 
 
 def test_what_is_no_array(path, tmp_path):
     whole = path.read_bytes()
-    forged = whole.replace(b"(3, 2), }      ", b"(9000000000, 2)")
+    forged = whole.replace(b"(3, 2), }         ", b"(9000000000, 2), }")
+    assert len(forged) == len(whole) and forged != whole
     wrong = [b"", whole[:5], whole[:90], whole[:-1], pickle.dumps([1]), whole.replace(b"'descr'", b"'descx'")]
     for content in [*wrong, forged]:
         path.write_bytes(content)

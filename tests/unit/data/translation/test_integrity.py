@@ -117,7 +117,9 @@ def test_teacher_ids_of_other_types(data):
     forget_checksums(data)
     path = data / "dict.de.teacher_ids.npy"
     np.save(path, np.load(path).astype(np.float64))
-    with pytest.raises(UserError, match=r"teacher_ids\.npy is damaged \(float64 of \d+, it should be int32"):
+    with pytest.raises(
+        UserError, match=r"teacher_ids\.npy is damaged \(float64 of shape \(\d+\), it should be int32"
+    ):
         _ = PreparedData(str(data)).pair_format
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match=r"teacher_ids\.npy is damaged \(no array: "):
