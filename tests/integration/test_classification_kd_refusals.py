@@ -194,3 +194,14 @@ def test_a_teacher_that_is_not_read_is_mentioned(root, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         run_train(*distilling(root, tmp_path / "s", "--no-save", criterion="sentence_classification"))
     assert "sentence_classification reads no teacher: --teacher is not used" in caplog.text
+
+
+def test_a_training_that_diverges(root, tmp_path):
+    """It ended in a TypeError of fairseq's search for the first module whose output is not finite."""
+    diverging = ("--lr", 1e30, "--clip-norm", 0, "--max-update", 4)
+    errors = refused(
+        tmp_path, *classification(root / "data", tmp_path / "s", bert=root / "encoder"), *diverging
+    )
+    assert re.search(r"classification_kd: (the loss of update \d is (nan|inf)|an update has left )", errors)
+    assert "not finite" in errors and "lower --lr" in errors
+    assert not list(tmp_path.rglob("crash.pt"))

@@ -1,5 +1,7 @@
 """The IWSLT14 corpus from its archive."""
 
+import tarfile
+
 import pytest
 from iwslt14_archive import PAIRS, write_archive
 
@@ -51,6 +53,37 @@ def test_lowercase(tmp_path):
 def test_cleaning(source, target, clean):
     assert is_clean(source, target) is clean
     assert is_clean(target, source) is clean
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+def test_an_archive_with_links(tmp_path, kind):
+    archive = write_archive(tmp_path)
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo("de-en/train.tags.de-en.de")
+        member.type, member.linkname = kind, "../../secret"
+        tar.addfile(member)
+    with pytest.raises(UserError, match=r"'de-en/train\.tags\.de-en\.de' is a link or leads out of the"):
+        prepare_iwslt14(archive, tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize("folder", ["../..", "/etc", "de-en/../.."])
+def test_an_archive_that_leads_out_of_itself(tmp_path, folder):
+    archive = write_archive(tmp_path)
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo(f"{folder}/train.tags.de-en.de"))
+    with pytest.raises(UserError, match="is a link or leads out of the archive"):
+        prepare_iwslt14(archive, tmp_path / "raw")
+
+
+def test_an_archive_whose_compression_is_damaged(tmp_path):
+    archive = write_archive(tmp_path)
+    content = bytearray(archive.read_bytes())
+    for position in range(60, len(content) - 8, 7):
+        content[position] ^= 0x55
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not a readable tar archive|lacks train"):
+        prepare_iwslt14(archive, tmp_path / "raw")
 
 
 @pytest.mark.parametrize(
