@@ -42,8 +42,8 @@ def read_array(
         sizes = ", ".join("any" if size is None else str(size) for size in shape)
         found = ", ".join(map(str, array.shape))
         raise UserError(
-            f"{owner}{path} is damaged ({array.dtype} of shape ({found}), it should be {wanted} of ({sizes})); "
-            f"{remedy}"
+            f"{owner}{path} is damaged ({array.dtype} of shape ({found}), it should be {wanted} of "
+            f"({sizes})); {remedy}"
         )
     return array
 

@@ -344,7 +344,8 @@ def _read_array(path: Path, manifest: CacheManifest, classes: int, name: str) ->
     array = read_array(path / name, np.float32, (manifest.identity.examples, wide), _REMEDY, owner=_OWNER)
     if list(array.shape) != record.shape:
         raise UserError(
-            f"{_OWNER}{path / name} has shape {list(array.shape)}, the manifest says {record.shape}; {_REMEDY}"
+            f"{_OWNER}{path / name} has shape {list(array.shape)}, the manifest says {record.shape}; "
+            f"{_REMEDY}"
         )
     check_finite(path / name, array, _REMEDY, owner=_OWNER)
     return array
