@@ -55,8 +55,8 @@ def check_plain_settings(settings: Any, subject: str) -> None:
         if _RESOLVER.search(value) or (last in EVALUATED and not _is_value(value)):
             shown = value if len(value) <= 60 else f"{value[:60]}..."
             raise UserError(
-                f"{subject}: its setting {name} is {shown!r}, which is no plain value: whoever loads it would "
-                "run it as a program; take a checkpoint from somebody you trust"
+                f"{subject}: its setting {name} is {shown!r}, which is no plain value: whoever loads it "
+                "would run it as a program; take a checkpoint from somebody you trust"
             )
 
 

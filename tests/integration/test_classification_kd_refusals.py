@@ -199,9 +199,8 @@ def test_a_teacher_that_is_not_read_is_mentioned(root, tmp_path, caplog):
 def test_a_training_that_diverges(root, tmp_path):
     """It ended in a TypeError of fairseq's search for the first module whose output is not finite."""
     diverging = ("--lr", 1e30, "--clip-norm", 0, "--max-update", 4)
-    errors = refused(
-        tmp_path, *classification(root / "data", tmp_path / "s", bert=root / "encoder"), *diverging
-    )
+    flags = classification(root / "data", tmp_path / "s", bert=root / "encoder")
+    errors = refused(tmp_path, *flags, *diverging)
     assert re.search(r"classification_kd: (the loss of update \d is (nan|inf)|an update has left )", errors)
     assert "not finite" in errors and "lower --lr" in errors
     assert not list(tmp_path.rglob("crash.pt"))

@@ -295,9 +295,7 @@ def test_weights_that_are_not_finite(model, tmp_path, capsys):
     with torch.no_grad():
         model.exits[-1].output.weight[0, 0] = float("nan")
     save_fastbert(tmp_path / "saved", model)
-    with pytest.raises(
-        UserError, match=r"model\.safetensors: weight .*output\.weight has 1 numbers that are"
-    ):
+    with pytest.raises(UserError, match=r"model\.safetensors: weight .*output\.weight has 1 numbers that"):
         load_fastbert(tmp_path / "saved")
     (tmp_path / "texts").write_text("a good film\n")
     assert main(["classify", str(tmp_path / "texts"), "--model", str(tmp_path / "saved")]) == 2
