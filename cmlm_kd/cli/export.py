@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
         export_bilstm,
         export_teacher,
         export_to_huggingface,
-        note_checksums,
     )
+    from cmlm_kd.models.export_checksums import note_checksums
 
     checkpoint, output = arguments.checkpoint, arguments.output
     if arguments.to != "huggingface" and arguments.tokenizer is not None:

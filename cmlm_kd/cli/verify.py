@@ -50,7 +50,7 @@ def _verify_other(path: Path) -> str | None:
     from cmlm_kd.data.text.corpus import TokenizedCorpus, is_tokenized
     from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
     from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
-    from cmlm_kd.models.export import CHECKSUMS, verify_export
+    from cmlm_kd.models.export_checksums import CHECKSUMS, verify_export
     from cmlm_kd.teachers.cache import is_cache, verify_cache
 
     if (path / PREPARE_MANIFEST).is_file():

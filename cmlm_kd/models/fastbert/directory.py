@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
+from cmlm_kd.models.export_checksums import renew_checksum
 from cmlm_kd.models.fastbert.branch import check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.models.finite import check_finite_weights
@@ -113,8 +114,6 @@ def write_speed(directory: Path, speed: float, calibration: Mapping[str, Any]) -
     Raises:
         UserError: if the directory holds no FastBERT.
     """
-    from cmlm_kd.models.export import renew_checksum
-
     document = _read(directory / "config.json")
     if ARCHITECTURE not in document:
         raise UserError(f"{directory} holds no FastBERT; give a directory that 'cmlm-kd export' wrote of one")
