@@ -7,6 +7,7 @@ with ``cmlm_head.safetensors`` (transform and output layer), ``dict.txt`` (the o
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,8 +32,8 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
-from cmlm_kd.models.encoders.pretrained import config_of, config_of_text, load_config, model_hash
-from cmlm_kd.models.finite import check_finite_weights
+from cmlm_kd.models.encoders.pretrained import check_finite, config_of, load_config, model_hash
+from cmlm_kd.models.loading import understood
 from cmlm_kd.system.checksums import FileRecord, check_files, describe_files
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.hugging_face import load_saved
@@ -78,6 +79,7 @@ def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
     load = _from_directory if path.is_dir() else _from_checkpoint
     teacher = load(path, data, manifest)
     _check_tokens(teacher, path, data, manifest)
+    check_finite(teacher, str(path))
     return teacher.eval()
 
 
@@ -140,7 +142,8 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
     """Return the encoder's configuration: the checkpoint's own, else that of the model it started from."""
     described = task_state(state).get(BERT_CONFIG)
     if described:
-        return config_of(config_of_text(described, str(path)))
+        with understood(str(path)):
+            return config_of(json.loads(described))
     name = settings_of(state, "model").get("bert") or str(data / "teacher")
     try:
         return load_config(name)
@@ -176,14 +179,19 @@ def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> Condit
         with without_reports():
             encoder = load_saved(AutoModel, path, dtype=torch.float32).state_dict()
         config = load_config(path)
+        bias = head["projection.bias"]
     except UserError:
         raise
-    except Exception as error:  # damaged files raise many types
-        raise UserError(f"{path} is damaged ({first_line(error)[:200]}); {_EXPORT_AGAIN}") from error
-    if "projection.bias" not in head:
-        raise UserError(f"{path / _HEAD} is damaged (it has no projection.bias); {_EXPORT_AGAIN}")
+    except Exception as error:  # of many types, for a file that is empty, a list or cut off
+        raise _damaged(path, first_line(error)[:200]) from error
+    if bias.dim() != 1:
+        raise _damaged(path, f"{_HEAD}: projection.bias has shape {list(bias.shape)}")
     weights = {f"encoder.{name}": value for name, value in encoder.items() if not name.startswith("pooler.")}
     return _fill(path, config, {**weights, **head}, description.transform)
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}); {_EXPORT_AGAIN}")
 
 
 def check_dictionary(path: Path, found: str, dictionary: Path) -> None:
@@ -228,7 +236,6 @@ def _fill(path: Path, config: Any, weights: dict[str, Tensor], has_transform: bo
     teacher = ConditionalMaskedLM.from_config(
         config, len(weights["projection.bias"]), has_transform=has_transform
     )
-    check_finite_weights(str(path), weights)
     try:
         teacher.load_state_dict(weights)
     except RuntimeError as error:

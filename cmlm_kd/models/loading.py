@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from cmlm_kd.criteria.signature import signature_of_self_distillation
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
     CLASSIFIER_PREFIX,
@@ -29,10 +30,9 @@ from cmlm_kd.models.classifier import (
     classifier_of_config,
     load_classifier,
 )
-from cmlm_kd.models.encoders.pretrained import config_of_text
+from cmlm_kd.models.encoders.pretrained import check_finite
 from cmlm_kd.models.fastbert import model as fastbert
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
-from cmlm_kd.models.finite import check_finite_weights
 from cmlm_kd.models.prediction import Classifier
 from cmlm_kd.tokenization.loading import encoding_hash, load_tokenizer
 
@@ -49,8 +49,15 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
         task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
 
     Raises:
-        UserError: if it is none of these, or its weights do not fit its configuration.
+        UserError: if it is none of these, its weights do not fit its configuration, or are not all finite.
     """
+    model = _load_student(path, tokenizer, task)
+    check_finite(model, str(path))
+    student: Classifier = model
+    return student
+
+
+def _load_student(path: Path, tokenizer: str | None, task: str | None) -> Any:
     if path.is_dir():
         if is_bilstm(path):
             return load_bilstm(path)
@@ -73,6 +80,23 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
     )
 
 
+@contextlib.contextmanager
+def understood(subject: str = "the checkpoint") -> Iterator[None]:
+    """Refuse a description of a model that its architecture cannot be built from, as damaged files have.
+
+    Raises:
+        UserError: naming what is missing or of another type.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(
+            f"{subject} describes its model in a way that this version cannot read ({reason}); is the file "
+            "damaged, or of a newer version?"
+        ) from error
+
+
 def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
     """Rebuild the student of a ``bilstm_classifier`` checkpoint, in evaluation mode.
 
@@ -85,9 +109,9 @@ def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
     described = task_state(state).get(bilstm.ARCHITECTURE)
     if described is None:
         raise UserError(f"the checkpoint is none of {bilstm.ARCHITECTURE}: it does not carry a word list")
-    with _explained_description():
-        student = bilstm.BiLSTMClassifier.from_state(described)
-    return _with_weights(student, state)
+    with understood():
+        model = bilstm.BiLSTMClassifier.from_state(described)
+    return _with_weights(model, state)
 
 
 def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -> SequenceClassifier:
@@ -102,12 +126,9 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
             weights do not fit.
     """
     described, loaded_tokenizer, max_length = _described(state, BERT_CONFIG, tokenizer)
-    with _explained_description():
+    with understood():
         model = classifier_of_config(
-            config_of_text(described, "the checkpoint"),
-            loaded_tokenizer,
-            "student bert_classifier",
-            max_length,
+            json.loads(described), loaded_tokenizer, "student bert_classifier", max_length
         )
     model.reads_pairs = task_state(state).get(PAIRS)
     return _with_weights(model, state)
@@ -119,10 +140,9 @@ def fastbert_of_checkpoint(
     """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, loaded_tokenizer, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
-    with _explained_description():
-        config_of_text(described, "the checkpoint")
-        model = fastbert.FastBERTClassifier.from_state(described, loaded_tokenizer)
-    model = _with_weights(model, state)
+    with understood():
+        built = fastbert.FastBERTClassifier.from_state(described, loaded_tokenizer)
+    model = _with_weights(built, state)
     model.signature = signature_of_self_distillation(state)
     return model.for_inference()
 
@@ -135,10 +155,14 @@ def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastB
         tokenizer: of a checkpoint whose ``--bert`` directory is gone.
 
     Raises:
-        UserError: if it is of another architecture, or cannot be read.
+        UserError: if it is of another architecture, cannot be read, or has weights that are not finite.
     """
-    if path.is_dir():
-        return load_fastbert(path)
+    model = load_fastbert(path) if path.is_dir() else _early_exits_of_checkpoint(path, tokenizer)
+    check_finite(model, str(path))
+    return model
+
+
+def _early_exits_of_checkpoint(path: Path, tokenizer: str | None) -> fastbert.FastBERTClassifier:
     state = read_checkpoint(path)
     name = settings_of(state, "model").get("_name")
     if name != fastbert.ARCHITECTURE:
@@ -155,8 +179,7 @@ def multitask_of_checkpoint(
     """Rebuild the student of a ``multitask_bert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, loaded_tokenizer, max_length = _described(state, multitask.ARCHITECTURE, tokenizer)
-    with _explained_description():
-        config_of_text(described, "the checkpoint")
+    with understood():
         model = multitask.MultitaskClassifier.from_state(described, loaded_tokenizer, max_length)
     return _with_weights(model, state)
 
@@ -181,23 +204,10 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
     return str(described), loaded_tokenizer, max_length
 
 
-@contextlib.contextmanager
-def _explained_description() -> Iterator[None]:
-    """Turn what a description without a part, or with one of another type, raises into a message."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(
-            f"the checkpoint's description of its model is damaged ({error!r:.200}); take another checkpoint"
-        ) from error
-
-
 def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:
     """Return the model with a checkpoint's weights, in float32 and evaluation mode."""
-    weights = weights_of(state, CLASSIFIER_PREFIX)
-    check_finite_weights("the checkpoint", weights)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(weights_of(state, CLASSIFIER_PREFIX))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the checkpoint's weights do not fit its configuration: {reason}") from error

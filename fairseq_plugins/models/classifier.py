@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,7 +17,6 @@ from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG
 from cmlm_kd.models.bert import start_classifier
 from cmlm_kd.models.classifier import REQUIRED_TOKENS, classifier_of_config, describe_config
-from cmlm_kd.models.encoders.pretrained import config_of_text
 from cmlm_kd.tokenization.loading import load_tokenizer
 from fairseq_plugins.command_line.configs import PluginConfig
 from fairseq_plugins.models.flags import check_dropout, check_encoder_given
@@ -120,10 +120,7 @@ class BertClassifier(SentenceClassifierModel):
             tokenizer = load_tokenizer(cfg.bert, REQUIRED_TOKENS)
             return cls(
                 classifier_of_config(
-                    config_of_text(described, "the checkpoint"),
-                    tokenizer,
-                    "student bert_classifier",
-                    task.max_length,
+                    json.loads(described), tokenizer, "student bert_classifier", task.max_length
                 )
             )
         classifier = start_classifier(

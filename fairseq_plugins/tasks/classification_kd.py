@@ -1,7 +1,7 @@
 """``--task classification_kd``: sentences and pairs with a class or a score, with or without teachers."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cmlm_kd.data.classification import CORPORA, ReadingOptions
 from cmlm_kd.data.classification.corpora import positive_class
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation.glue import usual_metrics
+from cmlm_kd.evaluation.glue import METRICS, usual_metrics
 from cmlm_kd.fairseq_files.checkpoint_keys import LABELS, PAIRS, TEACHERS
 from cmlm_kd.system.text import comma_separated
 from cmlm_kd.teachers.cache import check_cacheable
@@ -166,6 +166,12 @@ class ClassificationKDTask(SentenceTask):
         if needs.teacher is not None and self.cfg.teacher_cache:
             check_cacheable(cfg._name, needs)
         return self._criterion
+
+    def unmeasured(self) -> Mapping[str, str]:
+        """Return the metrics of other data: those of classes for scores, and the reverse."""
+        measured = usual_metrics(len(self.labels))
+        remedy = f"give {', '.join(measured)} or loss"
+        return {name: remedy for name in ("bleu", "score", *METRICS) if name not in measured}
 
     # -- data ------------------------------------------------------------------------------------------
 

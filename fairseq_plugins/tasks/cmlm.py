@@ -19,6 +19,7 @@ from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import VERIFY_HELP, PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
+from fairseq_plugins.training.lengths import LengthsMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
@@ -45,7 +46,7 @@ class CMLMTaskConfig(PrecisionConfig):
 
 
 @register_task("cmlm", dataclass=CMLMTaskConfig)
-class CMLMTask(AutocastMixin, FiniteLossMixin, FairseqTask):
+class CMLMTask(AutocastMixin, FiniteLossMixin, LengthsMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
     def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:

@@ -1,7 +1,7 @@
 """``--task translation_kd``: fairseq's translation, a teacher's soft targets beside every target token."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
 
 from cmlm_kd.api.needs import NOTHING_ELSE, Request
 from cmlm_kd.api.sources import SignalSource, TeacherBatch, TrainingSet, named_source
@@ -20,7 +21,9 @@ from cmlm_kd.teachers import load_sources
 from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.entries import entries_of
+from fairseq_plugins.training.lengths import LengthsMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
@@ -44,15 +47,18 @@ class TranslationKDConfig(PrecisionConfig, TranslationConfig):
         default=1, metadata={"help": "how often 'train' is repeated beside train1, ..."}
     )
     verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("translation_kd", dataclass=TranslationKDConfig)
-class TranslationKDTask(AutocastMixin, TranslationTask):
+class TranslationKDTask(AutocastMixin, FiniteLossMixin, LengthsMixin, TranslationTask):
     """Translation whose training batches have ``sample["teacher"]``; validation and test are fairseq's own.
 
     The stores are opened by ``load_dataset`` of the training set and by nothing else, so that a checkpoint
     of this task can be evaluated and converted where they are absent.
     """
+
+    leaves_out = True
 
     def __init__(self, cfg: TranslationKDConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
@@ -61,6 +67,10 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
         self._online: SignalSource | None = None
         self._request = NOTHING_ELSE
         self.state.merge_state_dict(entries_of(self))
+
+    def unmeasured(self) -> Mapping[str, str]:
+        """Return ``bleu``, unless it is asked for."""
+        return {} if self.cfg.eval_bleu else {"bleu": "pass --eval-bleu, or give loss or nll_loss"}
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion and remember what it wants of the soft targets."""

@@ -75,11 +75,11 @@ def test_a_teacher_that_gives_no_number_is_refused(root, tmp_path):
     folder = write_bert(tmp_path / "nan")
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     with torch.no_grad():
-        model.classifier.bias[0] = float("nan")
+        model.classifier.weight.fill_(3e38)  # finite, but nothing that is multiplied by it is
     model.save_pretrained(folder)
     for flags in ((), ("--teacher-cache", tmp_path / "cache")):
         errors = refused(tmp_path, *distilling(root, tmp_path / "s", *flags, teacher=str(folder)))
-        assert re.search(r"teacher .*nan gives \[nan, .* for .*train.tsv, line \d+: ", errors)
+        assert re.search(r"teacher .*nan gives \[-?(nan|inf), .* for .*train.tsv, line \d+: ", errors)
     assert not (tmp_path / "cache").exists()
 
 
@@ -95,7 +95,7 @@ def odd(root, tmp_path_factory):
         write_bert(folder / "teacher", extra=["odd"])
     )
     with torch.no_grad():
-        teacher.get_input_embeddings().weight[-1] = float("nan")
+        teacher.get_input_embeddings().weight[-1] = 3e38  # finite, but its variance is not
     teacher.save_pretrained(folder / "teacher")
     return folder
 
@@ -194,13 +194,3 @@ def test_a_teacher_that_is_not_read_is_mentioned(root, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         run_train(*distilling(root, tmp_path / "s", "--no-save", criterion="sentence_classification"))
     assert "sentence_classification reads no teacher: --teacher is not used" in caplog.text
-
-
-def test_a_training_that_diverges(root, tmp_path):
-    """It ended in a TypeError of fairseq's search for the first module whose output is not finite."""
-    diverging = ("--lr", 1e30, "--clip-norm", 0, "--max-update", 4)
-    flags = classification(root / "data", tmp_path / "s", bert=root / "encoder")
-    errors = refused(tmp_path, *flags, *diverging)
-    assert re.search(r"classification_kd: (the loss of update \d is (nan|inf)|an update has left )", errors)
-    assert "not finite" in errors and "lower --lr" in errors
-    assert not list(tmp_path.rglob("crash.pt"))

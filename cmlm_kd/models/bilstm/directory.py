@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.bilstm.model import ARCHITECTURE, BiLSTMClassifier
-from cmlm_kd.models.finite import check_finite_weights
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.manifests import read_object
 
@@ -56,7 +55,6 @@ def load_bilstm(directory: Path) -> BiLSTMClassifier:
     try:
         model = BiLSTMClassifier.from_state({"config": config, "inputs": inputs})
         weights = load_file(directory / "model.safetensors")
-        check_finite_weights(str(directory / "model.safetensors"), weights)
         model.load_state_dict(weights)
     except (
         *(OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError),

@@ -14,9 +14,19 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
-from cmlm_kd.models.finite import check_finite_weights
 from cmlm_kd.system.hugging_face import check_no_code, load_saved
 from cmlm_kd.system.transformers_reports import without_reports
+
+_MOST = {
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 1000,
+    "hidden_size": 1 << 17,
+    "embedding_size": 1 << 17,
+    "intermediate_size": 1 << 20,
+    "vocab_size": 1 << 24,
+    "max_position_embeddings": 1 << 24,
+}
+"""Setting of a configuration -> more than any model has."""
 
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
@@ -71,11 +81,10 @@ def load_pretrained(
     Raises:
         UserError: if nothing can be loaded, or a weight is not finite.
     """
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
-
+    check_sizes(load_config(name_or_path, what), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
         model, report = load_saved(kind, name_or_path, dtype=torch.float32, output_loading_info=True)
-    check_finite_weights(repr(name_or_path), model.state_dict())
+    check_finite(model, repr(name_or_path))
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 
 
@@ -179,47 +188,62 @@ def load_config(name_or_path: str | Path, what: str = "a configuration") -> Any:
         return load_saved(AutoConfig, name_or_path)
 
 
+def check_finite(model: nn.Module, name: str) -> None:
+    """Refuse a model whose weights are not all numbers: what it says would not be, either.
+
+    Args:
+        model: with its weights.
+        name: of the file or directory, for the message.
+
+    Raises:
+        UserError: naming the first of the weights.
+    """
+    for weight, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            raise UserError(
+                f"{name}: {weight} has numbers that are not finite: the training diverged, or the file is "
+                "damaged; give an earlier checkpoint"
+            )
+
+
+def check_sizes(config: Any, name: str) -> None:
+    """Refuse a configuration that would take hours or all memory to build, as damaged files ask for.
+
+    Args:
+        config: of a Hugging Face model.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    for setting, most in _MOST.items():
+        value = getattr(config, setting, None)
+        if isinstance(value, int | float) and not 0 <= value <= most:
+            raise UserError(
+                f"{name}: config.json has {setting} {value}; it must be from 0 to {most:,}; "
+                "is the file damaged?"
+            )
+
+
 def config_of(description: Mapping[str, Any]) -> Any:
     """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it.
 
     Raises:
-        UserError: it is of a model type that transformers does not know, or its settings do not fit.
+        UserError: it describes nothing, a type of model that transformers does not know, or absurd sizes.
     """
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import __version__ as version
 
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
-    check_no_code(dict(description), "the model's description")
-    kind = description.get("model_type")
-    settings = {key: value for key, value in description.items() if key != "model_type"}
-    try:
-        return AutoConfig.for_model(str(kind), **settings)
-    except Exception as error:  # of many types
+    kind = description.get("model_type") if isinstance(description, Mapping) else None
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise UserError(
-            f"the model's description has model_type {kind!r}, of which transformers makes no model "
-            f"({first_line(error)[:200]}); install the version of transformers that it was trained with, or "
-            "take another checkpoint"
-        ) from error
-
-
-def config_of_text(described: Any, subject: str) -> dict[str, Any]:
-    """Return the description of a model that a checkpoint carries as JSON.
-
-    Args:
-        described: the text.
-        subject: whose it is, for messages.
-
-    Raises:
-        UserError: it is no JSON object.
-    """
-    try:
-        document = json.loads(described)
-    except (ValueError, TypeError, RecursionError) as error:
-        document, reason = None, first_line(error)
-    else:
-        reason = f"it is {str(document)[:40]!r}"
-    if not isinstance(document, dict):
-        raise UserError(
-            f"{subject} describes its model by what is no JSON object ({reason}); take another checkpoint"
+            f"the checkpoint describes a model of type {kind!r}, which transformers {version} does not know; "
+            "is the file damaged, or of a newer version?"
         )
-    return document
+    check_no_code(dict(description), "the checkpoint's description of its model")
+    settings = {key: value for key, value in description.items() if key != "model_type"}
+    config = AutoConfig.for_model(kind, **settings)
+    check_sizes(config, f"a {config.model_type} model")
+    return config

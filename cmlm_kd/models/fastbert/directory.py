@@ -22,7 +22,6 @@ from cmlm_kd.models.classifier import REQUIRED_TOKENS
 from cmlm_kd.models.export_checksums import renew_checksum
 from cmlm_kd.models.fastbert.branch import check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
-from cmlm_kd.models.finite import check_finite_weights
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, written_aside
 from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.tokenization.loading import load_tokenizer
@@ -93,7 +92,6 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
     try:
         model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)
         weights = load_file(directory / "model.safetensors")
-        check_finite_weights(str(directory / "model.safetensors"), weights)
         model.load_state_dict(_named_as_own(weights, model.encoder.base_model_prefix))
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -400,16 +400,16 @@ def test_weights_that_are_not_finite(data, tmp_path):
     path = write_checkpoint(tmp_path / "checkpoint.pt", teacher)
     for place in (tmp_path / "teacher", path):
         message = refusal_to_load(place, data / "data-bin")
-        assert f"{place}: weight projection.bias has 2 numbers that are not finite, such as inf" in message
+        assert f"{place}: projection.bias has numbers that are not finite" in message
 
 
 @pytest.mark.parametrize(
     ("described", "message"),
     [
-        ('{"model_type": "nobody-knows"}', "model_type 'nobody-knows', of which transformers makes no model"),
-        ("{}", "model_type None"),
-        ("[]", "describes its model by what is no JSON object"),
-        ('{"model_type": ', "describes its model by what is no JSON object"),
+        ('{"model_type": "nobody-knows"}', "describes a model of type 'nobody-knows', which transformers"),
+        ("{}", "describes a model of type None"),
+        ("[]", "describes a model of type None"),
+        ('{"model_type": ', "describes its model in a way that this version cannot read"),
         ('{"model_type": "bert", "auto_map": {"AutoModel": "m.M"}}', "asks for Python code of its own"),
     ],
 )
