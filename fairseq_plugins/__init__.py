@@ -12,6 +12,8 @@ import torch
 from cmlm_kd.fairseq_files.checkpoints import SAFE_GLOBALS
 from fairseq_plugins.command_line.unknown_names import answer_unknown_names
 from fairseq_plugins.command_line.user_errors import print_user_errors
+from fairseq_plugins.training.entries import compare_entries
+from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
 from fairseq_plugins.training.whole_checkpoints import keep_checkpoints_whole
 
 # torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors. These
@@ -20,6 +22,8 @@ torch.serialization.add_safe_globals(SAFE_GLOBALS)
 print_user_errors()
 answer_unknown_names()
 keep_checkpoints_whole()
+compare_entries()
+check_settings_of_checkpoints()
 
 importlib.import_module(f"{__name__}.optim")
 for _subpackage in ("criterions", "data", "models", "tasks"):

@@ -1,4 +1,4 @@
-"""``cmlm-kd verify``: a store checked from end to end."""
+"""``cmlm-kd verify``: a store, or another directory of ours, checked from end to end."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from cmlm_kd.fairseq_files.databin import Databin
     from cmlm_kd.store import Corpus, Manifest
 
-HELP = "check every byte and value of a store, and that it belongs to a data-bin"
+HELP = "check every byte and value of a store, and that it belongs to a data-bin; or of other directories"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument("store", type=Path, metavar="STORE", help="directory that 'cmlm-kd dump' wrote")
+    parser.add_argument(
+        "store",
+        type=Path,
+        metavar="DIR",
+        help="store of 'cmlm-kd dump'; or a data-bin, a teacher cache, tokenised text, or an exported "
+        "directory with checksums, of which every file is compared",
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -44,9 +50,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Verify and print one summary."""
+    other = _verify_other(arguments.store)
+    if other is not None:
+        if arguments.data is not None:
+            raise UserError(f"{arguments.store} is {other}; --data goes with a store: leave it out")
+        print(f"{arguments.store}: {other}, every byte is as it was written")
+        return
+    _verify_store(arguments)
+
+
+def _verify_other(path: Path) -> str | None:
+    """Check a directory of another kind and return what it is; None for a store, or what is none of ours."""
+    from cmlm_kd.data.text.corpus import TokenizedCorpus, is_tokenized
+    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
+    from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
+    from cmlm_kd.models.export_checksums import CHECKSUMS, verify_export
+    from cmlm_kd.teachers.cache import is_cache, verify_cache
+
+    if (path / PREPARE_MANIFEST).is_file():
+        _verify_databin(path)
+        return "a data-bin"
+    if (path / DESCRIPTION).is_file():
+        verify_teacher(path)
+        return "a C-MLM teacher"
+    if (path / CHECKSUMS).is_file():
+        verify_export(path)
+        return "an exported model"
+    if is_cache(path):
+        verify_cache(path)
+        return "a teacher cache"
+    if is_tokenized(path):
+        TokenizedCorpus(path).verify()
+        return "text in tokens"
+    return None
+
+
+def _verify_store(arguments: argparse.Namespace) -> None:
     from cmlm_kd.store import verify_store
     from cmlm_kd.store.manifest import TEACHER_KIND
 
+    if arguments.data is not None:
+        _verify_databin(arguments.data)
     corpus, target = _split(arguments, arguments.split)
     manifest = verify_store(arguments.store, corpus)
     header = manifest.header
@@ -133,3 +177,12 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
             "and dump with --folds",
             file=sys.stderr,
         )
+
+
+def _verify_databin(data: Path) -> None:
+    """Read every byte of a data-bin that 'cmlm-kd prepare' wrote; another has nothing to compare it with."""
+    from cmlm_kd.data.translation.integrity import check_databin
+    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+
+    if (data / PREPARE_MANIFEST).is_file():
+        check_databin(data, load_manifest(data), whole=True)

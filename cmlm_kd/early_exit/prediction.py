@@ -94,6 +94,12 @@ def classify(
     parts = [exit_early(model, **batch, speed=speed) for batch in encoded.batches(batch_size, device)]
     back = encoded.by_length().argsort()  # (N,)
     probabilities = torch.cat([part.probabilities for part in parts]).float().cpu().numpy()[back]  # (N, C)
+    wrong = np.flatnonzero(~np.isfinite(probabilities).all(1))  # (n,)
+    if len(wrong):
+        raise UserError(
+            f"text {wrong[0] + 1}: its probabilities are {probabilities[wrong[0]].tolist()}, which "
+            "are not finite: its training has diverged; take an earlier checkpoint"
+        )
     return Classified(
         [model.labels[best] for best in probabilities.argmax(1)],
         probabilities,
@@ -117,6 +123,12 @@ def classify_at_every_layer(
     logits = [widen(model.all_logits(**batch)).cpu() for batch in encoded.batches(batch_size, device)]
     back = encoded.by_length().argsort()  # (N,)
     together = torch.cat(logits, 1).transpose(0, 1)  # (N, L, C)
+    if not together.isfinite().all():
+        layer = int((~together.isfinite()).any(-1).any(0).int().argmax()) + 1
+        raise UserError(
+            f"the logits of layer {layer} are not finite: the model's training has diverged; take an earlier "
+            "checkpoint"
+        )
     return EveryLayer(
         together.argmax(-1).numpy()[back], uncertainty(together).to(torch.float32).numpy()[back]
     )

@@ -12,6 +12,7 @@ import torch
 from numpy._core import multiarray
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
 from cmlm_kd.system.files import written_aside
 
 SAFE_GLOBALS: list[Any] = [
@@ -34,7 +35,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Tensors are memory-mapped: what is not used is not read.
 
     Raises:
-        UserError: the file is missing, damaged, no checkpoint of fairseq, or holds what safe loading refuses.
+        UserError: the file is missing, damaged, no checkpoint of fairseq, holds what safe loading refuses, or
+            settings that are programs.
     """
     if not path.is_file():
         raise UserError(
@@ -53,6 +55,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not a fairseq checkpoint: it has no 'model'; give a file that fairseq-train wrote"
         )
+    for part in ("args", "cfg"):
+        check_plain_settings(state.get(part), str(path))
     return state
 
 

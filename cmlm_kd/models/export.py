@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, MASKED_LM_PREFIX, task_state, weights_of
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    MASKED_LM_PREFIX,
+    VOCABULARY_HASH,
+    check_same_entries,
+    task_state,
+    weights_of,
+)
 from cmlm_kd.fairseq_files.checkpoints import settings_of
 
 if TYPE_CHECKING:
@@ -105,14 +112,36 @@ def export_to_huggingface(
 
 
 def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:
+    from cmlm_kd.tokenization.loading import vocabulary_hash
     from cmlm_kd.tokenization.pieces import PieceTokenizer
     from cmlm_kd.tokenization.positions import usable_positions
 
     model = masked_lm_of_checkpoint(state)
     loaded_tokenizer = PieceTokenizer.from_pretrained(tokenizer or tokenizer_of_checkpoint(state))
     model.check_tokenizer(loaded_tokenizer)
+    check_vocabulary(state, vocabulary_hash(loaded_tokenizer.tokenizer), tokenizer or "its tokenizer")
     loaded_tokenizer.tokenizer.model_max_length = usable_positions(model.config)
     return model.model, loaded_tokenizer.tokenizer
+
+
+def check_vocabulary(state: Mapping[str, Any], vocabulary: str, where: str) -> None:
+    """Refuse a masked language model whose ids are not those of a tokenizer.
+
+    Args:
+        state: the checkpoint.
+        vocabulary: :func:`cmlm_kd.tokenization.loading.vocabulary_hash` of the tokenizer.
+        where: its name.
+
+    Raises:
+        UserError: naming both hashes.
+    """
+    check_same_entries(
+        "the checkpoint",
+        task_state(state),
+        where,
+        {VOCABULARY_HASH: vocabulary},
+        "give the tokenizer that it was trained with",
+    )
 
 
 def _classifier_and_tokenizer(

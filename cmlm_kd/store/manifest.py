@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.system.ranges import POSITIVE
 
 FORMAT_NAME = "cmlm-kd-soft-targets"
@@ -42,12 +43,6 @@ class ShardPlan:
     file: str
 
 
-_RECORD_TYPES = {
-    **dict.fromkeys(("file", "sha256"), str),
-    **dict.fromkeys(("first_row", "rows", "rows_without_teacher", "tokens", "size"), int),
-}
-
-
 @dataclass(frozen=True)
 class ShardRecord:
     """A complete shard.
@@ -69,11 +64,6 @@ class ShardRecord:
     tokens: int
     size: int
     sha256: str
-
-    def __post_init__(self) -> None:
-        for name, kind in _RECORD_TYPES.items():
-            if type(getattr(self, name)) is not kind:
-                raise TypeError(f"{name} of a shard is {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +147,23 @@ class StoreHeader:
 
 
 @dataclass(frozen=True)
+class _Document:
+    """The types of what a manifest's file holds."""
+
+    rows: int
+    k: int
+    tail_temperatures: list[float]
+    vocabulary_size: int
+    dictionary_hash: str
+    corpus_hash: str
+    teacher_hash: str
+    shard_rows: int
+    settings: dict[str, Any]
+    environments: list[dict[str, Any]]
+    shards: list[ShardRecord]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contents of ``manifest.json``.
 
@@ -214,21 +221,18 @@ class Manifest:
         Raises:
             UserError: it is not one, is damaged, or has a format version that this release doesn't read.
         """
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            found = (document["format"], document["version"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"store: {path} is not a store's manifest or is damaged; {_MEND}") from error
+        document = read_object(path, _MEND, owner="store: ")
+        found = (document.get("format"), document.get("version"))
         if found != (FORMAT_NAME, FORMAT_VERSION):
             raise UserError(
                 f"store: {path} has format {found[0]!r} version {found[1]!r}, this release reads "
                 f"{FORMAT_NAME!r} version {FORMAT_VERSION}; run 'cmlm-kd dump' again or use the release that "
                 "wrote it"
             )
-        try:
-            return cls._from_document(document)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise UserError(f"store: {path} is damaged ({error!r}); {_MEND}") from error
+        check_document(path, document, _Document, _MEND, owner="store: ")
+        if not document["environments"]:
+            raise UserError(f"store: {path} is damaged (environments is [], it has at least one); {_MEND}")
+        return cls._from_document(document)
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Manifest:
@@ -239,4 +243,8 @@ class Manifest:
             tail_temperatures=tuple(document["tail_temperatures"]),
             environment=environments[0],
         )
-        return cls(header, tuple(ShardRecord(**shard) for shard in document["shards"]), environments)
+        return cls(header, tuple(_record(shard) for shard in document["shards"]), environments)
+
+
+def _record(shard: Mapping[str, Any]) -> ShardRecord:
+    return ShardRecord(**{name: shard[name] for name in ShardRecord.__dataclass_fields__})

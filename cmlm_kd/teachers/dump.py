@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
+from cmlm_kd.data.translation.integrity import check_corpus, check_databin
 from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
 from cmlm_kd.data.translation.pairs import PairFormat
 from cmlm_kd.errors import UserError
@@ -93,12 +94,14 @@ def open_corpus(data: Path, split: str) -> Corpus:
     """Open a split of a data-bin, prepared by us or by fairseq.
 
     Raises:
-        UserError: it is not there, or its sides have different numbers of sentences.
+        UserError: it is not there, is damaged, or its sides have different numbers of sentences.
     """
     if (data / PREPARE_MANIFEST).is_file() or not any(data.glob(f"{split}.*.idx")):
         manifest = load_manifest(data)
+        check_databin(data, manifest, splits=[split])
         languages = manifest.languages
         source, target = (Databin.open(manifest.file(data, split, name)) for name in languages)
+        check_corpus(data, manifest, split, corpus_hash(source, target))
     else:
         languages = infer_languages(data, split)
         source, target = open_pair(data, split, *languages)

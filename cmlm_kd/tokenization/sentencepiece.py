@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.hugging_face import load_saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,7 +58,9 @@ def load_sentencepiece(path: Path) -> PreTrainedTokenizerBase:
 
     model = _read(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent)
+        tokenizer = load_saved(AutoTokenizer, path.parent)
+    except UserError:
+        raise
     except Exception:  # of many types: no family whose tokenizer is a sentencepiece model
         return _of_unknown_family(model, path.parent)
     if not {piece.piece for piece in model.pieces if piece.type == _NORMAL} <= tokenizer.get_vocab().keys():

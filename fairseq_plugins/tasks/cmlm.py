@@ -10,14 +10,14 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
-from transformers import AutoConfig
 
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH, TOKENIZER_HASH
 from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.encoders.pretrained import load_config
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
-from fairseq_plugins.data.prepared import PreparedData
+from fairseq_plugins.data.prepared import VERIFY_HELP, PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
@@ -42,6 +42,7 @@ class CMLMTaskConfig(PrecisionConfig, FoldConfig):
         default=MASK_PROBABILITY,
         metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"},
     )
+    verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
     seed: int = II("common.seed")
     save_dir: str = II("checkpoint.save_dir")
 
@@ -57,9 +58,8 @@ class CMLMTask(FoldMixin, AutocastMixin, FiniteLossMixin, LengthsMixin, FairseqT
         self.target_dict = target_dictionary
         # Until the model is built: those of the teacher that the data were prepared with, if there was one.
         teacher = prepared.path / "teacher"
-        self.teacher_positions = sys.maxsize
-        if (teacher / "config.json").is_file():
-            self.teacher_positions = usable_positions(AutoConfig.from_pretrained(teacher))
+        has_model = (teacher / "config.json").is_file()
+        self.teacher_positions = usable_positions(load_config(teacher)) if has_model else sys.maxsize
 
     @classmethod
     def setup_task(cls, cfg: CMLMTaskConfig, **kwargs: Any) -> "CMLMTask":
@@ -74,18 +74,27 @@ class CMLMTask(FoldMixin, AutocastMixin, FiniteLossMixin, LengthsMixin, FairseqT
         self.state.merge_state_dict(
             {
                 BERT_CONFIG: model.teacher.encoder.config.to_json_string(use_diff=False),
-                DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
+                **self.entries,
             }
         )
         self.note_fold()
         return model
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """What the ids stand for: checkpoints carry it, and one with another is not gone on from."""
+        return {
+            DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
+            TOKENIZER_HASH: self.prepared.manifest.tokenizer.hash,
+        }
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Load one shard of the training text, or a validation split with masks that never change."""
         paths = utils.split_paths(self.cfg.data)
         training = split.startswith("train")
         path = paths[(epoch - 1) % len(paths)] if training else paths[0]
-        prepared = PreparedData(path, self.cfg.source_lang, self.cfg.target_lang)
+        languages = (self.cfg.source_lang, self.cfg.target_lang)
+        prepared = PreparedData(path, *languages, whole=self.cfg.verify_data)
         self.prepared.check_same_dictionaries(prepared)
         parts = prepared.splits(split, combine)
         if not parts:

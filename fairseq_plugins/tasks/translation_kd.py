@@ -18,15 +18,16 @@ from omegaconf import II
 from cmlm_kd.api.needs import NOTHING_ELSE, Request
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIONARY_HASH, TEACHERS
-from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
 from cmlm_kd.store import StoredSoftTargets
 from cmlm_kd.teachers import load_sources
 from cmlm_kd.teachers.online import OnlineTeacher
 from fairseq_plugins.data.fold_dataset import FoldDataset
+from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
+from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.lengths import LengthsMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
@@ -60,6 +61,7 @@ class TranslationKDConfig(PrecisionConfig, FoldConfig, TranslationConfig):
     upsample_primary: int = field(
         default=1, metadata={"help": "how often 'train' is repeated beside train1, ..."}
     )
+    verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
     save_dir: str = II("checkpoint.save_dir")
 
 
@@ -81,15 +83,11 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, LengthsMixin,
         self._named: NamedSource | None = None
         self._online: SignalSource | None = None
         self._request = NOTHING_ELSE
+        self.state.merge_state_dict(entries_of(self))
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build the model and note in its checkpoints what 'cmlm-kd dump' wants to know of a teacher."""
+        """Build the model and note in its checkpoints which part of the training set it was kept from."""
         model = super().build_model(cfg, from_checkpoint)
-        directory = Path(utils.split_paths(self.cfg.data)[0])
-        keys = {SOURCE_DICTIONARY_HASH: self.cfg.source_lang, DICTIONARY_HASH: self.cfg.target_lang}
-        self.state.merge_state_dict(
-            {key: dictionary_hash(directory / f"dict.{language}.txt") for key, language in keys.items()}
-        )
         self.note_fold()
         return model
 
@@ -111,11 +109,14 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, LengthsMixin,
         """Load a split; the training set with its soft targets.
 
         Raises:
-            UserError: a store is missing, damaged, belongs to other data or doesn't suit the criterion.
-                Those of all epochs are looked at before the first.
+            UserError: a file of the data is damaged; a store is missing, damaged, belongs to other data or
+                doesn't suit the criterion. Those of all epochs are looked at before the first.
         """
+        training, paths = split == self.cfg.train_subset, utils.split_paths(self.cfg.data)
+        path = paths[(epoch - 1) % len(paths)] if training else paths[0]
+        check_fairseq_data(paths, path, split, whole=self.cfg.verify_data)
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
-        if split != self.cfg.train_subset:
+        if not training:
             return
         fold = None if self._criterion is None else self.training_fold()
         targets = self.datasets[split].tgt

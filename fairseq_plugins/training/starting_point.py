@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import II
+from omegaconf import II, DictConfig
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import task_state
@@ -59,7 +59,7 @@ def newest_whole(save_dir: Path) -> Path:
     return max(whole, key=whole.__getitem__)
 
 
-def starting_checkpoint(cfg: StartingPointConfig) -> Path | None:
+def starting_checkpoint(cfg: StartingPointConfig | DictConfig) -> Path | None:
     """Return the path of the checkpoint that fairseq will load first, None for a run that starts without.
 
     Raises:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, open_dict
 
 from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, write_checkpoint
 from cmlm_kd.system.files import written_aside
+from fairseq_plugins.training.entries import check_start
 from fairseq_plugins.training.starting_point import LAST, newest_whole
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,9 @@ def keep_checkpoints_whole() -> None:
 
     @functools.wraps(load)
     def load_whole(cfg: DictConfig, trainer: Any, **passed: Any) -> Any:
-        return load(_starting_from_a_whole_one(cfg, trainer.checkpoint_suffix), trainer, **passed)
+        start = _starting_from_a_whole_one(cfg, trainer.checkpoint_suffix)
+        check_start(start, trainer.task)
+        return load(start, trainer, **passed)
 
     fairseq.checkpoint_utils.torch_persistent_save = save_whole
     fairseq.checkpoint_utils.load_checkpoint = load_whole

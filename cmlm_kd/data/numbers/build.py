@@ -19,6 +19,7 @@ from cmlm_kd.data.numbers.slots import SLOTS
 from cmlm_kd.data.numbers.values import Draw
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, finish_interrupted
+from cmlm_kd.system.manifests import read_object
 from cmlm_kd.version import __version__
 
 PLAIN_SHARE = 0.3  # sentences that are a bare clause; the others are spread over the settings
@@ -202,10 +203,10 @@ def _recipe(seed: int, sizes: CorpusSizes) -> dict[str, Any]:
 
 def _read_manifest(directory: Path) -> dict[str, Any] | None:
     try:
-        manifest = json.loads((directory / NUMBERS_MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = read_object(directory / NUMBERS_MANIFEST, "")
+    except UserError:  # whatever is there: it is not, or not any more, what this command wrote
         return None
-    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("sha256"), dict) else None
+    return manifest if isinstance(manifest.get("sha256"), dict) else None
 
 
 def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict[str, Any] | None:

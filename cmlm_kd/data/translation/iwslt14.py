@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import html
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -106,7 +108,7 @@ def _read_archive(archive: Path, names: Sequence[str]) -> dict[str, list[str]]:
                 file = tar.extractfile(member) if name in names and member.isfile() else None
                 if file is not None:
                     found[name] = _lines(archive, name, file.read())
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
             f"{archive} is not a readable tar archive ({error}); fetch de-en.tgz again"
         ) from error

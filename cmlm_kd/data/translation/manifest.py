@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cmlm_kd.data.translation.synthetic import SyntheticText, synthetic_side
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
+from cmlm_kd.system.checksums import FileRecord, describe_files
 from cmlm_kd.system.files import finish_interrupted
+from cmlm_kd.system.manifests import read_manifest, write_manifest
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
 from cmlm_kd.version import __version__
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 PREPARE_MANIFEST = "prepare.json"
 """The manifest's file in the data-bin."""
@@ -30,7 +28,8 @@ TEACHER_FILES = (
 )
 """What transformers writes of a tokenizer and a configuration, some of it at least."""
 
-_AGAIN = "write the data again with 'cmlm-kd prepare'"
+WRITE_AGAIN = "write the data again with 'cmlm-kd prepare'"
+"""How a data-bin is mended."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +137,7 @@ class PrepareManifest:
         splits: split -> what happened to it.
         fingerprint: hash of all that decides the data: tokenizer, options and text.
         synthetic: split -> which of its sides a machine wrote, and which machine.
+        checksums: every other file of the data-bin, relative to it; data-bins of earlier releases have none.
     """
 
     format: Literal["cmlm-kd data-bin"]
@@ -153,6 +153,7 @@ class PrepareManifest:
     splits: dict[str, SplitReport]
     fingerprint: str
     synthetic: dict[str, SyntheticText] = field(default_factory=dict)
+    checksums: dict[str, FileRecord] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -174,11 +175,7 @@ class PrepareManifest:
 
     def write(self, data: Path) -> None:
         """Write the manifest into the data-bin; equal ones are equal bytes."""
-        known = asdict(self)
-        if not self.synthetic:
-            del known["synthetic"]
-        text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
-        (data / PREPARE_MANIFEST).write_text(text, encoding="utf-8")
+        write_manifest(data / PREPARE_MANIFEST, asdict(self))
 
 
 def databin_files(languages: tuple[str, str], splits: Iterable[str]) -> frozenset[str]:
@@ -209,7 +206,7 @@ def make_manifest(
     reports: dict[str, SplitReport],
     fingerprint: str,
 ) -> PrepareManifest:
-    """Describe the data-bin whose dictionaries and splits have been written to ``data``."""
+    """Describe the data-bin that has been written to ``data``, all of it but the manifest."""
 
     def hash_of(split: str) -> str:
         return corpus_hash(*(Databin.open(options.file(data, split, name)) for name in options.languages))
@@ -233,6 +230,7 @@ def make_manifest(
         splits=reports,
         fingerprint=fingerprint,
         synthetic={split: side for split, side in sides.items() if side is not None},
+        checksums=describe_files(data, leave_out=PREPARE_MANIFEST),
     )
 
 
@@ -248,46 +246,12 @@ def load_manifest(data: Path) -> PrepareManifest:
     Raises:
         UserError: if there is none, or it is damaged, naming the field.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     path = data / PREPARE_MANIFEST
     finish_interrupted(data)
-    try:
-        manifest = TypeAdapter(PrepareManifest).validate_json(path.read_bytes(), strict=True)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{data} has no {PREPARE_MANIFEST}; write the data with 'cmlm-kd prepare'") from None
-    except ValidationError as error:
-        reason = _reason(error.errors(include_url=False)[0])
-        raise UserError(f"{path} is damaged ({reason}); {_AGAIN}") from None
+    if not path.is_file():
+        raise UserError(f"{data} has no {PREPARE_MANIFEST}; write the data with 'cmlm-kd prepare'")
+    manifest = read_manifest(path, PrepareManifest, WRITE_AGAIN)
     for language in manifest.languages:
         if language not in manifest.dictionaries:
-            raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {_AGAIN}")
+            raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {WRITE_AGAIN}")
     return manifest
-
-
-def _reason(problem: ErrorDetails) -> str:
-    """Return what is wrong with which field: the first problem that was found."""
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "missing":
-        return f"{name} is missing"
-    if problem["type"] == "json_invalid":
-        return problem["msg"]
-    value = json.dumps(problem["input"], ensure_ascii=False)
-    shown = value if len(value) <= 40 else f"{value[:40]}..."
-    expected = problem["msg"].removeprefix("Input should be ").replace("an object or an instance of ", "")
-    return f"{name or 'the file'} is {shown}, it should be {expected}"
-
-
-def check_complete(data: Path, options: PrepareOptions) -> None:
-    """Look whether all that was written to ``data`` is still there.
-
-    Raises:
-        UserError: naming the file that is missing or damaged.
-    """
-    try:
-        for language in options.languages:
-            Vocabulary.load(data, language)
-            for split in options.splits:
-                Databin.open(options.file(data, split, language))
-    except UserError as error:
-        raise UserError(f"{data} is damaged ({error}); pass --overwrite to write it again") from error

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cmlm_kd.data.translation.integrity import check_complete
 from cmlm_kd.data.translation.manifest import (
     PREPARE_MANIFEST,
     PrepareManifest,
     PrepareOptions,
-    check_complete,
     databin_files,
     load_manifest,
     make_manifest,
@@ -26,6 +26,7 @@ from cmlm_kd.system.files import (
     file_name,
     finish_interrupted,
 )
+from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.positions import usable_positions
@@ -104,7 +105,9 @@ def _load_config(teacher: str) -> Any | None:
     if Path(teacher).is_dir() and not Path(teacher, "config.json").is_file():
         return None
     try:
-        return AutoConfig.from_pretrained(teacher)
+        return load_saved(AutoConfig, teacher)
+    except UserError:
+        raise
     except Exception as error:  # of many types, none of which helps the user
         raise UserError(
             f"cannot load the configuration of teacher {teacher!r}: {first_line(error)}; give a directory "
@@ -163,7 +166,7 @@ def _kept(destination: Path, options: PrepareOptions, text: ParallelText) -> Pre
             f"{destination} was prepared with another {_difference(manifest, options, text.tokenizer_hash)}; "
             "choose another --destdir or pass --overwrite"
         )
-    check_complete(destination, options)
+    check_complete(destination, manifest)
     return manifest
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
+from cmlm_kd.system.hugging_face import check_no_code, load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 
 _MOST = {
@@ -79,18 +80,11 @@ def load_pretrained(
         the model, and the names of its weights that the directory lacks, which are random.
 
     Raises:
-        UserError: if nothing can be loaded.
+        UserError: if nothing can be loaded, or a weight is not finite.
     """
-    from transformers import AutoConfig
-
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
-
-    with _explained(what, name_or_path):
-        check_sizes(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
+    check_sizes(load_config(name_or_path, what), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
-        model, report = kind.from_pretrained(
-            name_or_path, dtype=torch.float32, output_loading_info=True, **more
-        )
+        model, report = load_saved(kind, name_or_path, dtype=torch.float32, output_loading_info=True, **more)
     check_finite(model, repr(name_or_path))
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 
@@ -154,13 +148,10 @@ def load_masked_lm(name_or_path: str, *, with_reports: bool = False) -> tuple[An
     Raises:
         UserError: if nothing can be loaded, or it is no bidirectional encoder.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+    from transformers import AutoModelForMaskedLM
 
     kind = "a masked language model"
-    with _explained(kind, name_or_path):
-        config = AutoConfig.from_pretrained(name_or_path)
+    config = load_config(name_or_path, kind)
     check_encoder_type(config, repr(name_or_path))
     return load_pretrained(AutoModelForMaskedLM, name_or_path, kind, with_reports=with_reports)
 
@@ -178,6 +169,24 @@ def check_encoder_type(config: Any, name: str) -> None:
             f"teacher {name} is a {config.model_type} model, not a bidirectional encoder; "
             "take a BERT, RoBERTa, XLM-R, DistilBERT, ELECTRA or another masked language model"
         )
+
+
+def load_config(name_or_path: str | Path, what: str = "a configuration") -> Any:
+    """Load a Hugging Face configuration.
+
+    Args:
+        name_or_path: directory or hub name.
+        what: is to be loaded, for messages.
+
+    Raises:
+        UserError: if nothing can be loaded.
+    """
+    from transformers import AutoConfig
+
+    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+
+    with _explained(what, str(name_or_path)):
+        return load_saved(AutoConfig, name_or_path)
 
 
 def check_finite(model: nn.Module, name: str) -> None:
@@ -234,6 +243,7 @@ def config_of(description: Mapping[str, Any]) -> Any:
             f"the checkpoint describes a model of type {kind!r}, which transformers {version} does not know; "
             "is the file damaged, or of a newer version?"
         )
+    check_no_code(dict(description), "the checkpoint's description of its model")
     settings = {key: value for key, value in description.items() if key != "model_type"}
     config = AutoConfig.for_model(kind, **settings)
     check_sizes(config, f"a {config.model_type} model")

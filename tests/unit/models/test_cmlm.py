@@ -2,7 +2,9 @@
 
 import copy
 import json
+import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +18,11 @@ from cmlm_kd.cli import main
 from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, Vocabulary
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH, TOKENIZER_HASH
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.models.cmlm_inference import MaskedPredictor
 from cmlm_kd.models.cmlm_loading import (
-    BERT_CONFIG,
-    DICTIONARY_HASH,
     load_teacher,
     save_teacher,
     teacher_hash,
@@ -323,7 +324,106 @@ def test_directories_that_are_no_teachers(data, tmp_path):
     (directory / "cmlm_head.safetensors").write_bytes(b"short")
     assert "is damaged" in refusal_to_load(directory, data_bin)
     (directory / "cmlm_head.safetensors").unlink()
-    assert "is damaged" in refusal_to_load(directory, data_bin)
+    assert "cmlm_head.safetensors is missing" in refusal_to_load(directory, data_bin)
+
+
+def forget_checksums(directory, **changes):
+    """Let an exported teacher be one of an earlier release, with some entries changed."""
+    description = json.loads((directory / "cmlm.json").read_text())
+    del description["checksums"], description["manifest_sha256"]
+    (directory / "cmlm.json").write_text(json.dumps({**description, **changes}))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", '{"model_type": ', "[" * 100_000])
+@pytest.mark.parametrize("name", ["config.json", "cmlm.json"])
+def test_a_directory_with_a_damaged_description(data, tmp_path, name, content):
+    directory = tmp_path / "teacher"
+    save_teacher(make_teacher(data), data / "data-bin", directory)
+    forget_checksums(directory)
+    (directory / name).write_text(content)
+    message = refusal_to_load(directory, data / "data-bin")
+    assert f"{directory / name} is damaged (" in message
+    assert message.endswith("; write it again with 'cmlm-kd export --to teacher'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transform": "yes"}, 'transform is "yes", it should be a valid boolean'),
+        ({"tokenizer": None}, "tokenizer is null, it should be an object"),
+        ({"tokenizer": {}}, "tokenizer.hash is missing"),
+    ],
+)
+def test_a_directory_with_entries_of_other_types(data, tmp_path, changes, message):
+    directory = tmp_path / "teacher"
+    save_teacher(make_teacher(data), data / "data-bin", directory)
+    forget_checksums(directory, **changes)
+    assert f"cmlm.json is damaged ({message}" in refusal_to_load(directory, data / "data-bin")
+
+
+def test_a_directory_with_pickled_weights(data, tmp_path):
+    """They are never unpickled."""
+    directory = tmp_path / "teacher"
+    save_teacher(make_teacher(data), data / "data-bin", directory)
+    forget_checksums(directory)
+    (directory / "model.safetensors").unlink()
+    (directory / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Path("x")}))
+    message = refusal_to_load(directory, data / "data-bin")
+    assert f"{directory} is damaged (" in message and "'cmlm-kd export --to teacher'" in message
+
+
+def test_a_directory_of_another_tokenizer(data, tmp_path):
+    directory = tmp_path / "teacher"
+    save_teacher(make_teacher(data), data / "data-bin", directory)
+    tokenizer = json.loads((directory / "cmlm.json").read_text())["tokenizer"]
+    forget_checksums(directory, tokenizer={**tokenizer, "hash": "f" * 64})
+    message = refusal_to_load(directory, data / "data-bin")
+    assert f"was trained with tokenizer ffffffffffff, {data / 'data-bin'} has " in message
+
+
+def test_every_byte_of_an_exported_teacher_can_be_verified(data, tmp_path, capsys):
+    directory = tmp_path / "teacher"
+    save_teacher(make_teacher(data), data / "data-bin", directory)
+    assert main(["verify", str(directory)]) == 0
+    assert "a C-MLM teacher, every byte is as it was written" in capsys.readouterr().out
+    content = bytearray((directory / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (directory / "model.safetensors").write_bytes(content)
+    assert main(["verify", str(directory)]) == 2
+    assert "model.safetensors is damaged (checksum" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite(data, tmp_path):
+    teacher = make_teacher(data)
+    nn.init.constant_(teacher.projection.bias[:2], float("inf"))
+    save_teacher(teacher, data / "data-bin", tmp_path / "teacher")
+    path = write_checkpoint(tmp_path / "checkpoint.pt", teacher)
+    for place in (tmp_path / "teacher", path):
+        message = refusal_to_load(place, data / "data-bin")
+        assert f"{place}: projection.bias has numbers that are not finite" in message
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ('{"model_type": "nobody-knows"}', "describes a model of type 'nobody-knows', which transformers"),
+        ("{}", "describes a model of type None"),
+        ("[]", "describes a model of type None"),
+        ('{"model_type": ', "describes its model in a way that this version cannot read"),
+        ('{"model_type": "bert", "auto_map": {"AutoModel": "m.M"}}', "asks for Python code of its own"),
+    ],
+)
+def test_a_checkpoint_with_another_description(data, tmp_path, described, message):
+    teacher = make_teacher(data)
+    path = write_checkpoint(tmp_path / "c.pt", teacher, task_state={BERT_CONFIG: described})
+    assert message in refusal_to_load(path, data / "data-bin")
+
+
+def test_a_checkpoint_of_another_tokenizer(data, tmp_path):
+    teacher = make_teacher(data)
+    state = {**task_state(teacher, data / "data-bin"), TOKENIZER_HASH: "f" * 64}
+    path = write_checkpoint(tmp_path / "c.pt", teacher, task_state=state)
+    assert "was trained with tokenizer ffffffffffff" in refusal_to_load(path, data / "data-bin")
 
 
 def write_checkpoint(path, teacher, **entries):

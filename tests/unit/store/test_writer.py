@@ -181,7 +181,7 @@ def test_a_record_of_other_types(store_path, field, value):
     document["shards"][1][field] = value
     (store_path / "manifest.json").write_text(json.dumps(document))
     message = (
-        f"manifest.json is damaged .*{field} of a shard is .*put back a copy of it, or delete the store and"
+        f"manifest.json is damaged .shards.1.{field} is .*put back a copy of it, or delete the store and"
     )
     for read in (verify_store, lambda path: StoreWriter.create_or_resume(path, make_header())):
         with pytest.raises(UserError, match=message):

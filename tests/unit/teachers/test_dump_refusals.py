@@ -5,12 +5,11 @@ import shutil
 import pytest
 import torch
 from tiny_dump import ROWS, dump, write_road
+from tiny_prepare import forget_checksums
 from torch import nn
 
 from cmlm_kd.cli import main
-from cmlm_kd.errors import UserError
 from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
-from cmlm_kd.store import SoftTargetStore
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def test_a_teacher_of_other_data_is_refused(road, tmp_path, capsys):
 
 
 def test_sides_of_different_lengths_are_refused(road, tmp_path, capsys):
-    shutil.copytree(road / "data", tmp_path / "data")
+    forget_checksums(shutil.copytree(road / "data", tmp_path / "data"))
     short = tmp_path / "short"
     short.mkdir()
     for language in ("de", "en"):
@@ -120,5 +119,4 @@ def test_a_teacher_that_has_diverged_is_refused(road, tmp_path, capsys):
     save_teacher(teacher, road / "data", tmp_path / "teacher")
     assert dump(road, tmp_path / "store", teacher=tmp_path / "teacher") == 2
     assert "diverged; take an earlier checkpoint, or train again with a lower --lr" in capsys.readouterr().err
-    with pytest.raises(UserError, match="unfinished"):
-        SoftTargetStore.open(tmp_path / "store")
+    assert not (tmp_path / "store").exists()

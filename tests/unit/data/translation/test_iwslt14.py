@@ -55,6 +55,16 @@ def test_cleaning(source, target, clean):
     assert is_clean(target, source) is clean
 
 
+def test_an_archive_whose_compression_is_damaged(tmp_path):
+    archive = write_archive(tmp_path)
+    content = bytearray(archive.read_bytes())
+    for position in range(60, len(content) - 8, 7):
+        content[position] ^= 0x55
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not a readable tar archive|lacks train"):
+        prepare_iwslt14(archive, tmp_path / "raw")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

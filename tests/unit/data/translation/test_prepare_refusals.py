@@ -140,6 +140,7 @@ def damaged(change):
     """Return what is to be written instead of a manifest."""
 
     def text(manifest):
+        del manifest["manifest_sha256"]  # as an earlier release wrote it
         change(manifest)
         return json.dumps(manifest)
 
@@ -149,7 +150,7 @@ def damaged(change):
 @pytest.mark.parametrize(
     ("write", "reason"),
     [
-        (lambda manifest: '{"format": ', "Invalid JSON: EOF while parsing .*"),
+        (lambda manifest: '{"format": ', "Invalid JSON: Expecting value: line 1 .*"),
         (lambda manifest: "[]", "the file is [], it should be an object"),
         (lambda manifest: "{}", "format is missing"),
         (damaged(lambda m: m.pop("corpora")), "corpora is missing"),
