@@ -16,6 +16,7 @@ from fairseq import checkpoint_utils, utils
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.encoders.pretrained import check_finite
 
 TASKS = ("translation", "translation_kd")
 """Tasks whose models translate from one language into one other."""
@@ -75,7 +76,7 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
             "give the data-bin that it was trained on with --data"
         ) from error
     for path, model in zip(paths, models, strict=True):
-        _check_finite(path, model)
+        check_finite(path, model)
         model.float().eval().to(device)
         model.requires_grad_(False)
     dictionaries = [
@@ -168,14 +169,6 @@ def _databin(path: str, state: Mapping[str, Any], data: Path | None) -> Path:
             "data-bin with --data"
         )
     return data
-
-
-def _check_finite(path: str, model: torch.nn.Module) -> None:
-    for name, tensor in model.named_parameters():
-        if not tensor.isfinite().all():
-            raise UserError(
-                f"{path}: {name} holds NaN or infinity: its training has diverged; take an earlier checkpoint"
-            )
 
 
 def _hash(states: Sequence[Mapping[str, Any]], dictionaries: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained, model_hash
 from cmlm_kd.models.translators.languages import Languages
+from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 
 
@@ -129,8 +130,10 @@ def read_tokenizer(name: str, **more: Any) -> Any:
     remedy = "save one there with tokenizer.save_pretrained(DIR), or give a model that has one"
     try:
         with without_reports():
-            tokenizer = AutoTokenizer.from_pretrained(name, **more)
+            tokenizer = load_saved(AutoTokenizer, name, **more)
             tokens = tokenizer("a b", add_special_tokens=False)["input_ids"]
+    except UserError:
+        raise
     except Exception as error:  # of many types, none of which helps the user
         raise UserError(f"--model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
     if not tokens:  # transformers makes an empty one for some directories that have none
@@ -143,12 +146,6 @@ def _ready(name: str, model: nn.Module, missing: set[str]) -> None:
     check_weights(
         f"--model {name}", missing, ": its config.json and its weights do not belong together; save it again"
     )
-    for weight, tensor in model.named_parameters():
-        if not tensor.isfinite().all():
-            raise UserError(
-                f"--model {name}: {weight} holds NaN or infinity: its training has diverged; "
-                "take an earlier one"
-            )
     model.eval().requires_grad_(False)
 
 
