@@ -76,7 +76,7 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
             "give the data-bin that it was trained on with --data"
         ) from error
     for path, model in zip(paths, models, strict=True):
-        check_finite(path, model)
+        check_finite(model, path)
         model.float().eval().to(device)
         model.requires_grad_(False)
     dictionaries = [
