@@ -16,7 +16,7 @@ from sacrebleu.significance import PairedTest
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.bleu_notes import notes_on_bleu
 from cmlm_kd.evaluation.scores import Evaluation, Score
-from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE
+from cmlm_kd.system.ranges import AT_LEAST_ONE, between
 
 METRICS = ("bleu", "chrf", "ter", "rouge")
 
@@ -47,13 +47,13 @@ class ScoreSettings:
             raise UserError(f"metrics {list(self.metrics)}: allowed are {', '.join(METRICS)}, at least one")
         if self.tokenize not in BLEU.TOKENIZERS:
             raise UserError(f"tokenizer {self.tokenize!r}: allowed are {', '.join(BLEU.TOKENIZERS)}")
-        if not NOT_NEGATIVE.contains(self.chrf_word_order):
+        if not between(0, 10).contains(self.chrf_word_order):
             raise UserError(
-                f"chrF word order {self.chrf_word_order}: allowed are 0 (chrF), 2 (chrF++) and other orders"
+                f"chrF word order {self.chrf_word_order}: allowed are 0 (chrF), 2 (chrF++), up to 10"
             )
-        if not AT_LEAST_ONE.contains(self.bootstrap_samples):
+        if not between(1, 1_000_000).contains(self.bootstrap_samples):
             raise UserError(
-                f"{self.bootstrap_samples} bootstrap samples: at least 1 is needed; 1000 is usual"
+                f"{self.bootstrap_samples} bootstrap samples: 1 to 1,000,000 are possible; 1000 is usual"
             )
         if not AT_LEAST_ONE.contains(self.seed):
             raise UserError(

@@ -32,7 +32,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
-from cmlm_kd.models.encoders.pretrained import config_of, model_hash
+from cmlm_kd.models.encoders.pretrained import check_finite, config_of, model_hash
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.transformers_reports import without_reports
 
@@ -57,6 +57,7 @@ def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
     load = _from_directory if path.is_dir() else _from_checkpoint
     teacher = load(path, data, manifest)
     _check_tokens(teacher, path, data, manifest)
+    check_finite(teacher, str(path))
     return teacher.eval()
 
 
@@ -135,7 +136,6 @@ def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
 
 
 def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> ConditionalMaskedLM:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModel
 
@@ -146,18 +146,29 @@ def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> Condit
             f"{path} holds no C-MLM teacher (no {_DESCRIPTION}); give a checkpoint of "
             "'fairseq-train --task cmlm' or a directory of 'cmlm-kd export --to teacher'"
         ) from None
+    except ValueError as error:
+        raise _damaged(path, f"{_DESCRIPTION}: {first_line(error)}") from error
+    if not isinstance(description, dict) or not isinstance(description.get("transform"), bool):
+        raise _damaged(path, f"{_DESCRIPTION} does not say whether there is a transform")
     check_dictionary(path, dictionary_hash(path / _DICTIONARY), manifest.target_dictionary(data))
     try:
         head = load_file(path / _HEAD)
         with without_reports():
             encoder = AutoModel.from_pretrained(path, dtype=torch.float32).state_dict()
         config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{path} is damaged ({first_line(error)}); write it again with 'cmlm-kd export --to teacher'"
-        ) from error
+        bias = head["projection.bias"]
+    except UserError:
+        raise
+    except Exception as error:  # of many types, for a file that is empty, a list or cut off
+        raise _damaged(path, first_line(error)) from error
+    if bias.dim() != 1:
+        raise _damaged(path, f"{_HEAD}: projection.bias has shape {list(bias.shape)}")
     weights = {f"encoder.{name}": value for name, value in encoder.items() if not name.startswith("pooler.")}
     return _fill(path, config, {**weights, **head}, description["transform"])
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}); write it again with 'cmlm-kd export --to teacher'")
 
 
 def check_dictionary(path: Path, found: str, dictionary: Path) -> None:

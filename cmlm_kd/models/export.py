@@ -33,6 +33,7 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
         UserError: if it is of another architecture, or its weights do not fit its configuration.
     """
     from cmlm_kd.fairseq_files.checkpoints import settings_of
+    from cmlm_kd.models.loading import understood
     from cmlm_kd.models.masked_lm import MaskedLM
 
     description = task_state(state).get(BERT_CONFIG)
@@ -44,7 +45,8 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
             "bert_classifier, multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is "
             "exported with --to teacher, a BiLSTM with --to bilstm)"
         )
-    model = MaskedLM.from_config(json.loads(description))
+    with understood():
+        model = MaskedLM.from_config(json.loads(description))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -75,6 +77,7 @@ def export_to_huggingface(
             fit, or the directory holds a model already.
     """
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+    from cmlm_kd.models.encoders.pretrained import check_finite
     from cmlm_kd.models.fastbert import model as fastbert
     from cmlm_kd.models.fastbert.directory import save_fastbert
     from cmlm_kd.models.loading import fastbert_of_checkpoint
@@ -91,7 +94,9 @@ def export_to_huggingface(
             f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
         )
     if name == fastbert.ARCHITECTURE:
-        save_fastbert(directory, fastbert_of_checkpoint(state, tokenizer))
+        early_exits = fastbert_of_checkpoint(state, tokenizer)
+        check_finite(early_exits, str(checkpoint))
+        save_fastbert(directory, early_exits)
         return "'cmlm-kd classify'"
     if name in ("bert_classifier", ARCHITECTURE):
         model, loaded_tokenizer = _classifier_and_tokenizer(state, tokenizer, task)
@@ -99,6 +104,7 @@ def export_to_huggingface(
     else:
         model, loaded_tokenizer = _masked_lm_and_tokenizer(state, tokenizer)
         loader = "AutoModelForMaskedLM"
+    check_finite(model, str(checkpoint))
     with without_reports(), directory_written_aside(directory) as partial:
         model.save_pretrained(partial)
         loaded_tokenizer.save_pretrained(partial)
@@ -163,11 +169,14 @@ def export_bilstm(checkpoint: Path, directory: Path) -> None:
     """
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
     from cmlm_kd.models.bilstm.directory import save_bilstm
+    from cmlm_kd.models.encoders.pretrained import check_finite
     from cmlm_kd.models.loading import bilstm_of_checkpoint
     from cmlm_kd.system.files import check_new_directory
 
     check_new_directory(directory)
-    save_bilstm(directory, bilstm_of_checkpoint(read_checkpoint(checkpoint)))
+    model = bilstm_of_checkpoint(read_checkpoint(checkpoint))
+    check_finite(model, str(checkpoint))
+    save_bilstm(directory, model)
 
 
 def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:

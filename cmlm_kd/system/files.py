@@ -73,9 +73,11 @@ def check_file_place(path: Path | None) -> None:
     """
     if path is None:
         return
-    check_place(path)
     with named_os_errors(path):
-        _check_writable(path, _stat(path))
+        found = _stat(path)
+        _check_writable(path, found)
+    if found is None:
+        check_place(path)
 
 
 def file_name(flag: str, name: str) -> str:

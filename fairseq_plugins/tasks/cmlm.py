@@ -18,6 +18,7 @@ from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
 from fairseq_plugins.data.prepared import VERIFY_HELP, PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
@@ -40,10 +41,11 @@ class CMLMTaskConfig(PrecisionConfig):
     )
     verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
     seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("cmlm", dataclass=CMLMTaskConfig)
-class CMLMTask(AutocastMixin, FairseqTask):
+class CMLMTask(AutocastMixin, FiniteLossMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
     def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:

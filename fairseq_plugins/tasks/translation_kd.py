@@ -11,6 +11,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
 
 from cmlm_kd.api.needs import NOTHING_ELSE, Request
 from cmlm_kd.api.sources import SignalSource, TeacherBatch, TrainingSet, named_source
@@ -21,6 +22,7 @@ from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.training.entries import entries_of
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
@@ -44,10 +46,11 @@ class TranslationKDConfig(PrecisionConfig, TranslationConfig):
         default=1, metadata={"help": "how often 'train' is repeated beside train1, ..."}
     )
     verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("translation_kd", dataclass=TranslationKDConfig)
-class TranslationKDTask(AutocastMixin, TranslationTask):
+class TranslationKDTask(AutocastMixin, FiniteLossMixin, TranslationTask):
     """Translation whose training batches have ``sample["teacher"]``; validation and test are fairseq's own.
 
     The stores are opened by ``load_dataset`` of the training set and by nothing else, so that a checkpoint

@@ -14,7 +14,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from cmlm_kd.cli import main
 from cmlm_kd.evaluation.training_log import read_validations
-from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, write_checkpoint
 from cmlm_kd.models.classifier import load_classifier
 from cmlm_kd.models.encoders.pretrained import model_hash
 
@@ -61,6 +62,21 @@ def test_a_full_disk_ends_an_export_in_one_line(root, fine_tuned, tmp_path, caps
         assert main([str(word) for word in command]) == 2
     message = f"{tmp_path / 'made' / 'exported'}: File too large; make room or choose another place\n"
     assert capsys.readouterr().err == f"cmlm-kd export: {message}" and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "described", ["", "[]", "{", '{"model_type": "nobodys"}', '{"model_type": "bert", "a']
+)
+def test_a_checkpoint_whose_description_of_its_model_is_damaged(
+    root, fine_tuned, tmp_path, capsys, described
+):
+    state = read_checkpoint(root / "plain" / "checkpoint_last.pt")
+    state["task_state"] = {**state["task_state"], BERT_CONFIG: described}
+    write_checkpoint(state, tmp_path / "damaged.pt")
+    status, _, error = evaluate(
+        capsys, root / "data", "--corpus", "SST-2", "--no-speed", "--model", tmp_path / "damaged.pt"
+    )
+    assert status == 2 and error.count("\n") == 1 and "is the file damaged, or of a newer version?" in error
 
 
 def test_an_exported_student_is_a_teacher(root, fine_tuned, tmp_path):

@@ -102,7 +102,8 @@ def _read_archive(archive: Path, names: Sequence[str]) -> dict[str, list[str]]:
         with tarfile.open(archive) as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
-                file = tar.extractfile(member) if name in names else None
+                # A link could lead anywhere, and to nothing.
+                file = tar.extractfile(member) if name in names and member.isfile() else None
                 if file is not None:
                     found[name] = _lines(archive, name, file.read())
     except (tarfile.TarError, EOFError, OSError) as error:

@@ -123,6 +123,15 @@ class DatabinWriting:
                 report.pieces[language] = int(counts.sum())
                 report.unknown[language] = int(counts[renumbering.unknown].sum())
                 report.merged[language] = int(counts[renumbering.merged].sum())
+            self._check_known(language, reports["train"])
+
+    def _check_known(self, language: str, report: SplitReport) -> None:
+        """Refuse a training text of which the tokenizer knows nothing but the EOS of each pair."""
+        if report.unknown[language] >= report.pieces[language] - report.pairs:
+            raise UserError(
+                f"{self.options.splits['train']}.{language}: the teacher's tokenizer knows none of the text, "
+                f"every token is <unk>; give a --teacher that reads {language}"
+            )
 
     def _build_vocabularies(
         self, corpora: dict[str, list[NumberedSentences]], numbers: TokenNumbers

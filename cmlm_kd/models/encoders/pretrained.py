@@ -16,6 +16,17 @@ from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
 from cmlm_kd.system.transformers_reports import without_reports
 
+_MOST = {
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 1000,
+    "hidden_size": 1 << 17,
+    "embedding_size": 1 << 17,
+    "intermediate_size": 1 << 20,
+    "vocab_size": 1 << 24,
+    "max_position_embeddings": 1 << 24,
+}
+"""Setting of a configuration -> more than any model has."""
+
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
 
@@ -69,10 +80,15 @@ def load_pretrained(
     Raises:
         UserError: if nothing can be loaded.
     """
+    from transformers import AutoConfig
+
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
+    with _explained(what, name_or_path):
+        check_sizes(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
         model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+    check_finite(model, repr(name_or_path))
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
 
 
@@ -81,6 +97,8 @@ def _explained(what: str, name_or_path: str) -> Iterator[None]:
     """Turn what transformers raises while it loads into a message that says what to do."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # damaged files raise many types
         place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
         raise UserError(
@@ -159,11 +177,61 @@ def check_encoder_type(config: Any, name: str) -> None:
         )
 
 
+def check_finite(model: nn.Module, name: str) -> None:
+    """Refuse a model whose weights are not all numbers: what it says would not be, either.
+
+    Args:
+        model: with its weights.
+        name: of the file or directory, for the message.
+
+    Raises:
+        UserError: naming the first of the weights.
+    """
+    for weight, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            raise UserError(
+                f"{name}: {weight} has numbers that are not finite: the training diverged, or the file is "
+                "damaged; give an earlier checkpoint"
+            )
+
+
+def check_sizes(config: Any, name: str) -> None:
+    """Refuse a configuration that would take hours or all memory to build, as damaged files ask for.
+
+    Args:
+        config: of a Hugging Face model.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    for setting, most in _MOST.items():
+        value = getattr(config, setting, None)
+        if isinstance(value, int | float) and not 0 <= value <= most:
+            raise UserError(
+                f"{name}: config.json has {setting} {value}; it must be from 0 to {most:,}; "
+                "is the file damaged?"
+            )
+
+
 def config_of(description: Mapping[str, Any]) -> Any:
-    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it."""
-    from transformers import AutoConfig
+    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it.
+
+    Raises:
+        UserError: it describes nothing, a type of model that transformers does not know, or absurd sizes.
+    """
+    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import __version__ as version
 
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
+    kind = description.get("model_type") if isinstance(description, Mapping) else None
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise UserError(
+            f"the checkpoint describes a model of type {kind!r}, which transformers {version} does not know; "
+            "is the file damaged, or of a newer version?"
+        )
     settings = {key: value for key, value in description.items() if key != "model_type"}
-    return AutoConfig.for_model(description["model_type"], **settings)
+    config = AutoConfig.for_model(kind, **settings)
+    check_sizes(config, f"a {config.model_type} model")
+    return config

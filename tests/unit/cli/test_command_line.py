@@ -52,6 +52,32 @@ def test_a_place_that_must_not_be_written(monkeypatch, capsys):
     assert capsys.readouterr().err == message
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("score --hypothesis x --reference x --chrf-word-order 99999999", "order 99999999: allowed are 0"),
+        ("score --hypothesis x --reference x --paired-bs-n 1000000000", "1000000000 bootstrap samples: 1 to"),
+        ("numbers-corpus x --pairs 1000000000", "--pairs is 1000000000, it must be from 1 to 10,000,000"),
+        ("augment x --corpus text --output y --tagger os:listdir --iterations 999999", "from 1 to 10,000"),
+        ("augment x --corpus text --output y --method mlm --model z --iterations 999999", "from 1 to 10,000"),
+    ],
+)
+def test_absurd_numbers(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "train.tsv").write_text("a good film\t1\na bad film\t0\n")
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ["", "Unable to allocate 14.6 TiB"])
+def test_too_little_memory(monkeypatch, capsys, said):
+    fail_with(monkeypatch, MemoryError(*([said] if said else [])))
+    assert main(["user-dir"]) == 2
+    more = f" ({said})" if said else ""
+    assert capsys.readouterr().err == f"cmlm-kd user-dir: not enough memory{more}; ask for less at once\n"
+
+
 def test_a_reader_that_went_away_is_no_error(monkeypatch):
     fail_with(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
     errors = io.StringIO()

@@ -202,6 +202,7 @@ def test_a_file_where_no_other_may_be_is_filled_in_place(tmp_path, monkeypatch):
     path.write_text("old, and longer")
     node = path.stat().st_ino
     monkeypatch.setattr(os, "access", lambda place, mode: os.fspath(place) == str(path))
+    check_file_place(path)
     write(path)
     assert path.read_text() == "new" and path.stat().st_ino == node and names(tmp_path) == ["file"]
 

@@ -241,4 +241,4 @@ def test_the_command_writes_once_and_refuses_empty_splits(tmp_path, capsys):
     assert main([*flags, "--monolingual", "50"]) == 0
     assert "already there" in capsys.readouterr().out
     assert main([*flags, "--monolingual", "0"]) == 2
-    assert "--monolingual is 0, it must be at least 1" in capsys.readouterr().err
+    assert "--monolingual is 0, it must be from 1 to 10,000,000" in capsys.readouterr().err

@@ -186,3 +186,12 @@ def test_what_is_not_utf8_is_no_manifest(text, teacher, capsys):
     data = run(text, teacher)
     (data / "prepare.json").write_bytes(b'{"format": "\xff"}')
     refuse(text, teacher, "prepare.json is damaged (Invalid JSON: .*); write the data again", capsys)
+
+
+def test_text_that_the_tokenizer_knows_nothing_of(text, teacher, capsys):
+    """It made a dictionary of 8 entries, all of them special or padding."""
+    write_text(text / "train", ["☃ ☃☃", "☃"], ["Two men.", "A man."])
+    message = "train.de: the teacher's tokenizer knows none of the text, every token is <unk>; give a"
+    refuse(text, teacher, message, capsys)
+    write_text(text / "train", ["☃ ☃☃", "ein ☃"], ["Two men.", "A man."])
+    run(text, teacher)
