@@ -12,7 +12,9 @@ import torch
 from cmlm_kd.fairseq_files.checkpoints import SAFE_GLOBALS
 from fairseq_plugins.command_line.unknown_names import answer_unknown_names
 from fairseq_plugins.command_line.user_errors import print_user_errors
+from fairseq_plugins.training.before_training import check_before_training
 from fairseq_plugins.training.entries import compare_entries
+from fairseq_plugins.training.row_lengths import check_row_lengths
 from fairseq_plugins.training.whole_checkpoints import keep_checkpoints_whole
 
 # torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors. These
@@ -22,6 +24,8 @@ print_user_errors()
 answer_unknown_names()
 keep_checkpoints_whole()
 compare_entries()
+check_row_lengths()
+check_before_training()
 
 importlib.import_module(f"{__name__}.optim")
 for _subpackage in ("criterions", "data", "models", "tasks"):
