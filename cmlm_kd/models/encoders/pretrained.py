@@ -27,6 +27,9 @@ _MOST = {
 }
 """Setting of a configuration -> more than any model has."""
 
+_SINE_WAVES = ("sinusoidal_pos_embds", "sinusoidal_embeddings")
+"""Settings of DistilBERT, and of XLM and FlauBERT, that make positions sine waves."""
+
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
 
@@ -88,8 +91,35 @@ def load_pretrained(
         check_sizes(AutoConfig.from_pretrained(name_or_path), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
         model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+        if _lost_its_head(model, report["unexpected_keys"]):
+            model.config.legacy = False
+            model, report = kind.from_pretrained(
+                name_or_path, config=model.config, dtype=torch.float32, output_loading_info=True
+            )
     check_finite(model, repr(name_or_path))
+    keep_sine_waves(model)
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+
+
+def keep_sine_waves(model: Any) -> None:
+    """Keep positions that a configuration calls sine waves from being trained.
+
+    transformers makes them an ordinary parameter. Where they are exported as what the configuration says,
+    trained ones would be lost.
+
+    Args:
+        model: a Hugging Face model.
+    """
+    if any(getattr(model.config, setting, False) for setting in _SINE_WAVES):
+        for name, parameter in model.named_parameters():
+            if "position_embeddings" in name:
+                parameter.requires_grad_(False)
+
+
+def _lost_its_head(model: Any, unexpected: Iterable[str]) -> bool:
+    """Return whether a DeBERTa's masked-LM head was left out: as published it has another form than
+    transformers takes for granted where config.json says nothing of ``legacy``."""
+    return getattr(model, "legacy", False) and any(key.startswith("lm_predictions.") for key in unexpected)
 
 
 @contextlib.contextmanager
