@@ -30,11 +30,13 @@ _NOT_LOADED = "Cannot load model parameters from checkpoint"
 
 
 _ASSERTIONS = {
-    "--replace-unk requires a raw": "--replace-unk reads raw text, which prepared data are not; leave it out: "
-    "pieces of words have few unknown ones, and 'cmlm-kd score' says how many",
-    "Criterion does not match": "the checkpoint was trained with another --criterion, whose optimizer is of no "
-    "use to this one: give another --save-dir and the checkpoint as --finetune-from-model, or --reset-optimizer",
-    "Optimizer does not match": "the checkpoint was trained with another --optimizer, whose moments are of no "
+    "--replace-unk requires a raw": "--replace-unk reads raw text, which prepared data are not; leave it "
+    "out: pieces of words have few unknown ones, and 'cmlm-kd score' says how many",
+    "Criterion does not match": "the checkpoint was trained with another --criterion, whose optimizer is of "
+    "no use to this one: give another --save-dir and the checkpoint as --finetune-from-model, or "
+    "--reset-optimizer",
+    "Optimizer does not match": "the checkpoint was trained with another --optimizer, whose moments are "
+    "of no "
     "use to this one: give the same, or --reset-optimizer",
 }
 """How an assertion of fairseq about the user's choices begins -> what there is to do."""

@@ -21,8 +21,8 @@ from cmlm_kd.teachers import load_sources
 from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
-from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
+from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)

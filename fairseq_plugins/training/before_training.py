@@ -164,8 +164,8 @@ def _check_stage(path: Path, earlier: Mapping[str, Any], criterion: Any) -> None
     old, new = (str(stage) for stage in (earlier.get("kd_stage"), getattr(criterion, "kd_stage", None)))
     if "None" not in (old, new) and old != new:
         raise UserError(
-            f"{criterion._name}: {path} is of --kd-stage {old}, with its updates and the moments of its optimizer; "
-            f"give --kd-stage {new} a --save-dir of its own, and {path} as --finetune-from-model"
+            f"{criterion._name}: {path} is of --kd-stage {old}, with its updates and the moments of its "
+            f"optimizer; give --kd-stage {new} a --save-dir of its own, and {path} as --finetune-from-model"
         )
 
 

@@ -125,8 +125,8 @@ def _shown(size: Any) -> str:
 def _remedy(split: str | None, *, training: bool) -> str:
     if split is None:
         return (
-            "shorten or part such lines; --skip-invalid-size-inputs-valid-test leaves them out, and the output "
-            "then has no line for them"
+            "shorten or part such lines; --skip-invalid-size-inputs-valid-test leaves them out, and the "
+            "output then has no line for them"
         )
     if training:
         return "pass larger --max-source-positions and --max-target-positions"

@@ -14,6 +14,7 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
+from cmlm_kd.system.git_lfs import refuse_pointer
 from cmlm_kd.system.transformers_reports import without_reports
 
 _MOST = {
@@ -130,6 +131,7 @@ def _explained(what: str, name_or_path: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # damaged files raise many types
+        refuse_pointer(Path(name_or_path))
         place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
         raise UserError(
             f"cannot load {what} from {name_or_path!r}{place}: {first_line(error)}; "

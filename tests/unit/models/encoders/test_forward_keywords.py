@@ -25,14 +25,21 @@ IDS = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
 MASK = (torch.arange(5) < torch.tensor([[5], [3]])).long()  # (2, 5)
 TYPES = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
 MASKED = torch.tensor([1, 6])
-TWO_TYPES = [family for family in EVERY_FAMILY if family in ("bert", "electra", "albert", "ernie", "mobilebert")]
+TWO_TYPES = [
+    family for family in EVERY_FAMILY if family in ("bert", "electra", "albert", "ernie", "mobilebert")
+]
 
 
 def values(output):
     """All numbers that a call returned, as one vector."""
     if torch.is_tensor(output):
         return output.flatten()
-    parts = [output.logits, output.features, *output.hidden_states.values(), *output.attention_scores.values()]
+    parts = [
+        output.logits,
+        output.features,
+        *output.hidden_states.values(),
+        *output.attention_scores.values(),
+    ]
     return torch.cat([part.flatten() for part in parts if part is not None])
 
 
@@ -74,7 +81,9 @@ def test_masked_language_models(family):
     observed = functools.partial(student.observe, IDS, MASK, MASKED, request)
     least = {"input_ids", "attention_mask", "output_hidden_states"}
     assert not keywords_without_effect(student.model, observed, least)
-    states = functools.partial(student.observe, IDS, MASK, MASKED, Request(hidden_states=(1, 2), predictions="none"))
+    states = functools.partial(
+        student.observe, IDS, MASK, MASKED, Request(hidden_states=(1, 2), predictions="none")
+    )
     assert not keywords_without_effect(student.model.base_model, states, least)
 
 

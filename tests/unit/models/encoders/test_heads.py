@@ -1,4 +1,6 @@
-"""Masked-LM heads of unusual forms: DeBERTa's as it is published, and an encoder that insists on its pooler."""
+"""Masked-LM heads of unusual forms: a published DeBERTa, and an encoder that insists on its pooler."""
+
+"pooler."
 
 import json
 
