@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.tokenization.fidelity import check_cuts_alike, refuse_lost_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,18 +52,36 @@ def load_sentencepiece(path: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of the directory that holds the sentencepiece model ``path``.
 
     Raises:
-        UserError: if the file is no sentencepiece model.
+        UserError: if the file is no sentencepiece model, or one that is not cut with as sentencepiece does.
     """
+    model = _read(path)
+    refuse_lost_settings(path, model)
+    tokenizer = _made_of(model, path.parent)
+    check_cuts_alike(path, model, tokenizer)
+    return tokenizer
+
+
+def _made_of(model: Any, directory: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    model = _read(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent)
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        if _loses_capitals(tokenizer, model, directory):
+            tokenizer = AutoTokenizer.from_pretrained(directory, do_lower_case=False, keep_accents=True)
     except Exception:  # of many types: no family whose tokenizer is a sentencepiece model
-        return _of_unknown_family(model, path.parent)
+        return _of_unknown_family(model, directory)
     if not {piece.piece for piece in model.pieces if piece.type == _NORMAL} <= tokenizer.get_vocab().keys():
-        return _of_unknown_family(model, path.parent)
+        return _of_unknown_family(model, directory)
     return _mend(tokenizer, model)
+
+
+def _loses_capitals(tokenizer: Any, model: Any, directory: Path) -> bool:
+    """Return whether a family lower-cases, nobody said that it should, and the vocabulary has capitals."""
+    normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+    if (directory / "tokenizer_config.json").is_file() or normalizer is None:
+        return False
+    capitals = sum(piece.piece != piece.piece.lower() for piece in model.pieces if piece.type == _NORMAL)
+    return normalizer.normalize_str("A") == "a" and capitals > 0
 
 
 def sentencepiece_backend(model: Any) -> Any:
@@ -133,9 +152,12 @@ def _mend(tokenizer: Any, model: Any) -> PreTrainedTokenizerBase:
     description = json.loads(tokenizer.backend_tokenizer.to_str())
     normalizer = _normalizer(model)
     has_table = normalizer is None or '"Precompiled"' in json.dumps(description["normalizer"])
-    if has_table and model.trainer_spec.model_type != _BPE:
+    falls_back = bool(model.trainer_spec.byte_fallback)
+    if has_table and model.trainer_spec.model_type != _BPE and not falls_back:
         return tokenizer  # type: ignore[no-any-return]
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if model.trainer_spec.model_type != _BPE:
+        description["model"]["byte_fallback"] = falls_back
+    backend = Tokenizer.from_str(json.dumps(description))
     if not has_table:
         others = [] if backend.normalizer is None else [backend.normalizer]
         backend.normalizer = normalizers.Sequence([normalizer, *others])
