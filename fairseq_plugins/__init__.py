@@ -10,6 +10,7 @@ import pkgutil
 import torch
 
 from cmlm_kd.fairseq_files.checkpoints import SAFE_GLOBALS
+from fairseq_plugins.command_line.conversion import check_conversions
 from fairseq_plugins.command_line.unknown_names import answer_unknown_names
 from fairseq_plugins.command_line.user_errors import print_user_errors
 from fairseq_plugins.training.before_training import check_before_training
@@ -26,6 +27,7 @@ keep_checkpoints_whole()
 compare_entries()
 check_row_lengths()
 check_before_training()
+check_conversions()
 
 importlib.import_module(f"{__name__}.optim")
 for _subpackage in ("criterions", "data", "models", "tasks"):

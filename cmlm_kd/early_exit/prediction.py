@@ -141,7 +141,7 @@ def _as_examples(first: Sequence[str], second: Sequence[str] | None, place: str)
 
 
 def _text(place: str, number: int) -> str:
-    return f"{place}, line {number}:" if place else f"text {number}"
+    return f"{place}, line {number}: the text" if place else f"text {number}"
 
 
 def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool, place: str) -> EncodedExamples:

@@ -88,9 +88,11 @@ def test_special_tokens_of_an_unknown_family_may_be_configured(lines, tmp_path):
 
 
 def test_user_defined_symbols_are_pieces(lines, tmp_path):
-    write_sentencepiece(tmp_path, lines, "bert")
-    symbols = PieceTokenizer.from_pretrained(str(tmp_path)).encode("ein NUMBER, xNUMBERy").symbols
-    assert [symbol for symbol in symbols if "NUMBER" in symbol] == ["▁NUMBER", "NUMBER"]
+    for model_type in ("unigram", "bpe"):
+        model = write_sentencepiece(tmp_path / model_type, lines, "bert", model_type)
+        text = "ein NUMBER, xNUMBERy"
+        symbols = PieceTokenizer.from_pretrained(str(tmp_path / model_type)).encode(text).symbols
+        assert symbols == model.encode(text, out_type=str) and symbols.count("NUMBER") == 2
 
 
 def test_several_models_are_refused(lines, tmp_path):
@@ -204,7 +206,7 @@ def test_one_separator_where_the_tokenizer_frames_nothing():
 @pytest.mark.parametrize("family", ["xlm-roberta", "camembert", "albert", "deberta-v2", "bert"])
 def test_bytes_stand_for_unknown_characters(lines, tmp_path, family):
     lowered = [line.lower() for line in lines]
-    model = write_sentencepiece(tmp_path, lowered, family, byte_fallback=True, vocab_size=700)
+    model = write_sentencepiece(tmp_path, lowered, family, size=700, byte_fallback=True)
     tokenizer = load_tokenizer(str(tmp_path), required=("unk",))
     for text in ("łmann", "ein ䷀ mann"):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -229,7 +231,7 @@ def test_settings_that_would_be_lost_are_refused(lines, tmp_path, family, model_
 def test_pieces_of_several_words_are_refused(tmp_path):
     write_sentencepiece(
         tmp_path, ["new york is big", "in new york", "big new york"] * 50, "xlm-roberta",
-        split_by_whitespace=False, vocab_size=40, user_defined_symbols=[], hard_vocab_limit=False,
+        size=40, split_by_whitespace=False, user_defined_symbols=[], hard_vocab_limit=False,
     )  # fmt: skip
     with pytest.raises(UserError, match="split_by_whitespace=false, with pieces of several words"):
         load_tokenizer(str(tmp_path))
