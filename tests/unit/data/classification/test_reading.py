@@ -116,9 +116,9 @@ def test_a_gzipped_file_stands_for_the_plain_one(tmp_path, corpus):
 
 
 def test_a_missing_dev_set_mentions_hold_out(tmp_path):
-    with pytest.raises(UserError, match="dev.tsv does not exist; .* with --hold-out 0.1"):
+    with pytest.raises(UserError, match=r"dev.tsv does not exist; .* with --hold-out 0.1"):
         read(tmp_path, "text", "valid")
-    with pytest.raises(UserError, match="train.tsv does not exist; give a text file, plain or gzipped$"):
+    with pytest.raises(UserError, match=r"train.tsv does not exist; give a text file, plain or gzipped$"):
         read(tmp_path, "text")
 
 
