@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         truncate=arguments.truncate,
         device=device,
+        place=place,
     )
     written = (json_lines if arguments.format == "jsonl" else tsv_lines)(classified, model.labels)
     text = "".join(f"{line}\n" for line in written)

@@ -43,6 +43,9 @@ HEADS = "heads"
 TEACHERS = "teachers"
 """The hash of each of a student's teachers, of several tasks by task; none without a teacher."""
 
+OPTIMIZED = "optimized"
+"""Name and shape of each weight that the optimizer has, in its order; older checkpoints have none."""
+
 DICTIONARY_HASH = "dictionary_hash"
 """:func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of the target dictionary: a C-MLM teacher's output
 vocabulary, a translator's target entries."""

@@ -14,6 +14,7 @@ from numpy._core import multiarray
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
 from cmlm_kd.system.files import written_aside
+from cmlm_kd.system.git_lfs import refuse_pointer
 
 SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,  # the settings of models without a dataclass
@@ -42,6 +43,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"checkpoint {path} does not exist; fairseq-train writes checkpoint_best.pt to its --save-dir"
         )
+    refuse_pointer(path)
     # torch forgets at the end all that it is told here, what the plug-in allowed for good included.
     allowed = torch.serialization.get_safe_globals()
     try:

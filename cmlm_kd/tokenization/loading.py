@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.system.git_lfs import refuse_pointer
 from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.sentencepiece import load_sentencepiece, only_sentencepiece_model
@@ -44,6 +45,7 @@ def load_tokenizer(name_or_path: str, required: Sequence[str] = FRAMING_TOKENS) 
     except UserError:
         raise
     except Exception as error:  # transformers raises many types, and a user can act on none of them by type
+        refuse_pointer(directory)
         raise _cannot_load(name_or_path, error) from error
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise UserError(

@@ -29,6 +29,19 @@ _NOT_LOADED = "Cannot load model parameters from checkpoint"
 """Words of fairseq's in the place of whatever a model or a criterion says of a checkpoint's weights."""
 
 
+_ASSERTIONS = {
+    "--replace-unk requires a raw": "--replace-unk reads raw text, which prepared data are not; leave it "
+    "out: pieces of words have few unknown ones, and 'cmlm-kd score' says how many",
+    "Criterion does not match": "the checkpoint was trained with another --criterion, whose optimizer is of "
+    "no use to this one: give another --save-dir and the checkpoint as --finetune-from-model, or "
+    "--reset-optimizer",
+    "Optimizer does not match": "the checkpoint was trained with another --optimizer, whose moments are "
+    "of no "
+    "use to this one: give the same, or --reset-optimizer",
+}
+"""How an assertion of fairseq about the user's choices begins -> what there is to do."""
+
+
 def user_message(error: BaseException) -> str | None:
     """Return what an exception has to say to the user; None if it is nothing that the user can mend.
 
@@ -46,6 +59,8 @@ def user_message(error: BaseException) -> str | None:
         message = min((text.rpartition(name)[2] for name in _NAMES), key=len)
         if len(message) < len(text) and _TRACEBACK not in message:
             return message.strip()
+    if isinstance(error, AssertionError):
+        return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
     refused = os_error_of(error) if isinstance(error, OSError) else None
     return None if refused is None else os_error_message(refused)
 

@@ -1,7 +1,7 @@
 """``--task classification_kd``: sentences and pairs with a class or a score, with or without teachers."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cmlm_kd.data.classification import CORPORA, ReadingOptions
 from cmlm_kd.data.classification.corpora import positive_class
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation.glue import METRICS, usual_metrics
+from cmlm_kd.evaluation.glue import usual_metrics
 from cmlm_kd.fairseq_files.checkpoint_keys import LABELS, PAIRS, TEACHERS
 from cmlm_kd.system.text import comma_separated
 from cmlm_kd.teachers.cache import check_cacheable
@@ -157,7 +157,10 @@ class ClassificationKDTask(SentenceTask):
         if needs.labels and self._corpus.settings.reading.unlabelled:
             raise UserError(
                 f"{cfg._name}: reads the labels of the training set, which --unlabelled says it does not "
-                "have; leave out --unlabelled, or take fastbert_kd"
+                "have; "
+                "leave out --unlabelled, or take a loss that has none: tinybert_kd, bilstm_kd with "
+                "--kd-alpha 0, "
+                "pkd with --kd-alpha 1, fastbert_kd"
             )
         if hasattr(self._student, "begin_training"):  # trains some of its parts, by stage
             self.state.merge_state_dict(self._student.begin_training(needs))
@@ -166,14 +169,6 @@ class ClassificationKDTask(SentenceTask):
         if needs.teacher is not None and self.cfg.teacher_cache:
             check_cacheable(cfg._name, needs)
         return self._criterion
-
-    def unmeasured(self) -> Mapping[str, str]:
-        """Return the metrics of other data: those of classes for scores, and the reverse."""
-        measured = usual_metrics(len(self.labels))
-        remedy = f"give {', '.join(measured)} or loss"
-        return {name: remedy for name in ("bleu", "score", *METRICS) if name not in measured}
-
-    # -- data ------------------------------------------------------------------------------------------
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Read and encode a split; of the training set also the teachers' outputs, where they are cached."""

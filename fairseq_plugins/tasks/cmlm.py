@@ -21,7 +21,6 @@ from fairseq_plugins.data.prepared import VERIFY_HELP, PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
-from fairseq_plugins.training.lengths import LengthsMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
@@ -48,7 +47,7 @@ class CMLMTaskConfig(PrecisionConfig, FoldConfig):
 
 
 @register_task("cmlm", dataclass=CMLMTaskConfig)
-class CMLMTask(FoldMixin, AutocastMixin, FiniteLossMixin, LengthsMixin, FairseqTask):
+class CMLMTask(FoldMixin, AutocastMixin, FiniteLossMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
     def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:

@@ -17,7 +17,6 @@ from cmlm_kd.tokenization.pieces import PieceTokenizer
 from fairseq_plugins.data.unlabelled_text import UnlabelledText, UnlabelledTextConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
-from fairseq_plugins.training.lengths import LengthsMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig, StepResult
 
 
@@ -44,7 +43,7 @@ class MaskedLMKDConfig(UnlabelledTextConfig, PrecisionConfig):
 
 
 @register_task("masked_lm_kd", dataclass=MaskedLMKDConfig)
-class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, LengthsMixin, FairseqTask):
+class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
     """``[CLS] line [SEP]`` with masked tokens, labels in the tokenizer's own vocabulary.
 
     Attributes:

@@ -1,7 +1,7 @@
 """``--task multitask_kd``: several corpora at once, with or without teachers, and one student for all."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from cmlm_kd.data.classification.corpora import positive_class
 from cmlm_kd.data.classification.ranking import by_query, group_by_query, reciprocal_ranks
 from cmlm_kd.data.classification.tasks import TaskFlags, TaskSettings, main_metric, right_class, task_settings
 from cmlm_kd.errors import UserError
-from cmlm_kd.evaluation.glue import METRICS
 from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, TEACHERS
 from cmlm_kd.models.multitask import TaskHead
 from cmlm_kd.teachers.cache import check_cacheable
@@ -294,12 +293,6 @@ class MultitaskKDTask(SentenceTask):
             metrics.log_scalar_sum("hard_labels_alone", untaught)
         if not criterion.training:
             log_main_metrics({own.name: self._main_metric(own) for own in self._settings})
-
-    def unmeasured(self) -> Mapping[str, str]:
-        """Return metrics without the name of a task: each has its own."""
-        names = [own.name for own in self._settings]
-        remedy = f"give score, loss, or one of a task's, such as {names[0]}_accuracy"
-        return {name: remedy for name in ("bleu", *METRICS) if name not in names}
 
     def _main_metric(self, own: TaskSettings) -> str:
         labels = next(head.labels for head in self.heads if head.name == own.name)

@@ -1,7 +1,7 @@
 """``--task translation_kd``: fairseq's translation, a teacher's soft targets beside every target token."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
-from fairseq_plugins.training.lengths import LengthsMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
@@ -66,14 +65,12 @@ class TranslationKDConfig(PrecisionConfig, FoldConfig, TranslationConfig):
 
 
 @register_task("translation_kd", dataclass=TranslationKDConfig)
-class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, LengthsMixin, TranslationTask):
+class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTask):
     """Translation whose training batches have ``sample["teacher"]``; validation and test are fairseq's own.
 
     The stores are opened by ``load_dataset`` of the training set and by nothing else, so that a checkpoint
     of this task can be evaluated and converted where they are absent.
     """
-
-    leaves_out = True
 
     def __init__(self, cfg: TranslationKDConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
@@ -90,10 +87,6 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, LengthsMixin,
         model = super().build_model(cfg, from_checkpoint)
         self.note_fold()
         return model
-
-    def unmeasured(self) -> Mapping[str, str]:
-        """Return ``bleu``, unless it is asked for."""
-        return {} if self.cfg.eval_bleu else {"bleu": "pass --eval-bleu, or give loss or nll_loss"}
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion and remember what it wants of the soft targets."""

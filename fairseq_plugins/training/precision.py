@@ -1,6 +1,6 @@
 """``--bf16-autocast``: bfloat16 arithmetic with float32 weights, on CPU and GPU alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,6 @@ class PrecisionConfig(PluginConfig):
         default=False,
         metadata={"help": "compute in bfloat16 where it is safe; weights and loss stay float32"},
     )
-    best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
     tpu: bool = II("common.tpu")
     fp16: bool = II("common.fp16")
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
@@ -60,21 +59,7 @@ class AutocastMixin(FairseqTask):
                 "--fp16 makes fairseq gather gradients on a GPU, and there is none; "
                 "pass --fp16-no-flatten-grads as well, or --bf16-autocast instead"
             )
-        self._check_best_metric()
         return super().build_criterion(cfg, from_checkpoint)
-
-    def unmeasured(self) -> Mapping[str, str]:
-        """Return metrics that validation does not measure here, and what to do to have one."""
-        return {"bleu": "give loss"}
-
-    def _check_best_metric(self) -> None:
-        """Refuse a metric that the first validation would look for in vain, after an epoch of training."""
-        metric, unmeasured = self.cfg.best_checkpoint_metric, self.unmeasured()
-        if metric in unmeasured:
-            raise UserError(
-                f"{self.cfg._name}: --best-checkpoint-metric {metric} is not measured in validation; "
-                f"{unmeasured[metric]}"
-            )
 
     def _autocasting(self, criterion: FairseqCriterion, model: BaseFairseqModel) -> Callable[..., Any]:
         device = next(model.parameters()).device

@@ -179,6 +179,19 @@ def test_evaluate_plain_text_knows_the_models_classes(root, fine_tuned, tmp_path
     assert status == 0 and "accuracy" in out
 
 
+def test_evaluate_predicts_plain_text_without_labels_and_in_the_corpus_words(root, tmp_path, capsys):
+    (tmp_path / "test.tsv").write_text("good film\nbad film\n")
+    flags = ("--no-speed", "--model", f"t={root / 'teacher'}", "--predictions", tmp_path / "p")
+    status, _, _ = evaluate(capsys, tmp_path, "--corpus", "text", "--split", "test", *flags)
+    rows = [line.split("\t") for line in (tmp_path / "p" / "t.tsv").read_text().splitlines()]
+    assert status == 0 and rows[0][:2] == ["index", "prediction"] and len(rows) == 3
+    assert {row[1] for row in rows[1:]} <= {"negative", "positive"}
+    status, _, _ = evaluate(capsys, root / "data", "--corpus", "SST-2", "--corpus-labels", *flags)
+    rows = [line.split("\t") for line in (tmp_path / "p" / "t.tsv").read_text().splitlines()]
+    assert status == 0 and rows[0] == ["index", "prediction", "target", "p(0)", "p(1)"]
+    assert {cell for row in rows[1:] for cell in row[1:3]} == {"0", "1"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,6 +14,7 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
+from cmlm_kd.system.git_lfs import refuse_pointer
 from cmlm_kd.system.hugging_face import check_no_code, load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 
@@ -27,6 +28,9 @@ _MOST = {
     "max_position_embeddings": 1 << 24,
 }
 """Setting of a configuration -> more than any model has."""
+
+_SINE_WAVES = ("sinusoidal_pos_embds", "sinusoidal_embeddings")
+"""Settings of DistilBERT, and of XLM and FlauBERT, that make positions sine waves."""
 
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
@@ -84,9 +88,35 @@ def load_pretrained(
     """
     check_sizes(load_config(name_or_path, what), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
-        model, report = load_saved(kind, name_or_path, dtype=torch.float32, output_loading_info=True, **more)
+        settings = {"dtype": torch.float32, "output_loading_info": True, **more}
+        model, report = load_saved(kind, name_or_path, **settings)
+        if _lost_its_head(model, report["unexpected_keys"]):
+            model.config.legacy = False
+            model, report = load_saved(kind, name_or_path, config=model.config, **settings)
     check_finite(model, repr(name_or_path))
+    keep_sine_waves(model)
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+
+
+def keep_sine_waves(model: Any) -> None:
+    """Keep positions that a configuration calls sine waves from being trained.
+
+    transformers makes them an ordinary parameter. Where they are exported as what the configuration says,
+    trained ones would be lost.
+
+    Args:
+        model: a Hugging Face model.
+    """
+    if any(getattr(model.config, setting, False) for setting in _SINE_WAVES):
+        for name, parameter in model.named_parameters():
+            if "position_embeddings" in name:
+                parameter.requires_grad_(False)
+
+
+def _lost_its_head(model: Any, unexpected: Iterable[str]) -> bool:
+    """Return whether a DeBERTa's masked-LM head was left out: as published it has another form than
+    transformers takes for granted where config.json says nothing of ``legacy``."""
+    return getattr(model, "legacy", False) and any(key.startswith("lm_predictions.") for key in unexpected)
 
 
 @contextlib.contextmanager
@@ -97,6 +127,7 @@ def _explained(what: str, name_or_path: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # damaged files raise many types
+        refuse_pointer(Path(name_or_path))
         place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
         raise UserError(
             f"cannot load {what} from {name_or_path!r}{place}: {first_line(error)}; "

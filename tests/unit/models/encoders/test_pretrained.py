@@ -4,6 +4,7 @@ import json
 
 import pytest
 from tiny_classification import write_bert
+from tiny_encoders import write_encoder
 from transformers import AutoModelForSequenceClassification
 
 from cmlm_kd.errors import UserError
@@ -37,3 +38,13 @@ def test_sizes_of_a_damaged_configuration(tmp_path, setting, value):
     ):
         with pytest.raises(UserError, match=message):
             load()
+
+
+@pytest.mark.parametrize("sine_waves", [True, False])
+def test_positions_that_are_sine_waves_are_not_trained(tmp_path, sine_waves):
+    """transformers 5.23 trains them; what is learnt would be lost where they are made anew by the formula."""
+    write_encoder(tmp_path, "distilbert", sinusoidal_pos_embds=sine_waves)
+    model, _ = load_masked_lm(str(tmp_path))
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert ("distilbert.embeddings.position_embeddings.weight" in trained) == (not sine_waves)
+    assert "distilbert.embeddings.word_embeddings.weight" in trained
