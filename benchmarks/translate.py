@@ -53,7 +53,7 @@ def run(*words: object) -> None:
 def train(folder: Path, updates: int) -> tuple[Path, Path, Path]:
     """Return a checkpoint, sources and references."""
     corpus, tool = folder / "corpus", ("-m", "cmlm_kd")
-    run(*tool, "numbers-corpus", corpus)
+    run(*tool, "numbers-corpus", corpus, "--valid", 20, "--test", 1, "--monolingual", 1)
     texts = [corpus / "train.de", corpus / "train.en"]
     run(*tool, "train-tokenizer", "--vocab-size", 1200, "--input", *texts, "--output", folder / "bert")
     from transformers import AutoTokenizer, BertConfig
