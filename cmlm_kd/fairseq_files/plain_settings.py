@@ -30,7 +30,7 @@ EVALUATED = frozenset(
 
 _VALUES = (
     *(ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Load, ast.UnaryOp, ast.USub, ast.UAdd),
-    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Name),
+    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Name),
 )
 """What numbers, lists and dictionaries are made of, ``[(512, 3)] * 4`` and a bare word too."""
 

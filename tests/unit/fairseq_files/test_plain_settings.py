@@ -71,7 +71,9 @@ def test_every_command_looks_first(tmp_path, monkeypatch, capsys):
     data = write_split(tmp_path / "data", "test", 2, seed=1)
     model = {"_name": "fconv", "arch": "fconv", "encoder_layers": HARMLESS, "decoder_layers": "[(8, 3)]"}
     cfg = {"model": Namespace(**model), "task": {"_name": "translation", "data": str(data)}}
-    write_checkpoint({"model": {}, "args": None, "cfg": cfg, "optimizer_history": [{}]}, tmp_path / "c.pt")
+    history = [{"lr_scheduler_state": {}, "num_updates": 1}]
+    state = {"model": {}, "args": None, "cfg": cfg, "optimizer_history": history, "extra_state": {}}
+    write_checkpoint(state, tmp_path / "c.pt")
     for command in ("average --inputs c.pt --output m.pt", "export c.pt --output d"):
         assert main(command.split()) == 2
         assert "c.pt: its setting model.encoder_layers is" in capsys.readouterr().err
