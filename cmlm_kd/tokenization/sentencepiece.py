@@ -140,7 +140,7 @@ def _model(model: Any, pieces: list[tuple[str, float]], unknown: int) -> Any:
 
 
 def _standing_alone(model: Any) -> str:
-    """Return a pattern of the user-defined symbols; the mark of a word's beginning stands alone before them."""
+    """Return a pattern of the user-defined symbols; the mark of a word's beginning stays before them."""
     return "|".join(re.escape(symbol) for symbol in sorted(_user_defined(model), key=len, reverse=True))
 
 

@@ -239,7 +239,8 @@ def check_sizes(config: Any, name: str) -> None:
     """
     for setting, most in _MOST.items():
         value = getattr(config, setting, None)
-        if isinstance(value, int | float) and not 0 <= value <= most:
+        unlimited = setting == "max_position_embeddings" and value == -1  # as XLNet has it
+        if isinstance(value, int | float) and not unlimited and not 0 <= value <= most:
             raise UserError(
                 f"{name}: config.json has {setting} {value}; it must be from 0 to {most:,}; "
                 "is the file damaged?"
