@@ -120,7 +120,9 @@ def keep_sine_waves(model: Any) -> None:
 def _lost_its_head(model: Any, unexpected: Iterable[str]) -> bool:
     """Return whether a DeBERTa's masked-LM head was left out: as published it has another form than
     transformers takes for granted where config.json says nothing of ``legacy``."""
-    return getattr(model, "legacy", False) and any(key.startswith("lm_predictions.") for key in unexpected)
+    return bool(getattr(model, "legacy", False)) and any(
+        key.startswith("lm_predictions.") for key in unexpected
+    )
 
 
 @contextlib.contextmanager
