@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 _NORMAL, _USER_DEFINED = 1, 4  # types of pieces
 _SPACE = "\u2581"
+_SPECIAL = ("cls", "sep", "mask", "pad", "unk", "bos", "eos")
 _WORDS = 200
 _AT_ONCE = 5
 _TOLERATED = 0.05
 """Share of the lines that may differ: equally good ways to cut a word are ordered by either as it likes."""
 
-_FOREIGN = "\u4dc0\u10a0"
+_FOREIGN = "\u4dc0\ua04f"
 """Characters that hardly any vocabulary has."""
 
 
@@ -62,7 +63,7 @@ def check_cuts_alike(path: Path, model: Any, tokenizer: PreTrainedTokenizerBase)
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
-    special = set(tokenizer.all_special_tokens)
+    special = {getattr(tokenizer, f"{name}_token") for name in _SPECIAL}
     words = [
         piece.piece.strip(_SPACE)
         for piece in model.pieces
@@ -81,7 +82,7 @@ def check_cuts_alike(path: Path, model: Any, tokenizer: PreTrainedTokenizerBase)
         )
 
 
-def _named_lines(model: Any, words: list[str], special: set[str]) -> Iterator[str]:
+def _named_lines(model: Any, words: list[str], special: set[Any]) -> Iterator[str]:
     """Yield lines about which there is no choice: with user-defined symbols, and with foreign characters."""
     first, last = (words or ["a"])[0], (words or ["a"])[-1]
     for piece in model.pieces:

@@ -104,10 +104,8 @@ def sentencepiece_backend(model: Any) -> Any:
     backend = Tokenizer(_model(model, pieces, model.trainer_spec.unk_id))
     backend.normalizer = _normalizer(model)
     parts = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("\u2581", prepend_scheme="always")]
-    symbols = _user_defined(model)
-    if symbols:  # they stand alone, the mark of a word's beginning before them too
-        pattern = Regex("|".join(re.escape(symbol) for symbol in sorted(symbols, key=len, reverse=True)))
-        parts.append(pre_tokenizers.Split(pattern, "isolated"))
+    if _user_defined(model):
+        parts.append(pre_tokenizers.Split(Regex(_standing_alone(model)), "isolated"))
     backend.pre_tokenizer = pre_tokenizers.Sequence(parts)
     backend.decoder = decoders.Metaspace("\u2581", prepend_scheme="always")
     return backend
@@ -144,6 +142,11 @@ def _model(model: Any, pieces: list[tuple[str, float]], unknown: int) -> Any:
     )
 
 
+def _standing_alone(model: Any) -> str:
+    """Return a pattern of the user-defined symbols; the mark of a word's beginning stays before them."""
+    return "|".join(re.escape(symbol) for symbol in sorted(_user_defined(model), key=len, reverse=True))
+
+
 def _user_defined(model: Any) -> list[str]:
     """Return the user-defined symbols of a model that are not the names of special tokens."""
     special = {name for names in _USUAL_NAMES.values() for name in names}
@@ -176,8 +179,16 @@ def _mend(tokenizer: Any, model: Any) -> PreTrainedTokenizerBase:
     normalizer = _normalizer(model)
     has_table = normalizer is None or '"Precompiled"' in json.dumps(description["normalizer"])
     falls_back = bool(model.trainer_spec.byte_fallback)
-    if has_table and model.trainer_spec.model_type != _BPE and not falls_back:
+    symbols = _user_defined(model)
+    if has_table and model.trainer_spec.model_type != _BPE and not falls_back and not symbols:
         return tokenizer  # type: ignore[no-any-return]
+    if symbols:  # added tokens would swallow the space before them
+        kept = [token for token in description["added_tokens"] if token["content"] not in symbols]
+        alone = {"Regex": _standing_alone(model)}
+        split = {"type": "Split", "pattern": alone, "behavior": "Isolated", "invert": False}
+        parts = [description["pre_tokenizer"], split]
+        description["added_tokens"] = kept
+        description["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": parts}
     if model.trainer_spec.model_type != _BPE:
         description["model"]["byte_fallback"] = falls_back
     backend = Tokenizer.from_str(json.dumps(description))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def check_before_training() -> None:
             return load(cfg, trainer, **passed)
         check_best_metric(trainer)
         optimized = optimized_weights(trainer)
-        check_optimizer(cfg, optimized, trainer.cfg.criterion)
+        heads = [head.name for head in getattr(trainer.task, "heads", ())]
+        check_optimizer(cfg, optimized, trainer.cfg.criterion, heads)
         result = load(cfg, trainer, **passed)
         # The checkpoint's task state, an earlier training's, has replaced what the task said.
         trainer.task.state.merge_state_dict({OPTIMIZED: optimized})
@@ -120,7 +121,9 @@ def optimized_weights(trainer: Any) -> list[list[Any]]:
     return [[name, list(weight.shape)] for name, weight in named if weight.requires_grad]
 
 
-def check_optimizer(cfg: DictConfig, optimized: list[list[Any]], criterion: Any) -> None:
+def check_optimizer(
+    cfg: DictConfig, optimized: list[list[Any]], criterion: Any, heads: Sequence[str] = ()
+) -> None:
     """Refuse to go on with the moments of an optimizer that had other weights, or these in another order.
 
     An optimizer's state knows weights by their place alone, so that moments of one head would become those
@@ -130,6 +133,8 @@ def check_optimizer(cfg: DictConfig, optimized: list[list[Any]], criterion: Any)
         cfg: settings of checkpoints.
         optimized: see :func:`optimized_weights`.
         criterion: settings of this training's.
+        heads: of the tasks of a student of several, in order; of checkpoints that do not name their weights
+            the order is compared alone.
 
     Raises:
         UserError: naming the first weight that differs, or the stages, where a criterion has some.
@@ -142,7 +147,15 @@ def check_optimizer(cfg: DictConfig, optimized: list[list[Any]], criterion: Any)
     _check_stage(path, settings_of(checkpoint, "criterion"), criterion)
     state = task_state(checkpoint)
     earlier = state.get(OPTIMIZED)
+    names = [head["name"] for head in state.get(HEADS, ())]
+    order = f"--corpora in the order of the checkpoint ({','.join(names)}), " if names else ""
     if earlier is None:
+        if names != list(heads) and sorted(names) == sorted(heads):
+            raise UserError(
+                f"{path}: its optimizer knows the weights of {', '.join(names)} by their order; give "
+                f"{order}or "
+                "--reset-optimizer to begin without its moments"
+            )
         return
     here = [(name, tuple(shape)) for name, shape in optimized]
     there = [(name, tuple(shape)) for name, shape in earlier]
@@ -151,8 +164,6 @@ def check_optimizer(cfg: DictConfig, optimized: list[list[Any]], criterion: Any)
     place, (old, new) = next(
         (place, pair) for place, pair in enumerate(itertools.zip_longest(there, here)) if pair[0] != pair[1]
     )
-    tasks = ",".join(head["name"] for head in state.get(HEADS, ()))
-    order = f"--corpora in the order of the checkpoint ({tasks}), " if tasks else ""
     raise UserError(
         f"{path}: its optimizer has {_weight(old)} in place {place + 1}, this training {_weight(new)}; give "
         f"{order}the criterion and settings that it was trained with, another --save-dir to train anew, or "

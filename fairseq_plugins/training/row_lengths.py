@@ -81,7 +81,7 @@ def check_rows(
         raise UserError(
             f"{owner}: {len(long)} of {len(rows)} rows are longer than the {_shown(positions)} positions of "
             f"the model, the first {_place(task, dataset, int(long[0]), split)}; "
-            + _remedy(split, training=training)
+            + _remedy(task, split, training=training)
         )
     rows = np.setdiff1d(rows, long)
     tokens = _tokens(dataset, rows)  # (rows,)
@@ -122,15 +122,11 @@ def _shown(size: Any) -> str:
     return " and ".join(str(int(part)) for part in size) if isinstance(size, tuple | list) else str(size)
 
 
-def _remedy(split: str | None, *, training: bool) -> str:
+def _remedy(task: FairseqTask, split: str | None, *, training: bool) -> str:
+    skipping = "leave them out with --skip-invalid-size-inputs-valid-test"
+    larger = "pass larger --max-source-positions and --max-target-positions"
     if split is None:
-        return (
-            "shorten or part such lines; --skip-invalid-size-inputs-valid-test leaves them out, and the "
-            "output then has no line for them"
-        )
-    if training:
-        return "pass larger --max-source-positions and --max-target-positions"
-    return (
-        "pass larger --max-source-positions and --max-target-positions to train with, or leave them out with "
-        "--skip-invalid-size-inputs-valid-test"
-    )
+        return f"shorten or part such lines, or {skipping}; the output then has no line for them"
+    if not isinstance(task, TranslationTask):
+        return "shorten or part them" + ("" if training else f", or {skipping}")
+    return larger if training else f"{larger} to train with, or {skipping}"

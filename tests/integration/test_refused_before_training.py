@@ -5,11 +5,15 @@ import re
 import pytest
 from fairseq_cli import generate, interactive, train
 from fairseq_runs import TINY_STUDENT, exit_of, run_train
+from omegaconf import OmegaConf
 from tiny_classification import classification, write_bert, write_masked_lm, write_pairs, write_sst2
 from tiny_corpus import write_split, write_store
 from tiny_multitask import multitask, write_tasks
 
-from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import OPTIMIZED
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, write_checkpoint
+from fairseq_plugins.training.before_training import check_optimizer
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +161,16 @@ def test_an_optimizer_of_weights_in_another_order_is_refused(root, tmp_path):
     line = errors.splitlines()[-1]
     assert status == 1 and "Traceback" not in errors
     assert "its optimizer has" in line and "--corpora in the order of the checkpoint (SST-2,RTE)" in line
-    assert number_of_updates(read_checkpoint(tmp_path / "s" / "checkpoint_last.pt")) == 2
+    last = tmp_path / "s" / "checkpoint_last.pt"
+    assert number_of_updates(read_checkpoint(last)) == 2
+    older = read_checkpoint(last)
+    del older["task_state"][OPTIMIZED]
+    with pytest.raises(UserError, match=r"knows the weights of SST-2, RTE by their order; .*SST-2,RTE"):
+        write_checkpoint(older, tmp_path / "older.pt")
+        cfg = OmegaConf.create(
+            {"restore_file": str(tmp_path / "older.pt"), "save_dir": "", "reset_optimizer": False}
+        )
+        check_optimizer(cfg, [], None, ["RTE", "SST-2"])
     run_train(*multitask(root, tmp_path / "s", "--max-update", 3, corpora="SST-2,RTE", **flags))
     run_train(*swapped, "--reset-optimizer")
 

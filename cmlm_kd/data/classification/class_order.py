@@ -51,7 +51,7 @@ def class_order(
         raise UserError(
             f"--teacher-labels names {len(given)} classes ({', '.join(given)}), {name} has {len(teacher)}"
         )
-    fold = str.lower if _unique_without_case(teacher, data, given) else str
+    fold: Callable[[str], str] = str.lower if _unique_without_case(teacher, data, given) else str
     spelled = {fold(value): fold(label) for value, label in (values or {}).items()}
     wanted = [fold(label) for label in data]
     names, given_names = ([_plain(label, spelled, fold) for label in labels] for labels in (teacher, given))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cmlm_kd.models.encoders.families import family_of, head_of
 
-_POOLER_IS_CALLED = ("squeezebert",)
+_POOLER_IS_CALLED = ("layoutlm", "squeezebert")
 """Families whose forward does not look whether there is a pooler."""
 
 

@@ -116,7 +116,9 @@ def keep_sine_waves(model: Any) -> None:
 def _lost_its_head(model: Any, unexpected: Iterable[str]) -> bool:
     """Return whether a DeBERTa's masked-LM head was left out: as published it has another form than
     transformers takes for granted where config.json says nothing of ``legacy``."""
-    return getattr(model, "legacy", False) and any(key.startswith("lm_predictions.") for key in unexpected)
+    return bool(getattr(model, "legacy", False)) and any(
+        key.startswith("lm_predictions.") for key in unexpected
+    )
 
 
 @contextlib.contextmanager
@@ -250,7 +252,8 @@ def check_sizes(config: Any, name: str) -> None:
     """
     for setting, most in _MOST.items():
         value = getattr(config, setting, None)
-        if isinstance(value, int | float) and not 0 <= value <= most:
+        unlimited = setting == "max_position_embeddings" and value == -1  # as XLNet has it
+        if isinstance(value, int | float) and not unlimited and not 0 <= value <= most:
             raise UserError(
                 f"{name}: config.json has {setting} {value}; it must be from 0 to {most:,}; "
                 "is the file damaged?"

@@ -57,10 +57,11 @@ def test_a_deberta_without_its_head_is_known(tmp_path):
     assert not has_head(loaded, missing)
 
 
+@pytest.mark.parametrize("family", ["squeezebert", "layoutlm"])
 @torch.no_grad()
-def test_an_encoder_that_calls_its_pooler_whatever():
+def test_an_encoder_that_calls_its_pooler_whatever(family):
     sizes = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = AutoConfig.for_model("squeezebert", vocab_size=50, intermediate_size=48, **sizes)
+    config = AutoConfig.for_model(family, vocab_size=50, intermediate_size=48, **sizes)
     model = AutoModelForMaskedLM.from_config(config).eval()
     wanted = model(input_ids=IDS, attention_mask=MASK).logits
     encoder, transform = split_masked_lm(model)
