@@ -99,7 +99,7 @@ def classify(
     wrong = np.flatnonzero(~np.isfinite(probabilities).all(1))  # (n,)
     if len(wrong):
         raise UserError(
-            f"text {wrong[0] + 1}: its probabilities are {probabilities[wrong[0]].tolist()}, which "
+            f"{_text(place, int(wrong[0]) + 1)}: its probabilities are {probabilities[wrong[0]].tolist()}, which "
             "are not finite: its training has diverged; take an earlier checkpoint"
         )
     return Classified(

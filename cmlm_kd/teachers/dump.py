@@ -96,12 +96,12 @@ def open_corpus(data: Path, split: str) -> Corpus:
     Raises:
         UserError: it is not there, is damaged, or its sides have different numbers of sentences.
     """
+    manifest = None
     if (data / PREPARE_MANIFEST).is_file() or not any(data.glob(f"{split}.*.idx")):
         manifest = load_manifest(data)
         check_databin(data, manifest, splits=[split])
         languages = manifest.languages
         source, target = (Databin.open(manifest.file(data, split, name)) for name in languages)
-        check_corpus(data, manifest, split, corpus_hash(source, target))
     else:
         languages = infer_languages(data, split)
         source, target = open_pair(data, split, *languages)
@@ -110,6 +110,8 @@ def open_corpus(data: Path, split: str) -> Corpus:
             f"{data}, {split}: {len(source)} sources but {len(target)} targets; "
             "write the data again with 'cmlm-kd prepare'"
         )
+    if manifest is not None:
+        check_corpus(data, manifest, split, corpus_hash(source, target))
     entries = len(read_symbols(data / f"dict.{languages[1]}.txt"))
     return Corpus(TranslationData(data, *languages, vocabulary=entries + 4), split, source, target)
 

@@ -175,7 +175,10 @@ class PrepareManifest:
 
     def write(self, data: Path) -> None:
         """Write the manifest into the data-bin; equal ones are equal bytes."""
-        write_manifest(data / PREPARE_MANIFEST, asdict(self))
+        known = asdict(self)
+        if not self.synthetic:
+            del known["synthetic"]
+        write_manifest(data / PREPARE_MANIFEST, known)
 
 
 def databin_files(languages: tuple[str, str], splits: Iterable[str]) -> frozenset[str]:

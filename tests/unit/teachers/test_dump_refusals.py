@@ -120,4 +120,5 @@ def test_a_teacher_that_has_diverged_is_refused(road, tmp_path, capsys):
     save_teacher(teacher, road / "data", tmp_path / "teacher")
     assert dump(road, tmp_path / "store", teacher=tmp_path / "teacher") == 2
     assert "diverged; take an earlier checkpoint, or train again with a lower --lr" in capsys.readouterr().err
-    assert not (tmp_path / "store").exists()
+    with pytest.raises(UserError, match="unfinished"):
+        SoftTargetStore.open(tmp_path / "store")

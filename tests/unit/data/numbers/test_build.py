@@ -289,7 +289,7 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_stumbles_over(tmp_path, t
     killed = subprocess.run([sys.executable, "-c", script, folder]).returncode == -signal.SIGKILL
     assert killed or (call == "os.replace" and not there)  # renamed as a whole
     assert write_numbers_corpus(folder, 5, SIZES) == read_corpus_manifest(folder, 5, SIZES)
-    assert len(list(folder.iterdir())) == 8 + there and len(list(tmp_path.iterdir())) == 1
+    assert len(list(folder.iterdir())) == 10 + there and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_manifest_of_something_else_is_not_replaced(tmp_path):
