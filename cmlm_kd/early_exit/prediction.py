@@ -99,8 +99,8 @@ def classify(
     wrong = np.flatnonzero(~np.isfinite(probabilities).all(1))  # (n,)
     if len(wrong):
         raise UserError(
-            f"{_text(place, int(wrong[0]) + 1)}: its probabilities are {probabilities[wrong[0]].tolist()}, which "
-            "are not finite: its training has diverged; take an earlier checkpoint"
+            f"{_text(place, int(wrong[0]) + 1)}: its probabilities are {probabilities[wrong[0]].tolist()}, "
+            "which are not finite: its training has diverged; take an earlier checkpoint"
         )
     return Classified(
         [model.labels[best] for best in probabilities.argmax(1)],

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,6 @@ from cmlm_kd.models.encoders.pretrained import check_finite
 
 TASKS = ("translation", "translation_kd")
 """Tasks whose models translate from one language into one other."""
-
-# fairseq evaluates some settings as Python (adaptive_softmax_cutoff, adam_betas): no call is among them.
-_CALL = re.compile(r"[\w\])]\s*\(")
-_PLACES = ("data", "dir", "file", "path", "model", "pref")
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint and see to it that fairseq will find nothing to run in its settings."""
+    """Read a checkpoint of a task that translates."""
     state = read_checkpoint(path)
     task = settings_of(state, "task").get("_name") or getattr(state.get("args"), "task", None)
     if task not in TASKS:
@@ -95,35 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is a checkpoint of task {task!r}, which does not translate; give one of "
             f"{' or '.join(TASKS)}"
         )
-    for name, value in _settings(state.get("cfg") or {}, "cfg"):
-        _check_plain(path, name, value)
-    for name, value in _settings(state.get("args") or {}, "args"):
-        _check_plain(path, name, value)
     return state
-
-
-def _settings(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield every single value of nested settings with its dotted name."""
-    if isinstance(value, Namespace):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _settings(item, f"{name}.{key}")
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _settings(item, name)
-    else:
-        yield name, value
-
-
-def _check_plain(path: Path, name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, bool | int | float | str):
-        raise UserError(f"{path}: setting {name} is a {type(value).__name__}, no plain value; do not load it")
-    is_place = name.rpartition(".")[2].replace("_", "").endswith(_PLACES)
-    if isinstance(value, str) and not is_place and _CALL.search(value):
-        raise UserError(
-            f"{path}: setting {name} is {value[:60]!r}, which fairseq might run as Python; do not load it"
-        )
 
 
 def _check_same_pair(paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:

@@ -18,7 +18,13 @@ from torch import nn
 from cmlm_kd.cli import main
 from cmlm_kd.data.translation.folds import fold_of
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH, FOLD, TOKENIZER_HASH
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    DICTIONARY_HASH,
+    FOLD,
+    OPTIMIZED,
+    TOKENIZER_HASH,
+)
 from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.models.cmlm_loading import load_teacher
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
@@ -99,7 +105,7 @@ def test_two_updates_and_what_the_checkpoint_holds(road, tmp_path, seen):
     shutil.rmtree(tmp_path / "bert")
     assert len(losses(seen)) == 2 and all(map(math.isfinite, losses(seen)))
     state = torch.load(checkpoint, weights_only=True)
-    assert state["task_state"].keys() == {BERT_CONFIG, DICTIONARY_HASH, TOKENIZER_HASH}
+    assert state["task_state"].keys() == {BERT_CONFIG, DICTIONARY_HASH, OPTIMIZED, TOKENIZER_HASH}
     assert all(value.dtype == torch.float32 for value in state["model"].values())
     teacher = load_teacher(checkpoint, road / "data")  # needs nothing but the checkpoint and the data
     assert torch.equal(teacher.projection.weight, state["model"]["teacher.projection.weight"])

@@ -152,20 +152,12 @@ def test_nan(student, tmp_path):
             huge.translate(huge.encode(GERMAN[:2]), decoding)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        (
-            "adaptive_softmax_cutoff",
-            "__import__('os').getpid()",
-            "which fairseq might run as Python; do not load it",
-        ),
-        ("dropout", {"a": torch.zeros(1)}, "setting cfg.model.dropout.a is a Tensor, no plain value"),
-    ],
-)
-def test_settings_that_could_run_something(student, tmp_path, name, value, message):
-    path = changed(student, tmp_path, lambda state: setattr(state["cfg"]["model"], name, value))
-    with pytest.raises(UserError, match=message):
+def test_settings_that_could_run_something(student, tmp_path):
+    value = "__import__('os').getpid()"
+    path = changed(
+        student, tmp_path, lambda state: setattr(state["cfg"]["model"], "adaptive_softmax_cutoff", value)
+    )
+    with pytest.raises(UserError, match=r"adaptive_softmax_cutoff is .*, which is no plain value"):
         load_ensemble([path])
 
 

@@ -223,7 +223,7 @@ def test_a_teacher_whose_weights_are_no_numbers(road, tmp_path, capsys):
     state["model"]["decoder.fc_out.bias"][5] = float("nan")
     torch.save(state, tmp_path / "teacher.pt")
     error = refusal(capsys, tmp_path, dump(road, tmp_path / "store", tmp_path / "teacher.pt"))
-    assert "diverged; take an earlier checkpoint" in error
+    assert "has numbers that are not finite: the training diverged" in error
 
 
 # Online

@@ -10,7 +10,9 @@ from tiny_prepare import forget_checksums
 from torch import nn
 
 from cmlm_kd.cli import main
+from cmlm_kd.errors import UserError
 from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
+from cmlm_kd.store import SoftTargetStore
 
 
 @pytest.fixture(scope="module")
