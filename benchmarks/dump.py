@@ -36,7 +36,8 @@ from cmlm_kd.fairseq_files.databin import Databin, write_databin
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.models.cmlm_loading import load_teacher
 from cmlm_kd.store import StoreHeader, StoreWriter
-from cmlm_kd.teachers.dump import Dumper, DumpOptions
+from cmlm_kd.teachers.cover_masks import Dumper
+from cmlm_kd.teachers.shards import DumpOptions
 from cmlm_kd.tokenization.pieces import SpecialIds
 
 VOCABULARY, PIECES = 8000, 30_000

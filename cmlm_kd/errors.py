@@ -6,12 +6,40 @@ Every import of the library passes here: nothing heavy is imported.
 from __future__ import annotations
 
 import errno
+import os
+import re
+from collections.abc import Iterator
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Numbers of the errors of a full disk, quota or file."""
 
-NO_PERMISSION = frozenset({errno.EACCES, errno.EROFS})
+NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """Numbers of the errors of a place that must not be written."""
+
+_REMEDIES = {
+    **dict.fromkeys(NO_SPACE, "make room or choose another place"),
+    **dict.fromkeys(NO_PERMISSION, "change its permissions or choose another place"),
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a file is where a folder is meant: choose another place",
+    errno.EISDIR: "a folder is where a file is meant: name a file",
+    errno.EEXIST: "choose another place",
+    errno.ENOTEMPTY: "choose another place",
+    errno.ENOENT: "check the path",
+    errno.ELOOP: "mend the link or choose another place",
+    errno.EBUSY: "wait for what uses it, or choose another place",
+    errno.EXDEV: "choose a place on one file system",
+    errno.ENXIO: "give a file, a folder or a pipe that somebody reads",
+    errno.ENODEV: "give a file or a folder",
+    errno.EINVAL: "choose another place or name",
+    errno.EIO: "look after the disk, or choose another place",
+    errno.ESTALE: "look after the network drive, or choose another place",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "allow more open files",
+}
+"""Number of an error of the operating system -> what the user can do."""
+
+_NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # as Rust's libraries say it: safetensors, tokenizers
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # as NumPy says it, without a number
 
 
 class UserError(Exception):
@@ -27,3 +55,55 @@ def first_line(error: BaseException) -> str:
     """Return what another library's exception says, as part of a message of ours: its first line of text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
+def os_error_of(error: BaseException) -> OSError | None:
+    """Return the error of the operating system that an exception stands for, None if it is of another kind.
+
+    Libraries that write files have types of their own for a full disk: safetensors and tokenizers say the
+    error's number in words, NumPy how much was written, torch raises what it was told by a file and then an
+    error of its own about its archive.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    number = _NUMBER_IN_TEXT.search(str(error))
+    if number is not None:
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    if isinstance(error, OSError):
+        cut_short = _CUT_SHORT.search(str(error)) is not None
+        return OSError(errno.ENOSPC, "Only a part could be written") if cut_short else None
+    return next((cause for cause in _causes(error) if cause.errno in NO_SPACE), None)
+
+
+def os_error_message(error: OSError, place: str = "") -> str | None:
+    """Return what an error of the operating system has to say to the user: the path, the reason, what to do.
+
+    Args:
+        error: what was raised.
+        place: the path, where the error does not name one.
+
+    Returns:
+        one line; None for an error that is not the user's to mend, or that says neither path nor disk.
+    """
+    place = place or _text(error.filename)
+    remedy = _REMEDIES.get(error.errno or 0)
+    if remedy is None or not (place or error.errno in NO_SPACE):
+        return None
+    return f"{place + ': ' if place else ''}{error.strerror}; {remedy}"
+
+
+def _causes(error: BaseException) -> Iterator[OSError]:
+    """Yield the errors of the operating system that led to an exception."""
+    seen: set[int] = set()
+    cause = error.__cause__ or error.__context__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, OSError):
+            yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _text(name: object) -> str:
+    if name is None or isinstance(name, int):
+        return ""
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)

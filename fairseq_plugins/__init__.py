@@ -10,14 +10,26 @@ import pkgutil
 import torch
 
 from cmlm_kd.fairseq_files.checkpoints import SAFE_GLOBALS
+from fairseq_plugins.command_line.conversion import check_conversions
 from fairseq_plugins.command_line.unknown_names import answer_unknown_names
 from fairseq_plugins.command_line.user_errors import print_user_errors
+from fairseq_plugins.training.before_training import check_before_training
+from fairseq_plugins.training.entries import compare_entries
+from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
+from fairseq_plugins.training.row_lengths import check_row_lengths
+from fairseq_plugins.training.whole_checkpoints import keep_checkpoints_whole
 
 # torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors. These
 # harmless classes are allowed, so that it stays on.
 torch.serialization.add_safe_globals(SAFE_GLOBALS)
 print_user_errors()
 answer_unknown_names()
+keep_checkpoints_whole()
+compare_entries()
+check_settings_of_checkpoints()
+check_row_lengths()
+check_before_training()
+check_conversions()
 
 importlib.import_module(f"{__name__}.optim")
 for _subpackage in ("criterions", "data", "models", "tasks"):

@@ -1,4 +1,4 @@
-"""The interface for criteria and teachers of one's own: what they read and return, where to register them.
+"""The interface for criteria, teachers and translators of one's own, and where to register them.
 
 Neither needs anything else of the toolkit (``examples/new_criterion``), and these names stay.
 """
@@ -24,9 +24,26 @@ from cmlm_kd.api.needs import (
     Needs,
     Request,
 )
+from cmlm_kd.api.next_tokens import (
+    NamedTeacher,
+    NextTokens,
+    Pairs,
+    TeacherOptions,
+    TranslationData,
+    next_token_teachers,
+)
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, signal_sources
+from cmlm_kd.api.translator import (
+    Decoding,
+    Hypothesis,
+    ModelChoice,
+    Source,
+    TokenText,
+    Translator,
+    translators,
+)
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.ranges import (
     AT_LEAST_ONE,
@@ -52,24 +69,37 @@ __all__ = [
     "SHARE",
     "SOFT_TARGETS",
     "CriterionOutput",
+    "Decoding",
+    "Hypothesis",
     "KDCriterion",
+    "ModelChoice",
     "ModelDescription",
     "ModelOutput",
     "NamedSource",
+    "NamedTeacher",
     "Needs",
+    "NextTokens",
+    "Pairs",
     "Range",
     "Request",
     "SentenceCriterion",
     "SignalSource",
     "SoftTargets",
+    "Source",
     "TeacherBatch",
+    "TeacherOptions",
     "TeacherSignal",
     "Term",
+    "TokenText",
     "TrainingSet",
+    "TranslationData",
+    "Translator",
     "UserError",
     "check_settings",
     "hard_label_loss",
     "kd_criteria",
+    "next_token_teachers",
     "setting",
     "signal_sources",
+    "translators",
 ]

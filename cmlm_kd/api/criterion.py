@@ -184,13 +184,22 @@ class SentenceCriterion(KDCriterion):
         return CriterionOutput(hard, {"hard_loss": Term(hard.detach(), torch.tensor(len(target)))})
 
 
+NO_CLASS = -1
+"""Target of a sentence without a label (``--unlabelled``)."""
+
+
 def hard_label_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Return the loss of each sentence, ``(B,)``: cross entropy of a class, or squared error of a score.
 
     Args:
         logits: ``(B, C)``, or ``(B, 1)`` for scores.
-        target: ``(B,)``; classes (int64), or scores (floating).
+        target: ``(B,)``; classes (int64), or scores (floating). :data:`NO_CLASS` costs nothing.
     """
     if target.is_floating_point():
         return (logits.squeeze(-1) - target.to(logits.dtype)).square()
-    return F.cross_entropy(logits, target, reduction="none")
+    return F.cross_entropy(logits, target, reduction="none", ignore_index=NO_CLASS)
+
+
+def labelled(target: Tensor) -> Tensor:
+    """Return how many sentences of a batch have a class or a score: what :func:`hard_label_loss` is over."""
+    return (target != NO_CLASS).sum() if not target.is_floating_point() else torch.tensor(len(target))

@@ -34,6 +34,8 @@ class Request:
             Other models predict what they predict.
         topk: entries per token of soft targets, so that no more are carried than are read; None: all there
             are. The mass of the others is in the tail.
+        tail_temperatures: temperatures at which a teacher that runs beside the student gives the mass of the
+            others; empty: those of its choice. What is on disk has those that it has.
     """
 
     hidden_states: tuple[int, ...] = ()
@@ -42,6 +44,7 @@ class Request:
     exits: bool = False
     predictions: Literal["masked", "real", "none"] = "masked"
     topk: int | None = None
+    tail_temperatures: tuple[float, ...] = ()
 
     @property
     def in_validation(self) -> Request:

@@ -132,7 +132,7 @@ class Registry(Generic[Base]):
             return self._entries[name]
         raise self.broken.get(name) or unknown_name(self.kind, name, self, self)
 
-    def load_entry_points(self, group: str) -> None:
+    def load_entry_points(self, group: str, only: str | None = None) -> None:
         """Import what installed packages register here.
 
         A package whose class cannot be registered never stands in the way of the others: a warning says so,
@@ -140,10 +140,13 @@ class Registry(Generic[Base]):
 
         Args:
             group: of entry points, each a registered name -> the module that registers it.
+            only: the one name to import, where importing the others would cost time; None for all.
         """
         from importlib.metadata import entry_points
 
         for point in entry_points(group=group):
+            if only not in (None, point.name):
+                continue
             package = (
                 f"package {point.dist.name} {point.dist.version}" if point.dist else "an installed package"
             )

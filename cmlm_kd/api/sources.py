@@ -95,12 +95,21 @@ class TrainingSet:
         split: name of the training set.
         vocabulary: entries of the target dictionary, V.
         padding_idx: the entry that stands for padding.
+        source_language, target_language: suffixes of its files; empty where there are none.
+        device: where the training runs, as torch names it.
+        bf16_autocast: whether it computes in bfloat16 where that is safe.
+        request: what the source will be asked for.
     """
 
     data: Path
     split: str
     vocabulary: int
     padding_idx: int
+    source_language: str = ""
+    target_language: str = ""
+    device: str = "cpu"
+    bf16_autocast: bool = False
+    request: Request = NOTHING_ELSE
 
 
 class NamedSource(SignalSource):

@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, Tagger, load_tagger, no_tags, tag_sentence
-from cmlm_kd.augmentation.rules import PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation, Rules
+from cmlm_kd.augmentation.rules import ITERATIONS, PAIR_ITERATIONS, SENTENCE_ITERATIONS, Augmentation, Rules
 from cmlm_kd.data.classification import Examples
-from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
+from cmlm_kd.system.ranges import check_range
 
 if TYPE_CHECKING:
     from cmlm_kd.augmentation.mlm_replacement import MlmReplacement
@@ -56,7 +56,7 @@ def augment_corpus(
     """
     if iterations is None:
         iterations = SENTENCE_ITERATIONS if examples.second is None else PAIR_ITERATIONS
-    check_range("--iterations", iterations, AT_LEAST_ONE)
+    check_range("--iterations", iterations, ITERATIONS)
     tag = load_tagger(tagger) if rules.replace else no_tags
     first = _tagged(examples.first, tag, "parts of speech")
     second = None if examples.second is None else _tagged(examples.second, tag, "of the second sentences")

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from cmlm_kd.augmentation.masked_words import MaskedWord, MaskedWords
 from cmlm_kd.augmentation.neighbours import Neighbours, PieceNeighbours, VectorNeighbours
+from cmlm_kd.augmentation.rules import ITERATIONS
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.masked_lm import MaskedLM
 from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, check_range
@@ -92,7 +93,8 @@ class ReplacementOptions:
     bf16_autocast: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "candidates", "max_tokens"):
+        check_range("--iterations", self.iterations, ITERATIONS)
+        for name in ("candidates", "max_tokens"):
             check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
         if not SHARE.contains(self.replace):
             raise UserError(f"--replace is {self.replace}, a probability is {SHARE.allowed}")

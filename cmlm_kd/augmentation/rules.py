@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from cmlm_kd.augmentation.parts_of_speech import TaggedSentence, WordsByTag
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, check_range
+from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, between, check_range
 from cmlm_kd.tokenization.words import join_words
 
 
@@ -83,6 +83,7 @@ def changed_sentence(
 
 
 SENTENCE_ITERATIONS, PAIR_ITERATIONS = 20, 10
+ITERATIONS = between(1, 10_000)
 """How often the paper applies its rules to a sentence, and to a pair."""
 
 

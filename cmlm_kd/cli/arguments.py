@@ -34,6 +34,18 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
 
 
+def check_output(arguments: argparse.Namespace) -> None:
+    """Refuse what ``--output``, and ``--plot`` where there is one, cannot be written to, before the work.
+
+    Raises:
+        UserError: naming what is in the way, and why.
+    """
+    from cmlm_kd.system.files import check_file_place
+
+    check_file_place(arguments.output)
+    check_file_place(getattr(arguments, "plot", None))
+
+
 def print_or_write(text: str, arguments: argparse.Namespace) -> None:
     """Print a text that ends with a line feed, or write the file that ``--output`` names."""
     from cmlm_kd.system.files import written_aside
@@ -42,19 +54,41 @@ def print_or_write(text: str, arguments: argparse.Namespace) -> None:
         print(text, end="")
     else:
         with written_aside(arguments.output) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="surrogateescape")  # in names of files
+
+
+def add_clusters(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--clusters``; :func:`chosen_clusters` reads it."""
+    parser.add_argument(
+        "--clusters",
+        type=Path,
+        metavar="FILE",
+        help="what each line is about, one label a line, such as test.clauses of 'cmlm-kd numbers-corpus': "
+        "significance is tested over these and not over sentences, which would count the same thing again",
+    )
+
+
+def chosen_clusters(arguments: argparse.Namespace) -> list[str] | None:
+    """Return the label of each line from the file that ``--clusters`` names; None without it."""
+    from cmlm_kd.system.text import read_lines
+
+    return None if arguments.clusters is None else read_lines(arguments.clusters)
 
 
 def named_models(values: Sequence[str]) -> list[tuple[str, str]]:
     """Return name and path of each model of ``--model [NAME=]PATH``; default: the last part of the path.
 
     Raises:
-        UserError: naming a name that comes twice.
+        UserError: naming a name that comes twice, or is a path: files get these names.
     """
+    from cmlm_kd.system.files import file_name
+
     named = []
     for value in values:
         name, equals, path = value.partition("=")
-        named.append((name, path) if equals else (Path(value.split(":")[0]).name, value))
+        if not equals:
+            name, path = Path(value.split(":")[0]).resolve().name or "model", value
+        named.append((file_name("--model", name), path))
     names = [name for name, _ in named]
     for name in names:
         if names.count(name) > 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,10 +89,13 @@ def _add_mlm(parser: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the corpus and what was made from it, and say how much that is."""
     from cmlm_kd.data.classification import HUGGINGFACE, TEXT, ReadingOptions, read_examples, write_examples
-    from cmlm_kd.system.files import check_new_file
+    from cmlm_kd.evaluation.bleu_notes import name_of_script, script_without_spaces
+    from cmlm_kd.system.files import check_file_place, check_new_file
 
     augmented = _by_rules(arguments) if arguments.method == "rules" else _by_mlm(arguments)
-    if not arguments.overwrite:
+    if arguments.overwrite:
+        check_file_place(arguments.output)
+    else:
         check_new_file(arguments.output, "pass --overwrite, or give another file", owner="--output ")
     options = ReadingOptions(
         arguments.corpus,
@@ -98,6 +103,15 @@ def run(arguments: argparse.Namespace) -> None:
         text_columns=comma_separated(arguments.text_columns),
     )
     examples = read_examples(arguments.data, "train", options, arguments.train_file)
+    script = script_without_spaces(itertools.chain(examples.first, examples.second or ()))
+    if script is not None:
+        print(
+            f"{examples.source} is written without spaces between words ({name_of_script(script)}): here "
+            "a word "
+            "is what stands between spaces, so that a whole clause is taken for one; cut the text into words "
+            "first",
+            file=sys.stderr,
+        )
     corpus = augmented(examples)
     # A saved dataset is written as text: its columns are no table's.
     written_as = TEXT if arguments.corpus == HUGGINGFACE else arguments.corpus

@@ -26,22 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Choose, average, write."""
-    import torch
-
     from cmlm_kd.fairseq_files.averaging import average_checkpoints, select_checkpoints
+    from cmlm_kd.fairseq_files.checkpoints import write_checkpoint
     from cmlm_kd.fairseq_files.portable import make_portable
-    from cmlm_kd.system.files import written_aside
+    from cmlm_kd.system.files import check_file_place
 
     if arguments.inputs is not None and (arguments.last is not None or arguments.best is not None):
         raise UserError(
             "--last and --best choose among the checkpoints of --dir; they don't go with --inputs"
         )
+    check_file_place(arguments.output)
     paths = arguments.inputs or select_checkpoints(arguments.dir, arguments.last, arguments.best)
     state = average_checkpoints(paths)
     if arguments.portable:
         state = make_portable(state)
-    with written_aside(arguments.output) as partial:
-        torch.save(state, partial)
+    write_checkpoint(state, arguments.output)
     names = ", ".join(str(path) for path in paths)
     print(
         f"{arguments.output}: mean of {len(paths)} checkpoints ({names}){', portable' * arguments.portable}"

@@ -59,12 +59,14 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.early_exit.exits import check_distilled
     from cmlm_kd.early_exit.plot import write_exit_plot
     from cmlm_kd.models.fastbert.directory import load_fastbert, write_speed
+    from cmlm_kd.system.files import check_file_place
 
     if not arguments.model.is_dir():
         raise UserError(
             f"{arguments.model} is no directory, in which the threshold could be noted; give what 'cmlm-kd "
             "export' writes of the checkpoint"
         )
+    check_file_place(arguments.plot or arguments.model / PLOT)
     device = chosen_device(arguments)
     model = load_fastbert(arguments.model).to(device)
     check_distilled(model)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cmlm_kd.cli.arguments import add_device, add_output, chosen_device, print_or_write
+from cmlm_kd.cli.arguments import add_device, add_output, check_output, chosen_device, print_or_write
 
 HELP = "classify texts with a FastBERT: inputs leave after the first layer that is certain of them"
 
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.loading import load_early_exits
     from cmlm_kd.system.text import decoded_lines, read_lines
 
+    check_output(arguments)
     device = chosen_device(arguments)
     model = load_early_exits(arguments.model, arguments.tokenizer)
     if arguments.speed is not None:
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         truncate=arguments.truncate,
         device=device,
+        place=place,
     )
     written = (json_lines if arguments.format == "jsonl" else tsv_lines)(classified, model.labels)
     text = "".join(f"{line}\n" for line in written)

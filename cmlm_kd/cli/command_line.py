@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
+import os
 import shutil
+import signal
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from types import ModuleType
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType, ModuleType
 
-from cmlm_kd.errors import NO_PERMISSION, NO_SPACE, UserError
+from cmlm_kd.errors import UserError, first_line, os_error_message, os_error_of
 from cmlm_kd.version import __version__
 
 COMMANDS = {
     "The whole road": ("run",),
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
-    "Teach": ("dump", "verify"),
+    "Teach": ("translate", "dump", "verify"),
     "Distil": ("flags", "choose", "average"),
     "Use": ("export", "calibrate", "classify"),
     "Measure": ("score", "report", "evaluate", "evaluate-masked-lm", "compare-seeds", "exits"),
@@ -87,35 +92,99 @@ def _overview(modules: Mapping[str, ModuleType]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    A :class:`UserError` becomes one line on standard error and exit status 2, and so does a disk that is full
-    or must not be written. An interruption (Ctrl-C) becomes one line and exit status 130.
+    A :class:`UserError` becomes one line on standard error and exit status 2, and so does what the operating
+    system refuses: a full disk, a place that must not be written, a name that is too long. An interruption
+    (Ctrl-C) becomes one line and exit status 130.
     """
-    arguments = build_parser().parse_args(argv)
+    command = "cmlm-kd"
+    with _interruptions_noted() as interrupted:
+        goes_on = False
+        try:
+            arguments = build_parser().parse_args(argv)
+            command, goes_on = f"cmlm-kd {arguments.command}", arguments.goes_on
+            arguments.run(arguments)
+            _flush_output()
+            return 0
+        except UserError as error:
+            return _end(command, str(error), 2)
+        except BrokenPipeError:
+            _drop_output()
+            sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
+            return 141
+        except MemoryError as error:
+            said = f" ({first_line(error)})" if str(error) else ""
+            return _end(command, f"not enough memory{said}; ask for less at once", 2)
+        except Exception as error:
+            message = _os_message(error)
+            if message is not None:
+                _drop_output()
+                return _end(command, message, 2)
+            if not interrupted:
+                raise
+        except KeyboardInterrupt:
+            pass
+    hint = "; the same command goes on from there" if goes_on else ""
+    return _end(command, f"interrupted{hint}", 130)
+
+
+def _end(command: str, message: str, status: int) -> int:
+    print(f"{command}: {message}", file=sys.stderr)
+    return status
+
+
+def _os_message(error: Exception) -> str | None:
+    """Return what to say of an error of the operating system; None if it is none, or nobody's to mend."""
+    found = os_error_of(error)
+    return None if found is None else os_error_message(found)
+
+
+@contextlib.contextmanager
+def _interruptions_noted() -> Iterator[list[int]]:
+    """Yield a list that is not empty once Ctrl-C was pressed.
+
+    What it interrupts may be an import, or a library, that ends in an error of its own.
+    """
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_usual or threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    signal.signal(signal.SIGINT, note)
     try:
-        arguments.run(arguments)
-    except UserError as error:
-        print(f"cmlm-kd {arguments.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        hint = "; the same command goes on from there" if arguments.goes_on else ""
-        print(f"cmlm-kd {arguments.command}: interrupted{hint}", file=sys.stderr)
-        return 130
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _flush_output() -> None:
+    """Print what is still to be printed: at Python's end nobody could tell that the disk was full."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
-        return 141
+        raise
     except OSError as error:
-        if error.errno not in NO_SPACE | NO_PERMISSION:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        remedy = "make room" if error.errno in NO_SPACE else "change its permissions"
-        print(
-            f"cmlm-kd {arguments.command}: {place}{error.strerror}; {remedy} or choose another place",
-            file=sys.stderr,
-        )
-        return 2
-    return 0
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def _drop_output() -> None:
+    """Let go what cannot be printed; Python would try, and complain, once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry_point() -> None:
     """Console-script entry: exit with the status of :func:`main`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # text is UTF-8 here, in files and pipes, whatever the locale
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     sys.exit(main())

@@ -30,13 +30,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Read, compare, print."""
     import json
 
-    from cmlm_kd.evaluation.seeds import comparison_table, differences, read_runs, verdict
+    from cmlm_kd.evaluation.differences import verdict
+    from cmlm_kd.evaluation.seeds import comparison_table, differences, read_runs
 
     runs = read_runs(arguments.results, arguments.predictions)
     metric = arguments.metric or next(iter(runs[0].metrics))
     found = differences(runs, arguments.baseline, metric)
     if arguments.format == "json":
-        compared = {name: vars(value) if value else None for name, value in found.items()}
+        compared = {name: value.to_document() if value else None for name, value in found.items()}
         print(
             json.dumps({"metric": metric, "baseline": arguments.baseline, "differences": compared}, indent=2)
         )

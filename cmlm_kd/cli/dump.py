@@ -1,4 +1,4 @@
-"""``cmlm-kd dump``: a C-MLM teacher's soft targets for every target position, written to a store."""
+"""``cmlm-kd dump``: soft targets of a teacher, or several, for every target position, written to a store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cmlm_kd.cli.arguments import add_device, chosen_device
 
-HELP = "write the soft targets of a fine-tuned C-MLM teacher"
+HELP = "write the soft targets of a teacher: a C-MLM, translators, or the mean of several"
 GOES_ON = True
 
 
@@ -16,12 +16,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="data-bin of 'cmlm-kd prepare'")
     parser.add_argument(
         "--teacher",
-        type=Path,
+        nargs="+",
         required=True,
-        help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher",
+        metavar="[KIND=]PATH",
+        help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher; checkpoint of a translator "
+        "with the same dictionaries; several: the mean of their probabilities",
+    )
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="weight of each of several teachers, above 0; default: the same for all",
+    )
+    parser.add_argument(
+        "--folds",
+        action="store_true",
+        help="the teachers are those of trainings with --fold 0/N to N-1/N: each row is written by the one "
+        "that has not seen it",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
+    )
+    parser.add_argument(
+        "--source-language", help="code or name by which a model of many languages knows the source"
+    )
+    parser.add_argument(
+        "--target-language", help="code or name by which a model of many languages knows the target"
+    )
+    parser.add_argument(
+        "--prompt", help="template of a language model's prompt, with {source} in it; as in 'translate'"
+    )
+    parser.add_argument(
+        "--examples", metavar="PREFIX:SRC-TGT", help="pairs that a language model is shown first"
     )
     parser.add_argument("--split", default="train", help="split to read")
     parser.add_argument(
@@ -38,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="temperatures at which the log-mass outside the top k is kept, one or more, each above 0",
     )
     parser.add_argument(
-        "--stride", type=int, default=7, help="distance of the masked positions of a pass, at least 1"
+        "--stride", type=int, default=7, help="distance of the masked positions of a C-MLM's pass, at least 1"
     )
     parser.add_argument(
         "--max-tokens",
@@ -53,8 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
-    from cmlm_kd.teachers.dump import DumpOptions, dump
+    from cmlm_kd.api.next_tokens import TeacherOptions
+    from cmlm_kd.system.files import check_new_directory
+    from cmlm_kd.teachers.dump import TeacherChoice, dump
+    from cmlm_kd.teachers.shards import DumpOptions
 
+    check_new_directory(arguments.output, "is a file", "give a directory", in_the_way=lambda entry: False)
     options = DumpOptions(
         topk=arguments.topk,
         tail_temperatures=tuple(arguments.tail_temperatures),
@@ -64,7 +95,11 @@ def run(arguments: argparse.Namespace) -> None:
         shard_rows=arguments.shard_rows,
         device=chosen_device(arguments),
     )
-    manifest = dump(arguments.data, arguments.split, arguments.teacher, arguments.output, options)
+    weights = None if arguments.weights is None else tuple(arguments.weights)
+    names = ("source_language", "target_language", "prompt", "examples")
+    loading = TeacherOptions(**{name: getattr(arguments, name) for name in names})
+    choice = TeacherChoice(tuple(arguments.teacher), weights, arguments.folds, loading)
+    manifest = dump(arguments.data, arguments.split, choice, arguments.output, options)
     tokens = sum(shard.tokens for shard in manifest.shards)
     size = sum(shard.size for shard in manifest.shards)
     without = sum(shard.rows_without_teacher for shard in manifest.shards)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.cli.arguments import (
     add_device,
     add_output,
+    check_output,
     chosen_device,
     named_models,
     print_or_write,
@@ -60,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ensemble", choices=["probabilities", "logits"], default="probabilities", help="what is averaged"
     )
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="write NAME.tsv for each model there")
+    parser.add_argument(
+        "--corpus-labels",
+        action="store_true",
+        help="in predictions, call classes as the corpus's files do (0 and 1 for SST-2), not by their names",
+    )
     parser.add_argument("--batch-size", type=int, default=32, help="examples at once, 1 or more")
     add_device(parser)
     parser.add_argument("--bf16-autocast", action="store_true", help="matrix products in bfloat16")
@@ -80,12 +87,17 @@ def run(arguments: argparse.Namespace) -> None:
         write_predictions,
     )
     from cmlm_kd.evaluation.glue import usual_metrics
+    from cmlm_kd.system.files import check_file_place
     from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
+    check_output(arguments)
+    if arguments.predictions is not None:
+        for name, _ in named_models(arguments.model):
+            check_file_place(_predictions_of(arguments, name))
     check_range("--batch-size", arguments.batch_size, AT_LEAST_ONE)
     device = chosen_device(arguments)
     candidates = _candidates(arguments, device)
-    examples = _examples(arguments, candidates[0].models[0].labels)
+    examples = _examples(arguments, candidates[0].models[0])
     settings = EvaluationSettings(
         metrics=usual_metrics(len(examples.labels)),
         batch_size=arguments.batch_size,
@@ -99,14 +111,22 @@ def run(arguments: argparse.Namespace) -> None:
     )
     results = [evaluate_classifier(candidate, examples, settings) for candidate in candidates]
     if arguments.predictions is not None:
+        values = class_names_of(arguments.corpus) if arguments.corpus_labels else None
+        called = {name: value for value, name in (values or {}).items()}
+        named = replace(examples, labels=tuple(called.get(name, name) for name in examples.labels))
         for result in results:
-            write_predictions(arguments.predictions / f"{result.name}.tsv", result, examples)
+            write_predictions(_predictions_of(arguments, result.name), result, named)
     if arguments.format == "json":
         document = {"examples": len(examples), "models": [result.to_document() for result in results]}
         text = json.dumps(document, indent=2) + "\n"
     else:
         text = f"{len(examples):,} examples of {examples.source}\n\n{results_table(results)}"
     print_or_write(text, arguments)
+
+
+def _predictions_of(arguments: argparse.Namespace, name: str) -> Path:
+    folder: Path = arguments.predictions
+    return folder / f"{name}.tsv"
 
 
 def _candidates(arguments: argparse.Namespace, device: str) -> list[Candidate]:
@@ -132,11 +152,11 @@ def _signature(path: Path, task: str) -> str | None:
     return signature_by_teachers(read_checkpoint(path), task) if path.is_file() else None
 
 
-def _examples(arguments: argparse.Namespace, model_labels: tuple[str, ...]) -> Examples:
+def _examples(arguments: argparse.Namespace, model: Any) -> Examples:
     """Read the data; plain text has the classes of the first model, of which a small set may lack some."""
     from cmlm_kd.data.classification import TEXT, ReadingOptions, read_examples
 
-    labels = (comma_separated(arguments.model_labels) or model_labels) if arguments.corpus == TEXT else ()
+    labels = (comma_separated(arguments.model_labels) or model.labels) if arguments.corpus == TEXT else ()
     options = ReadingOptions(
         arguments.corpus,
         labels=labels,
@@ -144,5 +164,6 @@ def _examples(arguments: argparse.Namespace, model_labels: tuple[str, ...]) -> E
         text_columns=comma_separated(arguments.text_columns),
         skip_malformed=arguments.skip_malformed_rows,
         label_optional=True,
+        pairs=model.reads_pairs,
     )
     return read_examples(arguments.data, arguments.split, options, arguments.file)

@@ -8,6 +8,7 @@ from pathlib import Path
 from cmlm_kd.cli.arguments import (
     add_device,
     add_output,
+    check_output,
     chosen_device,
     named_models,
     print_or_write,
@@ -86,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE, at_least, check_range
 
+    check_output(arguments)
     check_mask_probability("evaluate-masked-lm", arguments.mask_probability)
     check_smoothing("evaluate-masked-lm", arguments.mask_smoothing)
     by_frequency = arguments.masking == "frequency"

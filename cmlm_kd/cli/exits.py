@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmlm_kd.cli.arguments import add_device, add_output, chosen_device, print_or_write
+from cmlm_kd.cli.arguments import add_device, add_output, check_output, chosen_device, print_or_write
 from cmlm_kd.system.text import comma_separated
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.loading import load_early_exits, load_student
     from cmlm_kd.models.prediction import predict_logits
 
+    check_output(arguments)
     device = chosen_device(arguments)
     model = load_early_exits(arguments.model).to(device)
     check_distilled(model)

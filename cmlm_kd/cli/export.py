@@ -41,11 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DATA_BIN", help="with --to teacher: the data-bin it was trained on"
     )
+    parser.add_argument(
+        "--checksums",
+        action="store_true",
+        help="write checksums.json as well, for 'cmlm-kd verify DIR'; a C-MLM teacher always has them",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the directory."""
-    from cmlm_kd.models.export import export_bilstm, export_teacher, export_to_huggingface
+    from cmlm_kd.models.export import (
+        export_bilstm,
+        export_teacher,
+        export_to_huggingface,
+    )
+    from cmlm_kd.models.export_checksums import note_checksums
 
     checkpoint, output = arguments.checkpoint, arguments.output
     if arguments.to != "huggingface" and arguments.tokenizer is not None:
@@ -67,3 +77,5 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError("--to teacher needs --data DATA_BIN, whose tokenizer and dictionary it takes")
         export_teacher(checkpoint, arguments.data, output)
         print(f"{output}: written, for 'cmlm-kd dump --teacher'")
+    if arguments.checksums and arguments.to != "teacher":
+        note_checksums(output)

@@ -8,6 +8,8 @@ from pathlib import Path
 HELP = (
     "make a German-English corpus about numbers, dates, prices and quantities, without downloading anything"
 )
+_MOST = 10_000_000
+"""Lines of a file; a corpus is drawn in memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the corpus, unless it is there already."""
     from cmlm_kd.data.numbers import CorpusSizes, read_corpus_manifest, write_numbers_corpus
-    from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
+    from cmlm_kd.system.ranges import between, check_range
 
     for name in ("pairs", "valid", "test", "monolingual"):
-        check_range(f"--{name}", getattr(arguments, name), AT_LEAST_ONE, joint=", ")
+        check_range(f"--{name}", getattr(arguments, name), between(1, _MOST), joint=", ")
     sizes = CorpusSizes(arguments.pairs, arguments.valid, arguments.test, arguments.monolingual)
     manifest = read_corpus_manifest(arguments.directory, arguments.seed, sizes)
     state = "already there"

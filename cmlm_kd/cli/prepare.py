@@ -15,7 +15,10 @@ HELP = "turn raw parallel text into a fairseq data-bin in the teacher's own toke
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags; those that fairseq-preprocess has too keep their names."""
     parser.add_argument(
-        "--teacher", required=True, help="Hugging Face directory or hub name of the BERT to be taught"
+        "--teacher",
+        required=True,
+        help="Hugging Face directory or hub name of the BERT to be taught, or a directory that has its "
+        "tokenizer alone",
     )
     parser.add_argument("--source-lang", "-s", required=True, help="suffix of the source files")
     parser.add_argument("--target-lang", "-t", required=True, help="suffix of the target files")
@@ -27,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"become {split}, {split}1, ...",
         )
     parser.add_argument("--destdir", type=Path, default=Path("data-bin"), help="directory to write")
+    parser.add_argument(
+        "--dictionaries",
+        type=Path,
+        metavar="DATA_BIN",
+        help="take over the dictionaries of another data-bin in the same teacher's tokens, so that models of "
+        "both read each other's text, instead of making them of the training text",
+    )
     parser.add_argument("--joined-dictionary", action="store_true", help="one dictionary for both languages")
     parser.add_argument(
         "--truncate-source",
@@ -57,12 +67,15 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.joined_dictionary,
         arguments.truncate_source,
         arguments.drop_empty,
+        arguments.dictionaries,
     )
     manifest = prepare(options, arguments.destdir, overwrite=arguments.overwrite)
     sizes = ", ".join(f"{language} {entry.size:,}" for language, entry in manifest.dictionaries.items())
     print(f"{arguments.destdir}: dictionary entries {sizes}")
     for split, report in manifest.splits.items():
-        print(f"  {split}: {_describe(report)}")
+        side = manifest.synthetic.get(split)
+        by = f"; synthetic {side.language} by {side.model}" if side else ""
+        print(f"  {split}: {_describe(report)}{by}")
 
 
 def _describe(report: SplitReport) -> str:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from cmlm_kd.cli.arguments import add_clusters, chosen_clusters
 from cmlm_kd.errors import UserError
 
 HELP = "compare students: scores with significance, decoding speed, parameters, learning curves, signatures"
@@ -16,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="NAME=CHECKPOINT",
-        help="the checkpoints that were decoded",
+        help="the checkpoints that were decoded; NAME@1=CHECKPOINT NAME@2=CHECKPOINT are runs of one "
+        "student that differ in their seed, and have the same names in --generated and --log",
     )
     parser.add_argument(
         "--generated",
@@ -38,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", required=True, metavar="NAME", help="the student to compare with")
     parser.add_argument("--lowercase", action="store_true", help="score without regard to case")
     parser.add_argument("--tokenize", default="13a", help="sacreBLEU's tokenizer for BLEU")
+    add_clusters(parser)
     parser.add_argument(
-        "--paired-bs-n", type=int, default=1000, metavar="N", help="resamples of the paired bootstrap"
+        "--paired-bs-n", type=int, default=1000, metavar="N", help="resamples of the bootstrap"
     )
     parser.add_argument("--seed", type=int, default=12345, help="seed of the bootstrap, at least 1")
     parser.add_argument(
@@ -49,13 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the four files and print the table."""
+    import contextlib
     import json
 
     from cmlm_kd.evaluation.report import Student, build_report
-    from cmlm_kd.evaluation.training_log import read_validations, write_csv, write_png
+    from cmlm_kd.evaluation.training_log import read_validations, shared_measures, write_csv, write_png
     from cmlm_kd.evaluation.translation import ScoreSettings
-    from cmlm_kd.system.files import written_aside
+    from cmlm_kd.system.files import check_file_place, written_aside
 
+    paths = [arguments.output / name for name in FILES]
+    for path in paths:
+        check_file_place(path)
     checkpoints = _named("--student", arguments.student)
     generated = _named("--generated", arguments.generated, checkpoints)
     logs = {name: path.parent / "train.log" for name, path in checkpoints.items()}
@@ -69,19 +76,19 @@ def run(arguments: argparse.Namespace) -> None:
     )
     students = [Student(name, path, generated[name]) for name, path in checkpoints.items()]
     curves = {name: read_validations(path) for name, path in logs.items()}
-    report = build_report(students, arguments.reference, arguments.baseline, settings)
+    shared_measures(curves)
+    clusters = chosen_clusters(arguments)
+    report = build_report(students, arguments.reference, arguments.baseline, settings, clusters)
 
-    text, document = (arguments.output / name for name in FILES[:2])
-    with written_aside(text) as partial:
-        partial.write_text(report.to_text(), encoding="utf-8")
-    with written_aside(document) as partial:
-        partial.write_text(
-            json.dumps(report.to_document(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-    write_csv(arguments.output / FILES[2], curves)
-    write_png(arguments.output / FILES[3], curves)
+    with contextlib.ExitStack() as stack:  # all four, or none
+        text, document, table, picture = (stack.enter_context(written_aside(path)) for path in paths)
+        text.write_text(report.to_text(), encoding="utf-8")
+        contents = json.dumps(report.to_document(), indent=2, ensure_ascii=False)
+        document.write_text(contents + "\n", encoding="utf-8")
+        write_csv(table, curves)
+        write_png(picture, curves)
     print(report.to_text(), end="")
-    print(f"\ncurves: {arguments.output / FILES[3]}; all numbers: {document}")
+    print(f"\ncurves: {paths[3]}; all numbers: {paths[1]}")
 
 
 def _named(flag: str, values: list[str], expected: dict[str, Path] | None = None) -> dict[str, Path]:

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.recipes.run_folder import check_owner, locked, write_resolved
     from cmlm_kd.recipes.settings import read_values
     from cmlm_kd.recipes.steps import make_steps, up_to
+    from cmlm_kd.system.aside import check_place
     from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
     recipe = read_recipe(arguments.recipe)
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     selected = up_to(steps, arguments.until)
     lanes = arguments.lanes or machine.lanes(selected.values())
     threads = threads_of(steps, lanes, machine.threads)
+    check_place(folder)
     check_owner(folder, recipe, values)
     if arguments.dry_run:
         print("\n".join(shell_lines(selected, threads)))

@@ -3,10 +3,16 @@
 import argparse
 from pathlib import Path
 
-from cmlm_kd.cli.arguments import add_output, print_or_write
+from cmlm_kd.cli.arguments import (
+    add_clusters,
+    add_output,
+    check_output,
+    chosen_clusters,
+    print_or_write,
+)
 from cmlm_kd.errors import UserError
 
-HELP = "score detokenised output: BLEU, chrF, TER, ROUGE, with signatures and a paired bootstrap"
+HELP = "score detokenised output of one or more systems and seeds: BLEU, chrF, TER, ROUGE, significance"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]FILE",
         nargs="+",
         required=True,
-        help="output of each system; its name is the file's where none is given",
+        help="output of each system; its name is the file's where none is given. NAME@1=FILE NAME@2=FILE are "
+        "runs of one system that differ in their seed",
     )
     parser.add_argument(
         "--reference",
@@ -31,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the hypotheses are what fairseq-generate or fairseq-interactive printed; tokens are joined",
     )
     parser.add_argument("--baseline", metavar="NAME", help="test every other system against this one")
+    add_clusters(parser)
     parser.add_argument(
-        "--paired-bs-n", type=int, default=1000, metavar="N", help="resamples of the paired bootstrap"
+        "--paired-bs-n", type=int, default=1000, metavar="N", help="resamples of the bootstrap"
     )
     parser.add_argument("--seed", type=int, default=12345, help="seed of the bootstrap, at least 1")
     parser.add_argument(
@@ -58,6 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
     from cmlm_kd.system.text import read_lines
 
+    check_output(arguments)
     settings = ScoreSettings(
         metrics=(*dict.fromkeys(arguments.metrics), *(["rouge"] if arguments.rouge else [])),
         lowercase=arguments.lowercase,
@@ -74,7 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
         else:
             systems[name] = read_lines(path)
             refuse_generated(path, systems[name])
-    evaluation = evaluate(systems, references, settings, arguments.baseline)
+    clusters = chosen_clusters(arguments)
+    evaluation = evaluate(systems, references, settings, arguments.baseline, clusters)
     if arguments.format == "json":
         text = json.dumps(evaluation.to_document(), indent=2, ensure_ascii=False) + "\n"
     else:

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     tokenizer = training.train_tokenizer(lines, options)
     training.save_tokenizer(tokenizer, arguments.output)
-    pieces = sum(len(ids) for ids in tokenizer(lines, add_special_tokens=False)["input_ids"])
+    parts = list(training.short_lines(lines))
+    pieces = sum(len(ids) for ids in tokenizer(parts, add_special_tokens=False)["input_ids"])
     words = sum(len(line.split()) for line in lines)
     print(f"{arguments.output}: {len(tokenizer):,} pieces, {pieces / words:.2f} a word, {len(lines):,} lines")

@@ -1,16 +1,30 @@
-"""``cmlm-kd verify``: a store checked from end to end."""
+"""``cmlm-kd verify``: a store, or another directory of ours, checked from end to end."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-HELP = "check every byte and value of a store, and that it belongs to a data-bin"
+from cmlm_kd.errors import UserError
+
+if TYPE_CHECKING:
+    from cmlm_kd.fairseq_files.databin import Databin
+    from cmlm_kd.store import Corpus, Manifest
+
+HELP = "check every byte and value of a store, and that it belongs to a data-bin; or of other directories"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument("store", type=Path, metavar="STORE", help="directory that 'cmlm-kd dump' wrote")
+    parser.add_argument(
+        "store",
+        type=Path,
+        metavar="DIR",
+        help="store of 'cmlm-kd dump'; or a data-bin, a teacher cache, tokenised text, or an exported "
+        "directory with checksums, of which every file is compared",
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -18,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="data-bin that the store should belong to; also prints how often the teacher was right",
     )
     parser.add_argument("--split", default="train", help="split of the data-bin")
+    parser.add_argument(
+        "--valid-store",
+        type=Path,
+        metavar="STORE",
+        help="what the same teacher says on a split that it was not trained on: is it so much surer here "
+        "that it knows its training set by heart?",
+    )
+    parser.add_argument("--valid-split", default="valid", help="that split of the data-bin")
     parser.add_argument(
         "--source-lang", "-s", help="source language; default: as the data-bin's file names say"
     )
@@ -28,16 +50,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Verify and print one summary."""
-    from cmlm_kd.store import Corpus, SoftTargetStore, reference_accuracy, verify_store
-    from cmlm_kd.store.corpus import infer_languages, open_pair
+    other = _verify_other(arguments.store)
+    if other is not None:
+        if arguments.data is not None:
+            raise UserError(f"{arguments.store} is {other}; --data goes with a store: leave it out")
+        print(f"{arguments.store}: {other}, every byte is as it was written")
+        return
+    _verify_store(arguments)
 
-    corpus = target = None
+
+def _verify_other(path: Path) -> str | None:
+    """Check a directory of another kind and return what it is; None for a store, or what is none of ours."""
+    from cmlm_kd.data.text.corpus import TokenizedCorpus, is_tokenized
+    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
+    from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
+    from cmlm_kd.models.export_checksums import CHECKSUMS, verify_export
+    from cmlm_kd.teachers.cache import is_cache, verify_cache
+
+    if (path / PREPARE_MANIFEST).is_file():
+        _verify_databin(path)
+        return "a data-bin"
+    if (path / DESCRIPTION).is_file():
+        verify_teacher(path)
+        return "a C-MLM teacher"
+    if (path / CHECKSUMS).is_file():
+        verify_export(path)
+        return "an exported model"
+    if is_cache(path):
+        verify_cache(path)
+        return "a teacher cache"
+    if is_tokenized(path):
+        TokenizedCorpus(path).verify()
+        return "text in tokens"
+    return None
+
+
+def _verify_store(arguments: argparse.Namespace) -> None:
+    from cmlm_kd.store import verify_store
+    from cmlm_kd.store.manifest import TEACHER_KIND
+
     if arguments.data is not None:
-        languages = (arguments.source_lang, arguments.target_lang)
-        if None in languages:
-            languages = infer_languages(arguments.data, arguments.split)
-        corpus = Corpus.of_databin(arguments.data, arguments.split, *languages)
-        _, target = open_pair(arguments.data, arguments.split, *languages)
+        _verify_databin(arguments.data)
+    corpus, target = _split(arguments, arguments.split)
     manifest = verify_store(arguments.store, corpus)
     header = manifest.header
     temperatures = ", ".join(f"{temperature:g}" for temperature in header.tail_temperatures)
@@ -57,9 +111,78 @@ def run(arguments: argparse.Namespace) -> None:
         f"  store {manifest.signature}, teacher {header.teacher_hash[:6]}, dictionary "
         f"{header.dictionary_hash[:6]}, corpus {header.corpus_hash[:6]}"
     )
+    if TEACHER_KIND in header.settings:
+        print(f"  the teacher is a {header.teacher_kind}")
     if target is not None:
-        best, any_of_k = reference_accuracy(SoftTargetStore.open(arguments.store), target)
-        print(
-            f"  the reference's token is the teacher's best entry at {best:.1%} of the tokens, one of its "
-            f"{header.k} at {any_of_k:.1%}"
+        _print_statistics(arguments, manifest, target)
+    elif arguments.valid_store is not None:
+        raise UserError(
+            f"--valid-store {arguments.valid_store} is compared with what the teacher says beside the "
+            "references; name the data-bin with --data"
         )
+
+
+def _split(arguments: argparse.Namespace, split: str) -> tuple[Corpus, Databin] | tuple[None, None]:
+    """Return a split of ``--data`` and its target sentences."""
+    from cmlm_kd.store import Corpus
+    from cmlm_kd.store.corpus import infer_languages, open_pair
+
+    if arguments.data is None:
+        return None, None
+    languages = (arguments.source_lang, arguments.target_lang)
+    if None in languages:
+        languages = infer_languages(arguments.data, split)
+    return Corpus.of_databin(arguments.data, split, *languages), open_pair(arguments.data, split, *languages)[
+        1
+    ]
+
+
+def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target: Databin) -> None:
+    """Say what the teacher says beside the references, here and where it was not trained."""
+    from cmlm_kd.store import SoftTargetStore, teacher_statistics, verify_store
+
+    said = teacher_statistics(SoftTargetStore.open(arguments.store), target)
+    print(
+        f"  the reference's token is the teacher's best entry at {said.best:.1%} of the tokens, one of its "
+        f"{manifest.header.k} at {said.any_of_k:.1%}"
+    )
+    if said.of_reference_alone > 0:
+        print(
+            f"  at {1 - said.of_reference_alone:.1%} of the tokens it has a distribution, at the others it "
+            "knows of the reference's token alone"
+        )
+    if arguments.valid_store is None:
+        return
+    corpus, elsewhere_target = _split(arguments, arguments.valid_split)
+    valid = verify_store(arguments.valid_store, corpus)
+    if valid.header.teacher_hash != manifest.header.teacher_hash:
+        raise UserError(
+            f"--valid-store {arguments.valid_store} is of teacher {valid.header.teacher_hash[:6]} "
+            f"({valid.header.teacher_kind}), {arguments.store} of {manifest.header.teacher_hash[:6]} "
+            f"({manifest.header.teacher_kind}); dump both splits with the same"
+        )
+    elsewhere = teacher_statistics(
+        SoftTargetStore.open(arguments.valid_store),
+        elsewhere_target,  # type: ignore[arg-type]
+    )
+    for split, values in ((arguments.split, said), (arguments.valid_split, elsewhere)):
+        print(
+            f"  {split}: best entry right at {values.best:.1%}, entropy {values.entropy:.3f} bits, the "
+            f"reference costs {values.reference_bits:.3f} bits a token"
+        )
+    if said.knows_by_heart(elsewhere):
+        print(
+            "warning: the teacher knows this text by heart, so that its soft targets say little more than "
+            "the references. Dump synthetic or held-out pairs instead, or train teachers with --fold I/N "
+            "and dump with --folds",
+            file=sys.stderr,
+        )
+
+
+def _verify_databin(data: Path) -> None:
+    """Read every byte of a data-bin that 'cmlm-kd prepare' wrote; another has nothing to compare it with."""
+    from cmlm_kd.data.translation.integrity import check_databin
+    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+
+    if (data / PREPARE_MANIFEST).is_file():
+        check_databin(data, load_manifest(data), whole=True)

@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss, labelled
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
@@ -141,7 +141,12 @@ class BiLSTMKD(SentenceCriterion):
                 "(the released code trains them without a teacher); pass --kd-mode paper"
             )
         pairs = self.config.kd_mode == "original_pairs"
-        return Needs(teacher=Request(), teacher_values="probabilities" if pairs else "logits")
+        own = self.config.labels == "teacher" and not student.is_regression  # the teacher's best class
+        return Needs(
+            teacher=Request(),
+            teacher_values="probabilities" if pairs else "logits",
+            labels=not own and not (self.config.kd_mode == "paper" and self.config.kd_alpha == 0),
+        )
 
     def training_loss(
         self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
@@ -163,11 +168,12 @@ class BiLSTMKD(SentenceCriterion):
             name, soft = "kl_loss", tempered_kl(logits, probabilities, config.kd_temperature)  # (B,)
         else:
             name, soft = "mse_loss", logits_mse(logits, teacher.logits)  # (B,)
-        hard = hard_label_loss(logits, self._labels(target, teacher))  # (B,)
+        labels = self._labels(target, teacher)  # (B,)
+        hard = hard_label_loss(logits, labels)  # (B,)
         weights = {name: 1.0, "hard_loss": 1.0}
         if config.kd_mode == "paper":
             weights = {name: 1.0 - config.kd_alpha, "hard_loss": config.kd_alpha}
-        terms = {name: Term(soft.sum(), count), "hard_loss": Term(hard.sum(), count)}
+        terms = {name: Term(soft.sum(), count), "hard_loss": Term(hard.sum(), labelled(labels))}
         return CriterionOutput.weighted(weights, terms, len(target))
 
     def _labels(self, target: Tensor, teacher: TeacherSignal) -> Tensor:

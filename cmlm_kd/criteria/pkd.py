@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss
+from cmlm_kd.api.criterion import CriterionOutput, SentenceCriterion, Term, hard_label_loss, labelled
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
@@ -176,7 +176,7 @@ class PKD(SentenceCriterion):
                 "tinybert_kd or bilstm_kd"
             )
         if teacher is None or not self.config.kd_beta:
-            return Needs(teacher=NOTHING_ELSE)
+            return Needs(teacher=NOTHING_ELSE, labels=self.config.kd_alpha < 1)
         if not (student.layers and teacher.layers):
             lacking = student if not student.layers else teacher
             raise UserError(
@@ -195,6 +195,7 @@ class PKD(SentenceCriterion):
         return Needs(
             student=Request(self.pairs.student, first_position=True),
             teacher=Request(tuple(sorted(set(self.pairs.teacher))), first_position=True),
+            labels=self.config.kd_alpha < 1,
         )
 
     def training_loss(
@@ -213,7 +214,7 @@ class PKD(SentenceCriterion):
         soft = tempered_soft_loss(logits, probs, config.kd_temperature, config.kd_mode)  # (B,)
         weights = {"hard_loss": 1.0 - config.kd_alpha, "kd_loss": config.kd_alpha}
         terms = {
-            "hard_loss": Term(hard_label_loss(logits, target).sum(), count),
+            "hard_loss": Term(hard_label_loss(logits, target).sum(), labelled(target)),
             "kd_loss": Term(soft.sum(), count),
         }
         if self.pairs is not None:

@@ -260,6 +260,7 @@ class TinyBertKD(SentenceCriterion):
             student=self._request(embeddings, self.layers.student),
             teacher=self._request(embeddings, tuple(sorted(set(self.layers.teacher)))),
             teacher_dropout=config.kd_teacher_dropout,
+            labels=False,
         )
 
     def _request(self, embeddings: tuple[int, ...], layers: tuple[int, ...]) -> Request:
@@ -277,6 +278,7 @@ class TinyBertKD(SentenceCriterion):
             teacher=Request(),
             teacher_values="logits" if student.is_regression else "probabilities",
             teacher_dropout=self.config.kd_teacher_dropout,
+            labels=student.is_regression,  # what kind of loss it is, is seen from them
         )
 
     def build_modules(self, student: ModelDescription, teacher: ModelDescription | None) -> nn.Module | None:

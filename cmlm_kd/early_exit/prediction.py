@@ -65,6 +65,7 @@ def classify(
     batch_size: int = 32,
     truncate: bool = False,
     device: str = "cpu",
+    place: str = "",
 ) -> Classified:
     """Classify texts, or pairs of texts; batches hold texts of equal length, as far as there are any.
 
@@ -76,6 +77,7 @@ def classify(
         batch_size: texts at once.
         truncate: cut texts that are too long, instead of refusing them.
         device: where to compute.
+        place: the file whose lines the texts are, for messages; empty: texts are counted.
 
     Raises:
         UserError: for a threshold outside [0, 1], a model that was not self-distilled, single texts where it
@@ -84,16 +86,22 @@ def classify(
     if speed is None:
         speed = DEFAULT_SPEED if model.speed is None else model.speed
     check_speed(model, speed)
-    examples = _as_examples(first, second)
+    examples = _as_examples(first, second, place)
     if not examples.first:
         nothing = np.empty(0, np.float32)  # (0,)
         classes = len(model.labels)
         return Classified([], np.empty((0, classes), np.float32), np.empty(0, np.int64), nothing)
     check_pairs(examples, model.reads_pairs, "the model reads")
-    encoded = _encode(examples, model.inputs, truncate)
+    encoded = _encode(examples, model.inputs, truncate, place)
     parts = [exit_early(model, **batch, speed=speed) for batch in encoded.batches(batch_size, device)]
     back = encoded.by_length().argsort()  # (N,)
     probabilities = torch.cat([part.probabilities for part in parts]).float().cpu().numpy()[back]  # (N, C)
+    wrong = np.flatnonzero(~np.isfinite(probabilities).all(1))  # (n,)
+    if len(wrong):
+        raise UserError(
+            f"{_text(place, int(wrong[0]) + 1)}: its probabilities are {probabilities[wrong[0]].tolist()}, "
+            "which are not finite: its training has diverged; take an earlier checkpoint"
+        )
     return Classified(
         [model.labels[best] for best in probabilities.argmax(1)],
         probabilities,
@@ -117,12 +125,18 @@ def classify_at_every_layer(
     logits = [widen(model.all_logits(**batch)).cpu() for batch in encoded.batches(batch_size, device)]
     back = encoded.by_length().argsort()  # (N,)
     together = torch.cat(logits, 1).transpose(0, 1)  # (N, L, C)
+    if not together.isfinite().all():
+        layer = int((~together.isfinite()).any(-1).any(0).int().argmax()) + 1
+        raise UserError(
+            f"the logits of layer {layer} are not finite: the model's training has diverged; take an earlier "
+            "checkpoint"
+        )
     return EveryLayer(
         together.argmax(-1).numpy()[back], uncertainty(together).to(torch.float32).numpy()[back]
     )
 
 
-def _as_examples(first: Sequence[str], second: Sequence[str] | None) -> Examples:
+def _as_examples(first: Sequence[str], second: Sequence[str] | None, place: str) -> Examples:
     sides = [("first", first)] + ([] if second is None else [("second", second)])
     for name, texts in sides:
         if isinstance(texts, str):
@@ -132,11 +146,17 @@ def _as_examples(first: Sequence[str], second: Sequence[str] | None) -> Examples
         for number, text in enumerate(texts, start=1):
             if not text.strip():
                 side = "" if second is None else f" ({name} of the pair)"
-                raise UserError(f"text {number}{side} is empty; there is nothing to classify: leave it out")
-    return Examples(list(first), None if second is None else list(second), None, (), "texts")
+                raise UserError(
+                    f"{_text(place, number)}{side} is empty; there is nothing to classify: leave it out"
+                )
+    return Examples(list(first), None if second is None else list(second), None, (), place or "texts")
 
 
-def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool) -> EncodedExamples:
+def _text(place: str, number: int) -> str:
+    return f"{place}, line {number}: the text" if place else f"text {number}"
+
+
+def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool, place: str) -> EncodedExamples:
     """Return the ids of texts; refuses those without a token, and without ``truncate`` those too long."""
     longest = inputs.max_length
     if not truncate:
@@ -147,14 +167,15 @@ def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool) -> Encod
         side = "" if examples.second is None else f" ({('first', 'second')[sentence]} of the pair)"
         text = (examples.first, examples.second or ())[sentence][row]
         raise UserError(
-            f"text {row + 1}{side} is {text[:40]!r}, of which the tokenizer leaves nothing; there is nothing "
-            "to classify: leave it out"
+            f"{_text(place, row + 1)}{side} is {text[:40]!r}, of which the tokenizer leaves nothing; "
+            "there is "
+            "nothing to classify: leave it out"
         )
     too_long = np.flatnonzero(encoded.sizes > longest)  # (n,)
     if len(too_long):
         others = f" (so are others, {len(too_long)} in all)" if len(too_long) > 1 else ""
         raise UserError(
-            f"text {too_long[0] + 1} is longer than the {longest} tokens that the model takes{others}; "
-            "shorten it, or pass --truncate to cut it"
+            f"{_text(place, int(too_long[0]) + 1)} is longer than the {longest} tokens that the "
+            f"model takes{others}; shorten it, or pass --truncate to cut it"
         )
     return encoded

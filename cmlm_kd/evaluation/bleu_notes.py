@@ -42,7 +42,7 @@ def notes_on_bleu(
     script = script_without_spaces(line for stream in references for line in stream)
     if script is not None and tokenize in _SPACED:
         notes.append(
-            f"the references are written without spaces between words ({_name(script)}), of which "
+            f"the references are written without spaces between words ({name_of_script(script)}), of which "
             f"--tokenize {tokenize} takes whole clauses for words; pass --tokenize {_REMEDIES[script]}"
         )
     cut = BLEU(tokenize=tokenize, force=True).tokenizer
@@ -72,5 +72,6 @@ def script_without_spaces(lines: Iterable[str]) -> str | None:
     return kana[0] if kana else scripts.most_common(1)[0][0]
 
 
-def _name(script: str) -> str:
+def name_of_script(script: str) -> str:
+    """Return what people call a script that :func:`script_without_spaces` found."""
     return "Han" if script == "CJK" else script.capitalize()

@@ -23,8 +23,8 @@ from cmlm_kd.data.text.sources import TextFile, is_saved, saved_files
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.text import table
-from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher, vocabulary_hash
-from cmlm_kd.tokenization.loading import encoding_hash
+from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher
+from cmlm_kd.tokenization.loading import encoding_hash, vocabulary_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 LINES_AT_ONCE = 1000
@@ -97,11 +97,13 @@ def load_measured(path: str) -> tuple[MaskedLMTeacher, str | None]:
         return load_masked_lm_teacher(path), None
     from cmlm_kd.criteria.signature import signature_by_teachers
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
-    from cmlm_kd.models.export import masked_lm_of_checkpoint
+    from cmlm_kd.models.export import check_vocabulary, masked_lm_of_checkpoint
 
     state = read_checkpoint(Path(path))
     model = masked_lm_of_checkpoint(state)
-    described = model.describe(path, vocabulary_hash(measured_tokenizer(path).tokenizer))
+    vocabulary = vocabulary_hash(measured_tokenizer(path).tokenizer)
+    check_vocabulary(state, vocabulary, "the tokenizer that it names")
+    described = model.describe(path, vocabulary)
     return MaskedLMTeacher(model, described).eval(), signature_by_teachers(state)
 
 
@@ -162,7 +164,7 @@ def counts_of_training(tokenized: Path, tokenizer: PieceTokenizer) -> NDArray[np
         UserError: if it is none, or has the tokens of another tokenizer.
     """
     corpus = TokenizedCorpus(tokenized / "train")
-    if corpus.manifest["tokenizer"] != encoding_hash(tokenizer.tokenizer):
+    if corpus.manifest.tokenizer != encoding_hash(tokenizer.tokenizer):
         raise UserError(
             f"{tokenized} has tokens of another tokenizer than the models; give the --tokenized folder that "
             "they were trained with"

@@ -4,7 +4,6 @@ them differ by more than seeds and examples do by chance."""
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.differences import SEPARATOR, Difference, difference_of_means, system_of
 from cmlm_kd.evaluation.glue import METRICS, Numbers
-from cmlm_kd.evaluation.scores import SIGNIFICANCE_LEVEL
+from cmlm_kd.system.files import file_name
 from cmlm_kd.system.text import read_lines, table
-
-SEPARATOR = "@"
-"""Between the name of a system and the seed of a run: ``distilled@1``."""
 
 RESAMPLES = 1000
 
@@ -48,29 +45,7 @@ class Run:
     @property
     def system(self) -> str:
         """What is trained with several seeds."""
-        return self.name.partition(SEPARATOR)[0]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How a system's mean over seeds differs from the baseline's.
-
-    Attributes:
-        value: system minus baseline, in the metric's points.
-        seeds_error: standard error that comes from the seeds.
-        examples_error: standard error that comes from the examples, by a paired bootstrap.
-        p_value: of a difference this large by chance, two-sided.
-    """
-
-    value: float
-    seeds_error: float
-    examples_error: float
-    p_value: float
-
-    @property
-    def error(self) -> float:
-        """Standard error of the difference."""
-        return math.hypot(self.seeds_error, self.examples_error)
+        return system_of(self.name)
 
 
 def read_runs(results: Path, predictions: Path) -> list[Run]:
@@ -101,7 +76,7 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
 
 
 def _run(model: Mapping[str, Any], predictions: Path) -> Run:
-    predicted, target = _read_predictions(predictions / f"{model['name']}.tsv")
+    predicted, target = _read_predictions(predictions / f"{file_name('model', str(model['name']))}.tsv")
     return Run(
         str(model["name"]),
         {str(name): float(value) for name, value in model["metrics"].items()},
@@ -134,75 +109,34 @@ def by_system(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def compare(system: Sequence[Run], baseline: Sequence[Run], metric: str, seed: int = 1) -> Difference:
-    """Compare the means of two systems over their seeds.
-
-    Two things vary by chance: training, with its seed, and which examples the evaluation has. The first is
-    taken from the spread over the seeds (as in Welch's test), the second from a bootstrap over the examples,
-    paired because both systems saw the same; the variances add up, and so do Welch's and Satterthwaite's
-    degrees of freedom, of Student's t distribution.
+    """Compare the means of two systems over their seeds, by :func:`difference_of_means`.
 
     Args:
         system: two or more runs.
         baseline: likewise.
         metric: name in :data:`cmlm_kd.evaluation.glue.METRICS`.
-        seed: of the bootstrap.
+        seed: of the bootstrap over examples.
     """
-    value = _mean(system, metric) - _mean(baseline, metric)
-    of_seeds = [
-        (statistics.variance(run.metrics[metric] for run in runs) / len(runs), len(runs) - 1)
-        for runs in (system, baseline)
-    ]
-    of_examples = _variance_over_examples(system, baseline, metric, seed)
-    parts = [*of_seeds, (of_examples, len(system[0].target) - 1)]
-    total = sum(variance for variance, _ in parts)
-    seeds_error = math.sqrt(sum(variance for variance, _ in of_seeds))
-    if not total:
-        return Difference(value, 0.0, 0.0, 0.0 if value else 1.0)
-    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts if degrees)
-    p_value = two_sided_p(value / math.sqrt(total), freedom)
-    return Difference(value, seeds_error, math.sqrt(of_examples), p_value)
+    resampled = _resampled([*system, *baseline], metric, seed)  # (R + R', S)
+    return difference_of_means(
+        [run.metrics[metric] for run in system],
+        [run.metrics[metric] for run in baseline],
+        resampled[: len(system)],
+        resampled[len(system) :],
+        len(system[0].target),
+    )
 
 
-def _mean(runs: Sequence[Run], metric: str) -> float:
-    return statistics.fmean(run.metrics[metric] for run in runs)
-
-
-def _variance_over_examples(system: Sequence[Run], baseline: Sequence[Run], metric: str, seed: int) -> float:
-    """Return the variance of the difference of means over resampled examples, the runs being as they are."""
+def _resampled(runs: Sequence[Run], metric: str, seed: int) -> NDArray[np.float64]:
+    """Return the scores of runs on resampled examples, the same for all of them, ``(R, S)``."""
     generator = np.random.default_rng(seed)
-    measured, count = METRICS[metric], len(system[0].target)
-    differences = np.empty(RESAMPLES)
+    measured, count = METRICS[metric], len(runs[0].target)
+    scores = np.empty((len(runs), RESAMPLES))
     for position in range(RESAMPLES):
         rows = generator.integers(0, count, count)  # (N,)
-        target = system[0].target[rows]
-        means = [
-            statistics.fmean(measured(run.predicted[rows], target) for run in runs)
-            for runs in (system, baseline)
-        ]
-        differences[position] = 100 * (means[0] - means[1])
-    return float(differences.var(ddof=1))
-
-
-def two_sided_p(statistic: float, freedom: float) -> float:
-    """Return how probable a value at least as far from 0 is under Student's t distribution.
-
-    With ``t = sqrt(freedom) tan(angle)`` the density becomes ``cos(angle)^(freedom - 1)``, which is smooth
-    and bounded, so that Simpson's rule does.
-
-    Args:
-        statistic: any number.
-        freedom: degrees of freedom, at least 1.
-    """
-    angle = math.atan(abs(statistic) / math.sqrt(freedom))
-
-    def area(start: float) -> float:
-        angles: NDArray[np.float64] = np.linspace(start, math.pi / 2, 20001)
-        heights = np.cos(angles).clip(0) ** (freedom - 1)
-        weights = np.ones_like(angles)
-        weights[1:-1:2], weights[2:-1:2] = 4, 2
-        return float(weights @ heights) * float(angles[1] - angles[0]) / 3
-
-    return min(1.0, area(angle) / area(0.0))
+        target = runs[0].target[rows]
+        scores[:, position] = [100 * measured(run.predicted[rows], target) for run in runs]
+    return scores
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
@@ -220,19 +154,6 @@ def comparison_table(runs: Sequence[Run]) -> str:
 def _cell(values: Sequence[float]) -> str:
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.2f}{spread}"
-
-
-def verdict(name: str, baseline: str, metric: str, difference: Difference | None) -> str:
-    """Return a sentence about a difference; None stands for too few runs to test it."""
-    if difference is None:
-        return f"{name}: not tested against {baseline}, which takes two runs of each or more"
-    significant = difference.p_value < SIGNIFICANCE_LEVEL
-    return (
-        f"{name}: {difference.value:+.2f} {metric} against {baseline}, standard error "
-        f"{difference.error:.2f} (seeds {difference.seeds_error:.2f}, examples "
-        f"{difference.examples_error:.2f}); {'significant' if significant else 'not significant'} "
-        f"(p = {difference.p_value:.4f}, level {SIGNIFICANCE_LEVEL})"
-    )
 
 
 def differences(runs: Sequence[Run], baseline: str, metric: str) -> dict[str, Difference | None]:

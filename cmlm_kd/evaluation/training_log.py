@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import written_aside
+from cmlm_kd.evaluation.differences import runs_by_system, system_of
 from cmlm_kd.system.text import read_lines
 
 _TAG = "valid_"
@@ -124,7 +124,7 @@ def shared_measures(curves: Curves) -> list[str]:
 def write_csv(path: Path, curves: Curves) -> None:
     """Write one line a validation: student, updates, epoch and every measure that all students have."""
     names = shared_measures(curves)
-    with written_aside(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["student", "updates", "epoch", *names])
         for student, points in curves.items():
@@ -134,17 +134,20 @@ def write_csv(path: Path, curves: Curves) -> None:
 
 
 def write_png(path: Path, curves: Curves) -> None:
-    """Draw one panel a measure, each student's best validation filled."""
+    """Draw one panel a measure, each student's best validation filled; its runs look alike."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = shared_measures(curves)
+    systems = runs_by_system(curves)
+    first = {runs[0] for runs in systems.values()}
     figure = Figure(figsize=(5.5 * len(names), 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for name, axes in zip(names, panels, strict=True):
         label, more_is_better = _PANELS[name]
-        for number, (student, points) in enumerate(curves.items()):
+        for student, points in curves.items():
+            number = list(systems).index(system_of(student))
             colour, marker = _STYLES[number % len(_STYLES)]
             measured = [(point.updates, point.measures[name]) for point in points if name in point.measures]
             best = (max if more_is_better else min)(measured, key=lambda pair: pair[1])
@@ -156,12 +159,11 @@ def write_png(path: Path, curves: Curves) -> None:
                 marker=marker,
                 markerfacecolor="none",
                 markersize=4,
-                label=student,
+                label=system_of(student) if student in first else None,
             )
             axes.plot(*best, color=colour, marker=marker, markersize=7)
         axes.set_xlabel("updates")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     panels[0].legend(frameon=False)
-    with written_aside(path) as partial:
-        figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})

@@ -1,8 +1,8 @@
-"""Corpus scores of translations and summaries, with signatures and a paired bootstrap against a baseline."""
+"""Corpus scores of translations and summaries, with signatures and a test against a baseline."""
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,10 @@ from sacrebleu.significance import PairedTest
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.bleu_notes import notes_on_bleu
+from cmlm_kd.evaluation.differences import runs_by_system
 from cmlm_kd.evaluation.scores import Evaluation, Score
-from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE
+from cmlm_kd.evaluation.several_runs import evaluate_runs
+from cmlm_kd.system.ranges import AT_LEAST_ONE, between
 
 METRICS = ("bleu", "chrf", "ter", "rouge")
 
@@ -47,13 +49,13 @@ class ScoreSettings:
             raise UserError(f"metrics {list(self.metrics)}: allowed are {', '.join(METRICS)}, at least one")
         if self.tokenize not in BLEU.TOKENIZERS:
             raise UserError(f"tokenizer {self.tokenize!r}: allowed are {', '.join(BLEU.TOKENIZERS)}")
-        if not NOT_NEGATIVE.contains(self.chrf_word_order):
+        if not between(0, 10).contains(self.chrf_word_order):
             raise UserError(
-                f"chrF word order {self.chrf_word_order}: allowed are 0 (chrF), 2 (chrF++) and other orders"
+                f"chrF word order {self.chrf_word_order}: allowed are 0 (chrF), 2 (chrF++), up to 10"
             )
-        if not AT_LEAST_ONE.contains(self.bootstrap_samples):
+        if not between(1, 1_000_000).contains(self.bootstrap_samples):
             raise UserError(
-                f"{self.bootstrap_samples} bootstrap samples: at least 1 is needed; 1000 is usual"
+                f"{self.bootstrap_samples} bootstrap samples: 1 to 1,000,000 are possible; 1000 is usual"
             )
         if not AT_LEAST_ONE.contains(self.seed):
             raise UserError(
@@ -66,26 +68,38 @@ def evaluate(
     references: Sequence[Sequence[str]],
     settings: ScoreSettings,
     baseline: str | None = None,
+    clusters: Sequence[str] | None = None,
 ) -> Evaluation:
     """Score detokenised text; with a baseline, test every other system against it.
 
+    Single runs are tested by sacreBLEU's paired bootstrap over sentences, which says nothing of other seeds.
+    Several runs of a system, or clusters of lines, are tested as
+    :func:`cmlm_kd.evaluation.differences.difference_of_means` says.
+
     Args:
-        systems: name -> its lines, all in the order of the references.
+        systems: name -> its lines, all in the order of the references. ``NAME@SEED`` is a run of ``NAME``
+            where one name has several.
         references: one or more translations of each line: ``references[r][i]`` belongs to line ``i``. An
             empty line means that this reference lacks the sentence.
         settings: metrics and their options.
         baseline: a name among the systems.
+        clusters: label of each line; lines with one label are about the same and not independent.
 
     Raises:
         UserError: nothing to score, line counts differ, a sentence has no reference, the baseline is unknown.
     """
-    _check(systems, references, baseline)
+    grouped = runs_by_system(systems)
+    several = clusters is not None or any(len(runs) > 1 for runs in grouped.values())
+    _check(systems, grouped if several else systems, references, baseline)
     # None is sacreBLEU's "not there", which its annotations do not know.
     streams: list[Any] = [[line if line.strip() else None for line in stream] for stream in references]
     metrics = _build_metrics(settings)
     notes: tuple[str, ...] = ()
     if "BLEU" in metrics:
         notes = notes_on_bleu(systems, references, settings.tokenize)
+    if several:
+        samples, seed = settings.bootstrap_samples, settings.seed
+        return evaluate_runs(systems, streams, metrics, baseline, clusters, samples, seed, notes)
     if baseline is not None and len(systems) > 1:
         ordered = [
             (baseline, systems[baseline]),
@@ -101,12 +115,15 @@ def evaluate(
 
 
 def _check(
-    systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], baseline: str | None
+    systems: Mapping[str, Sequence[str]],
+    names: Collection[str],
+    references: Sequence[Sequence[str]],
+    baseline: str | None,
 ) -> None:
     if not systems or not references:
         raise UserError("at least one system and one reference are needed")
-    if baseline is not None and baseline not in systems:
-        raise UserError(f"baseline {baseline!r} is not among the systems: {', '.join(map(repr, systems))}")
+    if baseline is not None and baseline not in names:
+        raise UserError(f"baseline {baseline!r} is not among the systems: {', '.join(map(repr, names))}")
     sentences = len(references[0])
     if sentences == 0:
         raise UserError("reference 1 is empty")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import check_same_entries, task_state
 from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, settings_of
 
 
@@ -18,7 +19,8 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     ``extra_state["averaged"]`` keeps the names and updates of what was averaged.
 
     Raises:
-        UserError: nothing to average, a file is no checkpoint, or the models differ in weights or shapes.
+        UserError: nothing to average, a file is no checkpoint, or the models differ in weights, shapes or
+            dictionaries.
     """
     if not paths:
         raise UserError("no checkpoint to average")
@@ -26,6 +28,13 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     newest = max(states, key=number_of_updates)
     for path, state in zip(paths, states, strict=True):
         _check_same_model(path, state["model"], paths[0], states[0]["model"])
+        check_same_entries(
+            str(path),
+            task_state(state),
+            str(paths[0]),
+            task_state(states[0]),
+            "average checkpoints of one training run",
+        )
     averaged = {key: value for key, value in newest.items() if key != "last_optimizer_state"}
     averaged["model"] = _mean_weights([state["model"] for state in states], newest["model"])
     updates = {path.name: number_of_updates(state) for path, state in zip(paths, states, strict=True)}

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cmlm_kd.errors import UserError
+
 BERT_CONFIG = "bert_config"
 """A Hugging Face configuration as JSON: of ``bert_cmlm``, ``bert_classifier`` and masked language models."""
 
@@ -41,8 +43,33 @@ HEADS = "heads"
 TEACHERS = "teachers"
 """The hash of each of a student's teachers, of several tasks by task; none without a teacher."""
 
+OPTIMIZED = "optimized"
+"""Name and shape of each weight that the optimizer has, in its order; older checkpoints have none."""
+
 DICTIONARY_HASH = "dictionary_hash"
-""":func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of a C-MLM teacher's output vocabulary."""
+""":func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of the target dictionary: a C-MLM teacher's output
+vocabulary, a translator's target entries."""
+
+SOURCE_DICTIONARY_HASH = "source_dictionary_hash"
+"""The same of a translator's source dictionary; older checkpoints have none."""
+
+FOLD = "fold"
+"""Which part of the training set a teacher was kept from, such as ``0/5``; there where it was."""
+
+TOKENIZER_HASH = "tokenizer_hash"
+"""Of the tokenizer that a C-MLM teacher's data-bin was prepared with; older checkpoints have none."""
+
+VOCABULARY_HASH = "vocabulary_hash"
+""":func:`cmlm_kd.tokenization.loading.vocabulary_hash` of a masked language model's tokenizer; older
+checkpoints have none."""
+
+ENTRIES = {
+    DICTIONARY_HASH: "target dictionary",
+    SOURCE_DICTIONARY_HASH: "source dictionary",
+    TOKENIZER_HASH: "tokenizer",
+    VOCABULARY_HASH: "vocabulary",
+}
+"""Key -> what it is the hash of: that which says what a model's ids stand for."""
 
 CMLM_PREFIX = "teacher."
 """Of the weights' names, of a C-MLM teacher (``bert_cmlm``)."""
@@ -72,3 +99,30 @@ def weights_of(checkpoint: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """
     named = checkpoint["model"].items()
     return {name.removeprefix(prefix): tensor for name, tensor in named if name.startswith(prefix)}
+
+
+def check_same_entries(
+    subject: str, found: Mapping[str, Any], where: str, wanted: Mapping[str, Any], remedy: str
+) -> None:
+    """Refuse a checkpoint whose ids stand for other words or tokens than they do here.
+
+    As many entries are no sign of the same entries: dictionaries are filled up to a multiple of 8. What
+    either side does not know, such as a checkpoint of an earlier release, is not compared.
+
+    Args:
+        subject: the checkpoint, for the message.
+        found: its task state.
+        where: what it is to be used with.
+        wanted: hashes there, under the keys :data:`ENTRIES`.
+        remedy: what the message says to do.
+
+    Raises:
+        UserError: naming both hashes.
+    """
+    for key, what in ENTRIES.items():
+        mine, theirs = found.get(key), wanted.get(key)
+        if mine is not None and theirs is not None and mine != theirs:
+            raise UserError(
+                f"{subject} was trained with {what} {str(mine)[:12]}, {where} has {str(theirs)[:12]}: its "
+                f"ids stand for other entries; {remedy}"
+            )

@@ -12,6 +12,9 @@ import torch
 from numpy._core import multiarray
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
+from cmlm_kd.system.files import written_aside
+from cmlm_kd.system.git_lfs import refuse_pointer
 
 SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,  # the settings of models without a dataclass
@@ -33,12 +36,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Tensors are memory-mapped: what is not used is not read.
 
     Raises:
-        UserError: the file is missing, damaged, no checkpoint of fairseq, or holds what safe loading refuses.
+        UserError: the file is missing, damaged, no checkpoint of fairseq, holds what safe loading refuses, or
+            settings that are programs.
     """
     if not path.is_file():
         raise UserError(
             f"checkpoint {path} does not exist; fairseq-train writes checkpoint_best.pt to its --save-dir"
         )
+    refuse_pointer(path)
     # torch forgets at the end all that it is told here, what the plug-in allowed for good included.
     allowed = torch.serialization.get_safe_globals()
     try:
@@ -52,7 +57,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not a fairseq checkpoint: it has no 'model'; give a file that fairseq-train wrote"
         )
+    for part in ("args", "cfg"):
+        check_plain_settings(state.get(part), str(path))
     return state
+
+
+def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint, or whatever torch saves; equal states are equal bytes, whatever the file's name.
+
+    The file appears only when complete.
+
+    Raises:
+        UserError: the operating system refuses.
+    """
+    # Given a path, torch puts its name into the archive.
+    with written_aside(path) as partial, partial.open("wb") as file:
+        torch.save(state, file)
 
 
 def number_of_updates(state: Mapping[str, Any]) -> int:

@@ -75,6 +75,7 @@ class Databin:
             )
         sizes = np.frombuffer(raw, np.int32, rows, _HEADER.size)  # (rows,)
         dtype = np.dtype(_DTYPES[code])
+        _check_pointers(index, raw, sizes, dtype.itemsize)
         total = int(sizes.sum())
         if data.stat().st_size != total * dtype.itemsize:
             raise UserError(
@@ -100,6 +101,33 @@ class Databin:
         for start in range(0, len(self.tokens), _AT_ONCE):
             digest.update(np.ascontiguousarray(self.tokens[start : start + _AT_ONCE]).tobytes())
         return digest.hexdigest()
+
+
+def is_mapped(index: Path) -> bool:
+    """Return whether an index (``.idx``) is of the format that is read here; fairseq has others."""
+    with index.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _check_pointers(index: Path, raw: NDArray[np.uint8], sizes: NDArray[np.int32], width: int) -> None:
+    """Refuse an index that lets fairseq read other sentences than its sizes say.
+
+    fairseq follows the pointers, and all else here the sizes: fairseq's own writer, like ours, puts sentences
+    end to end.
+    """
+    pointers = np.frombuffer(raw, np.int64, len(sizes), _HEADER.size + 4 * len(sizes))  # (rows,)
+    begin = 0
+    for start in range(0, len(sizes), _AT_ONCE):
+        lengths = sizes[start : start + _AT_ONCE].astype(np.int64)  # (sentences at once,)
+        ends = begin + np.cumsum(lengths)
+        wrong = (lengths < 0) | (pointers[start : start + _AT_ONCE] != (ends - lengths) * width)
+        if wrong.any():
+            row = start + int(np.argmax(wrong))
+            raise UserError(
+                f"{index} is damaged (sentence {row} begins at byte {pointers[row]}, where the sizes of "
+                "those before it do not end); binarise again, or write the data again with 'cmlm-kd prepare'"
+            )
+        begin = int(ends[-1])
 
 
 def write_databin(prefix: Path, sentences: Iterable[NDArray[np.integer]], vocabulary_size: int) -> None:
@@ -147,7 +175,12 @@ def dictionary_hash(path: Path) -> str:
     Raises:
         UserError: if the file is missing.
     """
-    return hashlib.sha256("\n".join(read_symbols(path)).encode()).hexdigest()
+    return symbols_hash(read_symbols(path))
+
+
+def symbols_hash(symbols: Iterable[str]) -> str:
+    """Return :func:`dictionary_hash` of the symbols of a dictionary, fairseq's four specials left out."""
+    return hashlib.sha256("\n".join(symbols).encode()).hexdigest()
 
 
 def read_symbols(path: Path) -> list[str]:

@@ -4,6 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import ENTRIES, task_state
 from cmlm_kd.fairseq_files.checkpoints import settings_of
 
 STOCK_TASK = "translation"
@@ -87,7 +88,8 @@ def make_portable(state: dict[str, Any]) -> dict[str, Any]:
         "cfg": _plain(portable),
         "model": dict(state["model"]),
         "optimizer_history": _plain(history),
-        "task_state": {},
+        # Strings, which a fairseq without the plug-in keeps and does not read.
+        "task_state": _only(dict(task_state(state)), frozenset(ENTRIES)),
         "extra_state": _plain(
             _only(state.get("extra_state") or {}, frozenset({"val_loss", "best", "averaged"}))
         ),

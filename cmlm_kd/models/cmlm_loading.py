@@ -9,33 +9,60 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cmlm_kd.data.translation.manifest import PrepareManifest, load_manifest
+from cmlm_kd.data.translation.integrity import check_databin
+from cmlm_kd.data.translation.manifest import PrepareManifest, TokenizerRecord, load_manifest
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
     CMLM_PREFIX,
     DICTIONARY_HASH,
+    TOKENIZER_HASH,
+    check_same_entries,
     task_state,
     weights_of,
 )
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
-from cmlm_kd.models.encoders.pretrained import config_of, model_hash
+from cmlm_kd.models.encoders.pretrained import check_finite, config_of, load_config, model_hash
+from cmlm_kd.models.loading import understood
+from cmlm_kd.system.checksums import FileRecord, check_files, describe_files
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.hugging_face import load_saved
+from cmlm_kd.system.manifests import read_manifest, read_object, write_manifest
 from cmlm_kd.system.transformers_reports import without_reports
 
 _HEAD = "cmlm_head.safetensors"
 _DICTIONARY = "dict.txt"
-_DESCRIPTION = "cmlm.json"
+DESCRIPTION = "cmlm.json"
+"""File of a teacher's directory that no other model has."""
+_SMALL = (".json", ".txt")
+"""Endings of the files that are compared whenever a teacher is loaded; 'cmlm-kd verify' compares all."""
+_EXPORT_AGAIN = "write it again with 'cmlm-kd export --to teacher'"
+_OTHER_DATA = "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+
+
+@dataclass(frozen=True)
+class TeacherDescription:
+    """The contents of ``cmlm.json``.
+
+    Attributes:
+        transform: whether its head has a layer before the output layer.
+        tokenizer: that of its data.
+        checksums: every other file of the directory; those of earlier releases have none.
+    """
+
+    transform: bool
+    tokenizer: TokenizerRecord
+    checksums: dict[str, FileRecord] = field(default_factory=dict)
 
 
 def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
@@ -49,9 +76,11 @@ def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
         UserError: if there is no teacher, or its vocabulary is not that of the data.
     """
     manifest = load_manifest(data)
+    check_databin(data, manifest, splits=())
     load = _from_directory if path.is_dir() else _from_checkpoint
     teacher = load(path, data, manifest)
     _check_tokens(teacher, path, data, manifest)
+    check_finite(teacher, str(path))
     return teacher.eval()
 
 
@@ -72,7 +101,7 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
 
     check_new_directory(output)
     manifest = load_manifest(data)
-    with directory_written_aside(output) as partial:
+    with directory_written_aside(output, manifest=DESCRIPTION) as partial:
         shutil.copytree(data / "teacher", partial, dirs_exist_ok=True)
         teacher.encoder.save_pretrained(partial)  # type: ignore[operator]
         head = {
@@ -82,11 +111,9 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
         }
         save_file(head, partial / _HEAD)
         shutil.copy(manifest.target_dictionary(data), partial / _DICTIONARY)
-        description = {
-            "transform": teacher.transform is not None,
-            "tokenizer": asdict(manifest.tokenizer),
-        }
-        (partial / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        checksums = describe_files(partial)
+        description = TeacherDescription(teacher.transform is not None, manifest.tokenizer, checksums)
+        write_manifest(partial / DESCRIPTION, asdict(description))
 
 
 def teacher_hash(teacher: ConditionalMaskedLM) -> str:
@@ -104,6 +131,9 @@ def _from_checkpoint(path: Path, data: Path, manifest: PrepareManifest) -> Condi
         raise UserError(f"{path} holds no C-MLM teacher; give a checkpoint of 'fairseq-train --task cmlm'")
     if DICTIONARY_HASH in task_state(state):
         check_dictionary(path, task_state(state)[DICTIONARY_HASH], manifest.target_dictionary(data))
+    check_same_entries(
+        str(path), task_state(state), str(data), {TOKENIZER_HASH: manifest.tokenizer.hash}, _OTHER_DATA
+    )
     _check_vocabulary_size(path, len(weights["projection.bias"]), data, manifest)
     has_transform = any(name.startswith("transform.") for name in weights)
     return _fill(path, _checkpoint_config(state, path, data), weights, has_transform)
@@ -111,45 +141,58 @@ def _from_checkpoint(path: Path, data: Path, manifest: PrepareManifest) -> Condi
 
 def _checkpoint_config(state: dict[str, Any], path: Path, data: Path) -> Any:
     """Return the encoder's configuration: the checkpoint's own, else that of the model it started from."""
-    from transformers import AutoConfig
-
     described = task_state(state).get(BERT_CONFIG)
     if described:
-        return config_of(json.loads(described))
+        with understood(str(path)):
+            return config_of(json.loads(described))
     name = settings_of(state, "model").get("bert") or str(data / "teacher")
     try:
-        return AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
+        return load_config(name)
+    except UserError as error:
         raise UserError(
             f"{path} was fine-tuned from {name!r}, whose config.json can't be read "
-            f"({first_line(error)}); put that directory back"
+            f"({error}); put that directory back"
         ) from error
 
 
 def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> ConditionalMaskedLM:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
-    try:
-        description = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (path / DESCRIPTION).is_file():
         raise UserError(
-            f"{path} holds no C-MLM teacher (no {_DESCRIPTION}); give a checkpoint of "
+            f"{path} holds no C-MLM teacher (no {DESCRIPTION}); give a checkpoint of "
             "'fairseq-train --task cmlm' or a directory of 'cmlm-kd export --to teacher'"
-        ) from None
+        )
+    description = read_manifest(path / DESCRIPTION, TeacherDescription, _EXPORT_AGAIN)
+    check_files(path, description.checksums, _EXPORT_AGAIN, read=lambda name: name.endswith(_SMALL))
     check_dictionary(path, dictionary_hash(path / _DICTIONARY), manifest.target_dictionary(data))
+    check_same_entries(
+        str(path),
+        {TOKENIZER_HASH: description.tokenizer.hash},
+        str(data),
+        {TOKENIZER_HASH: manifest.tokenizer.hash},
+        _OTHER_DATA,
+    )
+    read_object(path / "config.json", _EXPORT_AGAIN)
     try:
         head = load_file(path / _HEAD)
         with without_reports():
-            encoder = AutoModel.from_pretrained(path, dtype=torch.float32).state_dict()
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{path} is damaged ({first_line(error)}); write it again with 'cmlm-kd export --to teacher'"
-        ) from error
+            encoder = load_saved(AutoModel, path, dtype=torch.float32).state_dict()
+        config = load_config(path)
+        bias = head["projection.bias"]
+    except UserError:
+        raise
+    except Exception as error:  # of many types, for a file that is empty, a list or cut off
+        raise _damaged(path, first_line(error)[:200]) from error
+    if bias.dim() != 1:
+        raise _damaged(path, f"{_HEAD}: projection.bias has shape {list(bias.shape)}")
     weights = {f"encoder.{name}": value for name, value in encoder.items() if not name.startswith("pooler.")}
-    return _fill(path, config, {**weights, **head}, description["transform"])
+    return _fill(path, config, {**weights, **head}, description.transform)
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}); {_EXPORT_AGAIN}")
 
 
 def check_dictionary(path: Path, found: str, dictionary: Path) -> None:
@@ -167,8 +210,7 @@ def check_dictionary(path: Path, found: str, dictionary: Path) -> None:
     if found != wanted:
         raise UserError(
             f"{path} was fine-tuned for dictionary {found[:8]}, the target dictionary of "
-            f"{dictionary.parent} is {wanted[:8]}; give the data-bin it was fine-tuned on, or fine-tune the "
-            "teacher on these data"
+            f"{dictionary.parent} is {wanted[:8]}; {_OTHER_DATA}"
         )
 
 
@@ -176,8 +218,7 @@ def _check_vocabulary_size(path: Path, size: int, data: Path, manifest: PrepareM
     wanted = manifest.dictionaries[manifest.target_language].size
     if size != wanted:
         raise UserError(
-            f"{path} predicts {size} entries, the target dictionary of {data} has {wanted}; "
-            "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+            f"{path} predicts {size} entries, the target dictionary of {data} has {wanted}; {_OTHER_DATA}"
         )
 
 
@@ -188,8 +229,7 @@ def _check_tokens(teacher: ConditionalMaskedLM, path: Path, data: Path, manifest
         largest = int(Vocabulary.load(data, language).teacher_ids.max())
         if largest >= pieces:
             raise UserError(
-                f"{path} reads {pieces} tokens, {data} uses token {largest} in {language}; "
-                "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
+                f"{path} reads {pieces} tokens, {data} uses token {largest} in {language}; {_OTHER_DATA}"
             )
 
 
@@ -205,3 +245,14 @@ def _fill(path: Path, config: Any, weights: dict[str, Tensor], has_transform: bo
             f"({' '.join(str(error).split())[:200]}); give the checkpoint or directory as it was written"
         ) from error
     return teacher
+
+
+def verify_teacher(path: Path) -> TeacherDescription:
+    """Compare every byte of an exported teacher with what was written, and return its description.
+
+    Raises:
+        UserError: naming the file that is missing or different.
+    """
+    description = read_manifest(path / DESCRIPTION, TeacherDescription, _EXPORT_AGAIN)
+    check_files(path, description.checksums, _EXPORT_AGAIN)
+    return description

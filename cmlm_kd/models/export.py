@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, MASKED_LM_PREFIX, task_state, weights_of
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    MASKED_LM_PREFIX,
+    VOCABULARY_HASH,
+    check_same_entries,
+    task_state,
+    weights_of,
+)
 from cmlm_kd.fairseq_files.checkpoints import settings_of
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
         UserError: if it is of another architecture, or its weights do not fit its configuration.
     """
     from cmlm_kd.fairseq_files.checkpoints import settings_of
+    from cmlm_kd.models.loading import understood
     from cmlm_kd.models.masked_lm import MaskedLM
 
     description = task_state(state).get(BERT_CONFIG)
@@ -36,7 +45,8 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
             "bert_classifier, multitask_bert and fastbert have a Hugging Face form (a C-MLM teacher is "
             "exported with --to teacher, a BiLSTM with --to bilstm)"
         )
-    model = MaskedLM.from_config(json.loads(description))
+    with understood():
+        model = MaskedLM.from_config(json.loads(description))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -67,6 +77,7 @@ def export_to_huggingface(
             fit, or the directory holds a model already.
     """
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+    from cmlm_kd.models.encoders.pretrained import check_finite
     from cmlm_kd.models.fastbert import model as fastbert
     from cmlm_kd.models.fastbert.directory import save_fastbert
     from cmlm_kd.models.loading import fastbert_of_checkpoint
@@ -74,7 +85,7 @@ def export_to_huggingface(
     from cmlm_kd.system.files import check_new_directory, directory_written_aside
     from cmlm_kd.system.transformers_reports import without_reports
 
-    problem = "already holds a model" if (directory / "config.json").exists() else "is not empty"
+    problem = "already holds a model" if os.path.exists(directory / "config.json") else "is not empty"
     check_new_directory(directory, problem, "remove it or give another --output")
     state = read_checkpoint(checkpoint)
     name = settings_of(state, "model").get("_name")
@@ -83,7 +94,9 @@ def export_to_huggingface(
             f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
         )
     if name == fastbert.ARCHITECTURE:
-        save_fastbert(directory, fastbert_of_checkpoint(state, tokenizer))
+        early_exits = fastbert_of_checkpoint(state, tokenizer)
+        check_finite(early_exits, str(checkpoint))
+        save_fastbert(directory, early_exits)
         return "'cmlm-kd classify'"
     if name in ("bert_classifier", ARCHITECTURE):
         model, loaded_tokenizer = _classifier_and_tokenizer(state, tokenizer, task)
@@ -91,6 +104,7 @@ def export_to_huggingface(
     else:
         model, loaded_tokenizer = _masked_lm_and_tokenizer(state, tokenizer)
         loader = "AutoModelForMaskedLM"
+    check_finite(model, str(checkpoint))
     with without_reports(), directory_written_aside(directory) as partial:
         model.save_pretrained(partial)
         loaded_tokenizer.save_pretrained(partial)
@@ -98,14 +112,36 @@ def export_to_huggingface(
 
 
 def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:
+    from cmlm_kd.tokenization.loading import vocabulary_hash
     from cmlm_kd.tokenization.pieces import PieceTokenizer
     from cmlm_kd.tokenization.positions import usable_positions
 
     model = masked_lm_of_checkpoint(state)
     loaded_tokenizer = PieceTokenizer.from_pretrained(tokenizer or tokenizer_of_checkpoint(state))
     model.check_tokenizer(loaded_tokenizer)
+    check_vocabulary(state, vocabulary_hash(loaded_tokenizer.tokenizer), tokenizer or "its tokenizer")
     loaded_tokenizer.tokenizer.model_max_length = usable_positions(model.config)
     return model.model, loaded_tokenizer.tokenizer
+
+
+def check_vocabulary(state: Mapping[str, Any], vocabulary: str, where: str) -> None:
+    """Refuse a masked language model whose ids are not those of a tokenizer.
+
+    Args:
+        state: the checkpoint.
+        vocabulary: :func:`cmlm_kd.tokenization.loading.vocabulary_hash` of the tokenizer.
+        where: its name.
+
+    Raises:
+        UserError: naming both hashes.
+    """
+    check_same_entries(
+        "the checkpoint",
+        task_state(state),
+        where,
+        {VOCABULARY_HASH: vocabulary},
+        "give the tokenizer that it was trained with",
+    )
 
 
 def _classifier_and_tokenizer(
@@ -133,9 +169,14 @@ def export_bilstm(checkpoint: Path, directory: Path) -> None:
     """
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
     from cmlm_kd.models.bilstm.directory import save_bilstm
+    from cmlm_kd.models.encoders.pretrained import check_finite
     from cmlm_kd.models.loading import bilstm_of_checkpoint
+    from cmlm_kd.system.files import check_new_directory
 
-    save_bilstm(directory, bilstm_of_checkpoint(read_checkpoint(checkpoint)))
+    check_new_directory(directory)
+    model = bilstm_of_checkpoint(read_checkpoint(checkpoint))
+    check_finite(model, str(checkpoint))
+    save_bilstm(directory, model)
 
 
 def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
@@ -151,8 +192,10 @@ def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
             is not empty.
     """
     from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
+    from cmlm_kd.system.files import check_new_directory
     from cmlm_kd.system.transformers_reports import without_reports
 
+    check_new_directory(directory)
     with without_reports():
         save_teacher(load_teacher(checkpoint, data), data, directory)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
 from cmlm_kd.criteria.signature import signature_of_self_distillation
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
     CLASSIFIER_PREFIX,
@@ -29,6 +30,7 @@ from cmlm_kd.models.classifier import (
     classifier_of_config,
     load_classifier,
 )
+from cmlm_kd.models.encoders.pretrained import check_finite
 from cmlm_kd.models.fastbert import model as fastbert
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
 from cmlm_kd.models.prediction import Classifier
@@ -47,8 +49,15 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
         task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
 
     Raises:
-        UserError: if it is none of these, or its weights do not fit its configuration.
+        UserError: if it is none of these, its weights do not fit its configuration, or are not all finite.
     """
+    model = _load_student(path, tokenizer, task)
+    check_finite(model, str(path))
+    student: Classifier = model
+    return student
+
+
+def _load_student(path: Path, tokenizer: str | None, task: str | None) -> Any:
     if path.is_dir():
         if is_bilstm(path):
             return load_bilstm(path)
@@ -71,6 +80,23 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
     )
 
 
+@contextlib.contextmanager
+def understood(subject: str = "the checkpoint") -> Iterator[None]:
+    """Refuse a description of a model that its architecture cannot be built from, as damaged files have.
+
+    Raises:
+        UserError: naming what is missing or of another type.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(
+            f"{subject} describes its model in a way that this version cannot read ({reason}); is the file "
+            "damaged, or of a newer version?"
+        ) from error
+
+
 def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
     """Rebuild the student of a ``bilstm_classifier`` checkpoint, in evaluation mode.
 
@@ -83,7 +109,9 @@ def bilstm_of_checkpoint(state: Mapping[str, Any]) -> bilstm.BiLSTMClassifier:
     described = task_state(state).get(bilstm.ARCHITECTURE)
     if described is None:
         raise UserError(f"the checkpoint is none of {bilstm.ARCHITECTURE}: it does not carry a word list")
-    return _with_weights(bilstm.BiLSTMClassifier.from_state(described), state)
+    with understood():
+        model = bilstm.BiLSTMClassifier.from_state(described)
+    return _with_weights(model, state)
 
 
 def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -> SequenceClassifier:
@@ -98,9 +126,10 @@ def bert_of_checkpoint(state: Mapping[str, Any], tokenizer: str | None = None) -
             weights do not fit.
     """
     described, loaded_tokenizer, max_length = _described(state, BERT_CONFIG, tokenizer)
-    model = classifier_of_config(
-        json.loads(described), loaded_tokenizer, "student bert_classifier", max_length
-    )
+    with understood():
+        model = classifier_of_config(
+            json.loads(described), loaded_tokenizer, "student bert_classifier", max_length
+        )
     model.reads_pairs = task_state(state).get(PAIRS)
     return _with_weights(model, state)
 
@@ -111,7 +140,9 @@ def fastbert_of_checkpoint(
     """Rebuild the student of a ``fastbert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, loaded_tokenizer, _ = _described(state, fastbert.ARCHITECTURE, tokenizer)
-    model = _with_weights(fastbert.FastBERTClassifier.from_state(described, loaded_tokenizer), state)
+    with understood():
+        built = fastbert.FastBERTClassifier.from_state(described, loaded_tokenizer)
+    model = _with_weights(built, state)
     model.signature = signature_of_self_distillation(state)
     return model.for_inference()
 
@@ -124,10 +155,14 @@ def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastB
         tokenizer: of a checkpoint whose ``--bert`` directory is gone.
 
     Raises:
-        UserError: if it is of another architecture, or cannot be read.
+        UserError: if it is of another architecture, cannot be read, or has weights that are not finite.
     """
-    if path.is_dir():
-        return load_fastbert(path)
+    model = load_fastbert(path) if path.is_dir() else _early_exits_of_checkpoint(path, tokenizer)
+    check_finite(model, str(path))
+    return model
+
+
+def _early_exits_of_checkpoint(path: Path, tokenizer: str | None) -> fastbert.FastBERTClassifier:
     state = read_checkpoint(path)
     name = settings_of(state, "model").get("_name")
     if name != fastbert.ARCHITECTURE:
@@ -144,9 +179,9 @@ def multitask_of_checkpoint(
     """Rebuild the student of a ``multitask_bert`` checkpoint, in evaluation mode; see
     :func:`bert_of_checkpoint`."""
     described, loaded_tokenizer, max_length = _described(state, multitask.ARCHITECTURE, tokenizer)
-    return _with_weights(
-        multitask.MultitaskClassifier.from_state(described, loaded_tokenizer, max_length), state
-    )
+    with understood():
+        model = multitask.MultitaskClassifier.from_state(described, loaded_tokenizer, max_length)
+    return _with_weights(model, state)
 
 
 def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tuple[str, Any, int]:

@@ -163,7 +163,7 @@ class MaskedLM(nn.Module):
     ) -> ModelOutput:
         """Return what the model predicts, and what else is asked for, in one pass.
 
-        Where the output layer is a matrix applied last (it is in all known families but one form of DeBERTa),
+        Where the output layer is a matrix applied last (it is in all known families),
         predictions come as ``features``, ``weight`` and ``bias``, so that a loss may project them chunk by
         chunk; else as logits.
 

@@ -206,13 +206,16 @@ def _teacher_embeddings(teacher: str) -> tuple[Any, Tensor]:
     """Return tokenizer and embedding table ``(tokens, e)`` of a Hugging Face model."""
     from transformers import AutoModel
 
+    from cmlm_kd.system.hugging_face import load_saved
     from cmlm_kd.system.transformers_reports import without_reports
     from cmlm_kd.tokenization.loading import load_tokenizer
 
     tokenizer = load_tokenizer(teacher, required=("pad", "unk"))
     try:
         with without_reports():
-            model: Any = AutoModel.from_pretrained(teacher, dtype=torch.float32)
+            model: Any = load_saved(AutoModel, teacher, dtype=torch.float32)
+    except UserError:
+        raise
     except Exception as error:  # damaged files raise many types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(

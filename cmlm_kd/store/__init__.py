@@ -10,7 +10,8 @@ from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardRows
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
 from cmlm_kd.store.reader import SoftTargetStore
-from cmlm_kd.store.verify import reference_accuracy, verify_store
+from cmlm_kd.store.statistics import TeacherStatistics, reference_accuracy, teacher_statistics
+from cmlm_kd.store.verify import verify_store
 from cmlm_kd.store.writer import StoreWriter
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "StoreHeader",
     "StoreWriter",
     "StoredSoftTargets",
+    "TeacherStatistics",
     "reference_accuracy",
+    "teacher_statistics",
     "verify_store",
 ]

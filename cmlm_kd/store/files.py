@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
-from cmlm_kd.errors import NO_SPACE, UserError
+from cmlm_kd.errors import UserError, os_error_of
+from cmlm_kd.system.aside import lock
+from cmlm_kd.system.files import written_aside
 
-logger = logging.getLogger(__name__)
-
-TEMPORARY_SUFFIX = ".tmp"
-"""Of files that are being written; an interruption may leave them."""
+TEMPORARY_SUFFIXES = (".partial", ".tmp")
+"""Of files that were being written when a process was killed, now and by earlier releases."""
 
 
 def lock_directory(path: Path) -> int:
-    """Return a descriptor that holds the directory's lock until it is closed.
+    """Return a descriptor that holds the directory's lock until it is released.
 
     Raises:
         UserError: another process holds it.
     """
     descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise UserError(
-            f"store: another process is writing {path}; wait for it or give another directory"
-        ) from error
-    except OSError:
-        logger.warning("store: %s is on a file system without locks; start no second dump into it", path)
+    lock(descriptor, path, "store: ")
     return descriptor
 
 
 def write_whole(path: Path, data: bytes | pa.Buffer) -> None:
     """Make a file appear complete or not at all, also across a power cut."""
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with written_aside(path) as partial, partial.open("wb") as file:
+        file.write(data)
 
 
 @contextlib.contextmanager
@@ -62,12 +39,15 @@ def explained_os_errors(path: Path, needed: str) -> Iterator[None]:
     """Turn what the file system refuses into a message that says what to do."""
     try:
         yield
+    except UserError as error:
+        full = os_error_of(error)
+        if full is None:
+            raise
+        raise UserError(
+            f"store: no space left for {path}: {needed} more needed ({full.strerror}). The complete "
+            "shards are intact: free space and run the same command again, it goes on from there"
+        ) from error
     except OSError as error:
-        if error.errno in NO_SPACE:
-            raise UserError(
-                f"store: no space left for {path}: {needed} more needed ({error.strerror}). The complete "
-                "shards are intact: free space and run the same command again, it goes on from there"
-            ) from error
         raise UserError(
             f"store: can't write {path}: {error.strerror}; check the path and its permissions"
         ) from error

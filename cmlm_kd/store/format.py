@@ -38,6 +38,9 @@ def verify_checksums(path: Path, manifest: Manifest) -> None:
             )
 
 
+LOWEST_LOGIT = -65504.0
+"""The logit of an entry that the teacher gives no mass: float16's lowest number stands for minus infinity."""
+
 METADATA_KEY = b"cmlm_kd"
 """Key of the Arrow schema's metadata that tells which rows of which corpus a shard holds."""
 
@@ -158,6 +161,11 @@ def open_shard(path: Path, manifest: Manifest, record: ShardRecord) -> ShardView
         raise _damaged(path, f"holds {metadata!r} with {batch.num_rows} rows, the manifest says otherwise")
     if offsets[0] != 0 or offsets[-1] != record.tokens or np.any(offsets[1:] < offsets[:-1]):
         raise _damaged(path, f"has row offsets that don't add up to the manifest's {record.tokens} tokens")
+    without = int(np.count_nonzero(offsets[1:] == offsets[:-1]))
+    if without != record.rows_without_teacher:
+        raise _damaged(
+            path, f"has {without} rows without a teacher, the manifest says {record.rows_without_teacher}"
+        )
     return ShardView(ids, logits, tail, offsets)
 
 

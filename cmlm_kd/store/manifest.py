@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.system.ranges import POSITIVE
 
 FORMAT_NAME = "cmlm-kd-soft-targets"
@@ -19,6 +20,14 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 PARTIAL_NAME = "manifest.partial.json"
 """The manifest of a store that is still being written; renamed to ``manifest.json`` by the last step."""
+
+TEACHER_KIND = "teacher_kind"
+"""The setting that says what kind of teacher spoke; none where it was a C-MLM, as all were once."""
+
+C_MLM = "C-MLM"
+"""The kind of a teacher that fills gaps."""
+
+_MEND = "put back a copy of it, or delete the store and run 'cmlm-kd dump' again"
 
 SettingValue = str | int | float | bool
 """A value that JSON returns unchanged."""
@@ -112,6 +121,11 @@ class StoreHeader:
         """The narrowest type that holds every entry of the vocabulary: uint16 or uint32."""
         return np.dtype(np.uint16 if self.vocabulary_size <= 1 << 16 else np.uint32)
 
+    @property
+    def teacher_kind(self) -> str:
+        """What kind of teacher spoke."""
+        return str(self.settings.get(TEACHER_KIND, C_MLM))
+
     def plan(self) -> list[ShardPlan]:
         """Return the shards, in corpus order; they depend on nothing but ``rows`` and ``shard_rows``."""
         count = -(-self.rows // self.shard_rows)
@@ -130,6 +144,23 @@ class StoreHeader:
         fields = {**asdict(self), "tail_temperatures": list(self.tail_temperatures)}
         del fields["environment"], fields["settings"]
         return {**fields, **{f"settings.{name}": value for name, value in sorted(self.settings.items())}}
+
+
+@dataclass(frozen=True)
+class _Document:
+    """The types of what a manifest's file holds."""
+
+    rows: int
+    k: int
+    tail_temperatures: list[float]
+    vocabulary_size: int
+    dictionary_hash: str
+    corpus_hash: str
+    teacher_hash: str
+    shard_rows: int
+    settings: dict[str, Any]
+    environments: list[dict[str, Any]]
+    shards: list[ShardRecord]
 
 
 @dataclass(frozen=True)
@@ -190,23 +221,18 @@ class Manifest:
         Raises:
             UserError: it is not one, is damaged, or has a format version that this release doesn't read.
         """
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            found = (document["format"], document["version"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"store: {path} is not a store's manifest or is damaged; run 'cmlm-kd dump' again"
-            ) from error
+        document = read_object(path, _MEND, owner="store: ")
+        found = (document.get("format"), document.get("version"))
         if found != (FORMAT_NAME, FORMAT_VERSION):
             raise UserError(
                 f"store: {path} has format {found[0]!r} version {found[1]!r}, this release reads "
                 f"{FORMAT_NAME!r} version {FORMAT_VERSION}; run 'cmlm-kd dump' again or use the release that "
                 "wrote it"
             )
-        try:
-            return cls._from_document(document)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise UserError(f"store: {path} is damaged ({error!r}); run 'cmlm-kd dump' again") from error
+        check_document(path, document, _Document, _MEND, owner="store: ")
+        if not document["environments"]:
+            raise UserError(f"store: {path} is damaged (environments is [], it has at least one); {_MEND}")
+        return cls._from_document(document)
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Manifest:
@@ -217,4 +243,8 @@ class Manifest:
             tail_temperatures=tuple(document["tail_temperatures"]),
             environment=environments[0],
         )
-        return cls(header, tuple(ShardRecord(**shard) for shard in document["shards"]), environments)
+        return cls(header, tuple(_record(shard) for shard in document["shards"]), environments)
+
+
+def _record(shard: Mapping[str, Any]) -> ShardRecord:
+    return ShardRecord(**{name: shard[name] for name in ShardRecord.__dataclass_fields__})

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardView
 from cmlm_kd.store.manifest import Manifest, ShardRecord
@@ -27,28 +26,6 @@ def verify_store(path: Path | str, corpus: Corpus | None = None) -> Manifest:
     if corpus is not None:
         store.check(corpus)
     return store.manifest
-
-
-def reference_accuracy(store: SoftTargetStore, target: Databin) -> tuple[float, float]:
-    """Return how often a store's best entry, and any of its k entries, is the reference's token.
-
-    Args:
-        store: the soft targets.
-        target: the target sentences that they belong to, :meth:`SoftTargetStore.check` passed.
-
-    Returns:
-        Two shares of the tokens of all sentences with a teacher row, in [0, 1]; NaN where there are none.
-    """
-    best = any_of_k = tokens = 0
-    for shard, record in zip(store.shards, store.manifest.shards, strict=True):
-        ends = target.offsets[record.first_row : record.first_row + record.rows + 1]  # (rows + 1,)
-        taught = np.repeat(np.diff(shard.offsets) > 0, np.diff(ends))  # (tokens of all rows,)
-        references = target.tokens[ends[0] : ends[-1]][taught]  # (tokens,)
-        right = shard.ids == references[:, None]  # (tokens, k)
-        best += int(right[:, 0].sum())
-        any_of_k += int(right.any(axis=1).sum())
-        tokens += len(references)
-    return (best / tokens, any_of_k / tokens) if tokens else (float("nan"), float("nan"))
 
 
 def _verify_values(store: SoftTargetStore, shard: ShardView, record: ShardRecord) -> None:

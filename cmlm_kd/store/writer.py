@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.store.files import TEMPORARY_SUFFIX, explained_os_errors, lock_directory, write_whole
-from cmlm_kd.store.format import ShardRows, encode_shard
+from cmlm_kd.store.files import TEMPORARY_SUFFIXES, explained_os_errors, lock_directory, write_whole
+from cmlm_kd.store.format import ShardRows, encode_shard, open_shard
 from cmlm_kd.store.manifest import (
     MANIFEST_NAME,
     PARTIAL_NAME,
@@ -21,6 +20,7 @@ from cmlm_kd.store.manifest import (
     ShardRecord,
     StoreHeader,
 )
+from cmlm_kd.system.aside import release
 from cmlm_kd.system.files import check_new_directory, file_sha256
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class StoreWriter:
         self._done: dict[int, ShardRecord] = {}
         self._environments: tuple[Mapping[str, SettingValue], ...] = (header.environment,)
         self._finished: Manifest | None = None
-        self._unlock = weakref.finalize(self, os.close, lock_directory(path))
+        self._unlock = weakref.finalize(self, release, lock_directory(path))
 
     @classmethod
     def create_or_resume(cls, path: Path | str, header: StoreHeader) -> StoreWriter:
@@ -135,7 +135,7 @@ class StoreWriter:
             "isn't empty and holds no store",
             "give a new or empty directory",
             owner="store: ",
-            in_the_way=lambda file: file.suffix != TEMPORARY_SUFFIX,
+            in_the_way=lambda file: file.suffix not in TEMPORARY_SUFFIXES,
         )
         self._write_manifest(PARTIAL_NAME)
         return None
@@ -143,21 +143,25 @@ class StoreWriter:
     def _resume(self, found: Manifest, finished: bool) -> None:
         """Take over the complete shards of ``found``; those whose bytes have changed are written again."""
         _check_same(self.path, found.header, self.header)
-        for stale in self.path.glob(f"*{TEMPORARY_SUFFIX}"):
-            stale.unlink()
-        names = {plan.file: plan.index for plan in self.header.plan()}
+        for suffix in TEMPORARY_SUFFIXES:
+            for stale in self.path.glob(f"*{suffix}"):
+                stale.unlink()
+        plans = {plan.file: plan for plan in self.header.plan()}
         for record in found.shards:
-            checksum = file_sha256(self.path / record.file)
-            if checksum == record.sha256:
-                self._done[names[record.file]] = record
+            plan = plans.get(record.file)
+            problem = _problem(self.path, found, plan, record)
+            if plan is not None and not problem:
+                self._done[plan.index] = record
             else:
                 logger.warning(
-                    "store: shard %s is %s and will be written again",
-                    self.path / record.file,
-                    "damaged" if checksum else "missing",
+                    "store: shard %s is %s and will be written again", self.path / record.file, problem
                 )
         self._environments = found.environments
-        if finished and not self.pending_shards():
+        if (
+            finished
+            and tuple(self._done[index] for index in sorted(self._done)) == found.shards
+            and (not self.pending_shards())
+        ):
             self._finished = found
             (self.path / PARTIAL_NAME).unlink(missing_ok=True)
             return
@@ -178,6 +182,20 @@ class StoreWriter:
         known = [record.size for record in self._done.values()] + [size]
         needed = sum(known) / len(known) * len(self.pending_shards())
         return f"about {needed / 1e6:,.1f} MB" if needed >= 1e6 else f"about {needed / 1e3:.1f} kB"
+
+
+def _problem(path: Path, found: Manifest, plan: ShardPlan | None, record: ShardRecord) -> str:
+    """Return in what way a shard is not what the manifest says; empty if it is."""
+    if plan is None:
+        return "of another plan"
+    checksum = file_sha256(path / plan.file)
+    if checksum != record.sha256:
+        return "damaged" if checksum else "missing"
+    try:
+        open_shard(path / plan.file, found, record)
+    except UserError:
+        return "not what the manifest says"
+    return "" if (plan.first_row, plan.rows) == (record.first_row, record.rows) else "of another plan"
 
 
 def _check_same(path: Path, found: StoreHeader, wanted: StoreHeader) -> None:

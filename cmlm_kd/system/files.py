@@ -1,85 +1,132 @@
-"""Files and directories that appear complete or not at all."""
+"""Files and directories that appear complete or not at all.
+
+Everything that the library and its commands write goes through :func:`written_aside` or
+:func:`directory_written_aside`. Both write to one fixed place beside (or in) what they write, under a lock;
+what a killed run left there the next one removes. Both end in a ``UserError`` where the operating system
+refuses, and leave nothing behind.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.aside import (
+    check_place,
+    hold_file,
+    named_os_errors,
+    parents_made,
+    partial_of,
+    release,
+    settle_file,
+    to_disk,
+)
+from cmlm_kd.system.directories import check_new_directory, directory_written_aside, finish_interrupted
 
+__all__ = [
+    "check_file_place",
+    "check_new_directory",
+    "check_new_file",
+    "directory_written_aside",
+    "file_name",
+    "file_sha256",
+    "finish_interrupted",
+    "written_aside",
+]
 
-def check_new_directory(
-    path: Path,
-    problem: str = "is not empty",
-    remedy: str = "give a new directory",
-    *,
-    owner: str = "",
-    in_the_way: Callable[[Path], bool] = lambda entry: True,
-) -> None:
-    """Refuse to write where something is: into a file, or a directory that holds anything.
+_DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/")
+"""Where paths are names of open files."""
 
-    Args:
-        path: of the directory to write.
-        problem: what the message says of it; ``{entry}`` becomes the name of what is in the way.
-        remedy: what it says to do.
-        owner: what the message begins with, such as ``store: ``.
-        in_the_way: whether an entry of the directory must not be there; without it, none may.
-
-    Raises:
-        UserError: naming all three.
-    """
-    if not path.exists():
-        return
-    found = sorted(filter(in_the_way, path.iterdir())) if path.is_dir() else [path]
-    if found:
-        raise UserError(f"{owner}{path} {problem.format(entry=found[0].name)}; {remedy}")
+_LONGEST_STEM = 200
+"""Bytes of a name that leave room for endings such as ``.tsv``; file systems have 255."""
 
 
 def check_new_file(path: Path, remedy: str, *, owner: str = "") -> None:
-    """Refuse to write a file where something is; arguments as of :func:`check_new_directory`.
+    """Refuse to write a file where something is, or that cannot be written.
+
+    Args:
+        path: of the file to write.
+        remedy: what the message says to do.
+        owner: what it begins with, such as ``--output ``.
 
     Raises:
         UserError: naming the path and the remedy.
     """
+    check_file_place(path)
     if path.exists():
         raise UserError(f"{owner}{path} exists; {remedy}")
 
 
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; rename it at the end, or remove it after an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def check_file_place(path: Path | None) -> None:
+    """Refuse, before there is anything to lose, a path that no file can be written to; None is none.
 
-
-@contextmanager
-def directory_written_aside(path: Path) -> Iterator[Path]:
-    """Yield a new directory beside ``path`` that takes its place at the end, or is removed after an error.
-
-    What an earlier run that was killed left aside is removed first.
+    Raises:
+        UserError: naming what is in the way, and why.
     """
-    path = path.resolve()  # where a symbolic link leads
-    partial, former = (path.with_name(f".{path.name}.{state}") for state in ("partial", "former"))
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if path.exists():
-            shutil.rmtree(former, ignore_errors=True)
-            path.rename(former)
-        partial.rename(path)
-        shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    if path is None:
+        return
+    with named_os_errors(path):
+        found = _stat(path)
+        _check_writable(path, found)
+    if found is None:
+        check_place(path)
+
+
+def file_name(flag: str, name: str) -> str:
+    """Return a name that becomes part of a file's name.
+
+    Args:
+        flag: what gave it, for the message.
+        name: what was given.
+
+    Raises:
+        UserError: if it is empty, a path, or too long.
+    """
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise UserError(f"{flag} {name!r}: a file gets this name, and it must not be a path; leave out '/'")
+    if len(os.fsencode(name)) > _LONGEST_STEM:
+        raise UserError(
+            f"{flag} {name[:20]!r}...: a file gets this name of {len(os.fsencode(name))} bytes; "
+            f"give one of at most {_LONGEST_STEM}"
+        )
+    return name
+
+
+@contextlib.contextmanager
+def written_aside(path: Path, *, goes_on: bool = False) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; rename it at the end, or remove it after an error.
+
+    A link stays a link, and the file that it leads to is written; a file that is replaced hands on its
+    permissions and owner. What cannot be replaced (a device, a pipe, ``/dev/stdout``, a file mounted on its
+    own) is written when the body has ended.
+
+    Args:
+        path: of the file.
+        goes_on: keep what was written after an error, and yield what an earlier run left: the body appends.
+
+    Raises:
+        UserError: another process is writing it, or the operating system refuses; what was there stays.
+    """
+    with named_os_errors(path):
+        former = _stat(path)
+        _check_writable(path, former)
+        if _must_be_filled(path, former):
+            with tempfile.TemporaryDirectory() as folder:
+                partial = Path(folder) / path.name
+                yield partial
+                _fill(path, partial)
+            return
+        target = Path(os.path.realpath(path))  # where a link leads
+        with parents_made(target):
+            yield from _replaced(target, former, goes_on)
 
 
 def file_sha256(path: Path) -> str | None:
@@ -89,3 +136,70 @@ def file_sha256(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Return what is at a path or where it leads, None where nothing is."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _check_writable(path: Path, found: os.stat_result | None) -> None:
+    if found is None:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def _must_be_filled(path: Path, found: os.stat_result | None) -> bool:
+    """Return whether what is there must be written itself, because no other file can take its place."""
+    if found is None:
+        return False
+    named_by_descriptor = os.path.abspath(path).startswith(_DESCRIPTORS)
+    return (
+        named_by_descriptor
+        or not stat.S_ISREG(found.st_mode)
+        or not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK)
+    )
+
+
+def _fill(path: Path, source: Path) -> None:
+    """Write what is there, as the shell would: ``>`` a file and ``>>`` what others write to as well."""
+    anew = stat.S_ISREG(os.stat(path).st_mode) and not os.path.abspath(path).startswith(_DESCRIPTORS)
+    with source.open("rb") as file, path.open("wb" if anew else "ab", buffering=0) as output:
+        shutil.copyfileobj(file, output)
+
+
+def _replaced(target: Path, former: os.stat_result | None, goes_on: bool) -> Iterator[Path]:
+    """Yield the file beside ``target`` that takes its place at the end."""
+    partial = partial_of(target)
+    descriptor = hold_file(partial, target, keep=goes_on)
+    try:
+        mode = os.fstat(descriptor).st_mode if former is None else former.st_mode
+        yield partial
+        if former is not None:
+            with contextlib.suppress(PermissionError):
+                os.chown(partial, former.st_uid, former.st_gid)
+        settle_file(partial, stat.S_IMODE(mode))
+        _put(partial, target)
+    except BaseException:
+        if not goes_on or not os.fstat(descriptor).st_size:
+            partial.unlink(missing_ok=True)
+        raise
+    finally:
+        release(descriptor)
+
+
+def _put(partial: Path, target: Path) -> None:
+    try:
+        os.replace(partial, target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # a file that is mounted on its own, as into a container
+            raise
+        _fill(target, partial)
+        partial.unlink()
+    to_disk(target.parent)

@@ -37,6 +37,11 @@ def at_least(least: int) -> Range:
 AT_LEAST_ONE = at_least(1)
 
 
+def between(least: int, most: int) -> Range:
+    """Return the range from ``least`` to ``most``, for numbers that decide how long something takes."""
+    return Range(f"from {least:,} to {most:,}", lambda value: least <= value <= most)
+
+
 def check_range(
     flag: str, value: float, allowed: Range, *, owner: str = "", hint: str = "", joint: str = "; "
 ) -> None:

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.git_lfs import refuse_pointer
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
@@ -53,6 +54,7 @@ def _reading(path: Path) -> Iterator[BufferedIOBase]:
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
         raise UserError(f"{path} {problem}; give a text file, plain or gzipped")
+    refuse_pointer(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             yield stream

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import written_aside
 
 PLUGIN_NAME = "fairseq_plugins"
 _LINK_MARK = "written by 'cmlm-kd user-dir --link'"
@@ -62,10 +63,11 @@ def link_plugin() -> Path | None:
     init = link / "__init__.py"
     if link.exists() and not is_link(link):
         raise UserError(f"{link} is another installation of the plug-in; run 'pip uninstall cmlm-kd' first")
-    link.mkdir(exist_ok=True)
-    init.write_text(
-        _LINK_SOURCE.format(name=PLUGIN_NAME, mark=_LINK_MARK, directory=str(directory)), encoding="utf-8"
-    )
+    with written_aside(init) as partial:
+        partial.write_text(
+            _LINK_SOURCE.format(name=PLUGIN_NAME, mark=_LINK_MARK, directory=str(directory)),
+            encoding="utf-8",
+        )
     return link
 
 

@@ -12,5 +12,7 @@ ENTRY_POINTS = "cmlm_kd.sources"
 
 @cache
 def load_sources() -> None:
-    """Register the signal sources that installed packages add; a user directory registers its own."""
+    """Register our signal sources and those of installed packages; a user directory registers its own."""
+    from cmlm_kd.teachers import online  # noqa: F401  # registers itself
+
     signal_sources.load_entry_points(ENTRY_POINTS)

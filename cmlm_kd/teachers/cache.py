@@ -7,8 +7,8 @@ position's state after layer L. Everything is float32. The directory appears onl
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,15 +34,19 @@ from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.arrays import check_finite, read_array
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, file_sha256
+from cmlm_kd.system.manifests import read_manifest, read_object, write_manifest
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 FORMAT_NAME = "cmlm-kd-teacher-outputs"
 FORMAT_VERSION = 1
 CACHE_MANIFEST = "manifest.json"
 BATCH_SIZE = 64
+_OWNER = "teacher cache: "
+_REMEDY = "remove the directory, and it will be computed again"
 
 
 @dataclass(frozen=True)
@@ -184,15 +188,10 @@ def open_cache(path: Path, identity: CacheIdentity, ensembling: Ensembling) -> T
         UserError: if it is damaged, or of another corpus or teacher, naming both.
     """
     manifest = _read_manifest(path)
-    _check_identity(path, manifest["identity"], identity)
-    for name, record in manifest["files"].items():
-        if file_sha256(path / name) != record["sha256"]:
-            raise UserError(
-                f"teacher cache {path}: {name} is not what the manifest says (checksum "
-                f"{record['sha256'][:12]}); remove the directory, and it will be computed again"
-            )
-    logits = [np.load(path / f"logits-{index}.npy", mmap_mode="r") for index in range(len(identity.teachers))]
-    hidden = {layer: np.load(path / f"hidden-{layer}.npy", mmap_mode="r") for layer in identity.hidden_states}
+    _check_identity(path, manifest.identity, identity)
+    read = functools.partial(_read_array, path, manifest, len(identity.labels))
+    logits = [read(f"logits-{index}.npy") for index in range(len(identity.teachers))]
+    hidden = {layer: read(f"hidden-{layer}.npy") for layer in identity.hidden_states}
     return TeacherCache(logits, hidden, ensembling, identity)
 
 
@@ -218,8 +217,9 @@ def write_cache(
         UserError: if the directory holds something else, or a teacher's logits are not finite.
     """
     check_new_directory(path, "is not empty and no cache of a teacher")
-    arrays = _compute(teachers, examples, needs, identity, device)
-    with directory_written_aside(path) as partial:
+    with directory_written_aside(path, manifest=CACHE_MANIFEST) as partial:
+        # Inside: another process that wants the same learns it now, and not after all the work.
+        arrays = _compute(teachers, examples, needs, identity, device)
         files = {}
         for name, array in arrays.items():
             np.save(partial / name, array)
@@ -232,7 +232,7 @@ def write_cache(
             "files": files,
             "environment": describe_environment(device),
         }
-        (partial / CACHE_MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        write_manifest(partial / CACHE_MANIFEST, manifest)
 
 
 def _compute(
@@ -269,25 +269,95 @@ def _place(examples: Examples, rows: list[int], row: int) -> str:
     return examples.place(rows[row])
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((path / CACHE_MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT_NAME or manifest["version"] != FORMAT_VERSION:
-            raise ValueError(f"format {manifest['format']} {manifest['version']}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+@dataclass(frozen=True)
+class CachedArray:
+    """An array of a cache.
+
+    Attributes:
+        sha256: checksum of its file.
+        shape: its sizes.
+    """
+
+    sha256: str
+    shape: list[int]
+
+
+@dataclass(frozen=True)
+class CacheManifest:
+    """The contents of a cache's ``manifest.json``.
+
+    Attributes:
+        identity: what its bytes depend on.
+        teachers: their names, for people.
+        files: of the arrays.
+        environment: hardware and versions, for people.
+    """
+
+    identity: CacheIdentity
+    teachers: list[str]
+    files: dict[str, CachedArray]
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+def is_cache(path: Path) -> bool:
+    """Return whether a directory says that it is a cache."""
+    with contextlib.suppress(UserError):
+        return read_object(path / CACHE_MANIFEST, "").get("format") == FORMAT_NAME
+    return False
+
+
+def verify_cache(path: Path) -> CacheManifest:
+    """Check every byte and number of a cache, whatever it is of, and return its manifest.
+
+    Raises:
+        UserError: naming the file that is damaged.
+    """
+    manifest = _read_manifest(path)
+    for name in manifest.files:
+        _read_array(path, manifest, len(manifest.identity.labels), name)
+    return manifest
+
+
+def _read_manifest(path: Path) -> CacheManifest:
+    document = read_object(path / CACHE_MANIFEST, _REMEDY, owner=_OWNER)
+    found = (document.get("format"), document.get("version"))
+    if found != (FORMAT_NAME, FORMAT_VERSION):
         raise UserError(
-            f"{path} is no cache of teacher outputs ({error}); give another --teacher-cache"
-        ) from error
-    return dict(manifest)
+            f"{path} is no cache of teacher outputs (format {found[0]!r} {found[1]!r}, this release reads "
+            f"{FORMAT_NAME!r} {FORMAT_VERSION}); give another --teacher-cache"
+        )
+    return read_manifest(path / CACHE_MANIFEST, CacheManifest, _REMEDY, owner=_OWNER)
 
 
-def _check_identity(path: Path, found: dict[str, Any], wanted: CacheIdentity) -> None:
+def _read_array(path: Path, manifest: CacheManifest, classes: int, name: str) -> NDArray[np.float32]:
+    """Return an array after comparing its bytes, type, shape and numbers with what the manifest says."""
+    record = manifest.files.get(name)
+    if record is None:
+        raise UserError(f"{_OWNER}{path / CACHE_MANIFEST} names no {name}; {_REMEDY}")
+    if file_sha256(path / name) != record.sha256:
+        raise UserError(
+            f"teacher cache {path}: {name} is not what the manifest says (checksum {record.sha256[:12]}); "
+            f"{_REMEDY}"
+        )
+    # As many scores as classes; where there are no classes, one.
+    wide = max(classes, 1) if name.startswith("logits-") else None
+    array = read_array(path / name, np.float32, (manifest.identity.examples, wide), _REMEDY, owner=_OWNER)
+    if list(array.shape) != record.shape:
+        raise UserError(
+            f"{_OWNER}{path / name} has shape {list(array.shape)}, the manifest says {record.shape}; "
+            f"{_REMEDY}"
+        )
+    check_finite(path / name, array, _REMEDY, owner=_OWNER)
+    return array
+
+
+def _check_identity(path: Path, found: CacheIdentity, wanted: CacheIdentity) -> None:
     """Refuse another corpus or teacher; more hidden states than needed are welcome."""
     remedy = "give another --teacher-cache, or remove the directory and it will be computed again"
     for name, value in vars(wanted).items():
-        have = found.get(name)
+        have = getattr(found, name)
         if name == "hidden_states":
-            missing = sorted(set(value) - set(have or []))
+            missing = sorted(set(value) - set(have))
             if missing:
                 raise UserError(
                     f"teacher cache {path} has the hidden states of layers {have}, not of {missing}; {remedy}"

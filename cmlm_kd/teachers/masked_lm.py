@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -15,7 +11,7 @@ from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.models.encoders.heads import has_head
 from cmlm_kd.models.encoders.pretrained import check_weights, load_masked_lm, model_hash, of_encoder
 from cmlm_kd.models.masked_lm import MaskedLM
-from cmlm_kd.tokenization.loading import load_tokenizer
+from cmlm_kd.tokenization.loading import load_tokenizer, vocabulary_hash
 from cmlm_kd.tokenization.positions import usable_positions
 
 
@@ -97,9 +93,3 @@ def load_masked_lm_teacher(name_or_path: str) -> MaskedLMTeacher:
     return MaskedLMTeacher(
         model, model.describe(f"teacher {name_or_path}", tokenizer, predicts=predicts)
     ).eval()
-
-
-def vocabulary_hash(tokenizer: Any) -> str:
-    """Return a hash of which token has which id: what teacher and student must have in common."""
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(vocabulary.encode()).hexdigest()

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.system.git_lfs import refuse_pointer
+from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.sentencepiece import load_sentencepiece, only_sentencepiece_model
 
@@ -43,6 +45,7 @@ def load_tokenizer(name_or_path: str, required: Sequence[str] = FRAMING_TOKENS) 
     except UserError:
         raise
     except Exception as error:  # transformers raises many types, and a user can act on none of them by type
+        refuse_pointer(directory)
         raise _cannot_load(name_or_path, error) from error
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise UserError(
@@ -85,9 +88,9 @@ def _load(directory: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     with without_reports():  # it warns of a config.json whose model it does not know, such as an IB-BERT's
-        tokenizer = AutoTokenizer.from_pretrained(directory)
+        tokenizer = load_saved(AutoTokenizer, directory)
     if _lower_cases_against_its_vocabulary(tokenizer, directory):
-        tokenizer = AutoTokenizer.from_pretrained(directory, do_lower_case=False)
+        tokenizer = load_saved(AutoTokenizer, directory, do_lower_case=False)
     return tokenizer  # type: ignore[no-any-return]
 
 
@@ -128,3 +131,9 @@ def encoding_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     description = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
     known = {name: value for name, value in description.items() if name not in ("truncation", "padding")}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def vocabulary_hash(tokenizer: Any) -> str:
+    """Return a hash of which token has which id: what teacher and student must have in common."""
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(vocabulary.encode()).hexdigest()

@@ -82,7 +82,7 @@ class PieceTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         description = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
-        self.kind = _tokenizer_kind(description)
+        self.kind = tokenizer_kind(description)
         self.special = SpecialIds(
             *(int(getattr(tokenizer, f"{name}_token_id")) for name in ("cls", "sep", "mask", "pad", "unk"))
         )
@@ -90,7 +90,7 @@ class PieceTokenizer:
         special_ids = {token["id"] for token in description["added_tokens"] if token["special"]}
         special_ids.update(vars(self.special).values())
         self._added_ids = {token["id"] for token in description["added_tokens"]} - special_ids
-        self._symbols = _symbols(description, self.kind, tokenizer.get_vocab(), special_ids)
+        self._symbols = spelled_vocabulary(description, self.kind, tokenizer.get_vocab(), special_ids)
         self._backend = _without_special_tokens(tokenizer, description, special_ids)
 
     @classmethod
@@ -199,7 +199,15 @@ def _mark_word_starts(text: str, symbols: Iterable[str], offsets: Iterable[tuple
     return marked
 
 
-def _tokenizer_kind(description: dict[str, Any]) -> str:
+def tokenizer_kind(description: dict[str, Any]) -> str:
+    """Return ``wordpiece``, ``sentencepiece`` or ``bytelevel``.
+
+    Args:
+        description: a fast tokenizer's, as it saves itself.
+
+    Raises:
+        UserError: if it is none of them.
+    """
     if description["model"]["type"] == "WordPiece":
         return "wordpiece"
     parts = json.dumps([description.get("pre_tokenizer"), description.get("decoder")], ensure_ascii=False)
@@ -213,7 +221,7 @@ def _tokenizer_kind(description: dict[str, Any]) -> str:
     )
 
 
-def _symbols(
+def spelled_vocabulary(
     description: dict[str, Any], kind: str, vocabulary: dict[str, int], special_ids: Iterable[int]
 ) -> list[str]:
     """Return the symbol of every teacher id; ids that no token has are unknown, like special ones."""

@@ -9,11 +9,15 @@ family.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import combining, normalize
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.hugging_face import load_saved
+from cmlm_kd.tokenization.fidelity import check_cuts_alike, refuse_lost_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,30 +55,58 @@ def load_sentencepiece(path: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of the directory that holds the sentencepiece model ``path``.
 
     Raises:
-        UserError: if the file is no sentencepiece model.
+        UserError: if the file is no sentencepiece model, or one that is not cut with as sentencepiece does.
     """
+    model = _read(path)
+    refuse_lost_settings(path, model)
+    tokenizer = _made_of(model, path.parent)
+    check_cuts_alike(path, model, tokenizer)
+    return tokenizer
+
+
+def _made_of(model: Any, directory: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    model = _read(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent)
+        tokenizer = load_saved(AutoTokenizer, directory)
+        losses = _losses(tokenizer, model, directory)
+        if losses:
+            tokenizer = load_saved(AutoTokenizer, directory, **losses)
+    except UserError:
+        raise
     except Exception:  # of many types: no family whose tokenizer is a sentencepiece model
-        return _of_unknown_family(model, path.parent)
+        return _of_unknown_family(model, directory)
     if not {piece.piece for piece in model.pieces if piece.type == _NORMAL} <= tokenizer.get_vocab().keys():
-        return _of_unknown_family(model, path.parent)
+        return _of_unknown_family(model, directory)
     return _mend(tokenizer, model)
+
+
+def _losses(tokenizer: Any, model: Any, directory: Path) -> dict[str, bool]:
+    """Return the settings without which a family takes capitals or accents away that the vocabulary has; none
+    where a file says what the tokenizer does."""
+    normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+    if (directory / "tokenizer_config.json").is_file() or normalizer is None:
+        return {}
+    text = "".join(piece.piece for piece in model.pieces if piece.type == _NORMAL)
+    settings = {}
+    if normalizer.normalize_str("A") == "a" and text != text.lower():
+        settings["do_lower_case"] = False
+    if normalizer.normalize_str("\u00e9") == "e" and any(map(combining, normalize("NFKD", text))):
+        settings["keep_accents"] = True
+    return settings
 
 
 def sentencepiece_backend(model: Any) -> Any:
     """Return a ``tokenizers.Tokenizer`` that cuts text as a sentencepiece ``ModelProto`` does, same ids."""
-    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 
     pieces = [(piece.piece, piece.score) for piece in model.pieces]
     backend = Tokenizer(_model(model, pieces, model.trainer_spec.unk_id))
     backend.normalizer = _normalizer(model)
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("\u2581", prepend_scheme="always")]
-    )
+    parts = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("\u2581", prepend_scheme="always")]
+    if _user_defined(model):
+        parts.append(pre_tokenizers.Split(Regex(_standing_alone(model)), "isolated"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(parts)
     backend.decoder = decoders.Metaspace("\u2581", prepend_scheme="always")
     return backend
 
@@ -106,7 +138,20 @@ def _model(model: Any, pieces: list[tuple[str, float]], unknown: int) -> Any:
         unk_token=pieces[unknown][0],
         fuse_unk=True,
         byte_fallback=byte_fallback,
+        ignore_merges=bool(_user_defined(model)),  # no merge makes them
     )
+
+
+def _standing_alone(model: Any) -> str:
+    """Return a pattern of the user-defined symbols; the mark of a word's beginning stays before them."""
+    return "|".join(re.escape(symbol) for symbol in sorted(_user_defined(model), key=len, reverse=True))
+
+
+def _user_defined(model: Any) -> list[str]:
+    """Return the user-defined symbols of a model that are not the names of special tokens."""
+    special = {name for names in _USUAL_NAMES.values() for name in names}
+    found = [piece.piece for piece in model.pieces if piece.type == _USER_DEFINED]
+    return [piece for piece in found if piece.strip() and piece not in special]
 
 
 def _merges(model: Any) -> Iterator[tuple[float, str, str]]:
@@ -133,9 +178,20 @@ def _mend(tokenizer: Any, model: Any) -> PreTrainedTokenizerBase:
     description = json.loads(tokenizer.backend_tokenizer.to_str())
     normalizer = _normalizer(model)
     has_table = normalizer is None or '"Precompiled"' in json.dumps(description["normalizer"])
-    if has_table and model.trainer_spec.model_type != _BPE:
+    falls_back = bool(model.trainer_spec.byte_fallback)
+    symbols = _user_defined(model)
+    if has_table and model.trainer_spec.model_type != _BPE and not falls_back and not symbols:
         return tokenizer  # type: ignore[no-any-return]
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if symbols:  # added tokens would swallow the space before them
+        kept = [token for token in description["added_tokens"] if token["content"] not in symbols]
+        alone = {"Regex": _standing_alone(model)}
+        split = {"type": "Split", "pattern": alone, "behavior": "Isolated", "invert": False}
+        parts = [description["pre_tokenizer"], split]
+        description["added_tokens"] = kept
+        description["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": parts}
+    if model.trainer_spec.model_type != _BPE:
+        description["model"]["byte_fallback"] = falls_back
+    backend = Tokenizer.from_str(json.dumps(description))
     if not has_table:
         others = [] if backend.normalizer is None else [backend.normalizer]
         backend.normalizer = normalizers.Sequence([normalizer, *others])
@@ -150,7 +206,7 @@ def _mend(tokenizer: Any, model: Any) -> PreTrainedTokenizerBase:
 
 def _of_unknown_family(model: Any, directory: Path) -> PreTrainedTokenizerBase:
     """Return a tokenizer with the model's own ids, special tokens as configured or by their usual names."""
-    from tokenizers import AddedToken, processors
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
     backend = sentencepiece_backend(model)
@@ -161,8 +217,6 @@ def _of_unknown_family(model: Any, directory: Path) -> PreTrainedTokenizerBase:
     }
     control = [piece.piece for piece in model.pieces if piece.type == _CONTROL]
     backend.add_special_tokens(list(dict.fromkeys([*names.values(), *control])))
-    words = [piece.piece for piece in model.pieces if piece.type == _USER_DEFINED]
-    backend.add_tokens([AddedToken(word, normalized=False) for word in words if word not in names.values()])
     if "cls" in names and "sep" in names:
         cls, sep = names["cls"], names["sep"]
         backend.post_processor = processors.TemplateProcessing(

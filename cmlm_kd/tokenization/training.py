@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
-from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, check_range
+from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, between, check_range
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.tokenization.sentencepiece import sentencepiece_backend
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """The first pieces, in this order."""
 
-LONGEST_LINE = 1 << 20  # bytes; sentencepiece drops longer lines in silence, and its own default is 4192
+LONGEST_LINE = 1 << 13
+"""Characters; longer lines are cut at spaces, because sentencepiece drops long ones in silence."""
+
+LONGEST_WORD = 1 << 10
+"""Characters between spaces; longer words are cut. The training takes a time that grows with their square."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,27 @@ def read_training_text(paths: Sequence[Path]) -> list[str]:
     return lines
 
 
+def short_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines cut to about :data:`LONGEST_LINE` characters, in words of at most :data:`LONGEST_WORD`.
+
+    A piece never has a space inside, so that next to nothing is lost at a cut.
+    """
+    for line in lines:
+        if len(line) <= LONGEST_WORD:
+            yield line
+            continue
+        part, length = [], 0
+        for word in line.split():
+            for start in range(0, len(word), LONGEST_WORD):
+                part.append(word[start : start + LONGEST_WORD])
+                length += len(part[-1]) + 1
+                if length > LONGEST_LINE:
+                    yield " ".join(part)
+                    part, length = [], 0
+        if part:
+            yield " ".join(part)
+
+
 def train_tokenizer(lines: Sequence[str], options: TokenizerOptions) -> PreTrainedTokenizerFast:
     """Train a unigram tokenizer (Kudo, 2018) in the "▁ starts a word" convention; case is kept, text is NFKC.
 
@@ -64,6 +92,9 @@ def train_tokenizer(lines: Sequence[str], options: TokenizerOptions) -> PreTrain
     from transformers import PreTrainedTokenizerFast
 
     _check(options)
+    cut = sum(len(word) > LONGEST_WORD for line in lines if len(line) > LONGEST_WORD for word in line.split())
+    if cut:
+        logger.warning("%d words of more than %d characters are cut; is that text?", cut, LONGEST_WORD)
     backend = _hugging_face_backend(_train_sentencepiece(lines, options))
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
@@ -92,6 +123,7 @@ def _check(options: TokenizerOptions) -> None:
         raise UserError(
             f"--vocab-size is {options.vocab_size}, but {len(SPECIAL_TOKENS)} pieces are special; give more"
         )
+    check_range("--vocab-size", options.vocab_size, between(1, 1_000_000), joint=", ")
     check_range("--character-coverage", options.character_coverage, SHARE_ABOVE_ZERO, joint=", ")
 
 
@@ -101,14 +133,14 @@ def _train_sentencepiece(lines: Sequence[str], options: TokenizerOptions) -> byt
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
+            sentence_iterator=short_lines(lines),
             model_writer=model,
             model_type="unigram",
             vocab_size=options.vocab_size,
             character_coverage=options.character_coverage,
             split_digits=options.split_digits,
             normalization_rule_name="nfkc",
-            max_sentence_length=LONGEST_LINE,
+            max_sentence_length=4 * (LONGEST_LINE + LONGEST_WORD),  # bytes
             shuffle_input_sentence=False,
             num_threads=1,  # the sums of several threads differ in their last bits
             minloglevel=2,

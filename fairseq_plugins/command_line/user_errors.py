@@ -10,7 +10,7 @@ from types import TracebackType
 
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, os_error_message, os_error_of
 
 
 class UserErrorInStep(UserError, RuntimeError):
@@ -29,8 +29,23 @@ _NOT_LOADED = "Cannot load model parameters from checkpoint"
 """Words of fairseq's in the place of whatever a model or a criterion says of a checkpoint's weights."""
 
 
+_ASSERTIONS = {
+    "--replace-unk requires a raw": "--replace-unk reads raw text, which prepared data are not; leave it "
+    "out: pieces of words have few unknown ones, and 'cmlm-kd score' says how many",
+    "Criterion does not match": "the checkpoint was trained with another --criterion, whose optimizer is of "
+    "no use to this one: give another --save-dir and the checkpoint as --finetune-from-model, or "
+    "--reset-optimizer",
+    "Optimizer does not match": "the checkpoint was trained with another --optimizer, whose moments are "
+    "of no "
+    "use to this one: give the same, or --reset-optimizer",
+}
+"""How an assertion of fairseq about the user's choices begins -> what there is to do."""
+
+
 def user_message(error: BaseException) -> str | None:
-    """Return what an exception has to say to the user; None if it is anything but a ``UserError``.
+    """Return what an exception has to say to the user; None if it is nothing that the user can mend.
+
+    That is a ``UserError``, and what the operating system refuses, such as a full disk.
 
     Data loaders and fairseq's one process a GPU hand the traceback of a worker on as the text of a new
     exception: what counts is the last one in it.
@@ -44,7 +59,10 @@ def user_message(error: BaseException) -> str | None:
         message = min((text.rpartition(name)[2] for name in _NAMES), key=len)
         if len(message) < len(text) and _TRACEBACK not in message:
             return message.strip()
-    return None
+    if isinstance(error, AssertionError):
+        return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
+    refused = os_error_of(error) if isinstance(error, OSError) else None
+    return None if refused is None else os_error_message(refused)
 
 
 @contextlib.contextmanager
@@ -59,7 +77,7 @@ def without_crash_file() -> Iterator[None]:
 
 
 def print_user_errors() -> None:
-    """Let an uncaught ``UserError`` end the process with one line; all else keeps its traceback."""
+    """Let what the user can mend end the process with one line; all else keeps its traceback."""
     former = sys.excepthook
 
     def report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -1,5 +1,6 @@
 """Masked pairs for fine-tuning a teacher, as a fairseq dataset."""
 
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cmlm_kd.data.masking.positions import random_mask
+from cmlm_kd.data.translation.folds import Fold
 from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin
@@ -30,9 +32,10 @@ class MaskedPairDataset(MaskedDataset):
         seed: of the masks.
         mask_probability: in (0, 1].
         fixed_masks: whether all epochs have the same masks.
+        left_out: a fold that is not learnt from.
 
     Raises:
-        UserError: if all pairs are too long.
+        UserError: if all pairs are too long, or in the fold.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class MaskedPairDataset(MaskedDataset):
         seed: int,
         mask_probability: float,
         fixed_masks: bool,
+        left_out: Fold | None = None,
     ) -> None:
         super().__init__(seed, fixed_masks)
         self.parts, self.pair_format, self.mask_probability = parts, pair_format, mask_probability
@@ -59,6 +63,12 @@ class MaskedPairDataset(MaskedDataset):
             raise UserError(f"cmlm: {too_long}, so none is left; give shorter text or another teacher")
         if len(self.kept) < len(self.sizes):
             logger.warning("%s, the teacher's, and are left out of its training", too_long)
+        if left_out is not None:
+            targets = itertools.chain.from_iterable(target for _, target in parts)
+            learnt = np.array([not left_out.holds(target) for target in targets])  # (rows,)
+            self.kept = self.kept[learnt[self.kept]]
+            if not len(self.kept):
+                raise UserError(f"--fold {left_out} leaves none of {len(self.sizes)} pairs; give fewer folds")
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         row = int(index)

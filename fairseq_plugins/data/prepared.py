@@ -1,26 +1,45 @@
 """Prepared data-bins (``cmlm-kd prepare``) as fairseq's tasks see them."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
-from cmlm_kd.data.translation.manifest import load_manifest
+from cmlm_kd.data.translation.integrity import check_databin
+from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
 from cmlm_kd.data.translation.pairs import PairFormat
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.databin import Databin, dictionary_hash
+from cmlm_kd.fairseq_files.databin import Databin, dictionary_hash, is_mapped
+
+VERIFY_HELP = (
+    "read every byte of the data-bin before it is used and compare it with prepare.json; without it "
+    "dictionaries and indexes are compared"
+)
+"""Of the flag ``--verify-data``."""
 
 
 class PreparedData:
     """One prepared data-bin: its languages, its dictionaries' teacher ids and its splits.
 
+    Args:
+        path: of the data-bin.
+        source_language, target_language: what they should be; None: as prepared.
+        whole: compare every byte of a split with the manifest when it is opened, not dictionaries and indexes
+            alone.
+
     Raises:
-        UserError: if the directory was not written by ``cmlm-kd prepare`` or does not hold the languages
-            asked for.
+        UserError: if the directory was not written by ``cmlm-kd prepare``, is damaged, or does not hold the
+            languages asked for.
     """
 
     def __init__(
-        self, path: str, source_language: str | None = None, target_language: str | None = None
+        self,
+        path: str,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
-        self.path = Path(path)
+        self.path, self._whole = Path(path), whole
         self.manifest = load_manifest(self.path)
         self.source_language = self.manifest.source_language
         self.target_language = self.manifest.target_language
@@ -30,6 +49,7 @@ class PreparedData:
                 f"{path} was prepared for {self.source_language}-{self.target_language}, "
                 f"not {asked[0]}-{asked[1]}; prepare the other direction into a directory of its own"
             )
+        check_databin(self.path, self.manifest, splits=())
 
     @property
     def pair_format(self) -> PairFormat:
@@ -62,10 +82,12 @@ class PreparedData:
         """Return source and target of a split, and with ``combine`` of ``split1``, ``split2``, ... too.
 
         Raises:
-            UserError: if source and target have different numbers of sentences.
+            UserError: if source and target have different numbers of sentences, or a file is damaged.
         """
         names = itertools.chain([split], (f"{split}{n}" for n in itertools.count(1)) if combine else ())
-        return [self._split(name) for name in itertools.takewhile(self._has_split, names)]
+        found = list(itertools.takewhile(self._has_split, names))
+        check_databin(self.path, self.manifest, splits=found, whole=self._whole)
+        return [self._split(name) for name in found]
 
     def _split(self, split: str) -> tuple[Databin, Databin]:
         source = Databin.open(self._prefix(split, self.source_language))
@@ -81,3 +103,34 @@ class PreparedData:
 
     def _prefix(self, split: str, language: str) -> Path:
         return self.manifest.file(self.path, split, language)
+
+
+def check_fairseq_data(directories: Sequence[str], path: str, split: str, *, whole: bool) -> None:
+    """Look at the files of a split, and of the dictionaries, that fairseq is going to read.
+
+    Args:
+        directories: all of the training; the first has the dictionaries.
+        path: the one that is read now.
+        split: its name; ``train`` stands for ``train1``, ... too.
+        whole: compare every byte with ``prepare.json``.
+
+    Raises:
+        UserError: a file is not what 'cmlm-kd prepare' wrote, an index points to other sentences, or the
+            directories have different dictionaries.
+    """
+    data = Path(path)
+    if (data / PREPARE_MANIFEST).is_file():
+        manifest = load_manifest(data)
+        names = [name for name in manifest.splits if name.rstrip("0123456789") == split or name == split]
+        check_databin(data, manifest, splits=names, whole=whole)
+    else:  # of fairseq-preprocess
+        for index in sorted(data.glob(f"{split}*.idx")):
+            if is_mapped(index):
+                Databin.open(index.with_suffix(""))
+    for first in sorted(Path(directories[0]).glob("dict.*.txt")):
+        own = data / first.name
+        if own.is_file() and dictionary_hash(own) != dictionary_hash(first):
+            raise UserError(
+                f"{own} is dictionary {dictionary_hash(own)[:8]}, {first} is {dictionary_hash(first)[:8]}; "
+                "the parts of one training set need the same"
+            )

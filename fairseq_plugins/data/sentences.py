@@ -9,16 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cmlm_kd.api.criterion import NO_CLASS
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from fairseq_plugins.data.sized import SizedDataset
 
 LENGTH_STEP = 8
 """Examples whose lengths differ by less than this share batches in random order."""
-
-
-NO_CLASS = -1
-"""Target of an example without a label; no criterion that reads labels gets to see it."""
 
 
 class SentenceDataset(SizedDataset):

@@ -120,10 +120,10 @@ class UnlabelledText:
                 "%s: %d rows, %d tokens, %d shards in %s",
                 *(split, len(corpus), corpus.tokens, corpus.shards, corpus.directory),
             )
-            if corpus.manifest["split_lines"]:
+            if corpus.manifest.split_lines:
                 logger.warning(
                     "%s: %d lines exceed %d positions and are parted",
-                    *(split, corpus.manifest["split_lines"], longest + 2),
+                    *(split, corpus.manifest.split_lines, longest + 2),
                 )
         return self._corpora[split]
 

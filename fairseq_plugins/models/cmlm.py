@@ -49,6 +49,11 @@ class BertCMLM(BaseFairseqModel):
         check_dropout(cfg.dropout, "bert_cmlm")
         prepared = task.prepared
         name = cfg.bert or prepared.manifest.teacher
+        if not cfg.bert and not (prepared.path / "teacher" / "config.json").is_file():
+            raise UserError(
+                f"bert_cmlm: {prepared.path} was prepared with a tokenizer alone, {name}; name the BERT that "
+                "has it with --bert"
+            )
         if serialized_hash(load_tokenizer(name)) != prepared.manifest.tokenizer.hash:
             raise UserError(
                 f"bert_cmlm: the tokenizer of {name!r} is not the one {prepared.path} was prepared with "

@@ -1,5 +1,6 @@
 """``--task cmlm``: fine-tune BERT as a conditional masked language model on pairs."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,20 +10,22 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
-from transformers import AutoConfig
 
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, check_mask_probability
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH, TOKENIZER_HASH
 from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.encoders.pretrained import load_config
 from cmlm_kd.tokenization.positions import usable_positions
 from fairseq_plugins.data.masked_pairs import MaskedPairDataset
-from fairseq_plugins.data.prepared import PreparedData
+from fairseq_plugins.data.prepared import VERIFY_HELP, PreparedData
 from fairseq_plugins.data.sized import VALIDATION_SEED
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
+from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 
 @dataclass
-class CMLMTaskConfig(PrecisionConfig):
+class CMLMTaskConfig(PrecisionConfig, FoldConfig):
     """Flags of ``--task cmlm``."""
 
     data: str = field(
@@ -38,11 +41,13 @@ class CMLMTaskConfig(PrecisionConfig):
         default=MASK_PROBABILITY,
         metadata={"help": "share of target positions to mask, in (0, 1]; EOS counts"},
     )
+    verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
     seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("cmlm", dataclass=CMLMTaskConfig)
-class CMLMTask(AutocastMixin, FairseqTask):
+class CMLMTask(FoldMixin, AutocastMixin, FiniteLossMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
     def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:
@@ -50,8 +55,10 @@ class CMLMTask(AutocastMixin, FairseqTask):
         check_mask_probability("cmlm", cfg.mask_probability)
         self.prepared = prepared
         self.target_dict = target_dictionary
-        # Until the model is built: those of the teacher that the data were prepared with.
-        self.teacher_positions = usable_positions(AutoConfig.from_pretrained(prepared.path / "teacher"))
+        # Until the model is built: those of the teacher that the data were prepared with, if there was one.
+        teacher = prepared.path / "teacher"
+        has_model = (teacher / "config.json").is_file()
+        self.teacher_positions = usable_positions(load_config(teacher)) if has_model else sys.maxsize
 
     @classmethod
     def setup_task(cls, cfg: CMLMTaskConfig, **kwargs: Any) -> "CMLMTask":
@@ -66,17 +73,27 @@ class CMLMTask(AutocastMixin, FairseqTask):
         self.state.merge_state_dict(
             {
                 BERT_CONFIG: model.teacher.encoder.config.to_json_string(use_diff=False),
-                DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
+                **self.entries,
             }
         )
+        self.note_fold()
         return model
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """What the ids stand for: checkpoints carry it, and one with another is not gone on from."""
+        return {
+            DICTIONARY_HASH: dictionary_hash(self.prepared.target_dictionary),
+            TOKENIZER_HASH: self.prepared.manifest.tokenizer.hash,
+        }
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Load one shard of the training text, or a validation split with masks that never change."""
         paths = utils.split_paths(self.cfg.data)
         training = split.startswith("train")
         path = paths[(epoch - 1) % len(paths)] if training else paths[0]
-        prepared = PreparedData(path, self.cfg.source_lang, self.cfg.target_lang)
+        languages = (self.cfg.source_lang, self.cfg.target_lang)
+        prepared = PreparedData(path, *languages, whole=self.cfg.verify_data)
         self.prepared.check_same_dictionaries(prepared)
         parts = prepared.splits(split, combine)
         if not parts:
@@ -88,6 +105,7 @@ class CMLMTask(AutocastMixin, FairseqTask):
             seed=self.cfg.seed if training else VALIDATION_SEED,
             mask_probability=self.cfg.mask_probability,
             fixed_masks=not training,
+            left_out=self.training_fold() if training else None,
         )
 
     def max_positions(self) -> int:

@@ -1,4 +1,4 @@
-"""The end of a training whose loss or weights are not finite: the batch is kept, such weights are not."""
+"""The end of a training whose loss, gradients or weights are not finite; the batch is kept."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import BaseFairseqModel
-from fairseq.optim import FairseqOptimizer
+from fairseq.optim import AMPOptimizer, FairseqOptimizer, FP16Optimizer, MemoryEfficientFP16Optimizer
 from fairseq.tasks import FairseqTask
-from torch import Tensor
 
 from cmlm_kd.errors import UserError
-from fairseq_plugins.training.precision import LoggingOutput, StepResult
+from cmlm_kd.fairseq_files.checkpoints import write_checkpoint
+from fairseq_plugins.training.precision import StepResult
 
 REMEDY = (
     "go on from the last one with a lower --lr, more --warmup-updates, a --clip-norm, or without "
@@ -24,10 +24,11 @@ REMEDY = (
 
 
 class FiniteLossMixin(FairseqTask):
-    """Looks at every loss of a task before its backward; stands behind mixins that wrap the criterion.
+    """Looks at every loss of a task and at its gradients; stands behind mixins that wrap the criterion.
 
-    A finite loss can still have gradients that break the weights, which the next loss would show; a
-    checkpoint that is due before it is not written. The task's config has ``save_dir``.
+    fairseq would write the whole training into ``crash.pt`` and run the batch again to find out what is
+    wrong, which fails in most models. Under ``--fp16`` and ``--amp`` it scales losses until gradients are
+    finite, and nothing is looked at here but the weights. The task's config has ``save_dir``.
     """
 
     _watched: BaseFairseqModel | None = None
@@ -63,30 +64,47 @@ class FiniteLossMixin(FairseqTask):
         """Train, unless the loss is not finite.
 
         Raises:
-            UserError: naming the terms that are not finite and the file that has the batch.
+            UserError: naming the terms or gradients that are not finite and the file that has the batch.
         """
+        if isinstance(optimizer, AMPOptimizer | FP16Optimizer | MemoryEfficientFP16Optimizer):
+            return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
         def watched(*args: Any, **kwargs: Any) -> StepResult:
             loss, size, logged = criterion(*args, **kwargs)
             if not torch.isfinite(loss):
-                self._stop(loss, logged, sample, update_num + 1)
+                terms = {key[5:]: float(value) for key, value in logged.items() if key.startswith("term:")}
+                wrong = [term for term, value in terms.items() if value - value != 0]
+                what = f"the loss of update {update_num + 1} is {float(loss)}"
+                self._stop(f"{what} (not finite: {', '.join(wrong) or 'the sum'})", terms, sample, update_num)
             return loss, size, logged
 
-        return super().train_step(sample, model, watched, optimizer, update_num, ignore_grad)
+        result = super().train_step(sample, model, watched, optimizer, update_num, ignore_grad)
+        name = _first_not_finite(model)
+        if name is not None:
+            what = f"the gradient of {name} in update {update_num + 1} is not finite, although the loss is"
+            self._stop(what, {}, sample, update_num)
+        return result
 
-    def _stop(self, loss: Tensor, logged: LoggingOutput, sample: dict[str, Any], update: int) -> None:
-        name = self.cfg._name
+    def _stop(self, what: str, terms: dict[str, float], sample: dict[str, Any], update_num: int) -> None:
+        """Keep the batch and end the training."""
         several = distributed_utils.get_data_parallel_world_size() > 1
         worker = distributed_utils.get_data_parallel_rank() if several else 0
-        path = Path(self.cfg.save_dir) / f"nonfinite-update{update}-worker{worker}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        inputs = {key: value.cpu() for key, value in sample["net_input"].items()}
-        terms = {key[5:]: float(value) for key, value in logged.items() if key.startswith("term:")}
-        kept = {"update": update, "id": sample["id"].cpu(), **inputs, "target": sample["target"].cpu()}
-        torch.save({**kept, "terms": terms}, path)
-        wrong = [term for term, value in terms.items() if value - value != 0]
+        path = Path(self.cfg.save_dir) / f"nonfinite-update{update_num + 1}-worker{worker}.pt"
+        tensors = {**sample["net_input"], **{key: sample[key] for key in ("id", "target") if key in sample}}
+        kept = {key: value.cpu() for key, value in tensors.items() if torch.is_tensor(value)}
+        write_checkpoint({"update": update_num + 1, **kept, "terms": terms}, path)
         raise UserError(
-            f"{name}: the loss of update {update} is {float(loss)} (not finite: "
-            f"{', '.join(wrong) or 'the sum'}); the batch is in {path}, and checkpoints are as they were: "
-            f"{REMEDY}"
+            f"{self.cfg._name}: {what}; the batch is in {path}, and checkpoints are as they were: {REMEDY}"
         )
+
+
+def _first_not_finite(model: BaseFairseqModel) -> str | None:
+    """Return the name of the first weight whose gradient is not finite."""
+    named = [(name, weight.grad) for name, weight in model.named_parameters() if weight.grad is not None]
+    if not named:
+        return None
+    norms = torch.stack(torch._foreach_norm([grad for _, grad in named]))  # (weights,)
+    if torch.isfinite(norms.sum()):
+        return None
+    wrong = [name for (name, _), norm in zip(named, norms.tolist(), strict=True) if norm - norm != 0]
+    return next(iter(wrong), None)

@@ -10,8 +10,9 @@ from fairseq.tasks import FairseqTask, register_task
 
 from cmlm_kd.api.needs import ModelDescription, Needs
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, TEACHERS
-from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher, vocabulary_hash
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, TEACHERS, VOCABULARY_HASH
+from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher
+from cmlm_kd.tokenization.loading import vocabulary_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from fairseq_plugins.data.unlabelled_text import UnlabelledText, UnlabelledTextConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
@@ -100,7 +101,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
                 f"masked_lm_kd: {teacher.description.name} takes {teacher.max_length} positions, the student "
                 f"up to {self.positions}; pass --max-length {teacher.max_length}"
             )
-        self.state.merge_state_dict({BERT_CONFIG: config.to_json_string(use_diff=False)})
+        self.state.merge_state_dict({BERT_CONFIG: config.to_json_string(use_diff=False), **self.entries})
         return model
 
     def _load_teacher(self) -> None:
@@ -117,6 +118,11 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         self._teaching = TextTeaching(teacher, self.cfg.bf16_autocast)
         self.teacher_description = teacher.description
         self.state.merge_state_dict({TEACHERS: teacher.hashes})
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """What the ids stand for: checkpoints carry it, and one with another is not gone on from."""
+        return {VOCABULARY_HASH: vocabulary_hash(self.tokenizer.tokenizer)}
 
     @property
     def teacher(self) -> MaskedLMTeacher | None:

@@ -13,11 +13,12 @@ from cmlm_kd.data.classification.inputs import SentenceInputs
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import INPUTS_HASH
 from cmlm_kd.models.bilstm.model import WordInputs
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.precision import AutocastMixin
 from fairseq_plugins.training.starting_point import state_of_start
 
 
-class SentenceTask(AutocastMixin, FairseqTask):
+class SentenceTask(AutocastMixin, FiniteLossMixin, FairseqTask):
     """A task of sentences and pairs with a class or a score.
 
     Attributes:

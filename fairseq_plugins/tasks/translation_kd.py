@@ -6,26 +6,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
 
 from cmlm_kd.api.needs import NOTHING_ELSE, Request
-from cmlm_kd.api.sources import SignalSource, TeacherBatch, TrainingSet, named_source
+from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
 from cmlm_kd.store import StoredSoftTargets
 from cmlm_kd.teachers import load_sources
+from cmlm_kd.teachers.online import OnlineTeacher
+from fairseq_plugins.data.fold_dataset import FoldDataset
+from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
+from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
+from fairseq_plugins.training.entries import entries_of
+from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TranslationKDConfig(PrecisionConfig, TranslationConfig):
+class TranslationKDConfig(PrecisionConfig, FoldConfig, TranslationConfig):
     """Flags of ``--task translation_kd``: those of ``translation`` and these."""
 
     soft_targets: str | None = field(
@@ -37,14 +47,25 @@ class TranslationKDConfig(PrecisionConfig, TranslationConfig):
             "teacher, otherwise under equal terms"
         },
     )
+    online_teacher: str | None = field(
+        default=None,
+        metadata={
+            "help": "checkpoint of a translator or C-MLM that gives the soft targets in the step, without a "
+            "store; several, separated by commas, count by the mean of their probabilities (0.7*A,0.3*B for "
+            "weights); stands for --soft-targets online=MODEL"
+        },
+    )
+    cpu: bool = II("common.cpu")
     # fairseq's own default, -1, fails with several training sets.
     upsample_primary: int = field(
         default=1, metadata={"help": "how often 'train' is repeated beside train1, ..."}
     )
+    verify_data: bool = field(default=False, metadata={"help": VERIFY_HELP})
+    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("translation_kd", dataclass=TranslationKDConfig)
-class TranslationKDTask(AutocastMixin, TranslationTask):
+class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTask):
     """Translation whose training batches have ``sample["teacher"]``; validation and test are fairseq's own.
 
     The stores are opened by ``load_dataset`` of the training set and by nothing else, so that a checkpoint
@@ -53,35 +74,61 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
 
     def __init__(self, cfg: TranslationKDConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
+        self._soft_targets = _chosen_soft_targets(cfg)
         self._criterion: Any = None
         self._stores: TrainingStores | None = None
+        self._named: NamedSource | None = None
         self._online: SignalSource | None = None
         self._request = NOTHING_ELSE
+        self.state.merge_state_dict(entries_of(self))
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Build the model and note in its checkpoints which part of the training set it was kept from."""
+        model = super().build_model(cfg, from_checkpoint)
+        self.note_fold()
+        return model
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion and remember what it wants of the soft targets."""
         self._criterion = super().build_criterion(cfg, from_checkpoint)
-        self._request = Request(topk=getattr(cfg, "kd_topk", None))  # no need to carry more in a batch
+        temperature = getattr(cfg, "kd_temperature", None)
+        self._request = Request(
+            topk=getattr(cfg, "kd_topk", None),  # no need to carry more in a batch
+            tail_temperatures=() if temperature is None else (float(temperature),),
+        )
         return self._criterion
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Load a split; the training set with its soft targets.
 
         Raises:
-            UserError: a store is missing, damaged, belongs to other data or doesn't suit the criterion.
-                Those of all epochs are looked at before the first.
+            UserError: a file of the data is damaged; a store is missing, damaged, belongs to other data or
+                doesn't suit the criterion. Those of all epochs are looked at before the first.
         """
+        training, paths = split == self.cfg.train_subset, utils.split_paths(self.cfg.data)
+        path = paths[(epoch - 1) % len(paths)] if training else paths[0]
+        check_fairseq_data(paths, path, split, whole=self.cfg.verify_data)
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
-        if split != self.cfg.train_subset:
+        if not training:
             return
-        if self.cfg.soft_targets is None:
+        fold = None if self._criterion is None else self.training_fold()
+        targets = self.datasets[split].tgt
+        self._add_soft_targets(split, epoch, combine)
+        if fold is not None:
+            padding = self.target_dictionary.pad()
+            self.datasets[split] = FoldDataset(self.datasets[split], targets, padding, fold)
+
+    def _add_soft_targets(self, split: str, epoch: int, combine: bool) -> None:
+        """Put the teacher beside the training set, or let it wait for the batches."""
+        if self._soft_targets is None:
             if self._criterion is not None:  # training: fairseq-generate builds no criterion
                 raise UserError(
                     "translation_kd: --soft-targets is missing; give the store that 'cmlm-kd dump' wrote for "
-                    f"this data-bin, or train without a teacher with --soft-targets {NO_STORE}"
+                    f"this data-bin, a model with --online-teacher, or train without a teacher with "
+                    f"--soft-targets {NO_STORE}"
                 )
             return
-        if self.cfg.soft_targets == NO_STORE:
+        if self._soft_targets == NO_STORE:
             return
         pairs, source = self.datasets[split], self._source(epoch, combine)
         if source.rows not in (None, len(pairs)):
@@ -94,6 +141,8 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
             self.datasets[split] = SoftTargetDataset(pairs, source, self._request)
         else:
             self._online = source
+        if isinstance(source, OnlineTeacher):
+            self.state.merge_state_dict({TEACHERS: [source.teacher.hash]})
 
     def _source(self, epoch: int, combine: bool) -> SignalSource:
         """Return the soft targets of an epoch's training set, each checked against the criterion."""
@@ -106,18 +155,28 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
 
     def _sources(self, combine: bool) -> Sequence[SignalSource]:
         """Return what ``--soft-targets`` names: a registered source, or a store for each directory."""
+        wanted = str(self._soft_targets)
         directories, padding = utils.split_paths(self.cfg.data), self.target_dictionary.pad()
         training_set = TrainingSet(
-            Path(directories[0]), self.cfg.train_subset, len(self.target_dictionary), padding
+            Path(directories[0]),
+            self.cfg.train_subset,
+            len(self.target_dictionary),
+            padding,
+            self.cfg.source_lang,
+            self.cfg.target_lang,
+            "cuda" if torch.cuda.is_available() and self.cfg.cpu is not True else "cpu",
+            bf16_autocast=self.cfg.bf16_autocast,
+            request=self._request,
         )
         load_sources()
-        named = named_source(self.cfg.soft_targets, training_set)
-        if named is not None:
-            return [named]
+        if self._named is None:
+            self._named = named_source(wanted, training_set)
+        if self._named is not None:
+            return [self._named]
         if self._stores is None:
             self._stores = TrainingStores(
                 directories,
-                utils.split_paths(self.cfg.soft_targets),
+                utils.split_paths(wanted),
                 self.cfg.source_lang,
                 self.cfg.target_lang,
                 self.cfg.train_subset,
@@ -132,6 +191,19 @@ class TranslationKDTask(AutocastMixin, TranslationTask):
                 sample["id"], sample["net_input"], sample["target"], self.target_dictionary.pad()
             )
             sample["teacher"] = self._online.signal(batch, self._request)
+
+
+def _chosen_soft_targets(cfg: TranslationKDConfig) -> str | None:
+    """Return what ``--soft-targets`` says, or ``--online-teacher``, which is another way to say it."""
+    online = getattr(cfg, "online_teacher", None)  # checkpoints of earlier releases have no such setting
+    if online is None:
+        return cfg.soft_targets
+    if cfg.soft_targets is not None:
+        raise UserError(
+            f"translation_kd: --soft-targets {cfg.soft_targets} and --online-teacher {online} both give the "
+            "soft targets; leave one of them out"
+        )
+    return f"online={online}"
 
 
 def _details(source: SignalSource) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import II
+from omegaconf import II, DictConfig
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import task_state
-from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 from fairseq_plugins.command_line.configs import PluginConfig
 
 LAST = "checkpoint_last.pt"
@@ -28,12 +28,49 @@ class StartingPointConfig(PluginConfig):
     save_dir: str = II("checkpoint.save_dir")
 
 
-def starting_checkpoint(cfg: StartingPointConfig) -> Path | None:
-    """Return the path of the checkpoint that fairseq will load first, None for a run that starts without."""
+def newest_whole(save_dir: Path) -> Path:
+    """Return ``checkpoint_last.pt``, or where it is damaged the whole checkpoint with the most updates.
+
+    Args:
+        save_dir: of the training, with a ``checkpoint_last.pt``.
+
+    Raises:
+        UserError: that file is damaged and there is no other.
+    """
+    last = save_dir / LAST
+    try:
+        read_checkpoint(last)
+        return last
+    except UserError as error:
+        damage = error
+    whole: dict[Path, tuple[int, str]] = {}
+    for path in sorted(save_dir.glob("checkpoint*.pt")):
+        try:
+            state = read_checkpoint(path)
+        except UserError:
+            continue
+        if "averaged" not in (state.get("extra_state") or {}):
+            whole[path] = (number_of_updates(state), path.name)
+    if not whole:
+        raise UserError(
+            f"{damage} No other checkpoint in {save_dir} is whole: remove the file to start anew, or give "
+            "--restore-file"
+        )
+    return max(whole, key=whole.__getitem__)
+
+
+def starting_checkpoint(cfg: StartingPointConfig | DictConfig) -> Path | None:
+    """Return the path of the checkpoint that fairseq will load first, None for a run that starts without.
+
+    Raises:
+        UserError: the last checkpoint of the save directory is damaged, and so are all others there.
+    """
     if cfg.restore_file != LAST:
         candidates: list[str | None] = [cfg.restore_file]
     else:
-        candidates = [str(Path(cfg.save_dir) / LAST), cfg.finetune_from_model]
+        if (Path(cfg.save_dir) / LAST).is_file():
+            return newest_whole(Path(cfg.save_dir))
+        candidates = [cfg.finetune_from_model]
     return next((Path(path) for path in candidates if path and Path(path).is_file()), None)
 
 

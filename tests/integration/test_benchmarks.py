@@ -18,10 +18,12 @@ CLASSIFICATION = ("--layers", 2, "--teacher-layers", 2, "--width", 32, "--words"
 EARLY_EXIT = ("--layers", 3, "--width", 64, "--words", 50, "--examples", 12, "--length", 6, "--rounds", 1)
 PRETRAINING = (*("--layers", 2, "--teacher-layers", 2, "--width", 32, "--vocabulary", 50), "--rounds", 1)
 STORE = ("--vocabularies", 200, "--rounds", 1)
+TRANSLATE = ("--updates", 1, "--sentences", 6, "--rounds", 1, "--batch-sizes", 4, "--beam", 1)
 INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--rounds", 1, "--warm-up", 0)
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
     "dump.py": [r"at least 4\): \d", r"at most 1\.15\): \d", r"at least 0\.9\): \d"],
+    "translator_dump.py": [r"at least 0\.95\): \d"],
     "augmentation.py": [
         *(rf"{rule} +[\d,]+ a second" for rule in ("rules +sentences", "pairs", "tagging +sentences")),
         *(rf"{type_} to released \(at least 4\): \d" for type_ in ("float32", "bfloat16")),
@@ -42,7 +44,17 @@ FIGURES = {
         *(rf"{kind} +distilbert_kd .* \(at most 1\.08\): \d" for kind in ("real", "masked")),
         r"\(at most 0\.25\): \d\.\d",
     ],
+    "translate.py": [
+        *(rf"ctranslate2, {kind}: \d+ .* sentences/s, \d" for kind in ("float32", "int8")),
+        *(rf"\(at least {least}\): \d" for least in (8, 12)),
+        r"apart \(at most 0\.1\): \d",
+    ],
     "versus.py": [r"cmlm-kd --help, s of CPU +here +\d+\.\d+ +there +\d+\.\d+ +ratio \d"],
+    "significance.py": [
+        r"most varies by seeds +t +\d",
+        r"power +\d+\.\d %",
+        r"of nothing on average \(level 5 %\)",
+    ],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -53,11 +65,14 @@ FIGURES = {
         ("kd_step.py", STEP),
         ("kd_step.py", (*STEP, "--bf16")),
         ("dump.py", DUMP),
+        ("translator_dump.py", ("--layers", 1, "--width", 16, "--pairs", 8, "--rounds", 1)),
         ("store.py", STORE),
         ("classification_step.py", CLASSIFICATION),
         ("pretraining_step.py", PRETRAINING),
+        ("significance.py", ("--runs", 2, "--clusters", 20, "--trials", 5, "--resamples", 20)),
         ("corpus_memory.py", ("--megabytes", 0.01, "--epochs", 2)),
         ("augmentation.py", AUGMENTATION),
+        ("translate.py", TRANSLATE),
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
         ("versus.py", (REPOSITORY, "--rounds", 1, "--only", "help")),

@@ -2,17 +2,20 @@
 
 import json
 import re
+import stat
 
 import pytest
 import torch
 from classification_runs import distilling, fine_tune, steps, write_root
+from disk import largest_file, umask
 from fairseq_runs import run_train
 from tiny_classification import LABELS
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from cmlm_kd.cli import main
 from cmlm_kd.evaluation.training_log import read_validations
-from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, write_checkpoint
 from cmlm_kd.models.classifier import load_classifier
 from cmlm_kd.models.encoders.pretrained import model_hash
 
@@ -42,6 +45,38 @@ def test_export_loads_in_plain_hugging_face(root, fine_tuned):
         "tokenizer.json",
         "tokenizer_config.json",
     }
+
+
+def test_an_exported_student_has_the_permissions_that_the_umask_says(root, fine_tuned, tmp_path):
+    with umask(0o022):
+        command = ["export", root / "plain" / "checkpoint_last.pt", "--output", tmp_path / "exported"]
+        assert main([str(word) for word in command]) == 0
+    for path in (tmp_path / "exported").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644, path
+    assert stat.S_IMODE((tmp_path / "exported").stat().st_mode) == 0o755
+
+
+def test_a_full_disk_ends_an_export_in_one_line(root, fine_tuned, tmp_path, capsys):
+    command = ["export", root / "plain" / "checkpoint_last.pt", "--output", tmp_path / "made" / "exported"]
+    with largest_file(3000):
+        assert main([str(word) for word in command]) == 2
+    message = f"{tmp_path / 'made' / 'exported'}: File too large; make room or choose another place\n"
+    assert capsys.readouterr().err == f"cmlm-kd export: {message}" and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "described", ["", "[]", "{", '{"model_type": "nobodys"}', '{"model_type": "bert", "a']
+)
+def test_a_checkpoint_whose_description_of_its_model_is_damaged(
+    root, fine_tuned, tmp_path, capsys, described
+):
+    state = read_checkpoint(root / "plain" / "checkpoint_last.pt")
+    state["task_state"] = {**state["task_state"], BERT_CONFIG: described}
+    write_checkpoint(state, tmp_path / "damaged.pt")
+    status, _, error = evaluate(
+        capsys, root / "data", "--corpus", "SST-2", "--no-speed", "--model", tmp_path / "damaged.pt"
+    )
+    assert status == 2 and error.count("\n") == 1 and "is the file damaged, or of a newer version?" in error
 
 
 def test_an_exported_student_is_a_teacher(root, fine_tuned, tmp_path):
@@ -120,11 +155,41 @@ def test_evaluate_prints_a_table_and_takes_unlabelled_text(root, fine_tuned, tmp
     assert (tmp_path / "m.tsv").read_text().startswith("index\tprediction\tp(negative)")
 
 
+def test_a_full_disk_ends_predictions_in_one_line(root, fine_tuned, tmp_path, capsys):
+    flags = ("--corpus", "SST-2", "--no-speed", "--predictions", tmp_path / "p", "--model", f"m={fine_tuned}")
+    with largest_file(100):
+        status, out, error = evaluate(capsys, root / "data", *flags)
+    message = f"{tmp_path / 'p' / 'm.tsv'}: File too large; make room or choose another place\n"
+    assert (status, out, error) == (2, "", f"cmlm-kd evaluate: {message}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/b", "", ".."])
+def test_names_are_no_paths(tmp_path, capsys, name):
+    flags = ("--corpus", "SST-2", "--predictions", tmp_path / "p", "--model", f"{name}=no")
+    status, _, error = evaluate(capsys, tmp_path, *flags)
+    assert status == 2 and f"--model {name!r}: a file gets this name, and it must not be a path" in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_evaluate_plain_text_knows_the_models_classes(root, fine_tuned, tmp_path, capsys):
     """A small set need not have all of them."""
     (tmp_path / "dev.tsv").write_text("good film\tpositive\n")
     status, out, _ = evaluate(capsys, tmp_path, "--corpus", "text", "--no-speed", "--model", fine_tuned)
     assert status == 0 and "accuracy" in out
+
+
+def test_evaluate_predicts_plain_text_without_labels_and_in_the_corpus_words(root, tmp_path, capsys):
+    (tmp_path / "test.tsv").write_text("good film\nbad film\n")
+    flags = ("--no-speed", "--model", f"t={root / 'teacher'}", "--predictions", tmp_path / "p")
+    status, _, _ = evaluate(capsys, tmp_path, "--corpus", "text", "--split", "test", *flags)
+    rows = [line.split("\t") for line in (tmp_path / "p" / "t.tsv").read_text().splitlines()]
+    assert status == 0 and rows[0][:2] == ["index", "prediction"] and len(rows) == 3
+    assert {row[1] for row in rows[1:]} <= {"negative", "positive"}
+    status, _, _ = evaluate(capsys, root / "data", "--corpus", "SST-2", "--corpus-labels", *flags)
+    rows = [line.split("\t") for line in (tmp_path / "p" / "t.tsv").read_text().splitlines()]
+    assert status == 0 and rows[0] == ["index", "prediction", "target", "p(0)", "p(1)"]
+    assert {cell for row in rows[1:] for cell in row[1:3]} == {"0", "1"}
 
 
 @pytest.mark.parametrize(

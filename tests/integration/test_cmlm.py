@@ -11,12 +11,20 @@ from fairseq import options
 from fairseq.optim import FairseqOptimizer
 from fairseq_cli import validate
 from fairseq_runs import build_task, config, run_train
+from tiny_prepare import forget_checksums
 from tiny_teacher import write_bert
 from torch import nn
 
 from cmlm_kd.cli import main
+from cmlm_kd.data.translation.folds import fold_of
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import BERT_CONFIG, DICTIONARY_HASH
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    BERT_CONFIG,
+    DICTIONARY_HASH,
+    FOLD,
+    OPTIMIZED,
+    TOKENIZER_HASH,
+)
 from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.models.cmlm_loading import load_teacher
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
@@ -97,7 +105,7 @@ def test_two_updates_and_what_the_checkpoint_holds(road, tmp_path, seen):
     shutil.rmtree(tmp_path / "bert")
     assert len(losses(seen)) == 2 and all(map(math.isfinite, losses(seen)))
     state = torch.load(checkpoint, weights_only=True)
-    assert state["task_state"].keys() == {BERT_CONFIG, DICTIONARY_HASH}
+    assert state["task_state"].keys() == {BERT_CONFIG, DICTIONARY_HASH, OPTIMIZED, TOKENIZER_HASH}
     assert all(value.dtype == torch.float32 for value in state["model"].values())
     teacher = load_teacher(checkpoint, road / "data")  # needs nothing but the checkpoint and the data
     assert torch.equal(teacher.projection.weight, state["model"]["teacher.projection.weight"])
@@ -200,7 +208,7 @@ def test_masks_of_validation_never_change(road, tmp_path, seen):
 def test_epoch_shards(road, tmp_path, seen):
     """The second epoch reads the second directory."""
     shard = tmp_path / "shard"
-    shutil.copytree(road / "data", shard)
+    forget_checksums(shutil.copytree(road / "data", shard))
     for language in WORDS:
         for suffix in ("bin", "idx"):
             shutil.copy(
@@ -357,6 +365,15 @@ def test_bad_flags_are_named(road, tmp_path, flags, named):
         train(road, tmp_path, *(places.get(flag, flag) for flag in flags))
 
 
+def test_data_in_the_tokens_of_a_tokenizer_alone(road, tmp_path):
+    shutil.copytree(road / "bert", tmp_path / "tokenizer")
+    (tmp_path / "tokenizer" / "config.json").unlink()
+    data = prepare(road, tmp_path / "data", teacher=tmp_path / "tokenizer")
+    with pytest.raises(UserError, match=r"was prepared with a tokenizer alone, .*; name the BERT .* --bert"):
+        train(road, tmp_path / "save", data=data)
+    assert load_teacher(train(road, tmp_path / "save", "--bert", road / "bert", data=data), data)
+
+
 def test_data_that_were_not_prepared(road, tmp_path):
     with pytest.raises(UserError, match=r"has no prepare.json; write the data with 'cmlm-kd prepare'"):
         train(road, tmp_path, data=road / "bert")
@@ -376,3 +393,14 @@ def test_a_split_that_is_missing(road):
     with pytest.raises(FileNotFoundError, match="Dataset not found: test"):
         task.load_dataset("test")
     assert json.loads((road / "data" / "prepare.json").read_text())["splits"].keys() == {"train", "valid"}
+
+
+def test_a_fold_is_left_out_and_noted(road, tmp_path, seen):
+    path = train(road, tmp_path, "--fold", "1/2", updates=4)
+    target = Databin.open(road / "data" / "train.de-en.en")
+    kept = {row for row in range(PAIRS) if fold_of(target[row], 2) != 1}
+    assert {row for training, _, rows, _ in seen if training for row in rows} == kept
+    assert {len(rows) for training, _, rows, _ in seen if not training} == {VALID}, "validation has no folds"
+    assert torch.load(path, weights_only=True)["task_state"][FOLD] == "1/2"
+    with pytest.raises(UserError, match=r"--fold 0/2: .* was kept from fold 1/2; begin anew"):
+        train(road, tmp_path, "--fold", "0/2", updates=5)

@@ -20,8 +20,9 @@ from cmlm_kd.fairseq_files.databin import Databin
 
 ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md")
-CLASSIFICATION = {  # pages about classifiers and unlabelled text, and which test follows them
+CLASSIFICATION = {  # pages about other models than the README's, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
+    "docs/autoregressive_teachers.md": "test_translators_as_teachers.py and test_folds.py",
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bert_mlm.md": "test_pretraining_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",
@@ -42,7 +43,13 @@ ELSEWHERE = {
     "bash examples/pretraining/run.sh": "test_pretraining_recipe.py",
     "bash examples/pretraining/text.sh": "test_pretraining_corpus.py",
     "bash examples/translation/iwslt14.sh": "test_translation_recipes.py",
+    "cmlm-kd translate": "test_job.py and test_selection.py of tests/unit/translation, "
+    "test_translate_fairseq.py",
+    "cmlm-kd prepare --teacher bert-base-multilingual-cased -s de -t en --trainpref corpus/train,back": (
+        "tests/unit/data/translation/test_synthetic.py"
+    ),
     "cmlm-kd run": "test_machine_dry_run.py, and tests of the recipes",
+    "cmlm-kd score --reference test.en --baseline alone --clusters": "test_several_runs.py",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_translation_recipes.py, through iwslt14.yaml",
     "python benchmarks/": "test_benchmarks.py",

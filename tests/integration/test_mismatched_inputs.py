@@ -161,7 +161,7 @@ def test_a_projection_begins_anew_after_a_criterion_without(root, trained, tmp_p
         )
     )
     assert re.search(
-        r"tinybert_kd: trains \{.*\} besides the student, .*--kd-projection and --kd-layer-map", errors
+        r"its optimizer has .* in place \d+, this training .*; give the criterion and settings", errors
     )
 
 

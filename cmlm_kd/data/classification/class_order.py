@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cmlm_kd.errors import UserError
 
@@ -24,7 +24,8 @@ def class_order(
 ) -> list[int]:
     """Return for each class of the data the position of the teacher's logit.
 
-    Names are compared without regard to case. ``LABEL_1`` is the class that the corpus's files call ``1``.
+    Names are compared as they are, and where that leaves some unmatched, without regard to case, unless
+    classes of one side differ in case alone. ``LABEL_1`` is the class that the corpus's files call ``1``.
 
     Args:
         teacher: the teacher's classes in the order of its logits; empty for a score.
@@ -50,9 +51,10 @@ def class_order(
         raise UserError(
             f"--teacher-labels names {len(given)} classes ({', '.join(given)}), {name} has {len(teacher)}"
         )
-    spelled = {value.lower(): label.lower() for value, label in (values or {}).items()}
-    wanted = [label.lower() for label in data]
-    names, given_names = ([_plain(label, spelled) for label in labels] for labels in (teacher, given))
+    fold: Callable[[str], str] = str.lower if _unique_without_case(teacher, data, given) else str
+    spelled = {fold(value): fold(label) for value, label in (values or {}).items()}
+    wanted = [fold(label) for label in data]
+    names, given_names = ([_plain(label, spelled, fold) for label in labels] for labels in (teacher, given))
     keeps_own = several and not _is_generic(teacher, spelled) and sorted(names) == sorted(wanted)
     if given_names and not keeps_own:
         names = given_names
@@ -70,9 +72,14 @@ def class_order(
     return [names.index(label) for label in wanted]
 
 
-def _plain(label: str, spelled: Mapping[str, str]) -> str:
-    lowered = label.lower()
-    return spelled.get(lowered.removeprefix(GENERIC.lower()), lowered)
+def _unique_without_case(*sides: Sequence[str]) -> bool:
+    """Return whether no side has two classes whose names differ in case alone, such as MW and mW."""
+    return all(len({label.lower() for label in side}) == len(set(side)) for side in sides)
+
+
+def _plain(label: str, spelled: Mapping[str, str], fold: Callable[[str], str]) -> str:
+    name = fold(label)
+    return spelled.get(name.removeprefix(fold(GENERIC)), name)
 
 
 def _is_generic(labels: Sequence[str], spelled: Mapping[str, str]) -> bool:

@@ -166,6 +166,7 @@ class ReadingOptions:
             a label (plain text and datasets).
         label_optional: whether a file may have no labels, as GLUE's test sets.
         unlabelled: read the sentences alone; a line of plain text has one or two of them.
+        pairs: with ``label_optional``, whether plain text has pairs of sentences; None: nobody knows.
     """
 
     corpus: str
@@ -175,6 +176,7 @@ class ReadingOptions:
     skip_malformed: bool = False
     label_optional: bool = False
     unlabelled: bool = False
+    pairs: bool | None = None
 
     @classmethod
     def for_model(

@@ -49,11 +49,29 @@ def read_examples(data: Path, split: str, options: ReadingOptions, file: str = "
 
         return read_saved_dataset(data, split, options)
     if options.corpus == TEXT:
-        return _read_text(data / (file or GLUE_FILES.get(split, f"{split}.tsv")), options)
+        return _read_text(_existing(data, file or GLUE_FILES.get(split, f"{split}.tsv"), split), options)
     form = corpus_format(options.corpus)
     if options.regression and not form.is_regression:
         raise UserError(f"--regression: {form.name} has classes ({', '.join(form.classes.values())})")
-    return _read_table(data / (file or form.files.get(split, f"{split}.tsv")), form, options)
+    return _read_table(_existing(data, file or form.files.get(split, f"{split}.tsv"), split), form, options)
+
+
+def _existing(folder: Path, name: str, split: str) -> Path:
+    """Return a file of a corpus, or the same with ``.gz``.
+
+    Raises:
+        UserError: neither is there.
+    """
+    path = folder / name
+    gzipped = path.with_name(path.name + ".gz")
+    if path.is_file() or not gzipped.is_file():
+        if path.exists() or split != "valid":
+            return path  # what is wrong with it, if anything, is said by what reads it
+        raise UserError(
+            f"{path} does not exist; give a text file, plain or gzipped, or in training validate on a part "
+            "of the training set with --hold-out 0.1"
+        )
+    return gzipped
 
 
 def _read_table(path: Path, form: CorpusFormat, options: ReadingOptions) -> Examples:
@@ -71,7 +89,7 @@ def _read_text(path: Path, options: ReadingOptions) -> Examples:
     from cmlm_kd.system.text import iterate_lines
 
     width = next(iter(iterate_lines(path)), "").count("\t") + 1
-    if options.unlabelled:
+    if options.unlabelled or (options.label_optional and _lacks_labels(path, width, options)):
         return _read_unlabelled_text(path, width, options)
     if width not in TEXT_COLUMNS:
         raise UserError(
@@ -86,6 +104,20 @@ def _read_text(path: Path, options: ReadingOptions) -> Examples:
         _hint_at_header(table)
     labels = options.labels or in_usual_order(row.fields[-1].strip() for row in table.rows)
     return _examples(table, (0, second, width - 1), labels, {name: name for name in labels}, None)
+
+
+def _lacks_labels(path: Path, width: int, options: ReadingOptions) -> bool:
+    """Return whether lines of plain text have sentences alone, as test sets have.
+
+    A line of one column has no room for a label. One of two has none where the model reads pairs, or where no
+    line ends in one of the classes.
+    """
+    from cmlm_kd.system.text import iterate_lines
+
+    if width != 2 or options.pairs is not None:
+        return width == 1 or (width == 2 and bool(options.pairs))
+    ends = {line.rpartition("\t")[2].strip() for line in iterate_lines(path)}
+    return bool(options.labels) and ends.isdisjoint(options.labels)
 
 
 def _read_unlabelled_text(path: Path, width: int, options: ReadingOptions) -> Examples:

@@ -8,7 +8,7 @@ import random
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,16 @@ from cmlm_kd.data.numbers.lexicon import Phrase
 from cmlm_kd.data.numbers.slots import SLOTS
 from cmlm_kd.data.numbers.values import Draw
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import check_new_directory, written_aside
+from cmlm_kd.system.files import check_new_directory, directory_written_aside, finish_interrupted
+from cmlm_kd.system.manifests import read_object
 from cmlm_kd.version import __version__
 
 PLAIN_SHARE = 0.3  # sentences that are a bare clause; the others are spread over the settings
 TAKEN_UP_SHARE = 0.6  # lines of monolingual text with a second sentence about the same values
 MOST_MISSES = 2000  # draws without a new sentence after which the frames count as exhausted
+
+
+Sentences = list[tuple[Frame, Phrase]]  # a line: one sentence, or two about the same values
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,10 @@ DEFAULT_SIZES = CorpusSizes()
 
 @dataclass
 class NumbersCorpus:
-    """Parallel pairs by split, and lines of English text without translation."""
+    """Parallel pairs by split with the id of each one's clause, and lines of English without translation."""
 
     parallel: dict[str, list[Phrase]] = field(default_factory=dict)
+    clauses: dict[str, list[str]] = field(default_factory=dict)
     monolingual: list[str] = field(default_factory=list)
 
 
@@ -71,37 +76,55 @@ def fill(frame: Frame, draw: Draw, filled: dict[str, Phrase] | None = None) -> P
     return Phrase(*(text[:1].upper() + text[1:] for text in (german, english)))
 
 
-def _draw_group(groups: Sequence[Sequence[Frame]], draw: Draw) -> Sequence[Frame]:
-    return groups[draw.random.randrange(len(groups))]
-
-
 def _draw_frame(group: Sequence[Frame], draw: Draw) -> Frame:
     if len(group) == 1 or draw.happens(PLAIN_SHARE):
         return group[0]
     return group[draw.random.randrange(1, len(group))]
 
 
-def _draw_pair(groups: Sequence[Sequence[Frame]], draw: Draw) -> list[Phrase]:
-    return [fill(_draw_frame(_draw_group(groups, draw), draw), draw)]
+class _Turns:
+    """Frames of every clause in turn, each round in another order, so that all clauses count the same.
+
+    A clause has its other frames before one comes again: a split shows as many constructions as it can.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[Frame]], draw: Draw) -> None:
+        self._groups, self._draw = groups, draw
+        self._waiting: list[int] = []
+        self._unused: dict[int, list[Frame]] = {}
+
+    def draw_pair(self) -> Sentences:
+        """Draw a sentence of the clause whose turn it is."""
+        if not self._waiting:
+            self._waiting = list(range(len(self._groups)))
+            self._draw.random.shuffle(self._waiting)
+        turn = self._waiting.pop()
+        if not self._unused.get(turn):
+            self._unused[turn] = list(self._groups[turn])
+        frame = _draw_frame(self._unused[turn], self._draw)
+        self._unused[turn].remove(frame)
+        return [(frame, fill(frame, self._draw))]
 
 
-def _draw_line(groups: Sequence[Sequence[Frame]], draw: Draw) -> list[Phrase]:
+def _draw_line(groups: Sequence[Sequence[Frame]], draw: Draw) -> Sentences:
     """Draw a sentence or, as texts do, a sentence and another one that takes it up again."""
-    group = _draw_group(groups, draw)
+    group = groups[draw.random.randrange(len(groups))]
     frames = [_draw_frame(group, draw)]
     if draw.happens(TAKEN_UP_SHARE):
         frames += {_draw_frame(group, draw)} - set(frames)
     filled: dict[str, Phrase] = {}
-    return [fill(frame, draw, filled) for frame in frames]
+    return [(frame, fill(frame, draw, filled)) for frame in frames]
 
 
-def _draw_new(draw_one: Callable[[], list[Phrase]], count: int, seen: set[str]) -> list[list[Phrase]]:
+def _draw_new(draw_one: Callable[[], Sentences], count: int, seen: set[str]) -> list[Sentences]:
     """Draw ``count`` times sentences that, normalised, are not in ``seen``; add them to it."""
-    drawn: list[list[Phrase]] = []
+    drawn: list[Sentences] = []
     misses = 0
     while len(drawn) < count:
         sentences = draw_one()
-        keys = {f"{side}:{normalised(text)}" for pair in sentences for side, text in enumerate(pair) if text}
+        keys = {
+            f"{side}:{normalised(text)}" for _, pair in sentences for side, text in enumerate(pair) if text
+        }
         if keys & seen:
             misses += 1
             if misses > MOST_MISSES:
@@ -127,8 +150,9 @@ def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> NumbersCo
     corpus, seen = NumbersCorpus(), set[str]()
     for split, count in (("test", sizes.test), ("valid", sizes.valid), ("train", sizes.pairs)):
         draw = Draw(random.Random(f"{seed}:{split}"))
-        pairs = _draw_new(partial(_draw_pair, frames_of_split(split), draw), count, seen)
-        corpus.parallel[split] = [pair for (pair,) in pairs]
+        pairs = _draw_new(_Turns(frames_of_split(split), draw).draw_pair, count, seen)
+        corpus.parallel[split] = [pair for ((_, pair),) in pairs]
+        corpus.clauses[split] = [frame.clause for ((frame, _),) in pairs]
     english_frames = [
         [Frame("", frame.english) for frame in group]
         for split in ("train", "monolingual")
@@ -136,7 +160,7 @@ def build_corpus(seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES) -> NumbersCo
     ]
     draw = Draw(random.Random(f"{seed}:monolingual"), wide=True)
     lines = _draw_new(partial(_draw_line, english_frames, draw), sizes.monolingual, seen)
-    corpus.monolingual = [" ".join(sentence.english for sentence in line) for line in lines]
+    corpus.monolingual = [" ".join(sentence.english for _, sentence in line) for line in lines]
     return corpus
 
 
@@ -145,6 +169,7 @@ SPLITS = ("train", "valid", "test", "monolingual")
 MONOLINGUAL_FILE = "mono.en"
 FILES = (
     *(f"{split}.{language}" for split in ("train", "valid", "test") for language in ("de", "en")),
+    *(f"{split}.clauses" for split in ("valid", "test")),
     MONOLINGUAL_FILE,
 )
 
@@ -154,7 +179,14 @@ def _contents(corpus: NumbersCorpus) -> dict[str, bytes]:
     for split, pairs in corpus.parallel.items():
         lines[f"{split}.de"] = [pair.german for pair in pairs]
         lines[f"{split}.en"] = [pair.english for pair in pairs]
+        lines[f"{split}.clauses"] = corpus.clauses[split]
     return {name: "".join(f"{line}\n" for line in lines[name]).encode("utf-8") for name in FILES}
+
+
+@cache
+def _frames_sha256() -> str:
+    frames = [asdict(frame) for split in SPLITS for group in frames_of_split(split) for frame in group]
+    return hashlib.sha256(json.dumps(frames).encode()).hexdigest()
 
 
 def _recipe(seed: int, sizes: CorpusSizes) -> dict[str, Any]:
@@ -165,19 +197,21 @@ def _recipe(seed: int, sizes: CorpusSizes) -> dict[str, Any]:
         "versions": {"cmlm-kd": __version__, "babel": version("babel"), "num2words": version("num2words")},
         "clauses": {split: len(frames_of_split(split)) for split in SPLITS},
         "frames": {split: sum(map(len, frames_of_split(split))) for split in SPLITS},
+        "frames_sha256": _frames_sha256(),
     }
 
 
 def _read_manifest(directory: Path) -> dict[str, Any] | None:
     try:
-        manifest = json.loads((directory / NUMBERS_MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = read_object(directory / NUMBERS_MANIFEST, "")
+    except UserError:  # whatever is there: it is not, or not any more, what this command wrote
         return None
-    return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
+    return manifest if isinstance(manifest.get("sha256"), dict) else None
 
 
 def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict[str, Any] | None:
     """Return the manifest if ``directory`` already holds exactly this corpus, undamaged; else None."""
+    finish_interrupted(directory)
     manifest = _read_manifest(directory)
     if manifest is None or any(manifest.get(key) != value for key, value in _recipe(seed, sizes).items()):
         return None
@@ -193,16 +227,23 @@ def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict
 def write_numbers_corpus(
     directory: Path, seed: int = 1, sizes: CorpusSizes = DEFAULT_SIZES
 ) -> dict[str, Any]:
-    """Write ``{train,valid,test}.{de,en}``, ``mono.en`` and, last, ``manifest.json`` to ``directory``.
+    """Write ``{train,valid,test}.{de,en}``, ``mono.en`` and ``manifest.json`` to ``directory``, all or none.
+
+    An earlier corpus of this command makes room; other files stay.
+
+    ``valid.clauses`` and ``test.clauses`` name the clause of each line: clusters for significance.
 
     Returns:
-        the manifest: seed, sizes, versions, number of frames, SHA-256 of every file.
+        the manifest: seed, sizes, versions, number and SHA-256 of frames, SHA-256 of every file.
 
     Raises:
         UserError: if the frames cannot give as many different sentences, or files of these names are in the
             way that this command did not write.
     """
+    finish_interrupted(directory)
+    former: tuple[str, ...] = (*FILES, NUMBERS_MANIFEST)
     if _read_manifest(directory) is None:
+        former = ()
         check_new_directory(
             directory,
             "holds {entry} but no manifest.json of this command",
@@ -212,10 +253,8 @@ def write_numbers_corpus(
     contents = _contents(build_corpus(seed, sizes))
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = {**_recipe(seed, sizes), "sha256": hashes}
-    for name, content in {
-        **contents,
-        NUMBERS_MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode(),
-    }.items():
-        with written_aside(directory / name) as path:
-            path.write_bytes(content)
+    contents[NUMBERS_MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
+    with directory_written_aside(directory, manifest=NUMBERS_MANIFEST, replaces=former) as partial:
+        for name, content in contents.items():
+            (partial / name).write_bytes(content)
     return manifest

@@ -12,14 +12,15 @@ from functools import cache
 from cmlm_kd.data.numbers.clauses import ENGLISH_ONLY, PARALLEL
 from cmlm_kd.data.numbers.slots import WHEN
 
-HELD_OUT_CLAUSES = 20  # for valid and for test each
+HELD_OUT_CLAUSES = 160  # for valid and for test each
+LEAST_USES = 2  # by training clauses, of every word of a clause that is held out
 SPLIT_SEED = 2020  # which clauses are held out does not depend on the corpus' seed
 SLOT = re.compile(r"{(\w+?)(?:_(\d))?}")
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One line of ``clauses.py``; ``german`` is None for monolingual clauses."""
+    """One line of a table of clauses; ``german`` is None for monolingual clauses, ``english`` is its id."""
 
     german: tuple[str, str, str, str] | None  # subject, verb, middle, close
     english: str
@@ -41,11 +42,12 @@ class Clause:
 class Frame:
     """A sentence pattern with ``{slot}`` or ``{slot_2}`` where values go.
 
-    ``german`` is empty for monolingual frames.
+    ``german`` is empty for monolingual frames; ``clause`` is the id of the clause that the frame is around.
     """
 
     german: str
     english: str
+    clause: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,15 @@ def _english_clause(line: str) -> Clause:
 
 
 def _lines(table: str) -> list[str]:
-    return [line for line in table.strip().splitlines() if not line.startswith("#")]
+    return [line for line in table.splitlines() if line and not line.startswith("#")]
+
+
+def _alike(clauses: Iterable[Clause]) -> list[list[Clause]]:
+    """Gather clauses that differ in slots alone: one in training would give the other in the test away."""
+    groups: dict[frozenset[tuple[str, str]], list[Clause]] = {}
+    for clause in clauses:
+        groups.setdefault(clause.fixed_words, []).append(clause)
+    return list(groups.values())
 
 
 @cache
@@ -117,18 +127,21 @@ def _clauses_by_split() -> dict[str, tuple[Clause, ...]]:
     """Hold out clauses all of whose words other clauses also use: unseen sentences, not unseen words."""
     clauses = [_parallel_clause(line) for line in _lines(PARALLEL)]
     uses = Counter(word for clause in clauses for word in clause.fixed_words)
-    order = list(clauses)
-    random.Random(SPLIT_SEED).shuffle(order)
-    held_out: list[Clause] = []
-    for clause in order:
-        if len(held_out) < 2 * HELD_OUT_CLAUSES and all(uses[word] > 2 for word in clause.fixed_words):
-            held_out.append(clause)
-            uses.subtract(clause.fixed_words)
-    unseen = set(held_out)
+    groups = _alike(clauses)
+    random.Random(SPLIT_SEED).shuffle(groups)
+    held_out: dict[str, list[Clause]] = {"valid": [], "test": []}
+    for group in groups:
+        split = min(held_out, key=lambda name: len(held_out[name]))
+        taken = Counter(word for clause in group for word in clause.fixed_words)
+        if len(held_out[split]) + len(group) <= HELD_OUT_CLAUSES and all(
+            uses[word] - count >= LEAST_USES for word, count in taken.items()
+        ):
+            held_out[split] += group
+            uses.subtract(taken)
+    unseen = {clause for split in held_out.values() for clause in split}
     return {
         "train": tuple(clause for clause in clauses if clause not in unseen),
-        "valid": tuple(held_out[0::2]),
-        "test": tuple(held_out[1::2]),
+        **{split: tuple(held) for split, held in held_out.items()},
         "monolingual": tuple(_english_clause(line) for line in _lines(ENGLISH_ONLY)),
     }
 
@@ -161,7 +174,7 @@ def _in_german(opening: Opening, parts: Sequence[str]) -> str:
 
 def _frame(opening: Opening, clause: Clause) -> Frame:
     german = _in_german(opening, clause.german) if clause.german else ""
-    return Frame(german, _join(opening.english, clause.english) + opening.end)
+    return Frame(german, _join(opening.english, clause.english) + opening.end, clause.english)
 
 
 @cache

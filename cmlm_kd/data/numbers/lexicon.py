@@ -14,7 +14,9 @@ class Phrase(NamedTuple):
     english: str
 
 
-ACCUSATIVE = {"der": "den", "die": "die", "das": "das"}
+ACCUSATIVE = {"der": "den", "die": "die", "das": "das", "mein": "meinen", "meine": "meine"}
+DATIVE = {"der": "dem", "die": "der", "das": "dem", "mein": "meinem", "meine": "meiner"}
+WEAK_NOUNS = {"Bauer": "Bauern", "Elefant": "Elefanten"}  # but for the nominative
 
 
 def nominative(entry: str) -> Phrase:
@@ -25,9 +27,34 @@ def nominative(entry: str) -> Phrase:
 
 def accusative(entry: str) -> Phrase:
     """Return ``"der Zug = train"`` as ``den Zug`` and ``the train``."""
-    phrase = nominative(entry)
+    return _declined(nominative(entry), ACCUSATIVE)
+
+
+def dative(entry: str) -> Phrase:
+    """Return ``"der Zug = train"`` as ``dem Zug`` and ``the train``."""
+    return _declined(nominative(entry), DATIVE)
+
+
+def relative_in_accusative(entry: str) -> Phrase:
+    """Return ``"mein Bruder = my brother"`` as ``meinen Bruder`` and ``my brother``."""
+    return _declined(as_it_stands(entry), ACCUSATIVE)
+
+
+def relative_in_dative(entry: str) -> Phrase:
+    """Return ``"mein Bruder = my brother"`` as ``meinem Bruder`` and ``my brother``."""
+    return _declined(as_it_stands(entry), DATIVE)
+
+
+def plural_dative(entry: str) -> Phrase:
+    """Return ``"Kinder = children"`` as ``Kindern`` and ``children``."""
+    phrase = as_it_stands(entry)
+    ending = "" if phrase.german.endswith(("n", "s")) else "n"
+    return Phrase(phrase.german + ending, phrase.english)
+
+
+def _declined(phrase: Phrase, articles: dict[str, str]) -> Phrase:
     article, noun = phrase.german.split(" ", 1)
-    return Phrase(f"{ACCUSATIVE[article]} {noun}", phrase.english)
+    return Phrase(f"{articles[article]} {WEAK_NOUNS.get(noun, noun)}", phrase.english)
 
 
 def as_it_stands(entry: str) -> Phrase:
@@ -110,6 +137,49 @@ THINGS = _entries("""
 PEOPLE = _entries("""
     Kinder = children, Gäste = guests, Schüler = pupils, Touristen = tourists, Arbeiter = workers, Frauen =
     women, Männer = men, Lehrer = teachers, Studenten = students, Ärzte = doctors
+""")
+RELATIVES = _entries("""
+    meine Mutter = my mother, mein Vater = my father, meine Schwester = my sister, mein Bruder = my brother,
+    meine Tante = my aunt, mein Onkel = my uncle, meine Tochter = my daughter, mein Sohn = my son, meine
+    Frau = my wife, mein Mann = my husband, meine Freundin = my girlfriend, mein Freund = my boyfriend,
+    meine Großmutter = my grandmother, mein Großvater = my grandfather
+""")
+AT_PLACES = _entries("""
+    im Museum = at the museum, in der Bibliothek = at the library, in der Bäckerei = at the bakery, in der
+    Apotheke = at the pharmacy, im Schwimmbad = at the swimming pool, im Restaurant = at the restaurant, im
+    Kino = at the cinema, auf dem Markt = at the market, in der Bank = at the bank, im Laden = at the shop,
+    im Büro = at the office, in der Schule = at school, im Zoo = at the zoo, im Rathaus = at the town hall,
+    im Theater = at the theater, am Bahnhof = at the station, zu Hause = at home, am Strand = at the beach
+""")
+TO_PLACES = _entries("""
+    ins Museum = to the museum, in die Bibliothek = to the library, in die Bäckerei = to the bakery, in die
+    Apotheke = to the pharmacy, ins Schwimmbad = to the swimming pool, ins Restaurant = to the restaurant,
+    ins Kino = to the cinema, auf den Markt = to the market, zur Bank = to the bank, in den Laden = to the
+    shop, ins Büro = to the office, in die Schule = to school, in den Zoo = to the zoo, ins Rathaus = to
+    the town hall, ins Theater = to the theater, zum Bahnhof = to the station, an den Strand = to the beach
+""")
+TRANSPORT = _entries("""
+    mit dem Zug = by train, mit dem Bus = by bus, mit dem Fahrrad = by bicycle, mit dem Auto = by car, mit
+    dem Schiff = by ship, mit der Straßenbahn = by tram, mit der Fähre = by ferry, mit dem Taxi = by taxi
+""")
+SUBJECTS = _entries("""
+    Mathematik = mathematics, Geschichte = history, Physik = physics, Chemie = chemistry, Biologie =
+    biology, Musik = music, Kunst = art, Philosophie = philosophy
+""")
+SPORTS = _entries("""
+    Fußball = football, Tennis = tennis, Handball = handball, Basketball = basketball, Volleyball =
+    volleyball, Tischtennis = table tennis, Schach = chess, Hockey = hockey
+""")
+INSTRUMENTS = _entries("""
+    Klavier = the piano, Gitarre = the guitar, Geige = the violin, Flöte = the flute, Trompete = the trumpet
+""")
+COLORS = _entries("""
+    rot = red, blau = blue, grün = green, gelb = yellow, weiß = white, schwarz = black, braun = brown, grau
+    = gray
+""")
+COMPARATIVES = _entries("""
+    teurer = more expensive, billiger = cheaper, größer = bigger, kleiner = smaller, schwerer = heavier,
+    leichter = lighter, älter = older, neuer = newer, schöner = more beautiful, besser = better
 """)
 PERSONS = _entries("""
     Anna, Paul, Maria, Thomas, Laura, David, Julia, Martin, Eva, Simon, Nina, Oskar, Clara, Felix, Helena,

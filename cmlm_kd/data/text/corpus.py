@@ -1,8 +1,9 @@
 """Unlabelled text as tokens on disk: written once, read a shard at a time.
 
 A directory of ``pieces.bin`` (the ids of all rows, one after the other), ``sizes.bin`` (tokens of each row),
-``blocks.npy`` (where every so many tokens a block begins), ``counts.npy`` (how often each token stands in
-the text) and ``manifest.json`` (which text, which tokenizer). A row is a line, or a part of one that is
+``blocks.npy`` (where every so many tokens a block begins), ``crc32.npy`` (a checksum of each block, compared
+whenever it is read), ``counts.npy`` (how often each token stands in the text) and ``manifest.json`` (which
+text, which tokenizer, and checksums of the other files). A row is a line, or a part of one that is
 longer than the model's positions.
 
 A shard holds about :data:`SHARD_TOKENS` tokens, and is all of the text that is in memory at a time. Its
@@ -12,24 +13,31 @@ become a training in that order.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmlm_kd.data.text.sources import TextFile
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError
+from cmlm_kd.system.arrays import read_array
+from cmlm_kd.system.checksums import FileRecord, check_files
 from cmlm_kd.system.files import file_sha256
+from cmlm_kd.system.manifests import read_manifest, read_object
 
 FORMAT = 1
 SHARD_TOKENS = 1 << 22
 BLOCKS_PER_SHARD = 64
 TEXT_MANIFEST = "manifest.json"
+CRCS = "crc32.npy"
+_REMEDY = "remove it, so that it is made again, or give another --tokenized"
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +68,42 @@ class Shard:
         return self.tokens[end - self.sizes[index] : end].astype(np.int32)
 
 
+@dataclass(frozen=True)
+class TextRecord:
+    """A file of text as it was when it was cut into tokens; see :func:`describe_file`."""
+
+    name: str
+    column: str
+    bytes: int
+    modified: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TextManifest:
+    """The contents of ``manifest.json``.
+
+    Attributes:
+        tokenizer: :func:`cmlm_kd.tokenization.loading.encoding_hash` of the tokenizer.
+        longest: most tokens of a row.
+        rows, pieces: how many rows and tokens there are.
+        split_lines: lines that were longer.
+        pieces_type, sizes_type: of the numbers in ``pieces.bin`` and ``sizes.bin``.
+        files: the text.
+        checksums: every other file of the directory; those of earlier releases have none.
+    """
+
+    tokenizer: str
+    longest: int
+    rows: int
+    pieces: int
+    split_lines: int
+    pieces_type: Literal["uint16", "uint32"]
+    sizes_type: Literal["uint16", "uint32"]
+    files: list[TextRecord]
+    checksums: dict[str, FileRecord] = field(default_factory=dict)
+
+
 class TokenizedCorpus:
     """A directory that :func:`cmlm_kd.data.text.writing.write_tokenized_corpus` wrote.
 
@@ -76,45 +120,63 @@ class TokenizedCorpus:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        try:
-            self.manifest: dict[str, Any] = json.loads(
-                (directory / TEXT_MANIFEST).read_text(encoding="utf-8")
-            )
-            self._blocks: NDArray[np.int64] = np.load(directory / "blocks.npy")  # (blocks + 1, 2)
-        except (OSError, ValueError) as error:
-            raise self._damaged(first_line(error)) from error
-        if self.manifest.get("format") != FORMAT:
-            raise self._damaged(f"format {self.manifest.get('format')}, this version reads {FORMAT}")
-        self._token_type = np.dtype(self.manifest["pieces_type"])
-        self._sizes_type = np.dtype(self.manifest["sizes_type"])
+        path = directory / TEXT_MANIFEST
+        found = read_object(path, _REMEDY).get("format")
+        if found != FORMAT:
+            raise self._damaged(f"format {found}, this version reads {FORMAT}")
+        self.manifest = read_manifest(path, TextManifest, _REMEDY)
+        check_files(directory, self.manifest.checksums, _REMEDY, read=lambda name: name.endswith(".npy"))
+        self._token_type = np.dtype(self.manifest.pieces_type)
+        self._sizes_type = np.dtype(self.manifest.sizes_type)
         for name, kind, count in (
             ("pieces.bin", self._token_type, self.tokens),
             ("sizes.bin", self._sizes_type, len(self)),
         ):
-            if (directory / name).stat().st_size != count * kind.itemsize:
+            if not (directory / name).is_file() or (directory / name).stat().st_size != count * kind.itemsize:
                 raise self._damaged(f"{name} is not as long as it was")
+        self._blocks = self._read_blocks()
+        self._crcs = None
+        if CRCS in self.manifest.checksums:
+            self._crcs = read_array(directory / CRCS, np.uint32, (len(self._blocks) - 1,), _REMEDY)
         self.shards = max(1, -(-self.tokens // SHARD_TOKENS))
 
+    def _read_blocks(self) -> NDArray[np.int64]:
+        """Return where blocks begin and where the last one ends, ``(blocks + 1, 2)``."""
+        blocks = np.array(read_array(self.directory / "blocks.npy", np.int64, (None, 2), _REMEDY))
+        ends = [] if not len(blocks) else [blocks[0].tolist(), blocks[-1].tolist()]
+        if ends != [[0, 0], [len(self), self.tokens]] or (np.diff(blocks, axis=0) < 0).any():
+            raise self._damaged(f"blocks.npy does not lead through {len(self)} rows of {self.tokens} tokens")
+        return blocks
+
     def _damaged(self, reason: str) -> UserError:
-        return UserError(
-            f"{self.directory} is no text in tokens ({reason}); remove it, so that it is made again, or give "
-            "another --tokenized"
-        )
+        return UserError(f"{self.directory} is no text in tokens ({reason}); {_REMEDY}")
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int(self.manifest["rows"])
+        return self.manifest.rows
 
     @property
     def tokens(self) -> int:
         """How many tokens there are."""
-        return int(self.manifest["pieces"])
+        return self.manifest.pieces
 
-    @property
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """How often each token stands in the text, ``(V,)``."""
-        counts: NDArray[np.int64] = np.load(self.directory / "counts.npy")
+        counts = np.array(read_array(self.directory / "counts.npy", np.int64, (None,), _REMEDY))
+        if (counts < 0).any() or int(counts.sum()) != self.tokens:
+            raise self._damaged(f"counts.npy counts {int(counts.sum())} tokens of {self.tokens}")
         return counts
+
+    def verify(self) -> None:
+        """Read every byte and compare it with what was written.
+
+        Raises:
+            UserError: naming the file that is damaged.
+        """
+        check_files(self.directory, self.manifest.checksums, _REMEDY)
+        for block in range(len(self._blocks) - 1):
+            self._read_block(block)
 
     def read(self, shard: int | None = None) -> Shard:
         """Read a shard into memory, or all of the text with None."""
@@ -128,7 +190,20 @@ class TokenizedCorpus:
         (row, token), (next_row, next_token) = self._blocks[block], self._blocks[block + 1]
         tokens = _slice(self.directory / "pieces.bin", self._token_type, token, next_token)
         sizes = _slice(self.directory / "sizes.bin", self._sizes_type, row, next_row)
+        self._check_block(block, tokens, sizes)
         return tokens, sizes, np.arange(row, next_row)
+
+    def _check_block(self, block: int, tokens: NDArray[Any], sizes: NDArray[Any]) -> None:
+        """Refuse rows that are not those that were written, or that no model could read."""
+        place = f"rows {self._blocks[block, 0]} to {self._blocks[block + 1, 0] - 1}"
+        if self._crcs is not None and block_crc(tokens, sizes) != self._crcs[block]:
+            raise self._damaged(f"{place} in pieces.bin or sizes.bin have another checksum")
+        if not sizes.all() or int(sizes.sum(dtype=np.int64)) != len(tokens):
+            raise self._damaged(f"{place} in sizes.bin do not add up to their {len(tokens)} tokens")
+        if len(tokens) and int(tokens.max()) >= len(self.counts):
+            raise self._damaged(
+                f"{place} in pieces.bin hold token {int(tokens.max())}, the tokenizer has {len(self.counts)}"
+            )
 
     def check(self, files: Sequence[TextFile], tokenizer: str, longest: int) -> None:
         """Refuse a directory that was made of other text, with another tokenizer, or for longer inputs.
@@ -141,22 +216,26 @@ class TokenizedCorpus:
         Raises:
             UserError: naming what differs.
         """
-        if self.manifest["tokenizer"] != tokenizer:
+        if self.manifest.tokenizer != tokenizer:
             raise self._foreign("another tokenizer")
-        if self.manifest["longest"] != longest:
-            raise self._foreign(f"rows of up to {self.manifest['longest']} tokens, not {longest}")
-        known = self.manifest["files"]
+        if self.manifest.longest != longest:
+            raise self._foreign(f"rows of up to {self.manifest.longest} tokens, not {longest}")
+        known = self.manifest.files
         if len(known) != len(files):
             raise self._foreign(f"{len(known)} files, not {len(files)}")
         for entry, file in zip(known, files, strict=True):
             if not _is_same(entry, file):
-                raise self._foreign(f"another {entry['name']} than {file.path}")
+                raise self._foreign(f"another {entry.name} than {file.path}")
 
     def _foreign(self, reason: str) -> UserError:
-        return UserError(
-            f"{self.directory} was made of {reason}; remove it, so that it is made again, or give another "
-            "--tokenized"
-        )
+        return UserError(f"{self.directory} was made of {reason}; {_REMEDY}")
+
+
+def is_tokenized(directory: Path) -> bool:
+    """Return whether a directory says that it is text in tokens."""
+    with contextlib.suppress(UserError):
+        return "pieces_type" in read_object(directory / TEXT_MANIFEST, "")
+    return False
 
 
 def describe_file(file: TextFile) -> dict[str, Any]:
@@ -171,14 +250,19 @@ def describe_file(file: TextFile) -> dict[str, Any]:
     }
 
 
-def _is_same(entry: dict[str, Any], file: TextFile) -> bool:
+def _is_same(entry: TextRecord, file: TextFile) -> bool:
     """Return whether a file is the one described; its bytes are read only if its time is another."""
     if not file.path.is_file():
         return False
     status = file.path.stat()
-    if (entry["column"], entry["bytes"]) != (file.column, status.st_size):
+    if (entry.column, entry.bytes) != (file.column, status.st_size):
         return False
-    return bool(entry["modified"] == status.st_mtime_ns) or entry["sha256"] == file_sha256(file.path)
+    return entry.modified == status.st_mtime_ns or entry.sha256 == file_sha256(file.path)
+
+
+def block_crc(tokens: NDArray[Any], sizes: NDArray[Any]) -> int:
+    """Return the checksum of a block: CRC-32 of the bytes of its tokens and then of its rows' sizes."""
+    return zlib.crc32(sizes.tobytes(), zlib.crc32(tokens.tobytes()))
 
 
 def _slice(path: Path, kind: np.dtype[Any], start: int, stop: int) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import json
+import itertools
 import logging
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +14,20 @@ from typing import IO, Any
 import numpy as np
 
 from cmlm_kd.data.text import corpus
-from cmlm_kd.data.text.corpus import TEXT_MANIFEST, TokenizedCorpus, describe_file, rows_of
+from cmlm_kd.data.text.corpus import (
+    CRCS,
+    TEXT_MANIFEST,
+    TokenizedCorpus,
+    block_crc,
+    describe_file,
+    rows_of,
+)
 from cmlm_kd.data.text.sources import TextFile
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.aside import check_place
+from cmlm_kd.system.checksums import as_json, describe_files
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.manifests import write_manifest
 from cmlm_kd.tokenization.loading import encoding_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
@@ -57,8 +67,9 @@ def tokenized_corpus(
 
 @contextmanager
 def _alone_with(directory: Path) -> Iterator[None]:
+    check_place(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with (directory.parent / f".{directory.name}.lock").open("w") as lock:
+    with (directory.parent / f".{directory.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -68,11 +79,27 @@ def write_tokenized_corpus(
 ) -> None:
     """Write a directory of text in tokens; see :func:`tokenized_corpus`."""
     check_new_directory(directory, "holds something else", "give another --tokenized")
-    with (
-        directory_written_aside(directory) as partial,
-        (partial / "pieces.bin").open("wb") as tokens,
-        (partial / "sizes.bin").open("wb") as sizes,
-    ):
+    with directory_written_aside(directory, manifest=TEXT_MANIFEST) as partial:
+        writer = _write_rows(partial, files, tokenizer, longest)
+        blocks = writer.finished_blocks()
+        for name, values in (("blocks.npy", blocks), ("counts.npy", writer.counts)):
+            np.save(partial / name, values)
+        np.save(partial / CRCS, _block_crcs(partial, blocks, writer.totals()))
+        manifest = {
+            "format": corpus.FORMAT,
+            "tokenizer": encoding_hash(tokenizer.tokenizer),
+            "longest": longest,
+            **writer.totals(),
+            "files": [describe_file(file) for file in files],
+            "checksums": as_json(describe_files(partial)),
+        }
+        write_manifest(partial / TEXT_MANIFEST, manifest)
+
+
+def _write_rows(
+    directory: Path, files: Sequence[TextFile], tokenizer: PieceTokenizer, longest: int
+) -> _Writer:
+    with (directory / "pieces.bin").open("wb") as tokens, (directory / "sizes.bin").open("wb") as sizes:
         writer = _Writer(tokens, sizes, len(tokenizer), longest)
         for file in files:
             before = writer.rows
@@ -81,19 +108,21 @@ def write_tokenized_corpus(
                 writer.add(numbers, tokenizer.encode_ids(texts))
             if writer.rows == before:
                 logger.warning("%s has no text", file.path)
-        if not writer.rows:
-            names = ", ".join(str(file.path) for file in files)
-            raise UserError(f"no text in {names}; give a file with one sentence or paragraph per line")
-        for name, values in (("blocks.npy", writer.finished_blocks()), ("counts.npy", writer.counts)):
-            np.save(partial / name, values)
-        manifest = {
-            "format": corpus.FORMAT,
-            "tokenizer": encoding_hash(tokenizer.tokenizer),
-            "longest": longest,
-            **writer.totals(),
-            "files": [describe_file(file) for file in files],
-        }
-        (partial / TEXT_MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    if not writer.rows:
+        names = ", ".join(str(file.path) for file in files)
+        raise UserError(f"no text in {names}; give a file with one sentence or paragraph per line")
+    return writer
+
+
+def _block_crcs(directory: Path, blocks: np.ndarray, totals: dict[str, Any]) -> np.ndarray:
+    """Return the checksum of each block, ``(blocks,)`` uint32."""
+    tokens = np.memmap(directory / "pieces.bin", totals["pieces_type"], "r")  # (tokens,)
+    sizes = np.memmap(directory / "sizes.bin", totals["sizes_type"], "r")  # (rows,)
+    crcs = [
+        block_crc(tokens[token:next_token], sizes[row:next_row])
+        for (row, token), (next_row, next_token) in itertools.pairwise(blocks.tolist())
+    ]
+    return np.array(crcs, np.uint32)
 
 
 class _Writer:

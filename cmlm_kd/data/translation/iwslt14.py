@@ -10,9 +10,12 @@ sets become characters.
 
 from __future__ import annotations
 
+import contextlib
 import html
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -60,8 +63,12 @@ def prepare_iwslt14(archive: Path, destination: Path, *, lowercase: bool = False
     for split, pairs in splits.items():
         if not pairs:
             raise UserError(f"{archive}: nothing is left for {split}; is this the whole archive of IWSLT14?")
-    for split, pairs in splits.items():
-        _write(destination, split, pairs, lowercase)
+    with contextlib.ExitStack() as stack:  # all files, or none
+        for split, pairs in splits.items():
+            for side, language in enumerate(LANGUAGES):
+                partial = stack.enter_context(written_aside(destination / f"{split}.{language}"))
+                text = "".join(pair[side] + "\n" for pair in pairs)
+                partial.write_text(text.lower() if lowercase else text, encoding="utf-8", newline="\n")
     return {split: len(pairs) for split, pairs in splits.items()}
 
 
@@ -97,10 +104,11 @@ def _read_archive(archive: Path, names: Sequence[str]) -> dict[str, list[str]]:
         with tarfile.open(archive) as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
-                file = tar.extractfile(member) if name in names else None
+                # A link could lead anywhere, and to nothing.
+                file = tar.extractfile(member) if name in names and member.isfile() else None
                 if file is not None:
                     found[name] = _lines(archive, name, file.read())
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
             f"{archive} is not a readable tar archive ({error}); fetch de-en.tgz again"
         ) from error
@@ -132,10 +140,3 @@ def _pairs(
 
 def _squeeze(text: str) -> str:
     return " ".join(text.split())
-
-
-def _write(destination: Path, split: str, pairs: Sequence[Pair], lowercase: bool) -> None:
-    for side, language in enumerate(LANGUAGES):
-        text = "".join(pair[side] + "\n" for pair in pairs)
-        with written_aside(destination / f"{split}.{language}") as partial:
-            partial.write_text(text.lower() if lowercase else text, encoding="utf-8", newline="\n")

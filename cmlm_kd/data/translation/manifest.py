@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from cmlm_kd.data.translation.synthetic import SyntheticText, synthetic_side
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
+from cmlm_kd.system.checksums import FileRecord, describe_files
+from cmlm_kd.system.files import finish_interrupted
+from cmlm_kd.system.manifests import read_manifest, write_manifest
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
 from cmlm_kd.version import __version__
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
 PREPARE_MANIFEST = "prepare.json"
 """The manifest's file in the data-bin."""
 
-_AGAIN = "write the data again with 'cmlm-kd prepare'"
+TEACHER_FILES = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "chat_template.jinja", "vocab.txt", "vocab.json", "merges.txt"),
+    *("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"),
+)
+"""What transformers writes of a tokenizer and a configuration, some of it at least."""
+
+WRITE_AGAIN = "write the data again with 'cmlm-kd prepare'"
+"""How a data-bin is mended."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class PrepareOptions:
         truncate_source: cut sources that, with their target, exceed the teacher's positions
             (summarisation).
         drop_empty: leave out pairs with an empty side instead of refusing them.
+        dictionaries: data-bin whose dictionaries are taken over, so that its models can read this text and
+            its translators teach on it; None to make them of the training text.
     """
 
     teacher: str
@@ -44,6 +55,7 @@ class PrepareOptions:
     joined_dictionary: bool = False
     truncate_source: bool = False
     drop_empty: bool = False
+    dictionaries: Path | None = None
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -124,6 +136,8 @@ class PrepareManifest:
         corpora: split -> :func:`cmlm_kd.fairseq_files.databin.corpus_hash` of its two sides.
         splits: split -> what happened to it.
         fingerprint: hash of all that decides the data: tokenizer, options and text.
+        synthetic: split -> which of its sides a machine wrote, and which machine.
+        checksums: every other file of the data-bin, relative to it; data-bins of earlier releases have none.
     """
 
     format: Literal["cmlm-kd data-bin"]
@@ -138,6 +152,8 @@ class PrepareManifest:
     corpora: dict[str, str]
     splits: dict[str, SplitReport]
     fingerprint: str
+    synthetic: dict[str, SyntheticText] = field(default_factory=dict)
+    checksums: dict[str, FileRecord] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -152,10 +168,33 @@ class PrepareManifest:
         """Return the dictionary that labels are entries of."""
         return data / f"dict.{self.target_language}.txt"
 
+    @property
+    def files(self) -> frozenset[str]:
+        """The files of the data-bin, relative to it, those that a tokenizer need not have included."""
+        return databin_files(self.languages, self.splits)
+
     def write(self, data: Path) -> None:
         """Write the manifest into the data-bin; equal ones are equal bytes."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        (data / PREPARE_MANIFEST).write_text(text, encoding="utf-8")
+        known = asdict(self)
+        if not self.synthetic:
+            del known["synthetic"]
+        write_manifest(data / PREPARE_MANIFEST, known)
+
+
+def databin_files(languages: tuple[str, str], splits: Iterable[str]) -> frozenset[str]:
+    """Return what files a data-bin can have, relative to it.
+
+    Args:
+        languages: source and target.
+        splits: names of the splits.
+    """
+    files = {PREPARE_MANIFEST, *(f"teacher/{name}" for name in TEACHER_FILES)}
+    for language in languages:
+        files |= {f"dict.{language}.txt", f"dict.{language}.teacher_ids.npy"}
+        for split in splits:
+            prefix = split_file(Path(), split, languages, language)
+            files |= {f"{prefix}.bin", f"{prefix}.idx", f"raw/{split}.{language}"}
+    return frozenset(files)
 
 
 def split_file(data: Path, split: str, languages: tuple[str, str], language: str) -> Path:
@@ -170,7 +209,7 @@ def make_manifest(
     reports: dict[str, SplitReport],
     fingerprint: str,
 ) -> PrepareManifest:
-    """Describe the data-bin whose dictionaries and splits have been written to ``data``."""
+    """Describe the data-bin that has been written to ``data``, all of it but the manifest."""
 
     def hash_of(split: str) -> str:
         return corpus_hash(*(Databin.open(options.file(data, split, name)) for name in options.languages))
@@ -179,6 +218,7 @@ def make_manifest(
         size = len(Vocabulary.load(data, language))
         return DictionaryRecord(size, dictionary_hash(data / f"dict.{language}.txt"))
 
+    sides = {split: synthetic_side(prefix, options.languages) for split, prefix in options.splits.items()}
     return PrepareManifest(
         format="cmlm-kd data-bin",
         version=__version__,
@@ -192,6 +232,8 @@ def make_manifest(
         corpora={split: hash_of(split) for split in reports},
         splits=reports,
         fingerprint=fingerprint,
+        synthetic={split: side for split, side in sides.items() if side is not None},
+        checksums=describe_files(data, leave_out=PREPARE_MANIFEST),
     )
 
 
@@ -207,45 +249,12 @@ def load_manifest(data: Path) -> PrepareManifest:
     Raises:
         UserError: if there is none, or it is damaged, naming the field.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     path = data / PREPARE_MANIFEST
-    try:
-        manifest = TypeAdapter(PrepareManifest).validate_json(path.read_bytes(), strict=True)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{data} has no {PREPARE_MANIFEST}; write the data with 'cmlm-kd prepare'") from None
-    except ValidationError as error:
-        reason = _reason(error.errors(include_url=False)[0])
-        raise UserError(f"{path} is damaged ({reason}); {_AGAIN}") from None
+    finish_interrupted(data)
+    if not path.is_file():
+        raise UserError(f"{data} has no {PREPARE_MANIFEST}; write the data with 'cmlm-kd prepare'")
+    manifest = read_manifest(path, PrepareManifest, WRITE_AGAIN)
     for language in manifest.languages:
         if language not in manifest.dictionaries:
-            raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {_AGAIN}")
+            raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {WRITE_AGAIN}")
     return manifest
-
-
-def _reason(problem: ErrorDetails) -> str:
-    """Return what is wrong with which field: the first problem that was found."""
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "missing":
-        return f"{name} is missing"
-    if problem["type"] == "json_invalid":
-        return problem["msg"]
-    value = json.dumps(problem["input"], ensure_ascii=False)
-    shown = value if len(value) <= 40 else f"{value[:40]}..."
-    expected = problem["msg"].removeprefix("Input should be ").replace("an object or an instance of ", "")
-    return f"{name or 'the file'} is {shown}, it should be {expected}"
-
-
-def check_complete(data: Path, options: PrepareOptions) -> None:
-    """Look whether all that was written to ``data`` is still there.
-
-    Raises:
-        UserError: naming the file that is missing or damaged.
-    """
-    try:
-        for language in options.languages:
-            Vocabulary.load(data, language)
-            for split in options.splits:
-                Databin.open(options.file(data, split, language))
-    except UserError as error:
-        raise UserError(f"{data} is damaged ({error}); pass --overwrite to write it again") from error

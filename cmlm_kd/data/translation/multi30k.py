@@ -1,7 +1,8 @@
 """Multi30k, fetched once and checked against the checksums that the results were made with."""
 
-import os
+import http.client
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.system.files import file_sha256, written_aside
 
 MULTI30K_URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
@@ -25,7 +26,19 @@ MULTI30K_SHA256 = {
 """Raw German-English captions of Multi30k's first task (non-commercial research use)."""
 
 _TIMEOUT_SECONDS = 30
+_LONGEST_SECONDS = 600
+"""Of a download; a server that sends a byte now and then would never be silent for as long as the above."""
+
 _CHUNK_BYTES = 1 << 16
+
+
+_NETWORK_ERRORS = (
+    urllib.error.URLError,
+    http.client.HTTPException,  # of a server that does not speak HTTP
+    TimeoutError,
+    ConnectionError,
+    ValueError,
+)
 
 
 def fetch(destination: Path, checksums: Mapping[str, str], base_url: str) -> list[Path]:
@@ -41,7 +54,6 @@ def fetch(destination: Path, checksums: Mapping[str, str], base_url: str) -> lis
     Raises:
         UserError: the server cannot be reached, lacks a file, or has one with another checksum.
     """
-    destination.mkdir(parents=True, exist_ok=True)
     for name, sha256 in checksums.items():
         if not _is_valid(destination / name, sha256):
             _download(f"{base_url.rstrip('/')}/{name}", destination / name, sha256)
@@ -72,18 +84,18 @@ def _is_valid(path: Path, sha256: str) -> bool:
 
 
 def _download(url: str, path: Path, sha256: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        _append_rest(url, partial)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-        raise UserError(
-            f"{url} cannot be fetched: {error}; run again to go on, or copy it from a folder (--from)"
-        ) from error
-    found = file_sha256(partial)
-    if found != sha256:
-        partial.unlink()
-        raise UserError(f"{url} has checksum {found}, expected is {sha256}; the file was not kept")
-    os.replace(partial, path)
+    with written_aside(path, goes_on=True) as partial:
+        try:
+            _append_rest(url, partial)
+        except _NETWORK_ERRORS as error:
+            raise UserError(
+                f"{url} cannot be fetched: {first_line(error)}; run again to go on, or copy it from a folder "
+                "(--from)"
+            ) from error
+        found = file_sha256(partial)
+        if found != sha256:
+            partial.unlink()
+            raise UserError(f"{url} has checksum {found}, expected is {sha256}; the file was not kept")
 
 
 def _append_rest(url: str, partial: Path) -> None:
@@ -99,13 +111,15 @@ def _append_rest(url: str, partial: Path) -> None:
     with response:
         goes_on = response.status == HTTPStatus.PARTIAL_CONTENT
         length = int(response.headers.get("Content-Length") or 0)
-        received = 0
+        received, until = 0, time.monotonic() + _LONGEST_SECONDS
         with (
             partial.open("ab" if goes_on else "wb") as file,
             tqdm(total=length or None, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1]) as progress,
         ):
-            while chunk := response.read(_CHUNK_BYTES):
+            while chunk := response.read1(_CHUNK_BYTES):
                 received += file.write(chunk)
                 progress.update(len(chunk))
+                if time.monotonic() > until:
+                    raise TimeoutError(f"{received} of {length} bytes came in {_LONGEST_SECONDS} seconds")
     if received < length:
         raise ConnectionError(f"the connection broke after {received} of {length} bytes")

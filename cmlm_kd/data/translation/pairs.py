@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,9 @@ class PairFormat:
         """Return the teacher's positions for a pair whose lengths count both EOS."""
         return source_length + target_length + self.separators
 
-    def lengths(self, source_sizes: NDArray[np.int32], target_sizes: NDArray[np.int32]) -> NDArray[np.int64]:
+    def lengths(
+        self, source_sizes: NDArray[np.integer[Any]], target_sizes: NDArray[np.integer[Any]]
+    ) -> NDArray[np.int64]:
         """Return :meth:`length` of many pairs, ``(rows,)``."""
         return source_sizes.astype(np.int64) + target_sizes + self.separators
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from cmlm_kd.data.translation.manifest import PrepareOptions
 from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.system.text import find_side, iterate_pairs
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
@@ -53,8 +54,15 @@ class ParallelText:
         self.tokenizer_hash = serialized_hash(tokenizer.tokenizer)
         self._digest = hashlib.sha256(self.tokenizer_hash.encode())
         settings = {
-            name: value for name, value in asdict(options).items() if name not in ("teacher", "splits")
+            name: value
+            for name, value in asdict(options).items()
+            if name not in ("teacher", "splits", "dictionaries")
         }
+        if options.dictionaries:  # what they hold decides, not where they are
+            settings["dictionaries"] = [
+                dictionary_hash(options.dictionaries / f"dict.{language}.txt")
+                for language in options.languages
+            ]
         self._digest.update(json.dumps(settings, sort_keys=True).encode())
         # Late in a long text nobody wants to hear that another file does not exist.
         self._files = {

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
+from cmlm_kd.data.translation.integrity import check_complete
 from cmlm_kd.data.translation.manifest import (
     PREPARE_MANIFEST,
     PrepareManifest,
     PrepareOptions,
-    check_complete,
+    databin_files,
     load_manifest,
     make_manifest,
 )
 from cmlm_kd.data.translation.parallel_text import ParallelText
 from cmlm_kd.data.translation.writing import DatabinWriting, save_teacher_tokenizer
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.files import (
+    check_new_directory,
+    directory_written_aside,
+    file_name,
+    finish_interrupted,
+)
+from cmlm_kd.system.hugging_face import load_saved
+from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.positions import usable_positions
 
@@ -29,42 +40,74 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
     Args:
         options: what to do.
         destination: where to write it.
-        overwrite: replace another data-bin that is already there.
+        overwrite: replace another data-bin that is already there; files that its manifest does not name stay.
 
     Raises:
         UserError: for unusable text or teacher, or a destination that holds something else or cannot be
             written.
     """
+    for flag, language in zip(("--source-lang", "--target-lang"), options.languages, strict=True):
+        file_name(flag, language)
     if options.source_language == options.target_language:
         raise UserError(
             f"source and target language are both {options.source_language!r}; name the files' two suffixes"
         )
     if "train" not in options.splits:
         raise UserError("there is no training text, and the dictionary is made from it; give --trainpref")
+    there = _holds_databin(destination)
     tokenizer = PieceTokenizer.from_pretrained(options.teacher)
+    if options.dictionaries is not None:
+        _check_dictionaries(options.dictionaries, options, tokenizer)
     config = _load_config(options.teacher)
-    positions = usable_positions(config) - 2 - tokenizer.separators  # [CLS] and the last [SEP]
-    text = ParallelText(options, tokenizer)
-    if _holds_databin(destination) and not overwrite:
-        return _kept(destination, options, text)
-    try:
-        with directory_written_aside(destination) as partial:
-            reports = DatabinWriting(partial, options, tokenizer, positions).run(text)
-            save_teacher_tokenizer(tokenizer, config, partial / "teacher")
-            manifest = make_manifest(partial, options, tokenizer, reports, text.digest())
-            manifest.write(partial)
-    except OSError as error:
+    if config is None and options.truncate_source:
         raise UserError(
-            f"cannot write {destination}: {error.strerror or error}; make room or choose another --destdir"
-        ) from error
+            f"--truncate-source cuts at the teacher's positions, but {options.teacher} has no more than a "
+            "tokenizer; give the teacher itself, or leave the flag out"
+        )
+    # Of a teacher's positions [CLS] and the last [SEP] take two; a tokenizer alone sets no bound.
+    positions = sys.maxsize if config is None else usable_positions(config) - 2 - tokenizer.separators
+    text = ParallelText(options, tokenizer)
+    if there and not overwrite:
+        return _kept(destination, options, text)
+    former = _own_files(destination, options) if there else frozenset()
+    with directory_written_aside(destination, manifest=PREPARE_MANIFEST, replaces=former) as partial:
+        reports = DatabinWriting(partial, options, tokenizer, positions).run(text)
+        save_teacher_tokenizer(tokenizer, config, partial / "teacher")
+        manifest = make_manifest(partial, options, tokenizer, reports, text.digest())
+        manifest.write(partial)
     return manifest
 
 
-def _load_config(teacher: str) -> Any:
+def _check_dictionaries(given: Path, options: PrepareOptions, tokenizer: PieceTokenizer) -> None:
+    """Refuse dictionaries of other languages, of another tokenizer, or shared where these are not to be."""
+    manifest = load_manifest(given)
+    if set(manifest.languages) != set(options.languages):
+        raise UserError(
+            f"--dictionaries {given} has the languages {' and '.join(manifest.languages)}, the text "
+            f"{' and '.join(options.languages)}; give a data-bin of the same two"
+        )
+    if manifest.tokenizer.hash != serialized_hash(tokenizer.tokenizer):
+        raise UserError(
+            f"--dictionaries {given} is in the tokens of {manifest.teacher} (tokenizer "
+            f"{manifest.tokenizer.hash[:6]}), --teacher {options.teacher} has others (tokenizer "
+            f"{serialized_hash(tokenizer.tokenizer)[:6]}); give both the same teacher"
+        )
+    if manifest.joined_dictionary != options.joined_dictionary:
+        has = "one dictionary for both languages" if manifest.joined_dictionary else "two dictionaries"
+        change = "pass" if manifest.joined_dictionary else "leave out"
+        raise UserError(f"--dictionaries {given} has {has}; {change} --joined-dictionary")
+
+
+def _load_config(teacher: str) -> Any | None:
+    """Return a model's configuration; None for a directory that has a tokenizer and no model."""
     from transformers import AutoConfig
 
+    if Path(teacher).is_dir() and not Path(teacher, "config.json").is_file():
+        return None
     try:
-        return AutoConfig.from_pretrained(teacher)
+        return load_saved(AutoConfig, teacher)
+    except UserError:
+        raise
     except Exception as error:  # of many types, none of which helps the user
         raise UserError(
             f"cannot load the configuration of teacher {teacher!r}: {first_line(error)}; give a directory "
@@ -78,13 +121,37 @@ def _holds_databin(destination: Path) -> bool:
     Raises:
         UserError: if it holds something else.
     """
-    if (destination / PREPARE_MANIFEST).is_file():
+    finish_interrupted(destination)
+    if os.path.isfile(destination / PREPARE_MANIFEST):
         return True
     problem = (
         "is a file" if destination.is_file() else "is not empty and was not written by 'cmlm-kd prepare'"
     )
     check_new_directory(destination, problem, "choose another --destdir")
     return False
+
+
+def _own_files(destination: Path, options: PrepareOptions) -> frozenset[str]:
+    """Return the files that make room for the new data-bin, relative to the destination.
+
+    A manifest that is damaged names nothing: then those that will be written anew.
+
+    Raises:
+        UserError: naming another file that fairseq would read as part of a split.
+    """
+    own = databin_files(options.languages, options.splits)
+    with contextlib.suppress(UserError):
+        own |= load_manifest(destination).files
+    for split in options.splits:
+        for path in sorted(
+            destination.glob(f"{split.rstrip('0123456789')}[0-9]*.{'-'.join(options.languages)}.*")
+        ):
+            if path.name not in own:
+                raise UserError(
+                    f"{path} does not belong to the data-bin there, and fairseq would read it as part of "
+                    f"{split}; move it away, or choose another --destdir"
+                )
+    return own
 
 
 def _kept(destination: Path, options: PrepareOptions, text: ParallelText) -> PrepareManifest:
@@ -99,7 +166,7 @@ def _kept(destination: Path, options: PrepareOptions, text: ParallelText) -> Pre
             f"{destination} was prepared with another {_difference(manifest, options, text.tokenizer_hash)}; "
             "choose another --destdir or pass --overwrite"
         )
-    check_complete(destination, options)
+    check_complete(destination, manifest)
     return manifest
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import read_dictionary
+from cmlm_kd.system.arrays import read_array
 from cmlm_kd.tokenization.pieces import PieceTokenizer, SpecialIds
 from cmlm_kd.tokenization.spelling import LITERAL_MARK, PADDING, SPECIALS
 
@@ -22,6 +23,7 @@ NO_TEACHER_ID = -1
 """The teacher id of padding entries, which stand for nothing."""
 
 _PADDING_FACTOR = 8
+_AGAIN = "write the data again with 'cmlm-kd prepare'"
 
 
 class Vocabulary:
@@ -130,17 +132,11 @@ class Vocabulary:
                 f"{path} is missing, so nothing tells which teacher token an entry stands for; "
                 "write the data with 'cmlm-kd prepare'"
             )
-        try:
-            teacher_ids = np.load(path)
-        except (ValueError, EOFError, OSError) as error:
-            raise UserError(
-                f"{path} is damaged ({error}); write the data again with 'cmlm-kd prepare'"
-            ) from None
+        teacher_ids = np.array(read_array(path, np.int32, (None,), _AGAIN))
         symbols = [*SPECIALS, *(symbol for symbol, _ in entries)]
-        if teacher_ids.shape != (len(symbols),):
+        if len(teacher_ids) != len(symbols):
             raise UserError(
-                f"{path} has {teacher_ids.size} ids, the dictionary {len(symbols)} entries; "
-                "write the data again with 'cmlm-kd prepare'"
+                f"{path} has {len(teacher_ids)} ids, the dictionary {len(symbols)} entries; {_AGAIN}"
             )
         return cls(symbols, [0] * len(SPECIALS) + [count for _, count in entries], teacher_ids)
 

@@ -109,7 +109,7 @@ class DatabinWriting:
         reports: dict[str, SplitReport],
     ) -> None:
         """Make the dictionaries and write every split in their entries."""
-        vocabularies = self._build_vocabularies(corpora, numbers)
+        vocabularies = self._vocabularies(corpora, numbers)
         for side, language in enumerate(self.options.languages):
             vocabulary = vocabularies[side]
             vocabulary.save(self.directory, language)
@@ -123,6 +123,28 @@ class DatabinWriting:
                 report.pieces[language] = int(counts.sum())
                 report.unknown[language] = int(counts[renumbering.unknown].sum())
                 report.merged[language] = int(counts[renumbering.merged].sum())
+            self._check_known(language, reports["train"])
+
+    def _check_known(self, language: str, report: SplitReport) -> None:
+        """Refuse a training text of which the tokenizer knows nothing but the EOS of each pair."""
+        if report.unknown[language] >= report.pieces[language] - report.pairs:
+            raise UserError(
+                f"{self.options.splits['train']}.{language}: the teacher's tokenizer knows none of the text, "
+                f"every token is <unk>; give a --teacher that reads {language}"
+            )
+
+    def _vocabularies(
+        self, corpora: dict[str, list[NumberedSentences]], numbers: TokenNumbers
+    ) -> list[Vocabulary]:
+        """Return those of the two languages: taken over, or made of the training text."""
+        given = self.options.dictionaries
+        if given is not None:
+            vocabularies = [Vocabulary.load(given, language) for language in self.options.languages]
+        else:
+            vocabularies = self._build_vocabularies(corpora, numbers)
+        for vocabulary in vocabularies:
+            vocabulary.check(self.tokenizer)
+        return vocabularies
 
     def _build_vocabularies(
         self, corpora: dict[str, list[NumberedSentences]], numbers: TokenNumbers
@@ -134,13 +156,11 @@ class DatabinWriting:
         )
         if self.options.joined_dictionary:
             source = target = source + target
-        vocabularies = [Vocabulary.build(usage, self.tokenizer.special) for usage in (source, target)]
-        for vocabulary in vocabularies:
-            vocabulary.check(self.tokenizer)
-        return vocabularies
+        return [Vocabulary.build(usage, self.tokenizer.special) for usage in (source, target)]
 
 
-def save_teacher_tokenizer(tokenizer: PieceTokenizer, config: Any, directory: Path) -> None:
+def save_teacher_tokenizer(tokenizer: PieceTokenizer, config: Any | None, directory: Path) -> None:
     """Write the teacher's tokenizer and configuration, so that the data-bin says how to read its text."""
     tokenizer.tokenizer.save_pretrained(directory)
-    config.save_pretrained(directory)
+    if config is not None:
+        config.save_pretrained(directory)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.bilstm.model import ARCHITECTURE, BiLSTMClassifier
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.manifests import read_object
 
 FORMAT_VERSION = 1
 
@@ -53,8 +54,11 @@ def load_bilstm(directory: Path) -> BiLSTMClassifier:
     inputs = _read_json(directory / "vocabulary.json")
     try:
         model = BiLSTMClassifier.from_state({"config": config, "inputs": inputs})
-        model.load_state_dict(load_file(directory / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        weights = load_file(directory / "model.safetensors")
+        model.load_state_dict(weights)
+    except (
+        *(OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError),
+    ) as error:
         raise UserError(
             f"{directory}: config.json, vocabulary.json and the weights do not belong together ({error}); "
             "save the student again"
@@ -67,10 +71,4 @@ def _write_json(path: Path, content: dict[str, Any], indent: int) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); give a directory of a saved BiLSTM") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not describe a saved BiLSTM; save the student again")
-    return content
+    return read_object(path, "give a directory of a saved BiLSTM, or save the student again")

@@ -104,6 +104,9 @@ _DISTILBERT_HEAD = Head(("vocab_transform", "activation", "vocab_layer_norm"))
 _ELECTRA_HEAD = Head(("generator_predictions",))
 _ALBERT_HEAD = Head(("predictions.dense", "predictions.activation", "predictions.LayerNorm"))
 _MODERNBERT_HEAD = Head(("head",), output="decoder")
+_DEBERTA_HEAD = Head(
+    tuple(f"lm_predictions.lm_head.{part}" for part in ("dense", "transform_act_fn", "LayerNorm"))
+)  # as DeBERTa is published; transformers' own, "legacy", is BERT's
 _MOBILEBERT_HEAD = Head(("cls.predictions.transform",), split_output=True)
 
 HEADS = (
@@ -113,6 +116,7 @@ HEADS = (
     _ELECTRA_HEAD,
     _ALBERT_HEAD,
     _MODERNBERT_HEAD,
+    _DEBERTA_HEAD,
 )
 """Forms by which the head of a family that is not listed is recognised, the first that fits."""
 
@@ -170,10 +174,10 @@ def head_of(model: Any) -> Head:
     """Return the form of a masked language model's head.
 
     Raises:
-        UserError: if it has none of the known forms, as the newer heads of DeBERTa.
+        UserError: if it has none of the known forms.
     """
     listed = family_of(model.config).head
-    for head in HEADS if listed is None else (listed,):
+    for head in HEADS if listed is None else (listed, _DEBERTA_HEAD):
         if head.is_in(model):
             return head
     raise UserError(

@@ -16,6 +16,16 @@ from torch import Tensor, nn
 
 from cmlm_kd.models.encoders.families import family_of, head_of
 
+_POOLER_IS_CALLED = ("layoutlm", "squeezebert")
+"""Families whose forward does not look whether there is a pooler."""
+
+
+class NoPooler(nn.Module):
+    """Stands where an encoder insists on calling its pooler."""
+
+    def forward(self, states: Tensor) -> None:
+        """Return nothing, ``(B, S, d)`` -> None."""
+
 
 def split_masked_lm(model: Any, *, has_head: bool = True) -> tuple[nn.Module, nn.Module | None]:
     """Take a masked language model apart.
@@ -34,7 +44,7 @@ def split_masked_lm(model: Any, *, has_head: bool = True) -> tuple[nn.Module, nn
     """
     encoder: Any = model.base_model
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+        encoder.pooler = NoPooler() if encoder.config.model_type in _POOLER_IS_CALLED else None
     return encoder, head_of(model).transform(model) if has_head else None
 
 
@@ -45,7 +55,9 @@ def has_head(model: Any, missing: Collection[str]) -> bool:
         model: a Hugging Face ``...ForMaskedLM``.
         missing: names of the parameters that the checkpoint did not have.
     """
-    output = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
+    published = _published_head(model)
+    projection = model.get_output_embeddings() if published is None else model.get_input_embeddings()
+    output = {id(parameter) for parameter in projection.parameters()}
     prefix = model.base_model_prefix + "."
     return any(
         name not in missing
@@ -86,6 +98,11 @@ def without_output_layer(model: Any) -> Iterator[OutputLayer]:
         with _without_split_layer(model.cls.predictions) as layer:
             yield layer
         return
+    published = _published_head(model)
+    if published is not None:
+        with _without_word_embeddings(published, model.get_input_embeddings().weight) as layer:
+            yield layer
+        return
     projection = model.get_output_embeddings()
     if type(projection) is not nn.Linear:
         yield OutputLayer()
@@ -101,6 +118,26 @@ def _without_split_layer(head: Any) -> Iterator[OutputLayer]:
     weight = torch.cat([head.decoder.weight, head.dense.weight.t()], 1)  # (V, d)
     layer = OutputLayer(weight, head.decoder.bias)
     with _forward_of(head, lambda states: layer(head.transform(states))):
+        yield layer
+
+
+def _published_head(model: Any) -> Any:
+    """Return the head of a DeBERTa as it is published, None of any other model.
+
+    It multiplies with the word embeddings that it is given, and what transformers calls its output embeddings
+    is the dense layer before.
+    """
+    return getattr(getattr(model, "lm_predictions", None), "lm_head", None)
+
+
+@contextlib.contextmanager
+def _without_word_embeddings(head: Any, weight: Tensor) -> Iterator[OutputLayer]:
+    layer = OutputLayer(weight, head.bias)
+
+    def features(states: Tensor, _word_embeddings: Any) -> Tensor:
+        return layer(head.LayerNorm(head.transform_act_fn(head.dense(states))))
+
+    with _forward_of(head, features):
         yield layer
 
 

@@ -14,7 +14,23 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
+from cmlm_kd.system.git_lfs import refuse_pointer
+from cmlm_kd.system.hugging_face import check_no_code, load_saved
 from cmlm_kd.system.transformers_reports import without_reports
+
+_MOST = {
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 1000,
+    "hidden_size": 1 << 17,
+    "embedding_size": 1 << 17,
+    "intermediate_size": 1 << 20,
+    "vocab_size": 1 << 24,
+    "max_position_embeddings": 1 << 24,
+}
+"""Setting of a configuration -> more than any model has."""
+
+_SINE_WAVES = ("sinusoidal_pos_embds", "sinusoidal_embeddings")
+"""Settings of DistilBERT, and of XLM and FlauBERT, that make positions sine waves."""
 
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
@@ -53,7 +69,7 @@ def load_encoder_and_transform(name_or_path: str) -> tuple[nn.Module, nn.Module 
 
 
 def load_pretrained(
-    kind: Any, name_or_path: str, what: str = "a model", *, with_reports: bool = False
+    kind: Any, name_or_path: str, what: str = "a model", *, with_reports: bool = False, **more: Any
 ) -> tuple[Any, set[str]]:
     """Load a Hugging Face model, weights in float32.
 
@@ -62,18 +78,47 @@ def load_pretrained(
         name_or_path: Hugging Face directory or hub name.
         what: is to be loaded, for messages.
         with_reports: let transformers say which weights it did not find.
+        more: for ``from_pretrained``, such as the name of a file of another format.
 
     Returns:
         the model, and the names of its weights that the directory lacks, which are random.
 
     Raises:
-        UserError: if nothing can be loaded.
+        UserError: if nothing can be loaded, or a weight is not finite.
     """
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
-
+    check_sizes(load_config(name_or_path, what), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
-        model, report = kind.from_pretrained(name_or_path, dtype=torch.float32, output_loading_info=True)
+        settings = {"dtype": torch.float32, "output_loading_info": True, **more}
+        model, report = load_saved(kind, name_or_path, **settings)
+        if _lost_its_head(model, report["unexpected_keys"]):
+            model.config.legacy = False
+            model, report = load_saved(kind, name_or_path, config=model.config, **settings)
+    check_finite(model, repr(name_or_path))
+    keep_sine_waves(model)
     return model, set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+
+
+def keep_sine_waves(model: Any) -> None:
+    """Keep positions that a configuration calls sine waves from being trained.
+
+    transformers makes them an ordinary parameter. Where they are exported as what the configuration says,
+    trained ones would be lost.
+
+    Args:
+        model: a Hugging Face model.
+    """
+    if any(getattr(model.config, setting, False) for setting in _SINE_WAVES):
+        for name, parameter in model.named_parameters():
+            if "position_embeddings" in name:
+                parameter.requires_grad_(False)
+
+
+def _lost_its_head(model: Any, unexpected: Iterable[str]) -> bool:
+    """Return whether a DeBERTa's masked-LM head was left out: as published it has another form than
+    transformers takes for granted where config.json says nothing of ``legacy``."""
+    return bool(getattr(model, "legacy", False)) and any(
+        key.startswith("lm_predictions.") for key in unexpected
+    )
 
 
 @contextlib.contextmanager
@@ -81,7 +126,10 @@ def _explained(what: str, name_or_path: str) -> Iterator[None]:
     """Turn what transformers raises while it loads into a message that says what to do."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # damaged files raise many types
+        refuse_pointer(Path(name_or_path))
         place = "" if Path(name_or_path).is_dir() else " (there is no such directory)"
         raise UserError(
             f"cannot load {what} from {name_or_path!r}{place}: {first_line(error)}; "
@@ -133,13 +181,10 @@ def load_masked_lm(name_or_path: str, *, with_reports: bool = False) -> tuple[An
     Raises:
         UserError: if nothing can be loaded, or it is no bidirectional encoder.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+    from transformers import AutoModelForMaskedLM
 
     kind = "a masked language model"
-    with _explained(kind, name_or_path):
-        config = AutoConfig.from_pretrained(name_or_path)
+    config = load_config(name_or_path, kind)
     check_encoder_type(config, repr(name_or_path))
     return load_pretrained(AutoModelForMaskedLM, name_or_path, kind, with_reports=with_reports)
 
@@ -159,11 +204,81 @@ def check_encoder_type(config: Any, name: str) -> None:
         )
 
 
-def config_of(description: Mapping[str, Any]) -> Any:
-    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it."""
+def load_config(name_or_path: str | Path, what: str = "a configuration") -> Any:
+    """Load a Hugging Face configuration.
+
+    Args:
+        name_or_path: directory or hub name.
+        what: is to be loaded, for messages.
+
+    Raises:
+        UserError: if nothing can be loaded.
+    """
     from transformers import AutoConfig
 
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
+    with _explained(what, str(name_or_path)):
+        return load_saved(AutoConfig, name_or_path)
+
+
+def check_finite(model: nn.Module, name: str) -> None:
+    """Refuse a model whose weights are not all numbers: what it says would not be, either.
+
+    Args:
+        model: with its weights.
+        name: of the file or directory, for the message.
+
+    Raises:
+        UserError: naming the first of the weights.
+    """
+    for weight, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            raise UserError(
+                f"{name}: {weight} has numbers that are not finite: the training diverged, or the file is "
+                "damaged; give an earlier checkpoint"
+            )
+
+
+def check_sizes(config: Any, name: str) -> None:
+    """Refuse a configuration that would take hours or all memory to build, as damaged files ask for.
+
+    Args:
+        config: of a Hugging Face model.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    for setting, most in _MOST.items():
+        value = getattr(config, setting, None)
+        unlimited = setting == "max_position_embeddings" and value == -1  # as XLNet has it
+        if isinstance(value, int | float) and not unlimited and not 0 <= value <= most:
+            raise UserError(
+                f"{name}: config.json has {setting} {value}; it must be from 0 to {most:,}; "
+                "is the file damaged?"
+            )
+
+
+def config_of(description: Mapping[str, Any]) -> Any:
+    """Return the Hugging Face configuration that ``config.to_dict()`` described, as checkpoints carry it.
+
+    Raises:
+        UserError: it describes nothing, a type of model that transformers does not know, or absurd sizes.
+    """
+    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import __version__ as version
+
+    import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
+
+    kind = description.get("model_type") if isinstance(description, Mapping) else None
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise UserError(
+            f"the checkpoint describes a model of type {kind!r}, which transformers {version} does not know; "
+            "is the file damaged, or of a newer version?"
+        )
+    check_no_code(dict(description), "the checkpoint's description of its model")
     settings = {key: value for key, value in description.items() if key != "model_type"}
-    return AutoConfig.for_model(description["model_type"], **settings)
+    config = AutoConfig.for_model(kind, **settings)
+    check_sizes(config, f"a {config.model_type} model")
+    return config

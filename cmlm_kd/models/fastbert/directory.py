@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,30 @@ from torch import Tensor
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
+from cmlm_kd.models.export_checksums import renew_checksum
 from cmlm_kd.models.fastbert.branch import check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, written_aside
+from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.tokenization.loading import load_tokenizer
 
 FORMAT_VERSION = 1
+_SAVE_AGAIN = "give the directory of a saved model, or save the model again"
 _ENCODER = "encoder."
 _CLASSIFIERS = "classifiers."
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The entry ``fastbert`` of a ``config.json``; see :meth:`FastBERTClassifier.state_of_architecture`."""
+
+    branches: dict[str, Any]
+    stage: Any
+    max_length: int
+    speed: float | None = None
+    signature: Any = None
+    reads_pairs: bool | None = None
+    calibration: dict[str, Any] | None = None
 
 
 def save_fastbert(directory: Path, model: FastBERTClassifier) -> None:
@@ -64,9 +81,12 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
             f"{directory} holds a {document.get('model_type', 'model')}, no FastBERT (its config.json has no "
             f"entry {ARCHITECTURE!r}); train one with --arch fastbert"
         )
-    version = document[ARCHITECTURE].pop("version", None)
+    own = document[ARCHITECTURE]
+    version = own.get("version") if isinstance(own, dict) else own
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: FastBERT of format {version!r}; this version reads format {FORMAT_VERSION}")
+    check_document(path, own, _Entry, _SAVE_AGAIN)
+    del own["version"]
     check_number_of_classes(len(document.get("id2label", ())))
     tokenizer = load_tokenizer(str(directory), REQUIRED_TOKENS)
     try:
@@ -98,6 +118,7 @@ def write_speed(directory: Path, speed: float, calibration: Mapping[str, Any]) -
     document[ARCHITECTURE] |= {"speed": speed, "calibration": dict(calibration)}
     with written_aside(directory / "config.json") as aside:
         _write(aside, document)
+    renew_checksum(directory, "config.json")
 
 
 def _named_as_hugging_face(model: FastBERTClassifier) -> dict[str, Tensor]:
@@ -116,15 +137,7 @@ def _named_as_own(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tenso
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({first_line(error)}); give the directory of a saved model"
-        ) from error
-    if not isinstance(document, dict):
-        raise UserError(f"{path} does not describe a model; save the model again")
-    return document
+    return read_object(path, _SAVE_AGAIN)
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

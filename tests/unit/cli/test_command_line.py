@@ -2,12 +2,14 @@
 
 import errno
 import io
+import os
 import re
-import resource
+import signal
 import subprocess
 import sys
 
 import pytest
+from disk import largest_file
 
 from cmlm_kd.cli import main, user_dir
 from cmlm_kd.cli.command_line import COMMANDS, build_parser, command_modules
@@ -28,14 +30,10 @@ def score(tmp_path):
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path, score, capsys):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
-    try:
-        status = main(score)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert status == 2
-    assert capsys.readouterr().err == "cmlm-kd score: File too large; make room or choose another place\n"
+    with largest_file(10):
+        assert main(score) == 2
+    message = f"cmlm-kd score: {tmp_path / 'out'}: File too large; make room or choose another place\n"
+    assert capsys.readouterr().err == message
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
     assert main(score) == 0
 
@@ -52,6 +50,32 @@ def test_a_place_that_must_not_be_written(monkeypatch, capsys):
     assert main(["user-dir"]) == 2
     message = "cmlm-kd user-dir: /mine: Permission denied; change its permissions or choose another place\n"
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("score --hypothesis x --reference x --chrf-word-order 99999999", "order 99999999: allowed are 0"),
+        ("score --hypothesis x --reference x --paired-bs-n 1000000000", "1000000000 bootstrap samples: 1 to"),
+        ("numbers-corpus x --pairs 1000000000", "--pairs is 1000000000, it must be from 1 to 10,000,000"),
+        ("augment x --corpus text --output y --tagger os:listdir --iterations 999999", "from 1 to 10,000"),
+        ("augment x --corpus text --output y --method mlm --model z --iterations 999999", "from 1 to 10,000"),
+    ],
+)
+def test_absurd_numbers(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "train.tsv").write_text("a good film\t1\na bad film\t0\n")
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ["", "Unable to allocate 14.6 TiB"])
+def test_too_little_memory(monkeypatch, capsys, said):
+    fail_with(monkeypatch, MemoryError(*([said] if said else [])))
+    assert main(["user-dir"]) == 2
+    more = f" ({said})" if said else ""
+    assert capsys.readouterr().err == f"cmlm-kd user-dir: not enough memory{more}; ask for less at once\n"
 
 
 def test_a_reader_that_went_away_is_no_error(monkeypatch):
@@ -72,16 +96,69 @@ def test_an_interruption_is_one_line(monkeypatch, capsys, goes_on, message):
     assert capsys.readouterr().err == f"cmlm-kd user-dir: {message}\n"
 
 
+def test_an_interruption_that_a_library_makes_another_error_of(monkeypatch, capsys):
+    """As NumPy does where it is being imported."""
+
+    def run(arguments):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ImportError("numpy failed to import") from error
+
+    monkeypatch.setattr(user_dir, "run", run)
+    assert main(["user-dir"]) == 130
+    assert capsys.readouterr().err == "cmlm-kd user-dir: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def started(*words, environment=None, **settings):
+    command = [sys.executable, "-m", "cmlm_kd", *map(str, words)]
+    return subprocess.run(command, env={**os.environ, **(environment or {})}, **settings)
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_full_disk_behind_standard_output(buffered):
+    with open("/dev/full", "w") as full:
+        done = started(
+            "user-dir", stdout=full, stderr=subprocess.PIPE, environment={"PYTHONUNBUFFERED": buffered}
+        )
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rb"cmlm-kd user-dir: (standard output: )?No space left on device; make room .*\n", done.stderr
+    )
+
+
+def test_text_is_utf8_whatever_the_locale(tmp_path):
+    name = os.fsdecode("größe-".encode() + b"\xff")
+    (tmp_path / name).write_text("Ein schönes Haus.\n", encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    words = ("score", "--hypothesis", tmp_path / name, "--reference", tmp_path / name, "--metrics", "bleu")
+    printed = started(*words, environment=ascii_only, capture_output=True)
+    written = started(*words, "--output", tmp_path / "out", environment=ascii_only, capture_output=True)
+    assert printed.returncode == written.returncode == 0 and not printed.stderr + written.stderr
+    assert os.fsencode(name) in printed.stdout and (tmp_path / "out").read_bytes() == printed.stdout
+
+
 def test_which_commands_go_on_after_an_interruption():
     modules = command_modules()
     assert {name for name in modules if getattr(modules[name], "GOES_ON", False)} == {
         "dump",
         "fetch-multi30k",
         "run",
+        "translate",
     }
 
 
-@pytest.mark.parametrize("error", [KeyError("k"), FileNotFoundError(errno.ENOENT, "No such file")])
+def test_other_files_are_named_with_what_to_do(monkeypatch, capsys):
+    fail_with(monkeypatch, FileNotFoundError(errno.ENOENT, "No such file or directory", "/mine"))
+    assert main(["user-dir"]) == 2
+    message = "cmlm-kd user-dir: /mine: No such file or directory; check the path\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("k"), FileNotFoundError(errno.ENOENT, "No such file"), OSError("a library's")]
+)
 def test_bugs_keep_their_traceback(monkeypatch, error):
     fail_with(monkeypatch, error)
     with pytest.raises(type(error)):

@@ -1,5 +1,7 @@
 """``cmlm-kd verify``: one summary, or one line that names what is wrong."""
 
+import re
+
 import pytest
 from tiny_corpus import write_split, write_store
 
@@ -64,3 +66,31 @@ def test_unfinished_store(capsys, store):
     (store / "manifest.json").rename(store / "manifest.partial.json")
     status, _, error = verify(capsys, store)
     assert status == 2 and "is unfinished; run the same 'cmlm-kd dump' again" in error
+
+
+def test_who_knows_its_training_set_by_heart(capsys, tmp_path, data, monkeypatch):
+    """Beside a store of other text; the same teacher's, or there is nothing to compare."""
+    train, valid = write_store(tmp_path / "a", data), write_store(tmp_path / "b", data, "valid")
+    status, output, error = verify(capsys, train, "--data", data, "--valid-store", valid)
+    assert status == 0 and not error
+    for split in ("train", "valid"):
+        assert re.search(
+            rf"  {split}: best entry right at [\d.]+%, entropy [\d.]+ bits, the reference costs [\d.]+ bits",
+            output,
+        )
+    monkeypatch.setattr("cmlm_kd.store.statistics.TeacherStatistics.knows_by_heart", lambda *_: True)
+    status, _, error = verify(capsys, train, "--data", data, "--valid-store", valid)
+    assert status == 0 and "warning: the teacher knows this text by heart" in error and "--fold I/N" in error
+
+
+def test_a_store_of_another_teacher(capsys, tmp_path, data, store):
+    settings = {"teacher_kind": "fairseq translator"}
+    other = write_store(tmp_path / "other", data, "valid", teacher_hash="8" * 64, settings=settings)
+    status, _, error = verify(capsys, store, "--data", data, "--valid-store", other)
+    assert status == 2 and "is of teacher 888888 (fairseq translator)" in error
+    assert "of 777777 (C-MLM); dump both splits with the same" in error
+    assert "the teacher is a fairseq translator" in verify(capsys, other)[1]
+    status, _, error = verify(capsys, store, "--valid-store", other)
+    assert status == 2 and "name the data-bin with --data" in error
+    status, _, error = verify(capsys, store, "--data", data, "--valid-store", store)
+    assert status == 2 and "sentences: 40, the data has 5" in error

@@ -74,13 +74,13 @@ def request(states=(), scores=()):
 
 def test_needs_follow_the_layer_map_and_the_weights():
     _, needs = build()
-    assert needs == Needs(request((0, 1, 2), (1, 2)), request((0, 2, 4), (2, 4)))
+    assert needs == Needs(request((0, 1, 2), (1, 2)), request((0, 2, 4), (2, 4)), labels=False)
     _, needs = build(kd_layer_map="2:3", kd_embedding_weight=0.0, kd_teacher_dropout=True)
-    assert needs == Needs(request((2,), (2,)), request((3,), (3,)), teacher_dropout=True)
+    assert needs == Needs(request((2,), (2,)), request((3,), (3,)), teacher_dropout=True, labels=False)
     _, needs = build(kd_layer_map="4,4", kd_hidden_weight=0.0, kd_attention_weight=0.0)
-    assert needs == Needs(request((0,)), request((0,)))
+    assert needs == Needs(request((0,)), request((0,)), labels=False)
     _, needs = build(kd_stage="prediction")
-    assert needs == Needs(Request(), Request())
+    assert needs == Needs(Request(), Request(), labels=False)
 
 
 @pytest.mark.parametrize("mode", ["paper", "original"])

@@ -3,10 +3,13 @@
 import argparse
 import csv
 import json
+import shutil
 
+import numpy as np
 import pytest
 import sacrebleu
 import torch
+from disk import largest_file
 from tiny_corpus import write_split, write_store
 
 from cmlm_kd.cli import main
@@ -259,6 +262,58 @@ def test_equal_students_are_not_significantly_different(run, capsys):
     )
 
 
+def test_several_seeds_are_a_line_each_student_with_all_numbers_in_the_document(run, capsys):
+    students, generated = [], []
+    for student in ("alone", "taught"):
+        for seed in (1, 2, 3):
+            folder = run / f"{student}{seed}"
+            shutil.copytree(run / student, folder)
+            state = torch.load(folder / "checkpoint_best.pt", weights_only=False)
+            state["optimizer_history"][-1]["num_updates"] += 10 * seed
+            torch.save(state, folder / "checkpoint_best.pt")
+            lines = (run / "generated" / f"{student}.txt").read_text().splitlines()
+            lines[seed] = lines[seed].replace("dog", "cat")
+            output = write(run / "generated" / f"{student}{seed}.txt", "".join(f"{line}\n" for line in lines))
+            log = (run / "generated" / f"{student}.log").read_text()
+            output.with_suffix(".log").write_text(log.replace(" sentences/s", f"{seed} sentences/s"))
+            students.append(f"{student}@{seed}={folder}/checkpoint_best.pt")
+            generated.append(f"{student}@{seed}={output}")
+    clusters = write(run / "clusters", "".join(f"{n // 2}\n" for n in range(30)))
+    command = ["report", "--student", *students, "--generated", *generated, "--baseline", "alone"]
+    command += ["--reference", "reference.txt", "--clusters", str(clusters), "--paired-bs-n", "100"]
+    assert main([*command, "--output", "result"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in (printed[0], printed[2], printed[3])
+    ]
+    assert cells[0][:6] == ["student", "runs", "BLEU", "p", "chrF2", "p"]
+    assert cells[1][:2] == ["alone", "3"] and cells[1][-1] == "120"  # mean updates
+    assert cells[2][:2] == ["taught", "3"] and " ± " in cells[2][2]
+    assert any(
+        line.startswith("taught: +") and "BLEU against alone, 95 % interval" in line for line in printed
+    )
+    assert any(
+        line.startswith("taught: +") and "chrF2 against alone, 95 % interval" in line for line in printed
+    )
+    assert any("test: Student's t, variance of runs and of 15 clusters" in line for line in printed)
+
+    document = json.loads((run / "result" / "report.json").read_text())
+    assert document["test"]["clusters"] == 15 and document["significant"] == {"taught": True}
+    taught = document["students"][1]
+    assert list(taught["bleu"]["runs"]) == ["taught@1", "taught@2", "taught@3"]
+    assert taught["bleu"]["value"] == pytest.approx(np.mean(list(taught["bleu"]["runs"].values())))
+    low, high = taught["bleu"]["difference"]["interval"]
+    assert 0 < low < taught["bleu"]["difference"]["value"] < high
+    assert [one["updates"] for one in taught["runs"]] == [111, 121, 131]
+    assert len({one["decoding"]["sentences_per_second"] for one in taught["runs"]}) == 3
+    assert taught["decoding"] == taught["runs"][1]["decoding"], "the middle one"
+    assert taught["kd_signature"] == taught["runs"][0]["kd_signature"], "equal signatures count once"
+    with (run / "result" / "curves.csv").open() as file:
+        assert {line["student"] for line in csv.DictReader(file)} == {
+            f"{name}@{seed}" for name in ("alone", "taught") for seed in (1, 2, 3)
+        }
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -286,4 +341,24 @@ def test_misuse_leaves_no_output(run, capsys, change, words):
     error = capsys.readouterr().err
     assert error.startswith("cmlm-kd report: ") and error.count("\n") == 1
     assert any(word in error for word in words.split("|"))
+    assert not (run / "result").exists()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_fails_late_writes_none_of_the_files(run, capsys, there):
+    """Curves are the last file, and they are larger than the limit."""
+    if there:
+        assert main(COMMAND) == 0
+    before = {path.name: path.read_bytes() for path in (run / "result").iterdir()} if there else {}
+    with largest_file(9000):
+        assert main([*COMMAND, "--seed", "2"]) == 2
+    assert "result/curves.png: File too large; make room or" in capsys.readouterr().err
+    assert (run / "result").exists() == there
+    assert not there or {path.name: path.read_bytes() for path in (run / "result").iterdir()} == before
+
+
+def test_logs_that_share_nothing_are_refused_before_anything_is_written(run, capsys):
+    write(run / "taught" / "train.log", JSON_LOG.replace("bleu", "other").replace("nll_loss", "another"))
+    assert main(COMMAND) == 2
+    assert "share neither bleu nor nll_loss; nothing to draw" in capsys.readouterr().err
     assert not (run / "result").exists()

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from disk import largest_file
 
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
@@ -234,3 +235,22 @@ def test_command(tmp_path, capsys):
     assert "don't go with --inputs" in capsys.readouterr().err
     assert main(["average", "--dir", str(run), "--output", str(output)]) == 2
     assert "exactly one of --last and --best" in capsys.readouterr().err
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path):
+    for updates in (1, 2):
+        write(tmp_path / f"checkpoint{updates}.pt", updates, float(updates))
+    inputs = [str(tmp_path / f"checkpoint{updates}.pt") for updates in (1, 2)]
+    outputs = [tmp_path / "one.pt", tmp_path / "again" / "with-another-name.pt"]
+    for output in outputs:
+        assert main(["average", "--inputs", *inputs, "--output", str(output)]) == 0
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+def test_a_full_disk(tmp_path, capsys):
+    path = write(tmp_path / "a.pt", 1, 1.0)
+    with largest_file(500):
+        assert main(["average", "--inputs", str(path), "--output", str(tmp_path / "mean.pt")]) == 2
+    message = f"cmlm-kd average: {tmp_path / 'mean.pt'}: File too large; make room or choose another place\n"
+    assert capsys.readouterr().err == message
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]

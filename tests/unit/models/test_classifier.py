@@ -190,6 +190,16 @@ def test_classes_are_matched_by_name(teacher_labels, given, order):
     assert class_order(teacher_labels, LABELS, name="t", values=values, given=given) == order
 
 
+def test_classes_whose_names_differ_in_case_alone():
+    """Megawatts and milliwatts: exact names first, and another spelling only where it says which one."""
+    assert class_order(("mW", "MW"), ("MW", "mW"), name="t") == [1, 0]
+    assert class_order(("MW", "mW"), ("MW", "mW"), name="t") == [0, 1]
+    assert class_order(("x", "y"), ("MW", "mW"), name="t", given=("mW", "MW")) == [1, 0]
+    for teacher, data in ((("MW", "mw"), ("MW", "mW")), (("MW", "mW"), ("Mw", "MW"))):
+        with pytest.raises(UserError, match="cannot be matched by name"):
+            class_order(teacher, data, name="t")
+
+
 def test_scores_match_scores():
     assert class_order((), (), name="t") == [0]
 

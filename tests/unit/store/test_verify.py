@@ -82,7 +82,9 @@ def test_other_format(store_path, old, new):
         SoftTargetStore.open(store_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "cmlm-kd-soft-targets", "version": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "[" * 100_000, '{"format": "cmlm-kd-soft-targets", "version": 1}']
+)
 def test_damaged_manifest(store_path, text):
     (store_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match="damaged"):

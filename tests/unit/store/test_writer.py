@@ -1,6 +1,7 @@
 """Writing a store: interruptions, foreign folders, full disks, and what a producer may not write."""
 
 import errno
+import json
 import logging
 import os
 import shutil
@@ -21,8 +22,9 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.store import (
     SoftTargetStore,
     StoreWriter,
+    verify_store,
 )
-from cmlm_kd.store import writer as writer_module
+from cmlm_kd.system import aside
 
 # Interruption
 
@@ -133,6 +135,59 @@ def test_damaged_shard_of_a_complete_store_is_written_again(tmp_path, store_path
     assert contents(store_path) == before
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("first_row", 5),
+        ("rows", 3),
+        ("rows_without_teacher", 2),
+        ("tokens", 19),
+        ("size", 100),
+        ("sha256", "0" * 64),
+        ("file", "shard-00000-of-00003.arrow"),
+        ("file", "../elsewhere"),
+    ],
+)
+def test_a_wrong_record_of_a_shard_is_mended_by_the_next_dump(store_path, caplog, field, value):
+    """What 'cmlm-kd verify' refuses with the advice to dump again."""
+    before = contents(store_path)
+    document = json.loads(before["manifest.json"])
+    document["shards"][1][field] = value
+    (store_path / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match="run 'cmlm-kd dump' again"):
+        verify_store(store_path)
+    with StoreWriter.create_or_resume(store_path, make_header()) as writer:
+        assert [plan.index for plan in writer.pending_shards()] == [1] and not writer.complete
+        write_pending(writer)
+        writer.finish()
+    assert "and will be written again" in caplog.text
+    assert contents(store_path) == before
+
+
+def test_records_in_another_order_are_mended_without_any_work(store_path):
+    before = contents(store_path)
+    document = json.loads(before["manifest.json"])
+    document["shards"].append(document["shards"].pop(0))
+    (store_path / "manifest.json").write_text(json.dumps(document))
+    with StoreWriter.create_or_resume(store_path, make_header()) as writer:
+        assert not writer.pending_shards() and not writer.complete
+        writer.finish()
+    assert contents(store_path) == before
+
+
+@pytest.mark.parametrize(("field", "value"), [("size", "9"), ("file", 5), ("tokens", None), ("rows", True)])
+def test_a_record_of_other_types(store_path, field, value):
+    document = json.loads((store_path / "manifest.json").read_text())
+    document["shards"][1][field] = value
+    (store_path / "manifest.json").write_text(json.dumps(document))
+    message = (
+        f"manifest.json is damaged .shards.1.{field} is .*put back a copy of it, or delete the store and"
+    )
+    for read in (verify_store, lambda path: StoreWriter.create_or_resume(path, make_header())):
+        with pytest.raises(UserError, match=message):
+            read(store_path)
+
+
 def test_two_writers_exclude_each_other(tmp_path):
     first = StoreWriter.create_or_resume(tmp_path / "store", make_header())
     with pytest.raises(UserError, match="another process is writing"):
@@ -159,12 +214,12 @@ def test_disk_full_keeps_complete_shards_and_can_be_resumed(tmp_path, store_path
     real_fsync = os.fsync
 
     def disk_full(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("shard-00001-of-00003.arrow.tmp"):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".shard-00001-of-00003.arrow.partial"):
             raise OSError(errno.ENOSPC, "No space left on device")
         real_fsync(descriptor)
 
     with StoreWriter.create_or_resume(path, make_header()) as writer:
-        monkeypatch.setattr(writer_module.os, "fsync", disk_full)
+        monkeypatch.setattr(aside.os, "fsync", disk_full)
         with pytest.raises(
             UserError,
             match=r"no space left for .*full: about \d+\.\d kB more needed.*run the same command again",

@@ -14,6 +14,7 @@ from cmlm_kd.system.ranges import (
     SHARE_ABOVE_ZERO,
     SHARE_BELOW_ONE,
     at_least,
+    between,
     check_range,
     check_settings,
     setting,
@@ -30,6 +31,7 @@ from cmlm_kd.system.ranges import (
         (NOT_NEGATIVE, (0, 100), (-1,)),
         (AT_LEAST_ONE, (1, 100), (0, 0.5)),
         (at_least(3), (3, 4), (2,)),
+        (between(3, 5), (3, 4, 5), (2, 6)),
     ],
     ids=lambda value: getattr(value, "allowed", None),
 )

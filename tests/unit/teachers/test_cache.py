@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from disk import largest_file
 from tiny_classification import LABELS, sentences, write_bert
 
 from cmlm_kd.api.needs import Needs, Request
@@ -13,7 +14,15 @@ from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
-from cmlm_kd.teachers.cache import CacheIdentity, TeacherCache, check_cacheable, open_cache, write_cache
+from cmlm_kd.system.files import directory_written_aside, file_sha256
+from cmlm_kd.teachers.cache import (
+    CacheIdentity,
+    TeacherCache,
+    check_cacheable,
+    open_cache,
+    verify_cache,
+    write_cache,
+)
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
 NEEDS = Needs(Request((1,), first_position=True), Request((2, 3), first_position=True))
@@ -120,6 +129,66 @@ def test_a_changed_byte_is_found(folders, tmp_path):
         open_cache(tmp_path / "c", identity, "probabilities")
 
 
+def note_again(path):
+    """Give the manifest the right checksums of what is there now, as a careful hand would."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    for name, record in manifest["files"].items():
+        record["sha256"] = file_sha256(path / name)
+    (path / "manifest.json").write_text(
+        json.dumps({key: value for key, value in manifest.items() if key != "manifest_sha256"})
+    )
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((150, 3), np.float32), "float32 of shape (150, 3), it should be float32 of (150, 2)"),
+        (np.zeros((149, 2), np.float32), "float32 of shape (149, 2), it should be"),
+        (np.zeros((150, 2), np.float64), "float64 of shape (150, 2), it should be"),
+        (np.zeros((150, 2), object), "no array: "),
+        (np.full((150, 2), np.nan, np.float32), "has a number that is not finite in row 0"),
+        (np.full((150, 2), np.inf, np.float32), "has a number that is not finite in row 0"),
+    ],
+)
+def test_arrays_of_other_shapes_types_or_numbers(folders, tmp_path, array, reason):
+    identity = write(tmp_path / "c", load(folders[0]), LOGITS)
+    np.save(tmp_path / "c" / "logits-0.npy", array, allow_pickle=True)
+    note_again(tmp_path / "c")
+    for read in (
+        lambda: open_cache(tmp_path / "c", identity, "logits"),
+        lambda: verify_cache(tmp_path / "c"),
+    ):
+        with pytest.raises(UserError) as refused:
+            read()
+        assert reason in str(refused.value) and "logits-0.npy" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: m["files"].clear(), "names no logits-0.npy"),
+        (lambda m: m.pop("files"), "files is missing"),
+        (lambda m: m.update(identity=[]), "identity is [], it should be an object"),
+        (
+            lambda m: m["identity"].update(examples="150"),
+            'identity.examples is "150"',
+        ),
+        (lambda m: m["files"]["logits-0.npy"].update(shape=[150, 3]), "the manifest says [150, 3]"),
+    ],
+)
+def test_manifests_of_other_contents(folders, tmp_path, change, reason):
+    identity = write(tmp_path / "c", load(folders[0]), LOGITS)
+    manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
+    change(manifest)
+    sealed = json.dumps(manifest)
+    del manifest["manifest_sha256"]
+    for text, message in ((json.dumps(manifest), reason), (sealed, "")):
+        (tmp_path / "c" / "manifest.json").write_text(text)
+        with pytest.raises(UserError) as refused:
+            open_cache(tmp_path / "c", identity, "logits")
+        assert message in str(refused.value) and "will be computed again" in str(refused.value)
+
+
 def test_what_is_no_cache_is_left_alone(folders, tmp_path):
     teachers = load(folders[0])
     (tmp_path / "c").mkdir()
@@ -130,6 +199,22 @@ def test_what_is_no_cache_is_left_alone(folders, tmp_path):
     (tmp_path / "c" / "manifest.json").write_text(json.dumps({"format": "cmlm-kd-soft-targets"}))
     with pytest.raises(UserError, match="is no cache of teacher outputs"):
         open_cache(tmp_path / "c", CacheIdentity.of(teachers, EXAMPLES, LOGITS, "float32"), "logits")
+
+
+def test_a_full_disk(folders, tmp_path):
+    message = f"^{tmp_path / 'c'}: Only a part could be written; make room or choose another place"
+    with largest_file(500), pytest.raises(UserError, match=message):
+        write(tmp_path / "c", load(folders[0]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_process_is_refused_before_its_teachers_are_asked(folders, tmp_path, monkeypatch):
+    teachers = load(folders[0])
+    with directory_written_aside(tmp_path / "c") as partial:
+        (partial / "manifest.json").write_text("{}")
+        monkeypatch.setattr(teachers, "signal", None)
+        with pytest.raises(UserError, match=r"^another process is writing"):
+            write(tmp_path / "c", teachers)
 
 
 def test_a_teacher_that_gives_no_number_is_named_and_nothing_is_written(tmp_path):

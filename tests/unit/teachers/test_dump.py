@@ -18,7 +18,8 @@ from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
 from cmlm_kd.store import Corpus, SoftTargetStore, verify_store
 from cmlm_kd.store.manifest import ShardPlan
-from cmlm_kd.teachers.dump import Dumper, DumpOptions, summarise
+from cmlm_kd.teachers.cover_masks import Dumper
+from cmlm_kd.teachers.shards import DumpOptions, summarise
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from tiny_dump import contents, dump, small, write_road
 import cmlm_kd.teachers.dump
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import SoftTargetStore
-from cmlm_kd.teachers.dump import Dumper
+from cmlm_kd.teachers.cover_masks import Dumper
 
 
 @pytest.fixture(scope="module")

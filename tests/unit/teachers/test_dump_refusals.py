@@ -1,9 +1,12 @@
 """What a dump refuses, with nothing half-written."""
 
+import re
 import shutil
 
 import pytest
+import torch
 from tiny_dump import ROWS, dump, write_road
+from tiny_prepare import forget_checksums
 from torch import nn
 
 from cmlm_kd.cli import main
@@ -46,19 +49,19 @@ def test_a_folder_in_use_is_left_alone(road, tmp_path, capsys):
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_teacher_of_other_data_is_refused(road, tmp_path, capsys):
+def test_a_dictionary_of_other_data_is_refused(road, tmp_path, capsys):
     shutil.copytree(road / "data", tmp_path / "data")
     dictionary = tmp_path / "data" / "dict.en.txt"
     lines = dictionary.read_text().splitlines()
     dictionary.write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
     arguments = [tmp_path / "data", "--teacher", road / "teacher1", "--output", tmp_path / "store"]
     assert main(["dump", *map(str, arguments)]) == 2
-    assert "was fine-tuned for dictionary" in capsys.readouterr().err
+    assert f"{dictionary} is dictionary " in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 
 def test_sides_of_different_lengths_are_refused(road, tmp_path, capsys):
-    shutil.copytree(road / "data", tmp_path / "data")
+    forget_checksums(shutil.copytree(road / "data", tmp_path / "data"))
     short = tmp_path / "short"
     short.mkdir()
     for language in ("de", "en"):
@@ -75,9 +78,47 @@ def test_sides_of_different_lengths_are_refused(road, tmp_path, capsys):
     assert not (tmp_path / "store").exists()
 
 
-def test_a_teacher_that_has_diverged_is_refused(road, tmp_path, capsys):
+def test_a_teacher_whose_weights_are_no_numbers(road, tmp_path, capsys):
     teacher = load_teacher(road / "teacher1", road / "data")
     nn.init.constant_(teacher.projection.bias, float("nan"))
+    save_teacher(teacher, road / "data", tmp_path / "teacher")
+    assert dump(road, tmp_path / "store", teacher=tmp_path / "teacher") == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'teacher'}: projection.bias has numbers that are not finite: the training" in error
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("cmlm.json", content) for content in (b"", b"[]", b"{}", b'{"transform": "yes"}', b'{"transfo')),
+        *(("config.json", content) for content in (b"", b"[]", b'{"model_ty', b"\xff")),
+        *((name, b"{}") for name in ("cmlm_head.safetensors", "model.safetensors")),
+    ],
+)
+def test_an_exported_teacher_of_damaged_files(road, tmp_path, capsys, name, content):
+    save_teacher(load_teacher(road / "teacher1", road / "data"), road / "data", tmp_path / "teacher")
+    (tmp_path / "teacher" / name).write_bytes(content)
+    assert dump(road, tmp_path / "store", teacher=tmp_path / "teacher") == 2
+    printed = capsys.readouterr().err
+    line = printed.splitlines()[-1]
+    assert "Traceback" not in printed and re.search(rf"{tmp_path / 'teacher'}\S* is damaged \(", line), line
+    assert "; write it again with 'cmlm-kd export --to teacher'" in line
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickled_weights_are_no_teacher(road, tmp_path, capsys, legacy):
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"weight": torch.zeros(2)}, path, _use_new_zipfile_serialization=not legacy)
+    assert dump(road, tmp_path / "store", teacher=path) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{path} " in error and "checkpoint" in error
+
+
+def test_a_teacher_that_has_diverged_is_refused(road, tmp_path, capsys):
+    teacher = load_teacher(road / "teacher1", road / "data")
+    nn.init.constant_(teacher.projection.weight, 3e38)  # finite, but nothing that is multiplied by it is
     save_teacher(teacher, road / "data", tmp_path / "teacher")
     assert dump(road, tmp_path / "store", teacher=tmp_path / "teacher") == 2
     assert "diverged; take an earlier checkpoint, or train again with a lower --lr" in capsys.readouterr().err

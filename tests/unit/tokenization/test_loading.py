@@ -88,9 +88,11 @@ def test_special_tokens_of_an_unknown_family_may_be_configured(lines, tmp_path):
 
 
 def test_user_defined_symbols_are_pieces(lines, tmp_path):
-    write_sentencepiece(tmp_path, lines, "bert")
-    symbols = PieceTokenizer.from_pretrained(str(tmp_path)).encode("ein NUMBER, xNUMBERy").symbols
-    assert [symbol for symbol in symbols if "NUMBER" in symbol] == ["▁NUMBER", "NUMBER"]
+    for model_type in ("unigram", "bpe"):
+        model = write_sentencepiece(tmp_path / model_type, lines, "bert", model_type)
+        text = "ein NUMBER, xNUMBERy"
+        symbols = PieceTokenizer.from_pretrained(str(tmp_path / model_type)).encode(text).symbols
+        assert symbols == model.encode(text, out_type=str) and symbols.count("NUMBER") == 2
 
 
 def test_several_models_are_refused(lines, tmp_path):
@@ -196,3 +198,66 @@ def test_one_separator_where_the_tokenizer_frames_nothing():
     framed = PieceTokenizer(wrap(backend, ROBERTA_TOKENS)).separators
     backend.post_processor = processors.ByteLevel()
     assert (framed, PieceTokenizer(wrap(backend, ROBERTA_TOKENS)).separators) == (2, 1)
+
+
+# What fast tokenizers, or transformers' families, do not know of sentencepiece
+
+
+@pytest.mark.parametrize("family", ["xlm-roberta", "camembert", "albert", "deberta-v2", "bert"])
+def test_bytes_stand_for_unknown_characters(lines, tmp_path, family):
+    lowered = [line.lower() for line in lines]
+    model = write_sentencepiece(tmp_path, lowered, family, size=700, byte_fallback=True)
+    tokenizer = load_tokenizer(str(tmp_path), required=("unk",))
+    for text in ("łmann", "ein ䷀ mann"):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokenizer.convert_ids_to_tokens(ids) == model.encode(text, out_type=str)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"treat_whitespace_as_suffix": True}, "treat_whitespace_as_suffix"),
+        ({"add_dummy_prefix": False}, "add_dummy_prefix=false"),
+    ],
+)
+@pytest.mark.parametrize("family", ["xlm-roberta", "bert"])
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_settings_that_would_be_lost_are_refused(lines, tmp_path, family, model_type, settings, named):
+    write_sentencepiece(tmp_path, lines, family, model_type, **settings)
+    with pytest.raises(UserError, match=f"was trained with {named}, .*would be cut otherwise"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_pieces_of_several_words_are_refused(tmp_path):
+    write_sentencepiece(
+        tmp_path, ["new york is big", "in new york", "big new york"] * 50, "xlm-roberta",
+        size=40, split_by_whitespace=False, user_defined_symbols=[], hard_vocab_limit=False,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="split_by_whitespace=false, with pieces of several words"):
+        load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("family", ["xlm-roberta", "camembert", "albert", "deberta-v2", "bert"])
+def test_user_defined_symbols_stand_alone(lines, tmp_path, family):
+    """transformers makes added tokens of them, which swallow the space before and get one after."""
+    model = write_sentencepiece(tmp_path, lines, family, user_defined_symbols=["<num>"])
+    tokenizer = load_tokenizer(str(tmp_path), required=("unk",))
+    for text in ("vor <num> nach", "x<num>y", "<num>"):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokenizer.convert_ids_to_tokens(ids) == model.encode(text, out_type=str)
+
+
+def test_a_tokenizer_that_cuts_otherwise_is_refused(lines, tmp_path):
+    """Whatever the reason: here a vocabulary of small letters is told to keep capitals, and the reverse."""
+    write_sentencepiece(tmp_path, lines, "albert")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    with pytest.raises(UserError, match=r"spiece.model cuts '.*would be cut otherwise"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_an_albert_with_capitals_keeps_them(lines, tmp_path):
+    model = write_sentencepiece(tmp_path, lines, "albert")
+    tokenizer = load_tokenizer(str(tmp_path))
+    for text in SENTENCES["de"]:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokenizer.convert_ids_to_tokens(ids) == model.encode(text, out_type=str)

@@ -1,11 +1,21 @@
+import json
+
 import pytest
+from disk import largest_file
 from transformers import AutoTokenizer
 
 from cmlm_kd.cli import main
 from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 from cmlm_kd.errors import UserError
 from cmlm_kd.tokenization.pieces import PieceTokenizer, pieces_to_text
-from cmlm_kd.tokenization.training import TokenizerOptions, save_tokenizer, train_tokenizer
+from cmlm_kd.tokenization.training import (
+    LONGEST_LINE,
+    LONGEST_WORD,
+    TokenizerOptions,
+    save_tokenizer,
+    short_lines,
+    train_tokenizer,
+)
 
 VOCABULARY = 300
 
@@ -77,12 +87,40 @@ def test_digits_can_be_split(sentences):
         (TokenizerOptions(5), "--vocab-size is 5, but 5 pieces are special"),
         (TokenizerOptions(10_000), r"cannot make 10000 pieces from 800 lines: Vocabulary size too high"),
         (TokenizerOptions(20), r"cannot make 20 pieces from 800 lines: Vocabulary size is smaller"),
+        (TokenizerOptions(10**12), r"--vocab-size is 1000000000000, it must be from 1 to 1,000,000"),
         (TokenizerOptions(300, character_coverage=0), r"--character-coverage is 0, it must be in \(0, 1\]"),
     ],
 )
 def test_impossible_wishes_are_refused(sentences, options, message):
     with pytest.raises(UserError, match=message):
         train_tokenizer(sentences["train"], options)
+
+
+def test_long_lines_are_trained_on(sentences, directory):
+    """sentencepiece would drop them, without a word."""
+    line = " ".join(sentences["train"])
+    assert len(line) > 2 * LONGEST_LINE
+    tokenizer = train_tokenizer([line], TokenizerOptions(VOCABULARY))
+    scores = dict(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["vocab"])
+    expected = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert len(scores.keys() & dict(expected).keys()) > 0.9 * VOCABULARY
+
+
+def test_a_word_of_any_length_is_cut_and_named(caplog):
+    text = [f"a {'xy' * 500_000} b", "a short line"]
+    parts = list(short_lines(text))
+    assert max(map(len, parts)) <= LONGEST_LINE + LONGEST_WORD + 1 and parts[-1] == text[-1]
+    assert "".join("".join(parts).split()) == "".join("".join(text).split())
+    assert len(train_tokenizer(text, TokenizerOptions(20))) == 20
+    assert caplog.messages == ["1 words of more than 1024 characters are cut; is that text?"]
+
+
+def test_a_full_disk(sentences, tmp_path):
+    tokenizer = train_tokenizer(sentences["train"], TokenizerOptions(VOCABULARY))
+    message = f"^{tmp_path / 'new'}: File too large; make room or choose another place"
+    with largest_file(2000), pytest.raises(UserError, match=message):
+        save_tokenizer(tokenizer, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_writes_a_directory_and_names_what_is_wrong(tmp_path, sentences, capsys):

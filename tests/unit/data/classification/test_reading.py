@@ -1,5 +1,7 @@
 """Corpora as they are published."""
 
+import gzip
+
 import numpy as np
 import pytest
 from corpus_files import read, write
@@ -101,6 +103,36 @@ def test_plain_text_of_sentences_and_pairs(tmp_path):
     write(tmp_path / "pairs.tsv", "a\tb\t1.5", "c\td\t-2")
     pairs = read(tmp_path, "text", file="pairs.tsv", regression=True)
     assert pairs.second == ["b", "d"] and pairs.target.tolist() == [1.5, -2.0]
+
+
+@pytest.mark.parametrize("corpus", ["text", "SST-2"])
+def test_a_gzipped_file_stands_for_the_plain_one(tmp_path, corpus):
+    lines = ["so good\t1", "so bad\t0"]
+    header = ["sentence\tlabel"] if corpus == "SST-2" else []
+    (tmp_path / "train.tsv.gz").write_bytes(gzip.compress("\n".join([*header, *lines, ""]).encode()))
+    assert read(tmp_path, corpus).target.tolist() == [1, 0]
+    write(tmp_path / "train.tsv", *header, "fine\t1", "dull\t0", "poor\t0")
+    assert len(read(tmp_path, corpus)) == 3, "the plain one, where both are there"
+
+
+def test_a_missing_dev_set_mentions_hold_out(tmp_path):
+    with pytest.raises(UserError, match=r"dev.tsv does not exist; .* with --hold-out 0.1"):
+        read(tmp_path, "text", "valid")
+    with pytest.raises(UserError, match=r"train.tsv does not exist; give a text file, plain or gzipped$"):
+        read(tmp_path, "text")
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs", "second"),
+    [("good film", None, None), ("good film", False, None), ("a\tb", True, ["b"]), ("a\tb", None, ["b"])],
+)
+def test_plain_text_without_labels_where_they_may_be_missing(tmp_path, line, pairs, second):
+    write(tmp_path / "test.tsv", line)
+    options = {"label_optional": True, "labels": ("pos", "neg"), "pairs": pairs}
+    examples = read(tmp_path, "text", "test", **options)
+    assert examples.target is None and examples.second == second and examples.labels == ("pos", "neg")
+    write(tmp_path / "test.tsv", "a film\tpos")
+    assert read(tmp_path, "text", "test", **{**options, "pairs": False}).target.tolist() == [0]
 
 
 def test_line_separators_inside_a_sentence_are_text(tmp_path):

@@ -1,6 +1,11 @@
 import dataclasses
+import json
 import random
 import re
+import signal
+import subprocess
+import sys
+from collections import Counter
 
 import pytest
 
@@ -12,7 +17,7 @@ from cmlm_kd.data.numbers import (
     read_corpus_manifest,
     write_numbers_corpus,
 )
-from cmlm_kd.data.numbers.build import fill, normalised
+from cmlm_kd.data.numbers.build import _Turns, fill, normalised
 from cmlm_kd.data.numbers.frames import SLOT, Frame
 from cmlm_kd.data.numbers.slots import SLOTS
 from cmlm_kd.data.numbers.times import spoken_clock
@@ -53,16 +58,72 @@ def test_there_are_at_least_80_frames_and_no_split_shares_one():
         assert patterns["train"].isdisjoint(patterns["valid"] | patterns["test"])
         assert patterns["valid"].isdisjoint(patterns["test"])
     monolingual = {frame.english for frame in all_frames("monolingual")}
-    assert monolingual.isdisjoint(frame.english for frame in all_frames("test"))
+    for split in ("valid", "test"):
+        assert monolingual.isdisjoint(frame.english for frame in all_frames(split))
 
 
-def test_words_outside_the_slots_of_test_frames_are_in_training_frames():
-    def words(split, side):
-        text = " ".join(SLOT.sub("", getattr(frame, side)) for frame in all_frames(split))
-        return {word.strip(".,?").casefold() for word in text.split()}
+def words_of(texts):
+    return {word.strip(".,?").casefold() for text in texts for word in SLOT.sub("", text).split()} - {""}
 
+
+def test_150_clauses_and_more_are_held_out_for_valid_and_for_test_each():
+    clauses = {split: [group[0].clause for group in frames_of_split(split)] for split in SPLITS}
+    assert len(clauses["valid"]) >= 150
+    assert len(clauses["test"]) >= 150
+    assert len(clauses["train"]) >= 250
+    everything = [clause for split in SPLITS for clause in clauses[split]]
+    assert len(everything) == len(set(everything))  # a clause's English is its id
+
+
+def test_every_word_of_a_held_out_clause_is_in_two_training_clauses():
     for side in ("german", "english"):
-        assert words("test", side) <= words("train", side) | {""}
+        uses = Counter(
+            word
+            for group in frames_of_split("train")
+            for word in words_of([getattr(group[0], side)])  # the clause without an opening
+        )
+        for split in ("valid", "test"):
+            held_out = words_of(getattr(group[0], side) for group in frames_of_split(split))
+            assert all(uses[word] >= 2 for word in held_out), split
+
+
+def test_clauses_that_differ_in_their_slots_alone_are_in_one_split():
+    splits = {}
+    for split in SPLITS:
+        for frame, *_ in frames_of_split(split):
+            words = [tuple(sorted(words_of([text]))) for text in (frame.german, frame.english)]
+            splits.setdefault(tuple(words), set()).add(split)
+    assert all(len(where) == 1 for where in splits.values())
+
+
+def test_held_out_clauses_come_equally_often_and_in_different_frames():
+    corpus = build_corpus(seed=5, sizes=CorpusSizes(pairs=3000, valid=500, test=500, monolingual=1))
+    for split in ("valid", "test"):
+        assert set(Counter(corpus.clauses[split]).values()) == {3, 4}
+    assert set(corpus.clauses["train"]) == {group[0].clause for group in frames_of_split("train")}
+    for side in ("german", "english"):
+        read = words_of(getattr(pair, side) for pair in corpus.parallel["train"])
+        for split in ("valid", "test"):
+            assert words_of(getattr(frame, side) for frame in all_frames(split)) <= read
+
+
+def test_a_clause_has_all_its_frames_before_one_comes_again():
+    group = [Frame(f"{{label}} {word}.", f"{{label}} {word}.", "id") for word in ("a", "b", "c")]
+    turns = _Turns([group], Draw(random.Random(3)))
+    frames = [turns.draw_pair()[0][0] for _ in range(9)]
+    assert [set(frames[start : start + 3]) for start in (0, 3, 6)] == [set(group)] * 3
+
+
+def test_the_clause_of_each_held_out_line_is_written_beside_it(tmp_path):
+    manifest = write_numbers_corpus(tmp_path, 5, SIZES)
+    for split, count in (("valid", 60), ("test", 200)):
+        ids = (tmp_path / f"{split}.clauses").read_text("utf-8").splitlines()
+        assert len(ids) == count
+        assert set(ids) <= {group[0].clause for group in frames_of_split(split)}
+        assert f"{split}.clauses" in manifest["sha256"]
+        english = (tmp_path / f"{split}.en").read_text("utf-8").splitlines()
+        for clause, sentence in zip(ids, english, strict=True):
+            assert words_of([clause]) <= words_of([sentence])
 
 
 def test_every_slot_of_a_frame_is_in_both_languages_and_known():
@@ -139,6 +200,12 @@ def test_numbers_are_said_and_written_in_both_languages():
         ("vehicle_acc", {("den Nachtzug", "the night train"), ("die Fähre", "the ferry")}),
         ("ordinal_n", {("dritten", "third"), ("zwölften", "twelfth")}),
         ("language", {("Französisch", "French")}),
+        ("profession_acc", {("den Bauern", "the farmer"), ("die Ärztin", "the doctor")}),
+        ("profession_dat", {("dem Bauern", "the farmer"), ("der Ärztin", "the doctor")}),
+        ("event_dat", {("dem Konzert", "the concert"), ("der Feier", "the party")}),
+        ("relative_acc", {("meinen Bruder", "my brother"), ("meine Mutter", "my mother")}),
+        ("relative_dat", {("meinem Bruder", "my brother"), ("meiner Mutter", "my mother")}),
+        ("people_dat", {("Kindern", "children"), ("Frauen", "women"), ("Gästen", "guests")}),
         ("percent", {("drei Prozent", "three percent")}),
         ("dry_goods", {("zwei Esslöffel Zucker", "two tablespoons of sugar")}),
         ("price", {("vier Dänische Kronen", "four Danish kroner"), ("drei Euro", "three euros")}),
@@ -159,6 +226,10 @@ def test_slots_agree_with_the_words_around_them(slot, expected):
         ),
         ("Am {weekday} öffnet {place} um {clock}.", "On {weekday} {place} opens at {clock}."),
         ("Vielleicht hat {person} {price} gefunden.", "Perhaps {person} found {price}."),
+        (
+            "Wir wissen, dass {vehicle} bis {weekday} repariert werden muss.",
+            "We know that {vehicle} has to be repaired by {weekday}.",
+        ),
         ("Weißt du, ob {person} um {clock} aufsteht?", "Do you know if {person} gets up at {clock}?"),
     ],
 )
@@ -184,11 +255,48 @@ def test_a_finished_corpus_is_recognised_and_a_damaged_or_other_one_is_not(tmp_p
     assert read_corpus_manifest(tmp_path, 5, SIZES) is None
 
 
+def test_a_corpus_of_other_clauses_is_not_taken_for_this_one(tmp_path):
+    manifest = write_numbers_corpus(tmp_path, 5, SIZES)
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "frames_sha256": "0" * 64}))
+    assert read_corpus_manifest(tmp_path, 5, SIZES) is None
+    assert write_numbers_corpus(tmp_path, 5, SIZES) == manifest
+
+
 def test_files_of_somebody_else_are_left_alone(tmp_path):
     (tmp_path / "train.de").write_text("Mein Satz.\n")
     with pytest.raises(UserError, match=r"holds train\.de but no manifest\.json"):
         write_numbers_corpus(tmp_path, 5, SIZES)
     assert (tmp_path / "train.de").read_text() == "Mein Satz.\n"
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(("call", "count"), [("pathlib.Path.write_bytes", 3), ("os.replace", 2)])
+def test_a_killed_run_leaves_nothing_that_the_next_one_stumbles_over(tmp_path, there, call, count):
+    folder = tmp_path / "corpus"
+    if there:
+        folder.mkdir()
+        (folder / "notes").write_text("mine")
+    script = (
+        "import dataclasses, os, pathlib, signal, sys\n"
+        "from cmlm_kd.data.numbers import CorpusSizes, write_numbers_corpus\n"
+        f"kept, left = {call}, [{count}]\n"
+        "def counted(*arguments):\n"
+        "    left[0] -= 1\n"
+        "    return kept(*arguments) if left[0] else os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{call} = counted\n"
+        f"write_numbers_corpus(pathlib.Path(sys.argv[1]), 5, {SIZES!r})\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, folder]).returncode == -signal.SIGKILL
+    assert killed or (call == "os.replace" and not there)  # renamed as a whole
+    assert write_numbers_corpus(folder, 5, SIZES) == read_corpus_manifest(folder, 5, SIZES)
+    assert len(list(folder.iterdir())) == 10 + there and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_manifest_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": "cmlm-kd-soft-targets"}')
+    with pytest.raises(UserError, match=r"manifest\.json: File exists; choose another place"):
+        write_numbers_corpus(tmp_path, 5, SIZES)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_asking_for_more_than_the_frames_give_is_an_error(monkeypatch):
@@ -208,4 +316,4 @@ def test_the_command_writes_once_and_refuses_empty_splits(tmp_path, capsys):
     assert main([*flags, "--monolingual", "50"]) == 0
     assert "already there" in capsys.readouterr().out
     assert main([*flags, "--monolingual", "0"]) == 2
-    assert "--monolingual is 0, it must be at least 1" in capsys.readouterr().err
+    assert "--monolingual is 0, it must be from 1 to 10,000,000" in capsys.readouterr().err

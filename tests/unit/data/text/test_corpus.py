@@ -2,15 +2,18 @@
 
 import gzip
 import itertools
+import json
 import shutil
 import tracemalloc
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from disk import largest_file
 from tiny_classification import SPECIAL, make_tokenizer
 from tiny_text import lines_of
 
+from cmlm_kd.cli import main
 from cmlm_kd.data.masking.batch import Masker, mask_tokens
 from cmlm_kd.data.masking.positions import batch_generator
 from cmlm_kd.data.text import corpus as corpus_module
@@ -140,7 +143,7 @@ def test_a_line_read_in_parts_is_one_line(tmp_path, tokenizer, monkeypatch):
     files = [TextFile(write(tmp_path / name, lines)) for name in ("a.txt", "b.txt")]
     assert {number for number, _ in files[0].parts()} == {1, 2, 3, 4, 5}
     corpus = tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
-    assert corpus.manifest["split_lines"] == 2 * 3
+    assert corpus.manifest.split_lines == 2 * 3
     write(tmp_path / "c.txt", lines).write_bytes(("good film " * 20 + "\nsch").encode() + b"\xf6n")
     with pytest.raises(UserError, match=r"c\.txt, line 2: byte 4 \(0xf6\) is not UTF-8"):
         texts([TextFile(tmp_path / "c.txt")])
@@ -170,7 +173,7 @@ def test_every_piece_comes_back_whatever_the_shards(tmp_path, tokenizer, monkeyp
         assert (
             corpus.counts.tolist() == np.bincount(np.concatenate(wanted), minlength=len(tokenizer)).tolist()
         )
-        assert corpus.manifest["split_lines"] == sum(
+        assert corpus.manifest.split_lines == sum(
             len(tokenizer.encode(line).teacher_ids) > LONGEST for line in lines
         )
 
@@ -219,17 +222,100 @@ def test_damaged_pieces_are_refused(tmp_path, tokenizer):
     directory = tmp_path / "pieces"
     tokenized_corpus(directory, [TextFile(write(tmp_path / "text.txt", lines_of(5)))], tokenizer, LONGEST)
     (directory / "pieces.bin").write_bytes(b"")
-    with pytest.raises(UserError, match=r"pieces\.bin is not as long as it was"):
+    with pytest.raises(UserError, match=r"pieces\.bin is damaged \(0 bytes, \d+ were written\); remove it"):
         TokenizedCorpus(directory)
     (directory / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="is no text in tokens"):
+    with pytest.raises(UserError, match=r"manifest\.json is damaged \(Invalid JSON: .*\); remove it"):
         TokenizedCorpus(directory)
+
+
+@pytest.fixture
+def pieces(tmp_path, tokenizer):
+    files = [TextFile(write(tmp_path / "text.txt", lines_of(5)))]
+    tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
+    return tmp_path / "pieces"
+
+
+def forget_checksums(directory, **changes):
+    """Make it one of an earlier release, with some values of its manifest changed."""
+    manifest = json.loads((directory / "manifest.json").read_text())
+    del manifest["checksums"], manifest["manifest_sha256"]
+    (directory / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def refusal(directory):
+    with pytest.raises(UserError) as refused:
+        TokenizedCorpus(directory).read()
+    assert str(refused.value).endswith("so that it is made again, or give another --tokenized")
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["pieces.bin", "sizes.bin", "blocks.npy", "crc32.npy", "counts.npy"])
+def test_a_flipped_bit(pieces, name, capsys):
+    content = bytearray((pieces / name).read_bytes())
+    content[-2] ^= 1
+    (pieces / name).write_bytes(content)
+    assert name in refusal(pieces)
+    assert main(["verify", str(pieces)]) == 2 and name in capsys.readouterr().err
+
+
+def test_text_of_an_earlier_release(pieces, tokenizer):
+    """Without checksums what no model could read is refused."""
+    tokens = TokenizedCorpus(pieces).read().tokens.copy()
+    forget_checksums(pieces)
+    assert TokenizedCorpus(pieces).read().tokens.tolist() == tokens.tolist()
+    tokens[3] = len(tokenizer)
+    tokens.tofile(pieces / "pieces.bin")
+    assert f"hold token {len(tokenizer)}, the tokenizer has {len(tokenizer)}" in refusal(pieces)
+    sizes = np.fromfile(pieces / "sizes.bin", np.uint16)
+    sizes[0] += 1
+    sizes.tofile(pieces / "sizes.bin")
+    assert "in sizes.bin do not add up to their" in refusal(pieces)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rows": "8"}, 'rows is "8", it should be a valid integer'),
+        ({"rows": None}, "rows is null"),
+        ({"pieces_type": "object"}, "pieces_type is "),
+        ({"files": {}}, "files is {}"),
+        ({"files": [{}]}, "files.0.name is missing"),
+        ({"format": 2}, "format 2, this version reads 1"),
+    ],
+)
+def test_manifests_of_other_contents(pieces, changes, reason):
+    forget_checksums(pieces, **changes)
+    assert reason in refusal(pieces)
+
+
+def test_blocks_of_other_shapes(pieces):
+    forget_checksums(pieces)
+    np.save(pieces / "blocks.npy", np.array([[0, 0], [1, 2]]))
+    assert "blocks.npy does not lead through" in refusal(pieces)
+    np.save(pieces / "blocks.npy", np.array([0, 0]))
+    assert "blocks.npy is damaged (int64 of shape (2), it should be int64 of (any, 2))" in refusal(pieces)
+    (pieces / "blocks.npy").write_bytes(b"")
+    assert "blocks.npy is damaged (no array: " in refusal(pieces)
+    (pieces / "blocks.npy").unlink()
+    assert "blocks.npy is missing" in refusal(pieces)
 
 
 def test_an_interruption_leaves_nothing_that_could_be_taken_for_the_text(tmp_path, tokenizer):
     files = [TextFile(write(tmp_path / "good.txt", lines_of(5))), TextFile(tmp_path / "gone.txt")]
     with pytest.raises(UserError, match="does not exist"):
         tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".pieces.lock", "good.txt"]
+
+
+def test_a_full_disk_and_a_place_where_nothing_can_be(tmp_path, tokenizer):
+    files = [TextFile(write(tmp_path / "good.txt", lines_of(300)))]
+    message = f"^{tmp_path / 'pieces'}: (File too large|Only a part could be written); make room or choose"
+    with largest_file(500), pytest.raises(UserError, match=message):
+        tokenized_corpus(tmp_path / "pieces", files, tokenizer, LONGEST)
+    below = tmp_path / "good.txt" / "pieces"
+    with pytest.raises(UserError, match=r"good\.txt: Not a directory; a file is where a folder is meant"):
+        tokenized_corpus(below, files, tokenizer, LONGEST)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".pieces.lock", "good.txt"]
 
 

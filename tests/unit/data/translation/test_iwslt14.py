@@ -1,9 +1,11 @@
 """The IWSLT14 corpus from its archive."""
 
+import tarfile
+
 import pytest
 from iwslt14_archive import PAIRS, write_archive
 
-from cmlm_kd.data.translation.iwslt14 import is_clean, prepare_iwslt14
+from cmlm_kd.data.translation.iwslt14 import TRAINING_TEXT, is_clean, prepare_iwslt14
 from cmlm_kd.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -53,6 +55,16 @@ def test_cleaning(source, target, clean):
     assert is_clean(target, source) is clean
 
 
+def test_an_archive_whose_compression_is_damaged(tmp_path):
+    archive = write_archive(tmp_path)
+    content = bytearray(archive.read_bytes())
+    for position in range(60, len(content) - 8, 7):
+        content[position] ^= 0x55
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not a readable tar archive|lacks train"):
+        prepare_iwslt14(archive, tmp_path / "raw")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -75,3 +87,19 @@ def test_no_archive(tmp_path):
     (tmp_path / "de-en.tgz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"de-en.tgz is not a readable tar archive"):
         prepare_iwslt14(tmp_path / "de-en.tgz", tmp_path / "raw")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize("target", ["../../secret", "/etc/hostname", "nowhere"])
+def test_links_in_an_archive_lead_nowhere(tmp_path, kind, target):
+    name = TRAINING_TEXT.format(language="de")
+    path = write_archive(tmp_path, **{name: None})
+    with tarfile.open(path) as old, tarfile.open(tmp_path / "linked.tgz", "w:gz") as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member))
+        link = tarfile.TarInfo(f"../../{name}")
+        link.type, link.linkname = kind, target
+        new.addfile(link)
+    with pytest.raises(UserError, match=rf"linked\.tgz lacks {name}; give the de-en\.tgz of IWSLT14"):
+        prepare_iwslt14(tmp_path / "linked.tgz", tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()

@@ -1,7 +1,10 @@
 """The fetcher, against a server on the loopback interface."""
 
+import contextlib
 import hashlib
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -10,6 +13,7 @@ from cmlm_kd.cli import main
 from cmlm_kd.data.translation import multi30k as fetch_module
 from cmlm_kd.data.translation.multi30k import MULTI30K_SHA256, copy_checked, fetch
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.files import written_aside
 
 CONTENT = {"train.de.gz": bytes(range(256)) * 2000, "train.en.gz": b"caption" * 3000}
 CHECKSUMS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
@@ -105,6 +109,51 @@ def test_unreachable_server_and_missing_file(server, tmp_path):
     with pytest.raises(UserError, match="cannot be fetched"):
         fetch(tmp_path, CHECKSUMS, "no address")
     assert contents(tmp_path) == {}
+
+
+def answering(*chunks):
+    """Listen for one connection and answer it with bytes, each a moment after the other; returns the URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        with listener, listener.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.recv(4096)
+            for chunk in chunks:
+                connection.sendall(chunk)
+                time.sleep(0.05)
+
+    threading.Thread(target=answer, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("nonsense", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\n" + b"A" * 70_000])
+def test_a_server_that_answers_nonsense(tmp_path, nonsense):
+    with pytest.raises(
+        UserError, match=r"/train\.de\.gz cannot be fetched: .*; run again to go on"
+    ) as caught:
+        fetch(tmp_path / "made" / "here", CHECKSUMS, answering(nonsense))
+    assert "\n" not in str(caught.value) and contents(tmp_path) == {}
+
+
+def test_a_server_that_drips(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_module, "_LONGEST_SECONDS", 0.2)
+    content = CONTENT["train.de.gz"]
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+    with pytest.raises(
+        UserError, match=r"cannot be fetched: \d+ of \d+ bytes came in 0\.2 seconds; run again"
+    ):
+        fetch(tmp_path, CHECKSUMS, answering(head, *(content[i : i + 1] for i in range(100))))
+    kept = contents(tmp_path)[".train.de.gz.partial"]
+    assert 0 < len(kept) < 100 and content.startswith(kept)
+
+
+def test_two_downloads_of_the_same_file(tmp_path, server):
+    with written_aside(tmp_path / "train.de.gz") as partial:
+        partial.write_bytes(b"another process is at work")
+        with pytest.raises(UserError, match="another process is writing"):
+            fetch(tmp_path, CHECKSUMS, server.url)
+    fetch(tmp_path, CHECKSUMS, server.url)
+    assert contents(tmp_path) == CONTENT
 
 
 def test_copy_from_a_folder(tmp_path):

@@ -105,7 +105,7 @@ def test_a_tokenizer_without_a_mask_token(text, capsys):
 
 def test_a_teacher_without_configuration(text, teacher, capsys):
     bare = shutil.copytree(teacher, text / "bare")
-    (bare / "config.json").unlink()
+    (bare / "config.json").write_text("{}")
     refuse(
         text, bare, "cannot load the configuration of teacher .*; give a directory with a config.json", capsys
     )
@@ -130,7 +130,7 @@ def test_a_destination_that_cannot_be_made(text, teacher, capsys):
     refuse(
         text,
         teacher,
-        "cannot write .*train.de/data: .*; make room or choose another",
+        "train.de: Not a directory; a file is where a folder is meant: choose another place",
         capsys,
         ["--destdir", text / "train.de" / "data"],
     )
@@ -140,6 +140,7 @@ def damaged(change):
     """Return what is to be written instead of a manifest."""
 
     def text(manifest):
+        del manifest["manifest_sha256"]  # as an earlier release wrote it
         change(manifest)
         return json.dumps(manifest)
 
@@ -149,7 +150,7 @@ def damaged(change):
 @pytest.mark.parametrize(
     ("write", "reason"),
     [
-        (lambda manifest: '{"format": ', "Invalid JSON: EOF while parsing .*"),
+        (lambda manifest: '{"format": ', "Invalid JSON: Expecting value: line 1 .*"),
         (lambda manifest: "[]", "the file is [], it should be an object"),
         (lambda manifest: "{}", "format is missing"),
         (damaged(lambda m: m.pop("corpora")), "corpora is missing"),
@@ -185,3 +186,19 @@ def test_what_is_not_utf8_is_no_manifest(text, teacher, capsys):
     data = run(text, teacher)
     (data / "prepare.json").write_bytes(b'{"format": "\xff"}')
     refuse(text, teacher, "prepare.json is damaged (Invalid JSON: .*); write the data again", capsys)
+
+
+def test_cutting_at_positions_that_nothing_names(text, teacher, tmp_path, capsys):
+    alone = shutil.copytree(teacher, tmp_path / "tokenizer")
+    (alone / "config.json").unlink()
+    message = "cuts at the teacher's positions, but .*tokenizer has no more than a tokenizer; give"
+    refuse(text, alone, message, capsys, ["--truncate-source"])
+
+
+def test_text_that_the_tokenizer_knows_nothing_of(text, teacher, capsys):
+    """It made a dictionary of 8 entries, all of them special or padding."""
+    write_text(text / "train", ["☃ ☃☃", "☃"], ["Two men.", "A man."])
+    message = "train.de: the teacher's tokenizer knows none of the text, every token is <unk>; give a"
+    refuse(text, teacher, message, capsys)
+    write_text(text / "train", ["☃ ☃☃", "ein ☃"], ["Two men.", "A man."])
+    run(text, teacher)

@@ -217,9 +217,9 @@ def newer_format(path):
 @pytest.mark.parametrize(
     "name, damage, message",
     [
-        ("config.json", Path.unlink, r"config.json cannot be read"),
+        ("config.json", Path.unlink, r"config.json is missing"),
         ("config.json", newer_format, r"format 99; this version reads 'bilstm_classifier', format 1"),
-        ("vocabulary.json", truncate, r"vocabulary.json cannot be read"),
+        ("vocabulary.json", truncate, r"vocabulary.json is damaged"),
         ("vocabulary.json", other_words, r"do not belong together"),
         ("model.safetensors", truncate, r"do not belong together"),
     ],

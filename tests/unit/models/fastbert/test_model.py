@@ -13,6 +13,7 @@ from transformers import AutoModel
 from cmlm_kd.api.needs import Needs
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
+from cmlm_kd.early_exit.prediction import classify
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.encoders.layers import additive_mask
 from cmlm_kd.models.encoders.packed_linear import PackedLinear, can_pack
@@ -249,7 +250,7 @@ def test_directories_that_are_none(model, encoder, tmp_path):
         load_fastbert(encoder)
     with pytest.raises(UserError, match="holds no FastBERT"):
         write_speed(encoder, 0.5, {})
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"config\.json is missing; give the directory of a saved model"):
         load_fastbert(tmp_path)
     save_fastbert(tmp_path / "saved", model)
     path = tmp_path / "saved" / "config.json"
@@ -263,6 +264,37 @@ def test_directories_that_are_none(model, encoder, tmp_path):
     with pytest.raises(UserError, match="format 7; this version reads format 1"):
         load_fastbert(tmp_path / "saved")
     assert set(load_file(tmp_path / "saved" / "model.safetensors")) > {"classifiers.0.narrow.weight"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"branches": []}, "branches is [], it should be an object"),
+        ({"max_length": "9"}, 'max_length is "9", it should be a valid integer'),
+        ({"speed": "fast"}, 'speed is "fast", it should be a valid number'),
+    ],
+)
+def test_entries_of_other_types(model, tmp_path, changes, message):
+    save_fastbert(tmp_path / "saved", model)
+    path = tmp_path / "saved" / "config.json"
+    document = json.loads(path.read_text())
+    document["fastbert"] |= changes
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError) as refused:
+        load_fastbert(tmp_path / "saved")
+    assert f"config.json is damaged ({message}" in str(refused.value)
+    for text in ("", "[]", "{}", "[" * 100_000, '{"fastbert": 3}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"config\.json|holds a model, no FastBERT"):
+            load_fastbert(tmp_path / "saved")
+
+
+def test_probabilities_that_are_not_finite(model):
+    """Weights can be finite, and too large."""
+    loaded = model.for_inference()
+    loaded.exits[-1].register_forward_hook(lambda branch, given, logits: logits * float("nan"))
+    with pytest.raises(UserError, match=r"text 1: its probabilities are \[nan, nan\], which are not finite"):
+        classify(loaded, ["a good film"], speed=0)
 
 
 @pytest.mark.parametrize(

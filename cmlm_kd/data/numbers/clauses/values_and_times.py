@@ -1,15 +1,7 @@
-"""The clauses that sentences are built around, in both languages, and English ones for the monolingual text.
-
-A German clause is written ``subject |verb| middle |close``: the parts move in questions, after a fronted adverbial
-and in subordinate clauses. A ``close`` ending in ``-`` is a separable particle and joins the verb at the end of a
-subordinate clause (``fährt ... ab``, ``abfährt``). The last column names the adverbials that make sense: ``habit``
-(every Monday, usually), ``past`` (three days ago), ``place`` (in France).
-"""
+"""Clauses about numbers: prices, times, distances, weights, ages, temperatures and how they change."""
 # ruff: noqa: E501 - one clause per line
 
-from __future__ import annotations
-
-PARALLEL = """
+VALUES_AND_TIMES = """
 # costing
 {product} |kostet| {price} > {product} costs {price} > place
 {dry_goods} |kosten| {price} > {dry_goods} cost {price} > place
@@ -231,78 +223,17 @@ die Antwort |steht| auf Seite {label} > the answer is on page {label} >
 {percent} der Menschen |sprechen| {language} > {percent} of the people speak {language} > place
 das Buch |ist| {in_year} auf {language} |erschienen > the book appeared in {language} {in_year} >
 das Buch |ist| {on_date} |erschienen > the book appeared {on_date} >
-"""
-
-# Monolingual English only: the same words and values in other constructions.
-ENGLISH_ONLY = """
-the price of {product} is {price} > place
-the price of {product} fell by {percent} > past
-{person} paid {price} for {product} > past place
-{event} took {event_duration} > past
-{event} starts at {clock} and ends at {clock_2} > habit
-{vehicle} leaves at {clock} and arrives at {clock_2} > habit
-{vehicle} leaves on {weekday} and arrives on {weekday_2} >
-{place} opens at {clock} and closes at {clock_2} > habit
-{place} is open on {weekday} and {weekday_2} > habit
-{place} is closed from {month} to {month_2} >
-{person} was born {on_date} in {territory} >
-{person} moved to {territory} {in_year} >
-{person} speaks {language}, {language_2} and {language_3} >
-{territory} and {territory_2} are {distance} apart >
-the height of {tall} is {height} >
-the length of {long} is {distance} >
-the depth of {deep} is {height} >
-the weight of {heavy} is {weight} >
-the area of {large} is {area} >
-{price} is more than {price_2} >
-{number} is more than {number_2} >
-{duration} is longer than {duration_2} >
-there are {number} {people} in {place} > habit
-there are {number} {things} in {place} > habit
-{number} of the {people} speak {language} > place
-{number} {things} and {number_2} {things_2} cost {price} > place
-{person} bought {dry_goods} and {liquid} > past
-{person} mixes {dry_goods} with {liquid} >
-{person} is {age} and {person_2} is {age_2} years old >
-{person} and {person_2} meet on {weekday} at {clock} >
-{person} works on {weekday} from {clock} to {clock_2} >
-{profession} worked in {territory} for {duration} > past
-the population of {territory} is {millions} >
-the temperature in {territory} is {temperature} > habit
-the holidays in {territory} start {on_date} >
-{event} in {territory} took place {on_date} >
-{event} in {territory} took place {ago} >
-the {ordinal} page of the book is about {territory} >
-the {ordinal} of {month} is a {weekday} >
-{month} comes after {month_2} >
-{weekday} comes before {weekday_2} >
-{person} came in {ordinal} place > past
-{vehicle} leaves every {weekday} at {clock} >
-{vehicle} leaves every {short_duration} > habit
-{vehicle} leaves platform {small} at {clock} > habit
-{vehicle} to {territory} leaves {on_date} >
-{vehicle} has a speed of {speed} >
-{event} begins on {weekday} at {clock} >
-{event} begins in {month} >
-{event} takes place every {weekday} >
-{event} takes place in {territory} > habit
-{event} lasts until {clock} > habit
-{place} is closed on {weekday} >
-{place} is closed until {month} >
-{place} was built {in_year} >
-{place} was closed for {duration} > past
-{profession} sleeps from {clock} to {clock_2} > habit
-{profession} works on {weekday} and {weekday_2} >
-{profession} sleeps for {short_duration} > habit
-{profession} works until {clock} > habit
-{person} buys {product} and {product_2} for {price} > habit place
-{person} stays in {territory} from {month} to {month_2} >
-{person} speaks {language} with {person_2} > habit
-{people} in {territory} speak {language} >
-{heavy} weighs less than {weight} >
-{tall} weighs {weight} more than {heavy} >
-{large} in {territory} is {area} in size >
-{long} in {territory} was built {in_year} >
-{duration} are enough for {event} >
-{price} are enough for {product} >
+# earlier, later, not so
+{place} |öffnet| {short_duration} später > {place} opens {short_duration} later > habit
+{place} |öffnet| nicht vor {clock} > {place} does not open before {clock} > habit
+{place} |schließt| {short_duration} früher als {place_2} > {place} closes {short_duration} earlier than {place_2} > habit
+{place} |war| bis {month} |geschlossen > {place} was closed until {month} >
+{place} |war| am {weekday} bis {clock} |geöffnet > {place} was open until {clock} on {weekday} >
+{tall} |ist| nicht so hoch wie {tall_2} > {tall} is not as high as {tall_2} > place
+{long} |ist| nicht so lang wie {long_2} > {long} is not as long as {long_2} > place
+{deep} |ist| nicht so tief wie {deep_2} > {deep} is not as deep as {deep_2} > place
+{product} |ist| nicht so alt wie {product_2} > {product} is not as old as {product_2} > place
+{event} |endet| {short_duration} später > {event} ends {short_duration} later > habit
+{event} |endete| {short_duration} früher als geplant > {event} ended {short_duration} earlier than planned > past
+der Preis |stieg| nach {event_dat} um {percent} > the price rose by {percent} after {event_dat} > past place
 """

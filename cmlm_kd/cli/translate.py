@@ -1,0 +1,210 @@
+"""``cmlm-kd translate``: text in, text out, with any translator."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cmlm_kd.cli.arguments import add_device, chosen_device
+
+HELP = "translate text with a model of fairseq, Hugging Face or CTranslate2"
+GOES_ON = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="[KIND=]PATH",
+        help="fairseq checkpoint (several, separated by colons, are an ensemble), Hugging Face directory or "
+        "hub name, or CTranslate2 directory",
+    )
+    parser.add_argument(
+        "--input", type=Path, required=True, help="text, one sentence a line, plain or gzipped"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="file to write; an unfinished translation is continued"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="data-bin of a fairseq checkpoint; default: the one that it was trained on"
+    )
+    parser.add_argument("--source-language", help="language code that the model knows")
+    parser.add_argument("--target-language", help="language code that the model knows")
+    parser.add_argument(
+        "--prompt",
+        help="of a language model, with {source} and {target} (and {source_language}, {target_language}); "
+        "default: its languages' names before both sides",
+    )
+    parser.add_argument(
+        "--examples",
+        metavar="PREFIX:SRC-TGT",
+        help="pairs to show a language model first, such as shots:de-en",
+    )
+    parser.add_argument(
+        "--via",
+        choices=["ctranslate2"],
+        help="convert the model first, in a temporary folder, and decode there",
+    )
+    parser.add_argument("--quantize", help="weights of CTranslate2: float32, int8, int16, float16, ...")
+    _add_decoding(parser)
+    _add_selection(parser)
+    _add_shards(parser)
+    add_device(parser)
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("choice among hypotheses")
+    group.add_argument(
+        "--pick",
+        default="first",
+        help="first (the model's best), all, bleu or chrf (against --reference), mbr-bleu or mbr-chrf "
+        "(minimum Bayes risk among the hypotheses), scorer",
+    )
+    group.add_argument("--reference", type=Path, metavar="FILE", help="translation of each line of the input")
+    group.add_argument(
+        "--scorer",
+        metavar="COMMAND",
+        help="reads source, hypothesis and reference, separated by tabs, and prints a number a line; more is "
+        "better",
+    )
+    group.add_argument(
+        "--filter",
+        nargs="*",
+        metavar="NAME[=VALUE]",
+        help="leave out pairs with an empty side or without an end, and those that these say: "
+        "length-ratio[=3], copy[=3], repetition[=3], duplicates, score=LEAST, language",
+    )
+    group.add_argument(
+        "--output-source", type=Path, metavar="FILE", help="write the source of each line of --output there"
+    )
+    group.add_argument(
+        "--output-scores",
+        type=Path,
+        metavar="FILE",
+        help="write all hypotheses there: number of the line, score and text, separated by tabs",
+    )
+
+
+def _add_shards(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("batches and shards")
+    group.add_argument(
+        "--max-tokens",
+        type=int,
+        help="source tokens per batch, padding included, at least 1; default: 4096, of CTranslate2 on a "
+        "CPU 512",
+    )
+    group.add_argument("--shard-rows", type=int, default=2048, help="lines per shard, at least 1")
+    group.add_argument(
+        "--shard",
+        type=_fraction,
+        metavar="I/N",
+        help="translate every N-th shard from the I-th on and write no output; the same command without "
+        "it, or with --merge, writes it",
+    )
+    group.add_argument(
+        "--parts",
+        type=Path,
+        metavar="DIR",
+        help="keep the shards there; default: OUTPUT.parts, until the output is written",
+    )
+    group.add_argument(
+        "--merge", type=Path, nargs="+", metavar="DIR", default=[], help="take the shards of these folders"
+    )
+
+
+def _fraction(text: str) -> tuple[int, int]:
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 1/4")
+    return int(i), int(n)
+
+
+def _add_decoding(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("decoding")
+    group.add_argument("--beam", type=int, default=5, help="hypotheses that are followed, at least 1")
+    group.add_argument(
+        "--n-best", type=int, default=1, help="hypotheses of each source to choose among, at least 1"
+    )
+    group.add_argument(
+        "--sampling", action="store_true", help="draw hypotheses instead of searching for the best"
+    )
+    group.add_argument("--top-k", type=int, help="draw among so many tokens, at least 1")
+    group.add_argument(
+        "--top-p", type=float, help="draw among tokens of this probability together, in (0, 1]"
+    )
+    group.add_argument("--temperature", type=float, default=1.0, help="of the model's distribution, above 0")
+    group.add_argument("--seed", type=int, default=1, help="of the drawing, 0 or more")
+    group.add_argument(
+        "--length-penalty", type=float, default=1.0, help="more favours longer hypotheses, 0 or more"
+    )
+    group.add_argument(
+        "--max-length",
+        type=int,
+        default=200,
+        help="most target tokens, plus --max-length-ratio per source token",
+    )
+    group.add_argument("--max-length-ratio", type=float, default=0.0, help="see --max-length")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Translate, and say what was written."""
+    from dataclasses import fields
+
+    from cmlm_kd.api.translator import Decoding, ModelChoice
+    from cmlm_kd.models.translators.kinds import load_translator
+    from cmlm_kd.translation.job import JobOptions, check_job, translate_file
+    from cmlm_kd.translation.selection import Selection
+
+    device = chosen_device(arguments)
+    decoding = Decoding(**{field.name: getattr(arguments, field.name) for field in fields(Decoding)})
+    options = JobOptions(
+        arguments.input,
+        arguments.parts,
+        arguments.max_tokens,
+        arguments.shard_rows,
+        arguments.shard,
+        tuple(arguments.merge),
+        device,
+    )
+    selection = Selection(
+        arguments.output,
+        arguments.output_source,
+        arguments.output_scores,
+        arguments.pick,
+        arguments.reference,
+        arguments.scorer,
+        None if arguments.filter is None else tuple(arguments.filter),
+        arguments.target_language,
+    )
+    check_job(decoding, options, selection)
+    choice = ModelChoice(
+        (),
+        arguments.data,
+        arguments.source_language,
+        arguments.target_language,
+        arguments.prompt,
+        arguments.examples,
+        device,
+        arguments.quantize,
+    )
+    translator = load_translator(arguments.model, choice, via=arguments.via)
+    manifest = translate_file(translator, decoding, options, selection)
+    if manifest is None:
+        i, n = options.shard or (1, 1)
+        print(f"{options.parts or f'{selection.output}.parts'}: shards {i}/{n} are translated")
+    else:
+        _report(selection.output, manifest)
+
+
+def _report(output: Path, manifest: dict[str, Any]) -> None:
+    counts = manifest["counts"]
+    print(f"{output}: {counts['written']:,} of {counts['lines']:,} lines by {manifest['model']}")
+    if counts["empty"]:
+        print(f"  {counts['empty']:,} are empty: the source is empty or too long, or the model says nothing")
+    if counts["endless"]:
+        print(f"  {counts['endless']:,} have no end: they were cut off at --max-length")
+    for reason, count in counts.get("dropped", {}).items():
+        if count:
+            print(f"  {count:,} left out: {reason}")

@@ -1,0 +1,102 @@
+"""The settings of a checkpoint are data: none that fairseq would run as a program, or look up elsewhere.
+
+For some architectures and optimisers fairseq 0.12.3 hands a setting to Python's ``eval``, and omegaconf
+resolves ``${name:argument}`` when a setting is read. A checkpoint of others can have either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cmlm_kd.errors import UserError
+
+EVALUATED = frozenset(
+    [
+        *("adam_betas", "adamax_betas", "adafactor_eps", "lamb_betas", "wer_args", "xformers_att_config"),
+        *("left_pad_source", "left_pad_target", "adaptive_softmax_cutoff", "adaptive_input_cutoff"),
+        *("encoder_layers", "decoder_layers", "encoder_attention", "decoder_attention", "self_attention"),
+        *("encoder_kernel_size_list", "decoder_kernel_size_list", "encoder_glu", "decoder_glu"),
+        *("weight_softmax", "character_filters", "conv_feature_layers", "override_encoder_layers"),
+        *("pretrained", "project_input", "gated_attention", "downsample"),
+        *("pipeline_balance", "pipeline_devices", "pipeline_encoder_balance", "pipeline_encoder_devices"),
+        *("pipeline_decoder_balance", "pipeline_decoder_devices"),
+    ]
+)
+"""Names of the settings that fairseq evaluates, in ``optim``, ``tasks``, ``criterions`` and ``models``."""
+
+_VALUES = (
+    *(ast.Expression, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Load, ast.UnaryOp, ast.USub, ast.UAdd),
+    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Name),
+)
+"""What numbers, lists and dictionaries are made of, ``[(512, 3)] * 4`` and a bare word too."""
+
+_LONGEST = 10_000
+_LARGEST_FACTOR = 10_000
+_DEEPEST = 40
+_RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
+
+
+def check_plain_settings(settings: Any, subject: str) -> None:
+    """Refuse settings that are more than values.
+
+    Args:
+        settings: mappings and namespaces, as deep as they come.
+        subject: whose they are, for the message.
+
+    Raises:
+        UserError: naming the setting and its value.
+    """
+    for name, value in _strings(settings, "", 0, subject):
+        last = name.rpartition(".")[2]
+        if _RESOLVER.search(value) or (last in EVALUATED and not _is_value(value)):
+            shown = value if len(value) <= 60 else f"{value[:60]}..."
+            raise UserError(
+                f"{subject}: its setting {name} is {shown!r}, which is no plain value: whoever loads it "
+                "would run it as a program; take a checkpoint from somebody you trust"
+            )
+
+
+def _strings(settings: Any, name: str, depth: int, subject: str) -> Iterator[tuple[str, str]]:
+    """Yield every text in settings under its dotted name."""
+    if depth > _DEEPEST:
+        raise UserError(
+            f"{subject}: its settings are nested too deeply at {name[:60]}; take another checkpoint"
+        )
+    if isinstance(settings, argparse.Namespace):
+        settings = vars(settings)
+    if isinstance(settings, str):
+        yield name, settings
+    elif isinstance(settings, Mapping):
+        for key, value in settings.items():
+            yield from _strings(value, f"{name}.{key}" if name else str(key), depth + 1, subject)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from _strings(value, name, depth + 1, subject)
+
+
+def _is_value(text: str) -> bool:
+    """Return whether a text is harmless to evaluate: no call, no attribute, no endless list."""
+    if len(text) > _LONGEST:
+        return False
+    try:
+        nodes = list(ast.walk(ast.parse(text.strip() or "None", mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True  # nor can it be evaluated
+    products = [node for node in nodes if _is_product(node)]
+    return all(isinstance(node, _VALUES) for node in nodes) and all(map(_is_small, products))
+
+
+def _is_product(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)
+
+
+def _is_small(product: ast.AST) -> bool:
+    """Return whether a product has no other in it, and no large number."""
+    inside = list(ast.walk(product))
+    numbers = [node.value for node in inside if isinstance(node, ast.Constant)]
+    large = any(isinstance(number, int) and abs(number) > _LARGEST_FACTOR for number in numbers)
+    return not large and sum(map(_is_product, inside)) == 1

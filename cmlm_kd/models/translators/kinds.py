@@ -1,0 +1,111 @@
+"""Which kind of translator a user means, and that kind, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+from cmlm_kd.api.translator import ModelChoice, Translator, translators
+from cmlm_kd.errors import UserError
+
+ENTRY_POINTS = "cmlm_kd.translators"
+"""Group of entry points: name of a kind -> the module of an installed package that registers it."""
+
+FAIRSEQ = "fairseq"
+OWN_KINDS = ("huggingface", "language_model", "ctranslate2")
+"""Kinds of this package; each is the module of that name here."""
+
+
+def load_translator(model: str, choice: ModelChoice, via: str | None = None) -> Translator:
+    """Return the translator that ``--model`` names.
+
+    Args:
+        model: ``KIND=PATH`` or a path, whose kind is then found out; several paths are separated by colons.
+        choice: all else that the user said; its ``paths`` are taken from ``model``.
+        via: another kind to convert it to first: ``ctranslate2``, or None.
+
+    Raises:
+        UserError: no such kind, a setting that means nothing to it, or a model that cannot be loaded.
+    """
+    kind, paths = split_model(model)
+    cls = translator_class(kind)
+    choice = replace(choice, paths=paths)
+    means_nothing = {field.name for field in fields(choice)} - {"paths", "device"} - cls.settings
+    names = means_nothing - ({"quantize"} if via else set())
+    given = sorted(name for name in names if getattr(choice, name) is not None)
+    if given:
+        raise UserError(
+            f"--{given[0].replace('_', '-')} means nothing to {model}, a model of kind {kind}; leave it out"
+        )
+    if via is None:
+        return cls.load(choice)
+    from cmlm_kd.models.translators.ctranslate2 import CTranslate2Translator
+
+    # On its way through CTranslate2 a model needs no place on the GPU itself.
+    base = cls.load(replace(choice, device="cpu", quantize=None))
+    return CTranslate2Translator.converted(base, choice.device, choice.quantize)
+
+
+def translator_class(kind: str) -> type[Translator]:
+    """Return the class of a kind, imported now if it was not yet.
+
+    Raises:
+        UserError: if there is none of that name, or it cannot be imported.
+    """
+    if kind not in translators:
+        if kind in OWN_KINDS:
+            importlib.import_module(f"cmlm_kd.models.translators.{kind}")
+        else:
+            translators.load_entry_points(ENTRY_POINTS, only=kind)
+    if kind == FAIRSEQ and kind not in translators and kind not in translators.broken:
+        raise UserError(
+            "fairseq checkpoints are translated by the plug-in of this package, which is not installed; run "
+            "'pip install .' (in a checkout 'pip install -e .') again"
+        )
+    return translators.get(kind).cls
+
+
+def split_model(model: str) -> tuple[str, tuple[str, ...]]:
+    """Return kind and paths of ``[KIND=]PATH[:PATH...]``.
+
+    Raises:
+        UserError: if the kind cannot be told from the path.
+    """
+    kind, equals, rest = model.partition("=")
+    if equals and "/" not in kind and not Path(model).exists():
+        return kind, tuple(rest.split(":"))
+    paths = tuple(model.split(":"))
+    return _kind_of(paths[0]), paths
+
+
+def _kind_of(path: str) -> str:
+    """Return the kind of a file or directory; a name that is neither is one of the hub."""
+    place = Path(path).expanduser()
+    if place.suffix == ".pt":
+        return FAIRSEQ
+    if place.suffix == ".gguf":
+        return "language_model"
+    if place.is_file():
+        raise UserError(
+            f"--model {path}: a file that ends neither with .pt (fairseq) nor with .gguf; say its kind: "
+            f"--model KIND={path}"
+        )
+    if (place / "model.bin").is_file() and not (place / "pytorch_model.bin").exists():
+        return "ctranslate2"
+    if not place.exists() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise UserError(
+            f"--model {path} does not exist; give a checkpoint, a model's directory or a hub name"
+        )
+    return "language_model" if _is_decoder_only(place) else "huggingface"
+
+
+def _is_decoder_only(directory: Path) -> bool:
+    """Return whether a Hugging Face directory says that its model has no encoder."""
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # said when it is loaded
+    named = " ".join(config.get("architectures") or [])
+    return "CausalLM" in named and not config.get("is_encoder_decoder", False)

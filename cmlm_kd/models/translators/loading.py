@@ -1,0 +1,165 @@
+"""Hugging Face models that translate, loaded safely and with their languages set.
+
+The translators use them to decode; for teacher forcing they serve as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained, model_hash
+from cmlm_kd.models.translators.languages import Languages
+from cmlm_kd.system.hugging_face import load_saved
+from cmlm_kd.system.transformers_reports import without_reports
+
+
+@dataclass(frozen=True)
+class Seq2Seq:
+    """An encoder-decoder.
+
+    Attributes:
+        name: directory or hub name, for messages.
+        model: of transformers, float32, in evaluation mode, without gradients.
+        tokenizer: its own; set to the source language.
+        source_language, target_language: codes or names as the model knows them; None where it needs none.
+        source_prefix: text before each source sentence; perhaps empty.
+        decoder_start: the entry that the decoder begins with.
+        forced_first: the entry that comes next whatever the model says, a language's code; None for none.
+        hash: of configuration, weights, tokenizer and languages.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    source_language: str | None
+    target_language: str | None
+    source_prefix: str
+    decoder_start: int
+    forced_first: int | None
+    hash: str
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A decoder without an encoder.
+
+    Attributes:
+        name: directory, file or hub name, for messages.
+        model: of transformers, float32, in evaluation mode, without gradients.
+        tokenizer: its own.
+        hash: of configuration, weights and tokenizer.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    hash: str
+
+
+def load_seq2seq(
+    name: str, source_language: str | None = None, target_language: str | None = None
+) -> Seq2Seq:
+    """Load an encoder-decoder: Marian, M2M100, NLLB, mBART, T5, or another without language codes.
+
+    Args:
+        name: Hugging Face directory or hub name.
+        source_language: code (``de``, ``deu_Latn``, ``de_DE``), or for T5 the English name; None where the
+            model reads one language.
+        target_language: likewise.
+
+    Raises:
+        UserError: nothing can be loaded, there is no tokenizer, weights are missing or no finite numbers, or
+            the model does not know the languages.
+    """
+    from transformers import AutoModelForSeq2SeqLM
+
+    tokenizer = read_tokenizer(name)
+    model, missing = load_pretrained(AutoModelForSeq2SeqLM, name, "an encoder-decoder")
+    _ready(name, model, missing)
+    languages = Languages(name, tokenizer, model.config, source_language, target_language)
+    return Seq2Seq(
+        name,
+        model,
+        tokenizer,
+        *languages.known(),
+        languages.source_prefix(),
+        languages.decoder_start(),
+        languages.forced_first(),
+        _hash(model, tokenizer, f"{source_language} {target_language}"),
+    )
+
+
+def load_language_model(name: str) -> LanguageModel:
+    """Load a decoder-only language model.
+
+    Args:
+        name: Hugging Face directory, hub name, or a ``.gguf`` file (its weights become float32).
+
+    Raises:
+        UserError: nothing can be loaded, there is no tokenizer, or weights are missing or no finite numbers.
+    """
+    from transformers import AutoModelForCausalLM
+
+    path = Path(name).expanduser()
+    more: dict[str, Any] = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
+    place = str(path.parent) if more else name
+    tokenizer = read_tokenizer(place, **more)
+    model, missing = load_pretrained(AutoModelForCausalLM, place, "a language model", **more)
+    _ready(name, model, missing)
+    return LanguageModel(name, model, tokenizer, _hash(model, tokenizer))
+
+
+def read_tokenizer(name: str, **more: Any) -> Any:
+    """Load the tokenizer of a model that translates.
+
+    Args:
+        name: directory or hub name.
+        more: for ``from_pretrained``.
+
+    Raises:
+        UserError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    remedy = "save one there with tokenizer.save_pretrained(DIR), or give a model that has one"
+    try:
+        with without_reports():
+            tokenizer = load_saved(AutoTokenizer, name, **more)
+            tokens = tokenizer("a b", add_special_tokens=False)["input_ids"]
+    except UserError:
+        raise
+    except Exception as error:  # of many types, none of which helps the user
+        raise UserError(f"--model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
+    if not tokens:  # transformers makes an empty one for some directories that have none
+        raise UserError(f"--model {name} has no tokenizer that makes tokens of text; {remedy}")
+    return tokenizer
+
+
+def _ready(name: str, model: nn.Module, missing: set[str]) -> None:
+    """Check weights, and switch dropout and gradients off."""
+    check_weights(
+        f"--model {name}", missing, ": its config.json and its weights do not belong together; save it again"
+    )
+    model.eval().requires_grad_(False)
+
+
+def _hash(model: Any, tokenizer: Any, more: str = "") -> str:
+    digest = hashlib.sha256(model_hash(model.config, model).encode())
+    digest.update(tokenizer_hash(tokenizer).encode())
+    digest.update(more.encode())
+    return digest.hexdigest()
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """Return a hash of a tokenizer, slow or fast."""
+    if hasattr(tokenizer, "backend_tokenizer"):
+        text = tokenizer.backend_tokenizer.to_str()
+    else:
+        text = repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(text.encode()).hexdigest()

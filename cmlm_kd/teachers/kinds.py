@@ -1,0 +1,113 @@
+"""Which kind a teacher is: what a path that ``--teacher`` names holds, and how to load it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from cmlm_kd.api.next_tokens import (
+    NamedTeacher,
+    NextTokenTeacher,
+    TeacherOptions,
+    TranslationData,
+    next_token_teachers,
+)
+from cmlm_kd.api.registry import Entry
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.system.user_dir import PLUGIN_NAME
+from cmlm_kd.teachers.mean import MeanOfTeachers, check_weights
+
+ENTRY_POINTS = "cmlm_kd.teachers"
+"""Group of entry points: name of a kind of teacher -> the module of a package that registers it."""
+
+OURS = ("cmlm_kd.teachers.cmlm", "cmlm_kd.teachers.hugging_face")
+"""Modules of our kinds that need no fairseq."""
+
+PLUGIN = f"{PLUGIN_NAME}.translators.teacher_forcing"
+"""Module of the kind that is fairseq's. It is named and not imported, so that the library does without."""
+
+
+@cache
+def load_kinds(*, with_fairseq: bool) -> None:
+    """Register our kinds and those of installed packages.
+
+    Args:
+        with_fairseq: fairseq's kind too, which takes seconds to import.
+
+    Raises:
+        UserError: fairseq is asked for and not installed.
+    """
+    for module in OURS:
+        importlib.import_module(module)
+    next_token_teachers.load_entry_points(ENTRY_POINTS)
+    if with_fairseq:
+        try:
+            importlib.import_module(PLUGIN)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"a translator's checkpoint needs fairseq ({error}); run: pip install --no-deps "
+                "ve-fairseq==0.12.3"
+            ) from error
+
+
+def kind_of(text: str) -> tuple[Entry[NamedTeacher], Path]:
+    """Return the kind of a teacher and its path.
+
+    Args:
+        text: ``PATH``, or ``KIND=PATH`` where what is there does not tell.
+
+    Raises:
+        UserError: nothing is there, or it is of no known kind.
+    """
+    load_kinds(with_fairseq=False)
+    name, equals, path = text.partition("=")
+    if equals and name.isidentifier() and not Path(text).exists():
+        if name not in next_token_teachers and name not in next_token_teachers.broken:
+            load_kinds(with_fairseq=True)
+        return next_token_teachers.get(name), Path(path)
+    place = Path(text)
+    found = _recognised(place)
+    if found is None and place.is_file():
+        read_checkpoint(place)  # says so of a file that is none
+        load_kinds(with_fairseq=True)
+        found = _recognised(place)
+    if found is None:
+        load_kinds(with_fairseq=True)
+        known = ", ".join(next_token_teachers)
+        problem = "holds no teacher that is known" if place.exists() else "does not exist"
+        raise UserError(
+            f"teacher {text} {problem}; give a checkpoint that fairseq-train wrote, a model's directory, "
+            f"or name its kind (KIND=PATH with one of {known})"
+        )
+    return found, place
+
+
+def _recognised(path: Path) -> Entry[NamedTeacher] | None:
+    entries = (next_token_teachers.get(name) for name in next_token_teachers)
+    return next((entry for entry in entries if path.exists() and entry.cls.recognises(path)), None)
+
+
+def load_teachers(
+    texts: Sequence[str],
+    data: TranslationData,
+    options: TeacherOptions,
+    weights: Sequence[float] | None = None,
+) -> NextTokenTeacher:
+    """Load one teacher, or several as the mean of their probabilities.
+
+    Args:
+        texts: :func:`kind_of` has what each may be.
+        data: what they will be asked about.
+        options: how they are loaded.
+        weights: of several, each above 0; None: equal ones.
+
+    Raises:
+        UserError: one cannot be used, or the weights do not match.
+    """
+    checked = check_weights(weights, texts)
+    kinds = [kind_of(text) for text in texts]  # what is there is looked at before anything is loaded
+    members = [entry.cls.load(path, data, options) for entry, path in kinds]
+    return members[0] if len(members) == 1 else MeanOfTeachers(members, checked)

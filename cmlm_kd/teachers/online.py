@@ -1,0 +1,138 @@
+"""Teachers that run beside the student: the soft targets of a store, computed in the step that needs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription, Request
+from cmlm_kd.api.next_tokens import NextTokenTeacher, Pairs, TeacherOptions, TranslationData
+from cmlm_kd.api.signals import SoftTargets, TeacherSignal
+from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, signal_sources
+from cmlm_kd.errors import UserError
+from cmlm_kd.store.format import LOWEST_LOGIT
+from cmlm_kd.teachers.kinds import load_teachers
+from cmlm_kd.teachers.shards import DumpOptions
+from cmlm_kd.teachers.teacher_forcing import half_of, summarise_next_tokens
+
+WEIGHT = "*"
+"""Stands between the weight of a teacher and its path, where there are several."""
+
+
+@signal_sources.register("online")
+class OnlineTeacher(NamedSource):
+    """One or more teachers, asked about each batch before the student's step.
+
+    Args:
+        teacher: who is asked.
+        vocabulary: entries of the target dictionary.
+        tail_temperatures: at which the mass outside the k entries is given.
+    """
+
+    def __init__(
+        self, teacher: NextTokenTeacher, vocabulary: int, tail_temperatures: tuple[float, ...]
+    ) -> None:
+        self.teacher, self.vocabulary, self.tail_temperatures = teacher, vocabulary, tail_temperatures
+
+    @classmethod
+    def from_argument(cls, argument: str, training_set: TrainingSet) -> OnlineTeacher:
+        """Load ``[W*][KIND=]PATH[,[W*][KIND=]PATH...]``; see :meth:`NamedSource.from_argument`."""
+        weights, teachers = _weighted(argument)
+        data = TranslationData(
+            training_set.data,
+            training_set.source_language,
+            training_set.target_language,
+            training_set.vocabulary,
+        )
+        options = TeacherOptions(training_set.device, training_set.bf16_autocast)
+        teacher = load_teachers(teachers, data, options, weights)
+        temperatures = training_set.request.tail_temperatures or DumpOptions.tail_temperatures
+        return cls(teacher, training_set.vocabulary, temperatures)
+
+    @property
+    def description(self) -> ModelDescription:
+        """Soft targets, of as many entries as there are."""
+        return ModelDescription(
+            f"{self.teacher.kind} {self.teacher.name}",
+            frozenset({SOFT_TARGETS}),
+            vocabulary=self.vocabulary,
+            topk=self.vocabulary,
+            tail_temperatures=self.tail_temperatures,
+        )
+
+    @torch.no_grad()
+    def signal(
+        self, batch: TeacherBatch, request: Request = NOTHING_ELSE, *, dropout: bool = False
+    ) -> TeacherSignal:
+        """Return what the teachers say of a batch; see :meth:`SignalSource.signal`.
+
+        Args:
+            batch: its target ``(B, T)`` and, of its inputs, ``src_tokens`` ``(B, S)``, padded on either side.
+            request: ``topk`` entries per token, by default as many as a store has by default.
+            dropout: of no meaning here.
+
+        Raises:
+            UserError: a teacher gives what is no finite number.
+            ValueError: the batch has no target.
+        """
+        if batch.target is None:
+            raise ValueError("online teacher: soft targets need the batch's target")
+        k = min(request.topk or DumpOptions.topk, self.vocabulary)
+        tokens = batch.target.ne(batch.padding_idx)  # (B, T)
+        sources = _sentences(batch.inputs["src_tokens"], batch.padding_idx)
+        targets = _sentences(batch.target, batch.padding_idx)
+        readable = self.teacher.readable(Pairs(sources, targets))  # (B,)
+        read = np.flatnonzero(readable).tolist()
+        valid = tokens & torch.from_numpy(readable).to(tokens.device)[:, None]  # (B, T)
+        result = _empty(valid, k, self.tail_temperatures)
+        if read:
+            pairs = Pairs([sources[row] for row in read], [targets[row] for row in read])
+            said = self.teacher.next_tokens(pairs)
+            ids, logits, tail = summarise_next_tokens(said, k, self.tail_temperatures)
+            rows = batch.rows.tolist()
+            half_of(logits, self.teacher, pairs, [rows[row] for row in read])  # refuses what a dump refuses
+            # Masks count row by row, as the teacher's positions do.
+            result.ids[valid] = ids.to(valid.device)
+            result.logits[valid] = logits.clamp(min=LOWEST_LOGIT).to(valid.device)  # as in a store
+            result.tail[valid] = tail.to(valid.device)
+        return TeacherSignal(soft_targets=result)
+
+
+def _weighted(argument: str) -> tuple[list[float] | None, list[str]]:
+    """Return weights, None where none are given, and the teachers."""
+    parts = argument.split(",")
+    if not all(parts):
+        raise UserError(
+            f"--online-teacher {argument!r} has an empty name; give a model, or several separated by commas"
+        )
+    split = [part.rpartition(WEIGHT) for part in parts]
+    teachers = [path for _, _, path in split]
+    given = [weight for weight, mark, _ in split if mark]
+    try:
+        weights = [float(weight) for weight in given]
+    except ValueError:
+        raise UserError(
+            f"--online-teacher {argument!r}: what stands before {WEIGHT} is no number; give 0.7{WEIGHT}MODEL"
+        ) from None
+    return (weights or None), teachers
+
+
+def _sentences(padded: Tensor, padding_idx: int) -> list[NDArray[np.integer[Any]]]:
+    """Return the entries of each row without padding."""
+    rows = padded.cpu().numpy()
+    return [row[row != padding_idx] for row in rows]
+
+
+def _empty(valid: Tensor, k: int, temperatures: tuple[float, ...]) -> SoftTargets:
+    """Return soft targets in which nothing has been said, ``(B, T, ...)``."""
+    return SoftTargets(
+        torch.zeros((*valid.shape, k), dtype=torch.int64, device=valid.device),
+        torch.zeros((*valid.shape, k), device=valid.device),
+        torch.zeros((*valid.shape, len(temperatures)), device=valid.device),
+        valid,
+        temperatures,
+    )

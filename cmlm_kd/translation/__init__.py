@@ -1,0 +1,1 @@
+"""Whole texts translated: batches, shards, choice among hypotheses, filters, manifests."""

@@ -1,0 +1,1 @@
+"""Translation by fairseq's models, for ``cmlm-kd translate``."""

@@ -1,0 +1,149 @@
+"""Translation models of fairseq's checkpoints, loaded without running anything that a checkpoint says."""
+
+from __future__ import annotations
+
+import hashlib
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils, utils
+
+from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.models.encoders.pretrained import check_finite
+
+TASKS = ("translation", "translation_kd")
+"""Tasks whose models translate from one language into one other."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Models that share their dictionaries, and what they were made of.
+
+    Attributes:
+        models: of fairseq, in evaluation mode and float32, on the device asked for.
+        task: fairseq's, with both dictionaries.
+        data: the data-bin of the dictionaries.
+        hash: of the checkpoints' weights, the dictionaries and the language pair.
+        architecture: of the first model.
+    """
+
+    models: Sequence[Any]
+    task: Any
+    data: Path
+    hash: str
+    architecture: str
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.task.cfg.source_lang, self.task.cfg.target_lang
+
+
+def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = "cpu") -> Ensemble:
+    """Load one checkpoint, or several as an ensemble.
+
+    Args:
+        paths: of the checkpoints.
+        data: data-bin with their dictionaries; None for the one that the first was trained on.
+        device: where the models go.
+
+    Raises:
+        UserError: a file that is missing, damaged, holds more than tensors and plain values, is of another
+            task, has weights that are no finite numbers, or does not fit the dictionaries or the others.
+    """
+    states = [_read(Path(path)) for path in paths]
+    databin = _databin(paths[0], states[0], data)
+    _check_same_pair(paths, [_pair(databin, state) for state in states])
+    overrides = {"data": str(databin), "soft_targets": None, "eval_bleu": False}
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task(list(paths), arg_overrides=overrides)
+    except UserError:
+        raise
+    except Exception as error:  # an unknown architecture, weights of another size, ...
+        raise UserError(
+            f"{', '.join(paths)} cannot be loaded with the dictionaries of {databin}: {first_line(error)}; "
+            "give the data-bin that it was trained on with --data"
+        ) from error
+    for path, model in zip(paths, models, strict=True):
+        check_finite(model, path)
+        model.float().eval().to(device)
+        model.requires_grad_(False)
+    dictionaries = [
+        dictionary_hash(databin / f"dict.{language}.txt") for language in _pair(databin, states[0])
+    ]
+    name = settings_of(states[0], "model").get("arch") or settings_of(states[0], "model").get("_name")
+    return Ensemble(models, task, databin, _hash(states, dictionaries), str(name))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of a task that translates."""
+    state = read_checkpoint(path)
+    task = settings_of(state, "task").get("_name") or getattr(state.get("args"), "task", None)
+    if task not in TASKS:
+        raise UserError(
+            f"{path} is a checkpoint of task {task!r}, which does not translate; give one of "
+            f"{' or '.join(TASKS)}"
+        )
+    return state
+
+
+def _check_same_pair(paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
+    for path, pair in zip(paths, pairs, strict=True):
+        if pair != pairs[0]:
+            raise UserError(
+                f"{path} translates {' to '.join(pair)}, {paths[0]} {' to '.join(pairs[0])}; an ensemble "
+                "has one pair of languages"
+            )
+
+
+def _languages(state: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
+    return settings.get("source_lang"), settings.get("target_lang")
+
+
+def _pair(databin: Path, state: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the languages of a checkpoint, which older ones leave to the data-bin to say."""
+    from fairseq.data.data_utils import infer_language_pair
+
+    source, target = _languages(state)
+    if source is None or target is None:
+        source, target = infer_language_pair(str(databin))
+    return str(source), str(target)
+
+
+def _databin(path: str, state: Mapping[str, Any], data: Path | None) -> Path:
+    """Return the data-bin that is named, or that a checkpoint was trained on."""
+    if data is None:
+        settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
+        recorded = utils.split_paths(str(settings.get("data") or "")) or [""]
+        data = Path(recorded[0])
+    source, target = _languages(state)
+    if source is None or target is None:
+        wanted = sorted(data.glob("dict.*.txt"))
+        missing = data / "dict.LANG.txt" if len(wanted) < 2 else None
+    else:
+        files = [data / f"dict.{language}.txt" for language in (source, target)]
+        missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise UserError(
+            f"{path} needs the dictionaries that it was trained with, and {missing} is not there; give its "
+            "data-bin with --data"
+        )
+    return data
+
+
+def _hash(states: Sequence[Mapping[str, Any]], dictionaries: Sequence[str]) -> str:
+    """Return the hash of weights and dictionaries; the order of an ensemble counts."""
+    digest = hashlib.sha256("".join(dictionaries).encode())
+    for state in states:
+        for name, tensor in sorted(state["model"].items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            raw = tensor.detach().contiguous().view(-1).view(torch.uint8) if tensor.numel() else tensor
+            digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()

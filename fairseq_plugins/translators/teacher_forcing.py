@@ -1,0 +1,179 @@
+"""fairseq's translators as teachers: what they say of every token of the gold target, its history given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq import utils
+from fairseq.data.data_utils import collate_tokens, infer_language_pair
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cmlm_kd.api.next_tokens import (
+    NamedTeacher,
+    NextTokens,
+    Pairs,
+    TeacherOptions,
+    TranslationData,
+    next_token_teachers,
+)
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIONARY_HASH, task_state
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+from cmlm_kd.fairseq_files.databin import dictionary_hash
+from cmlm_kd.system.devices import bfloat16_autocast
+from fairseq_plugins.models.output_layer import Projection, find_projection, without_output_layer
+from fairseq_plugins.translators.loading import load_ensemble
+
+DECODER_PREFIX = "decoder."
+"""Of the weights' names, of every encoder-decoder of fairseq."""
+
+
+@next_token_teachers.register("fairseq")
+class FairseqTeacher(NamedTeacher):
+    """An encoder-decoder of fairseq, such as a Transformer or an LSTM.
+
+    Args:
+        path: of its checkpoint.
+        model: in evaluation mode.
+        task: the model's, with both dictionaries.
+        digest: of weights and dictionaries.
+        options: where and how it runs; it is moved there.
+    """
+
+    kind = "fairseq translator"
+
+    def __init__(
+        self,
+        path: Path,
+        model: nn.Module,
+        task: Any,
+        digest: str,
+        options: TeacherOptions,
+    ) -> None:
+        self.path, self.task, self.digest = path, task, digest
+        self.device, self.bf16_autocast = torch.device(options.device), options.bf16_autocast
+        self.model: Any = model.eval().to(self.device)
+        self.projects_apart = isinstance(find_projection(model), Projection)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Return whether it is the checkpoint of a model with a decoder."""
+        return path.suffix == ".pt" and any(
+            name.startswith(DECODER_PREFIX) for name in read_checkpoint(path)["model"]
+        )
+
+    @classmethod
+    def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> FairseqTeacher:
+        """Load a checkpoint whose dictionaries are those of the data; see :meth:`NamedTeacher.load`."""
+        state = read_checkpoint(path)
+        _check_languages(path, state, data)
+        _check_dictionaries(path, state, data)
+        logging.getLogger("fairseq").setLevel(logging.WARNING)  # else it reports every dictionary
+        ensemble = load_ensemble([str(path)], data.directory)
+        return cls(path, ensemble.models[0], ensemble.task, ensemble.hash, options)
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.path)
+
+    @property
+    def hash(self) -> str:
+        """Hash of its weights and dictionaries."""
+        return self.digest
+
+    def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Return which pairs have no side longer than the model's positions."""
+        longest = self.model.max_positions()  # source and target
+        sources, targets = pairs.lengths
+        return (sources <= longest[0]) & (targets <= longest[1])
+
+    @torch.inference_mode()
+    def next_tokens(self, pairs: Pairs) -> NextTokens:
+        """Return the logits of every target token; see :meth:`NextTokenTeacher.next_tokens`."""
+        lengths = torch.tensor([len(source) for source in pairs.sources])  # (B,)
+        order = torch.argsort(lengths, descending=True, stable=True)  # an LSTM wants the longest source first
+        back = torch.argsort(order)  # (B,)
+        rows = order.tolist()
+        pad, eos = self.task.target_dictionary.pad(), self.task.target_dictionary.eos()
+        sources = [torch.from_numpy(pairs.sources[row].astype(np.int64)) for row in rows]
+        targets = [torch.from_numpy(pairs.targets[row].astype(np.int64)) for row in rows]
+        inputs = {
+            "src_tokens": collate_tokens(sources, pad, left_pad=self.task.cfg.left_pad_source),
+            "src_lengths": lengths[order],
+            # The history of each token; end of sentence stands for the beginning.
+            "prev_output_tokens": collate_tokens(targets, pad, eos, move_eos_to_beginning=True),
+        }
+        real = collate_tokens(targets, pad).ne(pad)[back]  # (B, T)
+        places = (back[:, None] * real.size(1) + torch.arange(real.size(1)))[real]  # (N,)
+        with bfloat16_autocast(self.bf16_autocast, self.device):
+            logits = self._logits(
+                {name: tensor.to(self.device) for name, tensor in inputs.items()}, places.to(self.device)
+            )
+        return NextTokens(logits.float())
+
+    def _logits(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
+        """Return the logits ``(N, V)`` of the ``places`` of ``(B * T)``; padding is not projected if it can
+        be helped."""
+        decoder = self.model.decoder
+        if self.projects_apart:
+            with without_output_layer(decoder):
+                features = self.model(**inputs)[0]  # (B, T, d)
+            return decoder.output_layer(features.flatten(0, 1)[places])  # (N, V)
+        output = self.model(**inputs)
+        if getattr(decoder, "adaptive_softmax", None) is not None:
+            output = (self.model.get_normalized_probs(output, log_probs=True, sample=None), None)
+        return output[0].flatten(0, 1)[places]  # (N, V)
+
+
+def _check_languages(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:
+    """Refuse a translator of another pair of languages."""
+    settings = settings_of(state, "task")
+    found = (settings.get("source_lang"), settings.get("target_lang"))
+    if None in found and _trained_on(state).is_dir():
+        found = tuple(infer_language_pair(str(_trained_on(state))))
+    if None not in found and found != data.languages:
+        raise UserError(
+            f"teacher {path} translates {found[0]} to {found[1]}, {data.directory} has "
+            f"{data.source_language} to {data.target_language}; give a teacher of these languages"
+        )
+
+
+def _check_dictionaries(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:
+    """Refuse a translator whose entries are not those of the data.
+
+    What they are says the checkpoint itself, if ``translation_kd`` wrote it, or ``dict.LANG.txt`` beside it
+    or in the data-bin that it was trained on.
+    """
+    keys = {data.source_language: SOURCE_DICTIONARY_HASH, data.target_language: DICTIONARY_HASH}
+    for language, key in keys.items():
+        wanted = dictionary_hash(data.dictionary(language))
+        found = task_state(state).get(key) or _hash_of_file(path, state, language)
+        if found != wanted:
+            raise UserError(
+                f"teacher {path} has dictionary {found[:8]} for {language}, that of {data.directory} is "
+                f"{wanted[:8]}; train the teacher on these data, or give a data-bin with its dictionaries"
+            )
+
+
+def _hash_of_file(path: Path, state: Mapping[str, Any], language: str) -> str:
+    files = [place / f"dict.{language}.txt" for place in (path.parent, _trained_on(state))]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise UserError(
+            f"teacher {path} does not say which dictionary its entries are of, and dict.{language}.txt is "
+            f"neither beside it nor in {_trained_on(state)}, which it was trained on; put the teacher's "
+            "dictionaries beside the checkpoint"
+        )
+    return dictionary_hash(file)
+
+
+def _trained_on(state: Mapping[str, Any]) -> Path:
+    """Return the (first) data-bin that a checkpoint names; perhaps it is gone."""
+    return Path(utils.split_paths(str(settings_of(state, "task").get("data") or ""))[0])

@@ -1,0 +1,83 @@
+"""Settings of checkpoints that fairseq would evaluate: values, or a refusal that names them."""
+
+from argparse import Namespace
+
+import fairseq_cli.generate
+import pytest
+from fairseq_runs import exit_of
+from tiny_corpus import write_split
+
+from cmlm_kd.cli import main
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoints import write_checkpoint
+from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
+
+HARMLESS = "open('trace', 'w')"  # leaves a file where it is run
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "(0.9, 0.98)",
+            "0.9,0.98",
+            "[(512, 3)] * 20",
+            "[(64, 3)] * 2 + [(128, 3)] * 9",
+            "True",
+            "",
+            "None",
+            "16",
+        ),
+        *("{'name': 'scaled_dot_product'}", "[3,7,15,31]", "none", "-1", "not python at all"),
+    ],
+)
+def test_values(value):
+    check_plain_settings({"model": Namespace(encoder_layers=value), "optimizer": {"adam_betas": value}}, "x")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            HARMLESS,
+            "__import__('os').getcwd()",
+            "().__class__",
+            "[x for x in (1,)]",
+            "(lambda: 1)",
+            "f'{1}'",
+        ),
+        *("[0] * 9999999999", "[0] * 9999 * 9999 * 9999", "2 ** 9", "'a' % 1", "a[0]", "(1," * 5000),
+    ],
+)
+@pytest.mark.parametrize("name", ["encoder_layers", "adam_betas", "conv_feature_layers"])
+def test_programs(name, value):
+    with pytest.raises(UserError, match=rf"^x\.pt: its setting model\.{name} is .*, which is no plain value"):
+        check_plain_settings({"model": Namespace(**{name: value})}, "x.pt")
+
+
+def test_what_is_looked_up_elsewhere():
+    check_plain_settings({"task": {"seed": "${common.seed}", "data": "/a/b(1)/__import__"}}, "x")
+    with pytest.raises(UserError, match=r"its setting task\.data is '\$\{oc\.env:HOME\}'"):
+        check_plain_settings({"task": {"data": ["${oc.env:HOME}"]}}, "x")
+    deep = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    with pytest.raises(UserError, match="nested too deeply"):
+        check_plain_settings(deep, "x")
+
+
+def test_every_command_looks_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = write_split(tmp_path / "data", "test", 2, seed=1)
+    model = {"_name": "fconv", "arch": "fconv", "encoder_layers": HARMLESS, "decoder_layers": "[(8, 3)]"}
+    cfg = {"model": Namespace(**model), "task": {"_name": "translation", "data": str(data)}}
+    history = [{"lr_scheduler_state": {}, "num_updates": 1}]
+    state = {"model": {}, "args": None, "cfg": cfg, "optimizer_history": history, "extra_state": {}}
+    write_checkpoint(state, tmp_path / "c.pt")
+    for command in ("average --inputs c.pt --output m.pt", "export c.pt --output d"):
+        assert main(command.split()) == 2
+        assert "c.pt: its setting model.encoder_layers is" in capsys.readouterr().err
+    flags = (data, "--task", "translation", "--path", "c.pt", "--gen-subset", "test", "--cpu")
+    status, errors = exit_of(fairseq_cli.generate, *flags)
+    assert status == 1 and "c.pt: its setting model.encoder_layers is" in errors.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.pt", "data"]

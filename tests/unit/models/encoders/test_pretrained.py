@@ -1,0 +1,50 @@
+"""Configurations of a size that nothing has: damaged files, which would take hours to build."""
+
+import json
+
+import pytest
+from tiny_classification import write_bert
+from tiny_encoders import write_encoder
+from transformers import AutoModelForSequenceClassification
+
+from cmlm_kd.errors import UserError
+from cmlm_kd.models.encoders.pretrained import config_of, load_masked_lm, load_pretrained
+
+
+@pytest.mark.parametrize("description", [{}, [], None, {"model_type": "nobodys"}, {"model_type": 5}])
+def test_types_that_nobody_knows(description):
+    with pytest.raises(UserError, match=r"the checkpoint describes a model of type .*, which transformers"):
+        config_of(description)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("num_hidden_layers", 10**9),
+        ("hidden_size", 10**12),
+        ("vocab_size", 10**10),
+        ("num_hidden_layers", -1),
+    ],
+)
+def test_sizes_of_a_damaged_configuration(tmp_path, setting, value):
+    folder = write_bert(tmp_path / "bert")
+    document = {**json.loads((folder / "config.json").read_text()), setting: value}
+    (folder / "config.json").write_text(json.dumps(document))
+    message = f"config.json has {setting} {value}; it must be from 0 to .*; is the file damaged"
+    for load in (
+        lambda: load_pretrained(AutoModelForSequenceClassification, str(folder)),
+        lambda: load_masked_lm(str(folder)),
+        lambda: config_of(document),
+    ):
+        with pytest.raises(UserError, match=message):
+            load()
+
+
+@pytest.mark.parametrize("sine_waves", [True, False])
+def test_positions_that_are_sine_waves_are_not_trained(tmp_path, sine_waves):
+    """transformers 5.23 trains them; what is learnt would be lost where they are made anew by the formula."""
+    write_encoder(tmp_path, "distilbert", sinusoidal_pos_embds=sine_waves)
+    model, _ = load_masked_lm(str(tmp_path))
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert ("distilbert.embeddings.position_embeddings.weight" in trained) == (not sine_waves)
+    assert "distilbert.embeddings.word_embeddings.weight" in trained
