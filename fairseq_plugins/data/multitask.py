@@ -59,14 +59,14 @@ class MultitaskDataset(SizedDataset):
         shuffle: whether every epoch has other batches.
 
     Attributes:
-        starts: task -> its first row.
+        first_rows: task -> its first row.
     """
 
     def __init__(self, parts: Mapping[str, SentenceDataset], *, shuffle: bool) -> None:
         self.parts, self.shuffle = dict(parts), shuffle
         self.sizes = np.concatenate([part.sizes for part in self.parts.values()])  # (rows of all tasks,)
         ends = np.cumsum([len(part) for part in self.parts.values()])
-        self.starts = dict(
+        self.first_rows = dict(
             zip(self.parts, (ends - [len(p) for p in self.parts.values()]).tolist(), strict=True)
         )
 
@@ -75,12 +75,12 @@ class MultitaskDataset(SizedDataset):
 
     def task_of(self, index: int) -> str:
         """Return the task of a row."""
-        return [name for name, start in self.starts.items() if start <= index][-1]
+        return [name for name, start in self.first_rows.items() if start <= index][-1]
 
     def num_tokens(self, index: int) -> int:
         """Return the ids of a row."""
         name = self.task_of(index)
-        return self.parts[name].num_tokens(index - self.starts[name])
+        return self.parts[name].num_tokens(index - self.first_rows[name])
 
     def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
         """Return the ids of several rows, of whatever tasks."""
@@ -92,20 +92,20 @@ class MultitaskDataset(SizedDataset):
         if not rows:
             return {}
         name = self.task_of(rows[0])
-        sample = self.parts[name].collater([row - self.starts[name] for row in rows])
+        sample = self.parts[name].collater([row - self.first_rows[name] for row in rows])
         sample["net_input"]["task"] = name
         return sample
 
     def ordered_indices(self) -> NDArray[np.int64]:
         """Order each task's rows as its data set does."""
-        ordered = [part.ordered_indices() + self.starts[name] for name, part in self.parts.items()]
+        ordered = [part.ordered_indices() + self.first_rows[name] for name, part in self.parts.items()]
         return np.concatenate(ordered)
 
     def batch_by_size(self, indices: NDArray[np.int64], **limits: Any) -> list[list[int]]:
         """Make each task's batches."""
         batches = []
         for name, part in self.parts.items():
-            start = self.starts[name]
+            start = self.first_rows[name]
             own = indices[(indices >= start) & (indices < start + len(part))] - start
             batches += [np.asarray(batch) + start for batch in part.batch_by_size(own, **limits)]
         return [batch.tolist() for batch in batches]

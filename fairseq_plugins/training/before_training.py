@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, OPTIMIZED, task_state
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
-from fairseq_plugins.data.multitask import MultitaskDataset
 from fairseq_plugins.training.row_lengths import is_of_plugin
 from fairseq_plugins.training.starting_point import LAST, starting_checkpoint
 
@@ -95,7 +94,7 @@ _OF_TRAINER = {"wps", "wpb", "bsz", "ups", "gnorm", "clip", "oom", "loss_scale"}
 def _probes(trainer: Any) -> Iterator[dict[str, Any]]:
     """Yield some small batches of the first validation set; of several tasks, of each."""
     dataset: FairseqDataset = trainer.task.dataset(trainer.cfg.dataset.valid_subset.split(",")[0])
-    starts = dataset.starts if isinstance(dataset, MultitaskDataset) else {None: 0}
+    starts: Mapping[Any, int] = getattr(dataset, "first_rows", {None: 0})
     ends = [*list(starts.values())[1:], len(dataset)]
     per_part = [
         _batches(start, min(end, start + PROBED_ROWS))
