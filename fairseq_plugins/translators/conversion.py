@@ -10,6 +10,7 @@ import torch
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+from cmlm_kd.fairseq_files.conversion import check_convertible
 from cmlm_kd.fairseq_files.portable import STOCK_TASK
 from cmlm_kd.models.translators.ctranslate2 import explained_conversion, import_ctranslate2
 from fairseq_plugins.translators.loading import Ensemble
@@ -30,7 +31,7 @@ def convert_checkpoint(
         quantization: of the weights.
 
     Raises:
-        UserError: several checkpoints, or an architecture that CTranslate2 does not know.
+        UserError: several checkpoints, or a model that CTranslate2 does not know or would convert wrongly.
     """
     if len(paths) > 1:
         raise UserError(
@@ -41,6 +42,8 @@ def convert_checkpoint(
     source, target = ensemble.languages
     state = read_checkpoint(Path(paths[0]))
     settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "model")}
+    if "transformer" in ensemble.architecture:  # others the converter refuses itself
+        check_convertible(settings, f"--model {paths[0]}")
     settings.update(task=STOCK_TASK, arch=ensemble.architecture)
     settings.update(source_lang=source, target_lang=target, soft_targets=None)
     with tempfile.TemporaryDirectory(prefix="cmlm-kd-checkpoint-") as folder:

@@ -14,6 +14,7 @@ from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.generation import read_hypotheses
 from cmlm_kd.models.translators.kinds import load_translator
+from fairseq_plugins.translators.conversion import convert_checkpoint
 from fairseq_plugins.translators.loading import load_ensemble
 
 GERMAN, ENGLISH = zip(*pairs(), strict=True)
@@ -165,6 +166,15 @@ def test_a_checkpoint_of_another_task(student, tmp_path):
     path = changed(student, tmp_path, lambda state: state["cfg"]["task"].update(_name="masked_lm"))
     with pytest.raises(UserError, match=r"is a checkpoint of task 'masked_lm', which does not translate"):
         load_ensemble([path])
+
+
+def test_a_student_that_ctranslate2_would_convert_wrongly(student, tmp_path):
+    pytest.importorskip("ctranslate2")
+    path = changed(
+        student, tmp_path, lambda state: setattr(state["cfg"]["model"], "cross_self_attention", True)
+    )
+    with pytest.raises(UserError, match=r"was trained with --cross-self-attention, .*translate wrongly"):
+        convert_checkpoint((str(path),), load_ensemble([str(student)]), tmp_path / "converted", "float32")
 
 
 @pytest.mark.parametrize("portable", [False, True])

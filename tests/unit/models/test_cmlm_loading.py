@@ -199,7 +199,8 @@ def test_weights_that_are_not_finite(data, tmp_path):
     teacher = make_teacher(data)
     nn.init.constant_(teacher.projection.bias[:2], float("inf"))
     save_teacher(teacher, data / "data-bin", tmp_path / "teacher")
-    path = write_checkpoint(tmp_path / "checkpoint.pt", teacher)
+    state = task_state(teacher, data / "data-bin")
+    path = write_checkpoint(tmp_path / "checkpoint.pt", teacher, task_state=state)
     for place in (tmp_path / "teacher", path):
         message = refusal_to_load(place, data / "data-bin")
         assert f"{place}: projection.bias has numbers that are not finite" in message
