@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,7 +39,6 @@ class CheckpointTranslator(Translator):
     @classmethod
     def load(cls, choice: ModelChoice) -> CheckpointTranslator:
         """Load checkpoints, and the tokenizer of their data-bin."""
-        logging.getLogger("fairseq").setLevel(logging.WARNING)  # else it reports every dictionary
         ensemble = load_ensemble(choice.paths, choice.data, choice.device)
         _check_languages(choice, ensemble)
         teacher = ensemble.data / "teacher"

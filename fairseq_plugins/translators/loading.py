@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,10 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
     _check_same_pair(paths, [_pair(databin, state) for state in states])
     overrides = {"data": str(databin), "soft_targets": None, "eval_bleu": False}
     try:
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task(list(paths), arg_overrides=overrides)
+        with _without_reports():
+            models, _, task = checkpoint_utils.load_model_ensemble_and_task(
+                list(paths), arg_overrides=overrides
+            )
     except UserError:
         raise
     except Exception as error:  # an unknown architecture, weights of another size, ...
@@ -79,6 +84,18 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
     ]
     name = settings_of(states[0], "model").get("arch") or settings_of(states[0], "model").get("_name")
     return Ensemble(models, task, databin, _hash(states, dictionaries), str(name))
+
+
+@contextlib.contextmanager
+def _without_reports() -> Iterator[None]:
+    """Keep fairseq from reporting every dictionary; a training that goes on after this has more to say."""
+    logger = logging.getLogger("fairseq")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,6 @@ class FairseqTeacher(NamedTeacher):
         state = read_checkpoint(path)
         _check_languages(path, state, data)
         _check_dictionaries(path, state, data)
-        logging.getLogger("fairseq").setLevel(logging.WARNING)  # else it reports every dictionary
         ensemble = load_ensemble([str(path)], data.directory)
         return cls(path, ensemble.models[0], ensemble.task, ensemble.hash, options)
 

@@ -1,5 +1,6 @@
 """fairseq's checkpoints translate text: alone, as an ensemble, by sampling and through CTranslate2."""
 
+import logging
 import shutil
 from argparse import Namespace
 
@@ -160,6 +161,14 @@ def test_settings_that_could_run_something(student, tmp_path):
     )
     with pytest.raises(UserError, match=r"adaptive_softmax_cutoff is .*, which is no plain value"):
         load_ensemble([path])
+
+
+def test_fairseq_reports_as_before_after_a_model_was_loaded(student):
+    """An online teacher is loaded in the midst of a training, whose figures fairseq goes on to report."""
+    logger = logging.getLogger("fairseq")
+    level = logger.level
+    load_translator(str(student), ModelChoice(()))
+    assert logger.level == level
 
 
 def test_a_checkpoint_of_another_task(student, tmp_path):

@@ -42,6 +42,7 @@ def given(tmp_path, monkeypatch):
 
 RECIPES = {
     "translation/numbers.yaml": ["student=lstm"],
+    "translation/back_translation.yaml": ["student=lstm", "beliefs=alone"],
     "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
     "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
     "classification/students.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],
