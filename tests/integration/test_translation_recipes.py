@@ -22,10 +22,10 @@ from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 EXAMPLES = REPOSITORY / "examples" / "translation"
 STUDENTS = ("alone", "distilled")
 WITH_SYNTHETIC = (*STUDENTS, "back-translated")
-SMALL_NUMBERS = f"""
-name: numbers
+SMALL_PAIRS = f"""
+name: numbers-pairs
 output: unused
-include: {EXAMPLES}/numbers.yaml
+include: {EXAMPLES}/numbers_pairs.yaml
 steps:
   corpus:
     title: Make a small corpus
@@ -41,17 +41,29 @@ steps:
     outputs: [tokenizer]
 """
 # Two updates make no reverse model whose translations end.
-SMALL_BACK_TRANSLATION = f"""
-name: back-translation
+SMALL_NUMBERS = f"""
+name: numbers
 output: unused
-include: {EXAMPLES}/back_translation.yaml
+include: {EXAMPLES}/numbers.yaml
 values: {{sentences: 40}}
-{SMALL_NUMBERS[SMALL_NUMBERS.index("steps:") :]}
+{SMALL_PAIRS[SMALL_PAIRS.index("steps:") :]}
   synthetic:
     title: Take the English for its translation
     inputs: [synthetic.en, reverse/checkpoint_best.pt]
     run: cp {{{{ run }}}}/synthetic.en {{{{ run }}}}/synthetic.de
     outputs: [synthetic.de]
+"""
+# Nor a teacher.
+SMALL_SEQUENCE_LEVEL = f"""
+name: sequence-level
+output: unused
+include: {EXAMPLES}/sequence_level.yaml
+{SMALL_PAIRS[SMALL_PAIRS.index("steps:") :]}
+  translations-of-teachers:
+    title: Take the references for the teachers' translations
+    inputs: [corpus, teacher-1/checkpoint_best.pt, teacher-2/checkpoint_best.pt]
+    run: for side in de en; do cp {{{{ run }}}}/corpus/train.$side {{{{ run }}}}/translated.$side; done
+    outputs: [translated.de, translated.en]
 """
 
 
@@ -71,7 +83,10 @@ def follow(recipe, output, *settings, students=STUDENTS):
     """Run the road twice, the second time over what is there already; returns the table and what follows."""
     first = run(recipe, output, *settings)
     assert first.returncode == 0, first.stdout[-1000:] + first.stderr[-3000:]
-    checkpoints = [output / name / "checkpoint_last.pt" for name in ("teacher", *students)]
+    checkpoints = [
+        output / name / "checkpoint_last.pt"
+        for name in ("teacher", *(f"{student}@1" for student in students))
+    ]
     assert {number_of_updates(read_checkpoint(path)) for path in checkpoints} == {2}
     before = [path.stat().st_mtime_ns for path in checkpoints]
     second = run(recipe, output, *settings)
@@ -86,28 +101,51 @@ def follow(recipe, output, *settings, students=STUDENTS):
     return table
 
 
-def test_the_embedded_corpus(tmp_path):
+def test_pairs_of_the_embedded_corpus(tmp_path):
     output = tmp_path / "run"
-    (tmp_path / "small.yaml").write_text(SMALL_NUMBERS)
+    (tmp_path / "small.yaml").write_text(SMALL_PAIRS)
     table = follow(tmp_path / "small.yaml", output)
     for name in (*STUDENTS, "BLEU|nrefs:1", "kd:soft_target|k:8", "p = "):
         assert name in table
     assert number_of_updates(read_checkpoint(output / "bert" / "checkpoint_last.pt")) == 2
 
 
-@pytest.mark.parametrize("beliefs", ["cmlm", "alone"])
-def test_back_translation(tmp_path, beliefs):
+@pytest.mark.parametrize(
+    ("beliefs", "teachers"), [("ensemble", ["member-1", "member-2", "member-3"]), ("cmlm", ["teacher"])]
+)
+def test_the_embedded_corpus(tmp_path, beliefs, teachers):
     output = tmp_path / "run"
-    (tmp_path / "small.yaml").write_text(SMALL_BACK_TRANSLATION)
+    (tmp_path / "small.yaml").write_text(SMALL_NUMBERS)
     done = run(tmp_path / "small.yaml", output, f"beliefs={beliefs}")
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     table = done.stdout[done.stdout.rindex("== The result\n") :]
     for name in (*WITH_SYNTHETIC, "BLEU|nrefs:1", "kd:soft_target|k:8|T:1", "p = "):
         assert name in table
-    checkpoints = [output / name / "checkpoint_last.pt" for name in ("reverse", *WITH_SYNTHETIC)]
+    checkpoints = [
+        output / name / "checkpoint_last.pt"
+        for name in ("reverse", *(f"{name}@1" for name in WITH_SYNTHETIC), *teachers)
+    ]
     assert {number_of_updates(read_checkpoint(path)) for path in checkpoints} == {2}
-    kind = json.loads((output / "soft-targets" / "manifest.json").read_text())["settings"].get("teacher_kind")
-    assert kind == {"cmlm": None, "alone": "fairseq translator"}[beliefs]
+    assert (output / "bert").exists() == (beliefs == "cmlm")
+    assert (output / "soft-targets-train").exists() == (beliefs == "ensemble")
+    settings = json.loads((output / "soft-targets-train1" / "manifest.json").read_text())["settings"]
+    assert settings.get("teacher_kind", "").startswith("mean of ") == (beliefs == "ensemble")
+
+
+def test_a_small_student_of_large_translators(tmp_path):
+    output = tmp_path / "run"
+    (tmp_path / "small.yaml").write_text(SMALL_SEQUENCE_LEVEL)
+    done = run(tmp_path / "small.yaml", output, "seeds=1,2")
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    table = done.stdout[done.stdout.rindex("== The result\n") :]
+    for name in ("alone     ", "translations ", "distilled ", "kd:soft_target|k:8|T:1"):
+        assert name in table
+    small, large = (
+        read_checkpoint(output / name / "checkpoint_last.pt") for name in ("distilled@2", "teacher-1")
+    )
+    assert number_of_updates(small) == number_of_updates(large) == 2
+    width = "encoder.embed_tokens.weight"
+    assert 2 * small["model"][width].shape[1] == large["model"][width].shape[1]
 
 
 def test_captions_and_a_recurrent_student(tmp_path):
@@ -128,7 +166,7 @@ def test_captions_and_a_recurrent_student(tmp_path):
     settings = (f"teacher={teacher}", f"data_dir={given}", "student=lstm", "temperature=3", "alpha=0.25")
     table = follow(tmp_path / "small.yaml", output, *settings)
     assert all(name in table for name in STUDENTS) and "|T:3|" in table and "|alpha:0.25|" in table
-    assert "decoder.fc_out.weight" in read_checkpoint(output / "distilled" / "checkpoint_best.pt")["model"]
+    assert "decoder.fc_out.weight" in read_checkpoint(output / "distilled@1" / "checkpoint_best.pt")["model"]
 
 
 def test_iwslt14(tmp_path):
@@ -174,7 +212,7 @@ def refusal(capsys, recipe, settings):
     ("setting", "value", "message"),
     [
         ("student", "gru", "student is 'gru'; it must be transformer or lstm"),
-        ("seed", "one", "seed is 'one'; it must be a whole number at least 0"),
+        ("seeds", "one", "seeds is 'one'; it must be a list with commas, each a whole number at least 0"),
         ("updates", "0", "updates is '0'; it must be a whole number above 0"),
         ("temperature", "0", "temperature is '0'; it must be a number above 0"),
         ("temperature", "hot", "temperature is 'hot'; it must be a number above 0"),

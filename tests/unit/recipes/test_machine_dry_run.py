@@ -41,8 +41,9 @@ def given(tmp_path, monkeypatch):
 
 
 RECIPES = {
-    "translation/numbers.yaml": ["student=lstm"],
-    "translation/back_translation.yaml": ["student=lstm", "beliefs=alone"],
+    "translation/numbers.yaml": ["student=lstm", "beliefs=alone", "seeds=1,2"],
+    "translation/numbers_pairs.yaml": ["student=lstm"],
+    "translation/sequence_level.yaml": ["pick=mbr-chrf", "hypotheses=4"],
     "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
     "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
     "classification/students.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],
