@@ -33,7 +33,7 @@ from cmlm_kd.models.translators.language_model import PROMPT, Prompt
 from cmlm_kd.models.translators.loading import load_language_model, load_seq2seq
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.text import iterate_pairs
-from cmlm_kd.teachers.carrying import Carrier
+from cmlm_kd.teachers.carrying import Carrier, Masses
 from cmlm_kd.tokenization.spelled_bytes import END, bytes_of_dictionary, bytes_of_tokenizer
 from cmlm_kd.tokenization.spelling import SPECIALS, pieces_to_text
 
@@ -119,10 +119,9 @@ class CarriedTeacher(NamedTeacher):
         rows, outside = [], []
         for number, probs in enumerate(self._all_distributions(contexts, tokens)):
             carried, rest = self.carrier.carry(probs, tokens[number], pairs.targets[number].tolist())
-            rows.append(carried)
-            outside.append(rest)
-        found, lost = (torch.from_numpy(np.concatenate(part)) for part in (rows, outside))
-        return NextTokens(found.log(), lost.log())
+            rows.append(_logarithms(carried))
+            outside.append(_logarithms(rest))
+        return NextTokens(*(torch.from_numpy(np.concatenate(part)) for part in (rows, outside)))
 
     def _all_distributions(self, contexts: list[list[int]], tokens: list[list[int]]) -> Iterator[Tensor]:
         """Yield ``(M, U)`` for each pair, as many pairs at a time as memory allows."""
@@ -286,6 +285,11 @@ class LanguageModelTeacher(CarriedTeacher):
             row[len(context) - 1 : len(context) - 1 + len(target)]
             for row, context, target in zip(logits, contexts, tokens, strict=True)
         ]
+
+
+def _logarithms(masses: Masses) -> NDArray[np.float32]:
+    with np.errstate(divide="ignore"):
+        return np.log(masses).astype(np.float32)
 
 
 def _config(path: Path) -> dict[str, Any]:
