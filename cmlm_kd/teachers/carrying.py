@@ -102,9 +102,7 @@ class Carrier:
             return False
         return b"".join(mine) == b"".join(theirs)  # type: ignore[arg-type]
 
-    def carry(
-        self, probs: Tensor, tokens: Sequence[int], entries: Sequence[int]
-    ) -> tuple[Masses, Masses]:
+    def carry(self, probs: Tensor, tokens: Sequence[int], entries: Sequence[int]) -> tuple[Masses, Masses]:
         """Return what the teacher says of the student's tokens of one sentence.
 
         Args:
