@@ -24,7 +24,8 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
     TOKENIZER_HASH,
 )
 from cmlm_kd.fairseq_files.databin import Databin
-from cmlm_kd.models.cmlm_loading import load_teacher
+from cmlm_kd.models.cmlm_loading import fold_of_teacher, load_teacher
+from cmlm_kd.teachers.folds import in_order_of_folds
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
 
 PAIRS, VALID, LONGEST = 24, 6, 40
@@ -338,3 +339,9 @@ def test_a_fold_is_left_out_and_noted(road, tmp_path, seen):
     assert torch.load(path, weights_only=True)["task_state"][FOLD] == "1/2"
     with pytest.raises(UserError, match=r"--fold 0/2: .* was kept from fold 1/2; begin anew"):
         train(road, tmp_path, "--fold", "0/2", updates=5)
+    exported = tmp_path / "exported"
+    flags = ("--to", "teacher", "--data", road / "data", "--output", exported)
+    assert main(["export", *map(str, (path, *flags))]) == 0
+    assert fold_of_teacher(exported) == "1/2", "a directory says what its checkpoint said"
+    with pytest.raises(UserError, match="no teacher was trained without fold 0/2"):
+        in_order_of_folds([str(exported)])
