@@ -68,7 +68,7 @@ def check_rows(
     Raises:
         UserError: naming the data, how many rows, the longest and the flag. Rows longer than the positions
             are left to fairseq where it skips them and others remain: in training with ``translation_kd``.
-            Other tasks of ours have no such rows: they cut or part what is too long, or leave it out themselves.
+            Other tasks of ours have none: they cut or part what is too long, or leave it out themselves.
     """
     split = next((name for name, found in task.datasets.items() if found is dataset), None)
     training = split is not None and split == getattr(task.cfg, "train_subset", "train")
