@@ -13,10 +13,10 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.differences import SIGNIFICANCE_LEVEL, runs_by_system
 from cmlm_kd.evaluation.generation import DecodingSpeed, read_hypotheses, read_speed
 from cmlm_kd.evaluation.scores import Evaluation, Score
-from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
+from cmlm_kd.evaluation.translation import ScoreSettings, evaluate, read_references
 from cmlm_kd.fairseq_files.checkpoints import count_parameters, number_of_updates, read_checkpoint
 from cmlm_kd.store.manifest import MANIFEST_NAME, Manifest
-from cmlm_kd.system.text import read_lines, table
+from cmlm_kd.system.text import table
 from cmlm_kd.version import __version__
 
 
@@ -249,7 +249,7 @@ def build_report(
     names = [student.name for student in students]
     if len(set(names)) < len(names) or len(names) < 2:
         raise UserError(f"students {names}: two or more are needed, each with a name of its own")
-    texts = [read_lines(path) for path in references]
+    texts = read_references(references)
     systems = {student.name: read_hypotheses(student.generated, len(texts[0])) for student in students}
     evaluation = evaluate(systems, texts, settings, baseline, clusters)
     facts = {student.name: _facts(student) for student in students}
