@@ -19,6 +19,7 @@ from transformers import (
     MBart50Tokenizer,
     MBartConfig,
     MBartForConditionalGeneration,
+    MBartTokenizer,
     NllbTokenizer,
     PreTrainedTokenizerFast,
     T5Config,
@@ -101,13 +102,21 @@ def write_nllb(directory):
     return _save(M2M100ForConditionalGeneration(M2M100Config(vocab_size=len(tokenizer), **SIZES)), directory)
 
 
-def write_mbart50(directory):
+def _write_mbart(directory, kind, **more):
     model = _spm(directory)
     vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces_of(model)[3:]]
-    tokenizer = MBart50Tokenizer(vocab=vocabulary)
+    tokenizer = kind(vocab=vocabulary)
     tokenizer.save_pretrained(directory)
-    config = MBartConfig(vocab_size=len(tokenizer), decoder_start_token_id=2, **SIZES)
+    config = MBartConfig(vocab_size=len(tokenizer), **more, **SIZES)
     return _save(MBartForConditionalGeneration(config), directory)
+
+
+def write_mbart(directory):
+    return _write_mbart(directory, MBartTokenizer)
+
+
+def write_mbart50(directory):
+    return _write_mbart(directory, MBart50Tokenizer, decoder_start_token_id=2)
 
 
 def write_t5(directory):

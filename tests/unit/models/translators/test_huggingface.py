@@ -9,6 +9,7 @@ from tiny_translators import (
     write_language_model,
     write_m2m100,
     write_marian,
+    write_mbart,
     write_mbart50,
     write_nllb,
     write_t5,
@@ -24,6 +25,7 @@ FAMILIES = {
     "marian": (write_marian, None, None),
     "m2m100": (write_m2m100, "de", "en"),
     "nllb": (write_nllb, "deu_Latn", "eng_Latn"),
+    "mbart": (write_mbart, "de_DE", "en_XX"),
     "mbart50": (write_mbart50, "de_DE", "en_XX"),
     "t5": (write_t5, "German", "English"),
 }
@@ -132,7 +134,7 @@ def test_what_each_family_reads(load):
     tokens = {name: load(name).encode(["der"])[0].tokens for name in FAMILIES}
     spelled = {name: load(name).tokenizer.convert_ids_to_tokens(ids) for name, ids in tokens.items()}
     assert spelled["m2m100"][0] == "__de__" and spelled["nllb"][0] == "deu_Latn"
-    assert spelled["mbart50"][0] == "de_DE" and spelled["marian"][-1] == "</s>"
+    assert spelled["mbart50"][0] == "de_DE" == spelled["mbart"][-1] and spelled["marian"][-1] == "</s>"
     assert load("t5").loaded.source_prefix == "translate German to English: "
     assert load("marian").most_source_tokens == 40 and load("t5").most_source_tokens is None
     assert load("m2m100").languages == ("de", "en") == load("marian").languages
