@@ -6,6 +6,7 @@ The translators use them to decode; for teacher forcing they serve as well.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,31 @@ def read_tokenizer(name: str, **more: Any) -> Any:
     if not tokens:  # transformers makes an empty one for some directories that have none
         raise UserError(f"--model {name} has no tokenizer that makes tokens of text; {remedy}")
     return tokenizer
+
+
+def source_ids(tokenizer: Any, prefix: str, texts: Sequence[str]) -> list[list[int]]:
+    """Return what an encoder reads of each text: with what stands before a sentence and what ends it.
+
+    Special tokens that are spelled out in a text (``</s>``, ``deu_Latn``) are text; only a unigram model that
+    has them among its pieces (mBART's, T5's ``</s>``) finds them all the same.
+
+    Args:
+        tokenizer: set to its languages.
+        prefix: before each text; of no special tokens.
+        texts: sentences, perhaps none.
+    """
+    if not texts:
+        return []
+    prefixed = [prefix + text for text in texts]
+    found = tokenizer(prefixed, truncation=False, verbose=False, split_special_tokens=True)["input_ids"]
+    return [[int(entry) for entry in ids] for ids in found]
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Return the entries with which a model ends what it says; perhaps none."""
+    ends = model.generation_config.eos_token_id
+    ends = tokenizer.eos_token_id if ends is None else ends
+    return [] if ends is None else [int(end) for end in ends] if isinstance(ends, list) else [int(ends)]
 
 
 def _ready(name: str, model: nn.Module, missing: set[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cmlm_kd.api.translator import Source, TokenText
 from cmlm_kd.models.translators.languages import Languages
-from cmlm_kd.models.translators.loading import read_tokenizer, tokenizer_hash
+from cmlm_kd.models.translators.loading import read_tokenizer, source_ids, tokenizer_hash
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.spelling import pieces_to_text
@@ -76,10 +76,7 @@ class TransformersText(TokenText):
 
     def encode(self, texts: Sequence[str]) -> list[Source]:
         """Return the tokens of each text, codes and end of sentence included."""
-        if not texts:
-            return []
-        prefixed = [self.source_prefix + text for text in texts]
-        found = self.tokenizer(prefixed, truncation=False, verbose=False)["input_ids"]
+        found = source_ids(self.tokenizer, self.source_prefix, texts)
         spelled = map(self.tokenizer.convert_ids_to_tokens, found)
         return [Source(text, tokens) for text, tokens in zip(texts, spelled, strict=True)]
 

@@ -140,6 +140,14 @@ def test_what_each_family_reads(load):
     assert load("m2m100").languages == ("de", "en") == load("marian").languages
 
 
+def test_special_tokens_that_are_spelled_out_are_text(load):
+    for family, text in (("marian", "der </s> mann"), ("m2m100", "<s>"), ("nllb", "der eng_Latn </s> mann")):
+        translator = load(family)
+        odd = translator.encode([text])[0].tokens
+        inner = translator.tokenizer.convert_ids_to_tokens(odd)[1:-1]
+        assert not {"<s>", "</s>", "eng_Latn"} & set(inner), inner
+
+
 def test_a_multilingual_marian_reads_the_target_code(tmp_path):
     model = str(write_marian(tmp_path / "opus", codes=("fra", "spa")))
     loaded = load_seq2seq(model, target_language="spa")
