@@ -69,7 +69,8 @@ def _spm(directory):
     return write_sentencepiece(directory / "words.model")
 
 
-def write_marian(directory, codes=(), languages=("de", "en")):
+def write_marian(directory, codes=(), languages=("de", "en"), separate=False):
+    """Write a Marian; ``separate`` gives its target a vocabulary of its own, in reverse order and larger."""
     model = _spm(directory)
     pieces = [piece for piece, _ in pieces_of(model) if piece not in ("<s>", "</s>", "<unk>")]
     known = ["</s>", "<unk>", *pieces, *(f">>{code}<<" for code in codes), "<pad>"]
@@ -77,10 +78,21 @@ def write_marian(directory, codes=(), languages=("de", "en")):
     for side in ("source", "target"):
         shutil.copy(model, directory / f"{side}.spm")
     files = [str(directory / name) for name in ("source.spm", "target.spm", "vocab.json")]
-    tokenizer = MarianTokenizer(*files, source_lang=languages[0], target_lang=languages[1])
-    tokenizer.save_pretrained(directory)
     pad = known.index("<pad>")
     special = {"pad_token_id": pad, "eos_token_id": 0, "decoder_start_token_id": pad}
+    more = {"source_lang": languages[0], "target_lang": languages[1]}
+    if separate:
+        own = [
+            *known[:2],
+            *reversed(known[2:-1]),
+            "<pad>",
+            "▁x",
+            "▁y",
+        ]  # <pad> has the number of the source's
+        (directory / "target_vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(own)}))
+        more |= {"separate_vocabs": True, "target_vocab_file": str(directory / "target_vocab.json")}
+        special |= {"decoder_vocab_size": len(own), "share_encoder_decoder_embeddings": False}
+    MarianTokenizer(*files, **more).save_pretrained(directory)
     return _save(MarianMTModel(MarianConfig(vocab_size=len(known), **SIZES, **special)), directory)
 
 

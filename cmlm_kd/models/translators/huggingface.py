@@ -67,11 +67,11 @@ class HuggingFaceTranslator(Translator):
     def to_ctranslate2(self, directory: Path, quantization: str) -> TransformersText:
         """Convert the model that was loaded, by its name."""
         converters = import_ctranslate2().converters
+        words = TransformersText(self.tokenizer, self.loaded.source_prefix, self.loaded.forced_first)
         converter = converters.TransformersConverter(self.loaded.name)
         explained_conversion(
             lambda: converter.convert(str(directory), quantization=quantization), self.loaded.name
         )
-        words = TransformersText(self.tokenizer, self.loaded.source_prefix, self.loaded.forced_first)
         words.most_source_tokens = self.most_source_tokens
         words.most_target_tokens = self._most_target_tokens
         return words

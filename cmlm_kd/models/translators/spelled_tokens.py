@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.api.translator import Source, TokenText
+from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.languages import Languages
 from cmlm_kd.models.translators.loading import read_tokenizer, source_ids, tokenizer_hash
 from cmlm_kd.tokenization.loading import serialized_hash
@@ -46,6 +47,10 @@ class TransformersText(TokenText):
         tokenizer: set to the source language.
         source_prefix: text before each source.
         forced_first: the entry that each hypothesis begins with, or None.
+
+    Raises:
+        UserError: it has a vocabulary for each language, as some Marians have, so that an entry does not say
+            how a source token is spelled.
     """
 
     def __init__(
@@ -54,6 +59,11 @@ class TransformersText(TokenText):
         source_prefix: str = "",
         forced_first: int | None = None,
     ) -> None:
+        if getattr(tokenizer, "separate_vocabs", False):
+            raise UserError(
+                f"{tokenizer.name_or_path} has a vocabulary for each language, of which CTranslate2's "
+                "converter sees one; leave --via ctranslate2 out, or give the Hugging Face directory itself"
+            )
         self.tokenizer = tokenizer
         self.source_prefix = source_prefix
         self.end = str(tokenizer.eos_token)

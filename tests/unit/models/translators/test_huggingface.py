@@ -19,6 +19,7 @@ from cmlm_kd.api.translator import Decoding, ModelChoice
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.kinds import load_translator
 from cmlm_kd.models.translators.loading import load_seq2seq
+from cmlm_kd.tokenization.spelled_bytes import bytes_of_tokenizer
 
 TEXTS = ["der mann geht", "ein hund", "ein hund sieht den mann und der mann geht"]
 FAMILIES = {
@@ -138,6 +139,23 @@ def test_what_each_family_reads(load):
     assert load("t5").loaded.source_prefix == "translate German to English: "
     assert load("marian").most_source_tokens == 40 and load("t5").most_source_tokens is None
     assert load("m2m100").languages == ("de", "en") == load("marian").languages
+
+
+def test_a_vocabulary_for_each_language(tmp_path):
+    """transformers knows both; CTranslate2's converter would take the source's for the target's, too."""
+    pytest.importorskip("ctranslate2")
+    model = str(write_marian(tmp_path / "two", separate=True))
+    translator = load_translator(model, ModelChoice(()))
+    source = translator.encode(["der mann"])[0]
+    row = translator.translate([source], Decoding(beam=1, max_length=6))[0]
+    text, score = greedy(translator, source)
+    assert row[0].text == text and row[0].score == pytest.approx(score, abs=1e-4)
+    spelled = bytes_of_tokenizer(translator.tokenizer, {0})
+    assert (
+        spelled[-1] == b" y" and spelled[translator.tokenizer(text_target="man")["input_ids"][0]] == b" man"
+    )
+    with pytest.raises(UserError, match="two has a vocabulary for each language, of which CTranslate2's"):
+        load_translator(model, ModelChoice(()), via="ctranslate2")
 
 
 def test_special_tokens_that_are_spelled_out_are_text(load):
