@@ -59,7 +59,7 @@ with torch.no_grad():  # the bias alone decides: the target's entry 2
 model.save_pretrained("model")
 
 ids = tokenizer("a b")["input_ids"]
-found = model.generate(torch.tensor([ids]), num_beams=1, do_sample=False, max_new_tokens=1)[0, 1:].tolist()
+found = model.generate(torch.tensor([ids]), num_beams=1, do_sample=False, max_new_tokens=2)[0, 1:2].tolist()
 theirs = [list(target)[entry] for entry in found]
 ctranslate2.converters.TransformersConverter("model").convert("converted")
 spelled = [list(source)[entry] for entry in ids]
