@@ -159,6 +159,14 @@ def test_a_teacher_that_spells_nothing_as_the_student_does(road, tmp_path, capsy
     assert "warning: the teacher reads none of these pairs" in said.err
 
 
+@pytest.mark.parametrize(("teachers", "said"), [(("marian",), True), (("marian", "lm"), False)])
+def test_a_prompt_that_no_teacher_reads(road, tmp_path, capsys, teachers, said):
+    names = [road / name for name in teachers]
+    flags = ["--teacher", *names, "--output", tmp_path / "store", "--prompt", "{source} = {target}"]
+    assert main(["dump", str(road / "data"), *map(str, flags)]) == (2 if said else 0)
+    assert (f"--prompt means nothing to {names[0]}; leave it out" in capsys.readouterr().err) == said
+
+
 def test_too_many_examples(road, tmp_path, capsys):
     for language in ("de", "en"):
         (tmp_path / f"shots.{language}").write_text("ein mann\n" * 33)
