@@ -10,7 +10,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -191,6 +191,7 @@ class EncoderDecoderTeacher(CarriedTeacher):
     """Marian, M2M100, NLLB, mBART, T5 and their like."""
 
     kind = "Hugging Face encoder-decoder"
+    settings: ClassVar[frozenset[str]] = frozenset({"source_language", "target_language"})
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -237,6 +238,9 @@ class LanguageModelTeacher(CarriedTeacher):
     """A decoder without an encoder: it reads a prompt with the source; a line feed ends what it says."""
 
     kind = "language model"
+    settings: ClassVar[frozenset[str]] = frozenset(
+        {"source_language", "target_language", "prompt", "examples"}
+    )
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -38,7 +38,7 @@ class Languages:
             self._set_codes()
         elif self._is_t5():
             if (source is None) != (target is None):
-                raise UserError(f"--model {name}: give both --source-language and --target-language, or none")
+                raise UserError(f"model {name}: give both --source-language and --target-language, or none")
         else:
             self._check_one_pair()
 
@@ -81,7 +81,7 @@ class Languages:
         for flag, code in (("--source-language", self.source), ("--target-language", self.target)):
             if code is None:
                 raise UserError(
-                    f"--model {self.name} knows several languages; say with {flag} which, by its code ("
+                    f"model {self.name} knows several languages; say with {flag} which, by its code ("
                     f"{self._some_codes()})"
                 )
             self._code_id(code, flag)
@@ -92,7 +92,7 @@ class Languages:
         codes = self._codes()
         if code not in codes:
             raise UserError(
-                f"{flag} is {code!r}, which --model {self.name} does not know; its codes are "
+                f"{flag} is {code!r}, which model {self.name} does not know; its codes are "
                 f"{self._some_codes()}"
             )
         return codes[code]
@@ -119,7 +119,7 @@ class Languages:
         ):
             if code is not None and own is not None and code != own:
                 raise UserError(
-                    f"{flag} is {code!r}, and --model {self.name} translates {self.tokenizer.source_lang} "
+                    f"{flag} is {code!r}, and model {self.name} translates {self.tokenizer.source_lang} "
                     f"to {self.tokenizer.target_lang}; give a model of your pair"
                 )
 
@@ -128,6 +128,6 @@ class Languages:
         if self.target not in codes:
             said = "is missing" if self.target is None else f"is {self.target!r}"
             raise UserError(
-                f"--target-language {said}: --model {self.name} translates into several languages; give one "
+                f"--target-language {said}: model {self.name} translates into several languages; give one "
                 f"of {', '.join(codes[:8])}{', ...' if len(codes) > 8 else ''}"
             )

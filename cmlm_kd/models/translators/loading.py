@@ -136,9 +136,9 @@ def read_tokenizer(name: str, **more: Any) -> Any:
     except UserError:
         raise
     except Exception as error:  # of many types, none of which helps the user
-        raise UserError(f"--model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
+        raise UserError(f"model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
     if not tokens:  # transformers makes an empty one for some directories that have none
-        raise UserError(f"--model {name} has no tokenizer that makes tokens of text; {remedy}")
+        raise UserError(f"model {name} has no tokenizer that makes tokens of text; {remedy}")
     return tokenizer
 
 
@@ -170,7 +170,7 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
 def _ready(name: str, model: nn.Module, missing: set[str]) -> None:
     """Check weights, and switch dropout and gradients off."""
     check_weights(
-        f"--model {name}", missing, ": its config.json and its weights do not belong together; save it again"
+        f"model {name}", missing, ": its config.json and its weights do not belong together; save it again"
     )
     model.eval().requires_grad_(False)
 
