@@ -164,7 +164,7 @@ def test_a_single_resample_has_no_variance():
     settings = ScoreSettings(("bleu",), bootstrap_samples=1)
     lines = {"a": spoilt(REFERENCE, 1), "b": spoilt(REFERENCE, 2)}
     assert evaluate(lines, [REFERENCE], settings, None, CLUSTERS).runs_test is None
-    with pytest.raises(UserError, match="--paired-bs-n is 1: .* the variance of 2 resamples or more"):
+    with pytest.raises(UserError, match=r"--paired-bs-n is 1: .* the variance of 2 resamples or more"):
         evaluate(lines, [REFERENCE], settings, "b", CLUSTERS)
 
 
