@@ -5,9 +5,11 @@ import shutil
 
 import sentencepiece
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     LlamaConfig,
     LlamaForCausalLM,
     M2M100Config,
@@ -143,15 +145,35 @@ def write_t5(directory):
     return _save(T5ForConditionalGeneration(config), directory)
 
 
-def write_language_model(directory):
+def byte_level(lines, special):
+    """Return a tokenizer of bytes, and of some longer tokens of the lines."""
     backend = Tokenizer(models.BPE(unk_token=None))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
-        vocab_size=300, special_tokens=["</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=300, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )  # fmt: skip
-    backend.train_from_iterator([f"German: {line}\nEnglish: {line}\n" for line in LINES], trainer)
+    backend.train_from_iterator(lines, trainer)
+    return backend
+
+
+def write_bart(directory):
+    """Write a model that is made to say ``<s>`` first, of which only generation_config.json tells."""
+    backend = byte_level(LINES, ["<s>", "<pad>", "</s>", "<unk>"])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    tokenizer.save_pretrained(directory)
+    model = BartForConditionalGeneration(BartConfig(vocab_size=len(tokenizer), **SIZES))
+    model.generation_config.forced_bos_token_id = 0
+    return _save(model, directory)
+
+
+def write_language_model(directory):
+    backend = byte_level([f"German: {line}\nEnglish: {line}\n" for line in LINES], ["</s>"])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
     tokenizer.save_pretrained(directory)
     config = LlamaConfig(

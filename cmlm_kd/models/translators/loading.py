@@ -31,7 +31,8 @@ class Seq2Seq:
         source_language, target_language: codes or names as the model knows them; None where it needs none.
         source_prefix: text before each source sentence; perhaps empty.
         decoder_start: the entry that the decoder begins with.
-        forced_first: the entry that comes next whatever the model says, a language's code; None for none.
+        forced_first: the entry that comes next whatever the model says, such as a language's code; None for
+            none.
         hash: of configuration, weights, tokenizer and languages.
     """
 
@@ -83,7 +84,8 @@ def load_seq2seq(
     tokenizer = read_tokenizer(name)
     model, missing = load_pretrained(AutoModelForSeq2SeqLM, name, "an encoder-decoder")
     _ready(name, model, missing)
-    languages = Languages(name, tokenizer, model.config, source_language, target_language)
+    configs = (model.generation_config, model.config)
+    languages = Languages(name, tokenizer, configs, source_language, target_language)
     return Seq2Seq(
         name,
         model,

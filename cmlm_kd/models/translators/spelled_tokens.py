@@ -76,7 +76,7 @@ class TransformersText(TokenText):
     ) -> TransformersText:
         """Return the tokenizer that lies in a directory, set to a pair of languages."""
         tokenizer = read_tokenizer(str(directory))
-        languages = Languages(str(directory), tokenizer, None, source_language, target_language)
+        languages = Languages(str(directory), tokenizer, (), source_language, target_language)
         return cls(tokenizer, languages.source_prefix(), languages.forced_first())
 
     @property

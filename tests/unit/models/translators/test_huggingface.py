@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from tiny_translators import (
+    write_bart,
     write_language_model,
     write_m2m100,
     write_marian,
@@ -139,6 +140,16 @@ def test_what_each_family_reads(load):
     assert load("t5").loaded.source_prefix == "translate German to English: "
     assert load("marian").most_source_tokens == 40 and load("t5").most_source_tokens is None
     assert load("m2m100").languages == ("de", "en") == load("marian").languages
+
+
+def test_what_a_bart_is_made_to_say_first(tmp_path):
+    translator = load_translator(str(write_bart(tmp_path / "bart")), ModelChoice(()))
+    assert (translator.loaded.decoder_start, translator.loaded.forced_first) == (2, 0)
+    for source in translator.encode(TEXTS):
+        wanted = translator.model.generate(torch.tensor([source.tokens]), num_beams=1, max_new_tokens=8)[0]
+        assert wanted[:2].tolist() == [2, 0]
+        row = translator.translate([source], Decoding(beam=1, max_length=6))[0]
+        assert row[0].text == translator.tokenizer.decode(wanted, skip_special_tokens=True)
 
 
 def test_a_vocabulary_for_each_language(tmp_path):
