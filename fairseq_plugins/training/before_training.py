@@ -168,8 +168,7 @@ def check_optimizer(
         if names != list(heads) and sorted(names) == sorted(heads):
             raise UserError(
                 f"{path}: its optimizer knows the weights of {', '.join(names)} by their order; give "
-                f"{order}or "
-                "--reset-optimizer to begin without its moments"
+                f"{order}or --reset-optimizer to begin without its moments"
             )
         return
     here = [(name, tuple(shape)) for name, shape in optimized]
