@@ -196,15 +196,30 @@ class TranslationJob:
             max_tokens=self.max_tokens,
             report=progress.update,
         )
+        self._check_shard(texts, found)
+        return found
+
+    def _check_shard(self, texts: Sequence[str], found: Sequence[Sequence[Hypothesis]]) -> None:
+        """Refuse a model that is of no use to any of the lines, as far as some lines can tell.
+
+        Raises:
+            UserError: it reads none of them, or ends no translation.
+        """
+        asked, answered = sum(bool(text.strip()) for text in texts), sum(map(bool, found))
+        enough = min(FEW, self.text.lines)
+        if asked >= enough and not answered:
+            raise UserError(
+                f"--model {self.translator.description} reads none of {asked:,} lines: with what stands "
+                f"before them they exceed the {self.translator.most_source_tokens} tokens that it takes; "
+                "shorten the lines, or the prompt and its examples"
+            )
         said = [entry for row in found for entry in row]
-        enough = sum(map(bool, found)) >= min(FEW, self.text.lines)
-        if said and enough and not any(entry.text and entry.finished for entry in said):
+        if answered >= enough and not any(entry.text and entry.finished for entry in said):
             raise UserError(
                 f"--model {self.translator.description} ends none of {len(said):,} translations within "
                 f"--max-length {self.decoding.max_length}, or says nothing; is it trained, and for this "
                 "language?"
             )
-        return found
 
     def _finish(self, reference: TextFile | None, selector: Selector) -> dict[str, Any]:
         """Write outputs and manifest out of the shards, which disappear unless they were asked for."""
