@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="[KIND=]PATH",
         help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher; checkpoint of a translator "
-        "with the same dictionaries; several: the mean of their probabilities",
+        "with the same dictionaries; Hugging Face directory of an encoder-decoder or a language model; "
+        "several: the mean of their probabilities",
     )
     parser.add_argument(
         "--weights",
