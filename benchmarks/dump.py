@@ -20,7 +20,6 @@ import copy
 import io
 import itertools
 import shelve
-import tempfile
 import time
 from pathlib import Path
 
@@ -238,24 +237,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = measuring.make_parser(__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=512)
+    measuring.add_dump_options(parser, DEVIATION)
     parser.add_argument("--original-pairs", type=int, default=64, help="of them, for the original")
-    parser.add_argument("--max-tokens", type=int, default=4096, help="of ours")
-    parser.add_argument(
-        "--deviation", type=float, default=DEVIATION, help="of log-lengths; the default is Multi30k's"
-    )
     parser.add_argument("--float32", action="store_true", help="ours without bfloat16 autocast")
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--hidden-size", type=int, default=384)
     parser.add_argument("--teacher", type=Path, help="checkpoint or exported teacher")
     parser.add_argument("--data", type=Path, help="its data-bin")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        measure(arguments, Path(folder))
+    measuring.in_a_folder(measure, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,6 +33,24 @@ def add_device_options(parser: argparse.ArgumentParser, bf16: bool = True) -> No
     parser.add_argument(
         "--cpu-time", action="store_true", help="CPU time of one thread, for a machine with other work"
     )
+
+
+def add_dump_options(parser: argparse.ArgumentParser, deviation: float) -> None:
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=512)
+    parser.add_argument("--max-tokens", type=int, default=4096, help="of the dump")
+    parser.add_argument(
+        "--deviation", type=float, default=deviation, help="of log-lengths; the default is Multi30k's"
+    )
+
+
+def in_a_folder(measure: Callable[[argparse.Namespace, Path], None], arguments: argparse.Namespace) -> None:
+    """Seed torch, keep it to so many threads, and measure with a folder that disappears."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(arguments, Path(folder))
 
 
 def begin(args: argparse.Namespace) -> Callable[[], float]:

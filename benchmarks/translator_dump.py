@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import measuring
 import numpy as np
 import torch
-from dump import compare, synthetic_pairs
+from dump import DEVIATION, compare, synthetic_pairs
 from fairseq import options, tasks
 from fairseq.data.data_utils import collate_tokens
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -126,19 +125,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = measuring.make_parser(__doc__)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=512)
-    parser.add_argument("--max-tokens", type=int, default=4096)
-    parser.add_argument("--deviation", type=float, default=0.31, help="of log-lengths; Multi30k's")
+    measuring.add_dump_options(parser, DEVIATION)
     parser.add_argument("--bf16-autocast", action="store_true")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=512)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        measure(arguments, Path(folder))
+    measuring.in_a_folder(measure, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Teachers that predict a target's next token, given its source and all tokens before it.
 
-A teacher of a new kind is one class that extends :class:`NextTokenTeacher` and is registered::
+A teacher of a new kind is one class that extends :class:`NamedTeacher` and is registered::
 
     @next_token_teachers.register("my_kind")
-    class MyTranslator(NextTokenTeacher): ...
+    class MyTranslator(NamedTeacher): ...
 
     cmlm-kd dump DATA_BIN --teacher my_kind=PATH ...
 
@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,14 @@ class NextTokenTeacher(ABC):
 
 
 class NamedTeacher(NextTokenTeacher):
-    """A teacher that the command line can name: ``--teacher PATH``, or ``--teacher KIND=PATH``."""
+    """A teacher that the command line can name: ``--teacher PATH``, or ``--teacher KIND=PATH``.
+
+    Attributes:
+        settings: names of the fields of :class:`TeacherOptions` that mean something to it, of the four that
+            are None unless the user gives them; others are refused before it is loaded.
+    """
+
+    settings: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     @abstractmethod

@@ -83,8 +83,10 @@ def changed_sentence(
 
 
 SENTENCE_ITERATIONS, PAIR_ITERATIONS = 20, 10
-ITERATIONS = between(1, 10_000)
 """How often the paper applies its rules to a sentence, and to a pair."""
+
+ITERATIONS = between(1, 10_000)
+"""How often a user may have an example changed."""
 
 
 @dataclass

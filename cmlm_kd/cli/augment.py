@@ -107,9 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
     if script is not None:
         print(
             f"{examples.source} is written without spaces between words ({name_of_script(script)}): here "
-            "a word "
-            "is what stands between spaces, so that a whole clause is taken for one; cut the text into words "
-            "first",
+            "a word is what stands between spaces, so that a whole clause is taken for one; cut the text "
+            "into words first",
             file=sys.stderr,
         )
     corpus = augmented(examples)

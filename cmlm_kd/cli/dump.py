@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from cmlm_kd.cli.arguments import add_device, chosen_device
@@ -20,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="[KIND=]PATH",
         help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher; checkpoint of a translator "
-        "with the same dictionaries; several: the mean of their probabilities",
+        "with the same dictionaries; Hugging Face directory of an encoder-decoder or a language model; "
+        "several: the mean of their probabilities",
     )
     parser.add_argument(
         "--weights",
@@ -78,9 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
 
 
+_TOO_LONG = "exceed the teacher's positions"
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
     from cmlm_kd.api.next_tokens import TeacherOptions
+    from cmlm_kd.store.manifest import TEACHER_KIND
     from cmlm_kd.system.files import check_new_directory
     from cmlm_kd.teachers.dump import TeacherChoice, dump
     from cmlm_kd.teachers.shards import DumpOptions
@@ -108,4 +114,12 @@ def run(arguments: argparse.Namespace) -> None:
         f"{size / max(tokens, 1):.1f} bytes each"
     )
     if without:
-        print(f"  {without:,} pairs exceed the teacher's positions: the student trains on their hard labels")
+        carried = TEACHER_KIND in manifest.header.settings
+        why = "are too long for the teacher or spelled otherwise by it" if carried else _TOO_LONG
+        print(f"  {without:,} pairs {why}: the student trains on their hard labels")
+    if not tokens:
+        print(
+            "warning: the teacher reads none of these pairs, so that there is nothing to learn from it; give "
+            "another, or data in the spelling that it knows",
+            file=sys.stderr,
+        )

@@ -25,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["huggingface", "teacher", "bilstm"],
         default="huggingface",
         help="form: a directory for from_pretrained (of a FastBERT also for 'cmlm-kd classify'), a C-MLM "
-        "teacher's directory for 'cmlm-kd dump', "
-        "or a BiLSTM's for 'cmlm-kd evaluate'",
+        "teacher's directory for 'cmlm-kd dump', or a BiLSTM's for 'cmlm-kd evaluate'",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
     parser.add_argument(

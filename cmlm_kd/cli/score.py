@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from cmlm_kd.evaluation.generation import read_hypotheses, refuse_generated
-    from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
+    from cmlm_kd.evaluation.translation import ScoreSettings, evaluate, read_references
     from cmlm_kd.system.text import read_lines
 
     check_output(arguments)
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         bootstrap_samples=arguments.paired_bs_n,
         seed=arguments.seed,
     )
-    references = [read_lines(Path(path)) for path in arguments.reference]
+    references = read_references([Path(path) for path in arguments.reference])
     systems = {}
     for name, path in _named_files(arguments.hypothesis).items():
         if arguments.from_generate:

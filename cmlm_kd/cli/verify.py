@@ -89,9 +89,15 @@ def _verify_store(arguments: argparse.Namespace) -> None:
     from cmlm_kd.store import verify_store
     from cmlm_kd.store.manifest import TEACHER_KIND
 
+    if arguments.valid_store is not None and arguments.data is None:
+        raise UserError(
+            f"--valid-store {arguments.valid_store} is compared with what the teacher says beside the "
+            "references; name the data-bin with --data"
+        )
+    corpus, target = None, None
     if arguments.data is not None:
         _verify_databin(arguments.data)
-    corpus, target = _split(arguments, arguments.split)
+        corpus, target = _open_split(arguments, arguments.split)
     manifest = verify_store(arguments.store, corpus)
     header = manifest.header
     temperatures = ", ".join(f"{temperature:g}" for temperature in header.tail_temperatures)
@@ -115,26 +121,18 @@ def _verify_store(arguments: argparse.Namespace) -> None:
         print(f"  the teacher is a {header.teacher_kind}")
     if target is not None:
         _print_statistics(arguments, manifest, target)
-    elif arguments.valid_store is not None:
-        raise UserError(
-            f"--valid-store {arguments.valid_store} is compared with what the teacher says beside the "
-            "references; name the data-bin with --data"
-        )
 
 
-def _split(arguments: argparse.Namespace, split: str) -> tuple[Corpus, Databin] | tuple[None, None]:
+def _open_split(arguments: argparse.Namespace, split: str) -> tuple[Corpus, Databin]:
     """Return a split of ``--data`` and its target sentences."""
     from cmlm_kd.store import Corpus
     from cmlm_kd.store.corpus import infer_languages, open_pair
 
-    if arguments.data is None:
-        return None, None
-    languages = (arguments.source_lang, arguments.target_lang)
+    data, languages = arguments.data, (arguments.source_lang, arguments.target_lang)
     if None in languages:
-        languages = infer_languages(arguments.data, split)
-    return Corpus.of_databin(arguments.data, split, *languages), open_pair(arguments.data, split, *languages)[
-        1
-    ]
+        languages = infer_languages(data, split)
+    source, target = open_pair(data, split, *languages)
+    return Corpus.of_pair(source, target, data / f"dict.{languages[1]}.txt"), target
 
 
 def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target: Databin) -> None:
@@ -153,7 +151,7 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
         )
     if arguments.valid_store is None:
         return
-    corpus, elsewhere_target = _split(arguments, arguments.valid_split)
+    corpus, elsewhere_target = _open_split(arguments, arguments.valid_split)
     valid = verify_store(arguments.valid_store, corpus)
     if valid.header.teacher_hash != manifest.header.teacher_hash:
         raise UserError(
@@ -161,10 +159,7 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
             f"({valid.header.teacher_kind}), {arguments.store} of {manifest.header.teacher_hash[:6]} "
             f"({manifest.header.teacher_kind}); dump both splits with the same"
         )
-    elsewhere = teacher_statistics(
-        SoftTargetStore.open(arguments.valid_store),
-        elsewhere_target,  # type: ignore[arg-type]
-    )
+    elsewhere = teacher_statistics(SoftTargetStore.open(arguments.valid_store), elsewhere_target)
     for split, values in ((arguments.split, said), (arguments.valid_split, elsewhere)):
         print(
             f"  {split}: best entry right at {values.best:.1%}, entropy {values.entropy:.3f} bits, the "

@@ -186,8 +186,8 @@ class PKD(SentenceCriterion):
         if student.hidden_size != teacher.hidden_size:
             raise UserError(
                 f"pkd: {student.name} is {student.hidden_size} wide, {teacher.name} {teacher.hidden_size}: "
-                "their [CLS] "
-                "states cannot be compared; pass --kd-beta 0, or take tinybert_kd, which has a projection"
+                "their [CLS] states cannot be compared; pass --kd-beta 0, or take tinybert_kd, which has a "
+                "projection"
             )
         self.pairs = layer_map(
             self.config.kd_layer_map, student.layers, teacher.layers, learning=student.layers - 1, owner="pkd"

@@ -16,14 +16,15 @@ UNKNOWN = "unknown"
 HASH_DIGITS = 6
 
 
-def signature_by_teachers(state: Mapping[str, Any], task: str | None = None) -> str | None:
+def signature_by_teachers(state: Mapping[str, Any], task: str | None = None, data: str = "") -> str | None:
     """Return the KD signature of a student whose teachers answered in training, without a store.
 
-    Such as ``kd:pkd|...|teacher:3fa9c1|v:0.1.0``; of classifiers and of masked language models.
+    Such as ``kd:pkd|...|teacher:3fa9c1|v:0.1.0``.
 
     Args:
         state: the checkpoint, as :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns it.
         task: which task of a student of several; None where it has but one.
+        data: what there is to say of the data, such as ``synthetic:train1.de=3fa9c1``; perhaps nothing.
 
     Returns:
         The signature; None for a student that had no teacher, or none for this task.
@@ -38,7 +39,7 @@ def signature_by_teachers(state: Mapping[str, Any], task: str | None = None) -> 
         return None
     named = "+".join(teacher[:HASH_DIGITS] for teacher in teachers)
     ensemble = f"|ensemble:{(settings.get('task') or {}).get('ensemble')}" if len(teachers) > 1 else ""
-    return f"{part}|teacher:{named}{ensemble}|v:{__version__}"
+    return f"{part}|{f'{data}|' if data else ''}teacher:{named}{ensemble}|v:{__version__}"
 
 
 def signature_of_self_distillation(state: Mapping[str, Any]) -> str | None:

@@ -167,9 +167,8 @@ def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool, place: s
         side = "" if examples.second is None else f" ({('first', 'second')[sentence]} of the pair)"
         text = (examples.first, examples.second or ())[sentence][row]
         raise UserError(
-            f"{_text(place, row + 1)}{side} is {text[:40]!r}, of which the tokenizer leaves nothing; "
-            "there is "
-            "nothing to classify: leave it out"
+            f"{_text(place, row + 1)}{side} is {text[:40]!r}, of which the tokenizer leaves nothing; there "
+            "is nothing to classify: leave it out"
         )
     too_long = np.flatnonzero(encoded.sizes > longest)  # (n,)
     if len(too_long):

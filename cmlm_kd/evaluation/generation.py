@@ -50,10 +50,9 @@ def read_hypotheses(path: Path, sentences: int | None = None) -> list[str]:
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise UserError(
-            f"{path} lacks {len(missing)} of {count} sentences ({shown}): fairseq drops a last batch "
-            "that is no multiple of 8, and with --skip-invalid-size-inputs-valid-test sentences longer than "
-            "the model's positions; decode with --required-batch-size-multiple 1, shorten or part such "
-            "sentences "
+            f"{path} lacks {len(missing)} of {count} sentences ({shown}): fairseq drops a last batch that is "
+            "no multiple of 8, and with --skip-invalid-size-inputs-valid-test sentences longer than the "
+            "model's positions; decode with --required-batch-size-multiple 1, shorten or part such sentences "
             "(without that flag one of them ends the decoding), and join the outputs of all shards"
         )
     if len(hypotheses) > count:

@@ -1,5 +1,6 @@
 """The report of a run: students side by side, with all that is needed to make the numbers again."""
 
+import contextlib
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.differences import SIGNIFICANCE_LEVEL, runs_by_system
 from cmlm_kd.evaluation.generation import DecodingSpeed, read_hypotheses, read_speed
 from cmlm_kd.evaluation.scores import Evaluation, Score
-from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
+from cmlm_kd.evaluation.translation import ScoreSettings, evaluate, read_references
 from cmlm_kd.fairseq_files.checkpoints import count_parameters, number_of_updates, read_checkpoint
 from cmlm_kd.store.manifest import MANIFEST_NAME, Manifest
-from cmlm_kd.system.text import read_lines, table
+from cmlm_kd.system.text import table
 from cmlm_kd.version import __version__
 
 
@@ -33,6 +34,21 @@ def kd_signature(
     teacher = "+".join(dict.fromkeys(teacher[:HASH_DIGITS] for teacher in teachers)) or UNKNOWN
     store = "+".join(dict.fromkeys(stores)) or UNKNOWN
     return f"{criterion}|teacher:{teacher}|store:{store}|v:{version}"
+
+
+def signature_of_student(state: Mapping[str, Any], root: Path = Path()) -> str | None:
+    """Return the KD signature of a student, whether its teachers answered in training or by stores.
+
+    Args:
+        state: the checkpoint, as :func:`cmlm_kd.fairseq_files.checkpoints.read_checkpoint` returns it.
+        root: what relative paths in its settings are relative to.
+
+    Returns:
+        See :func:`signature_of_checkpoint`.
+    """
+    settings = state.get("cfg") or {}
+    synthetic = _synthetic_sets(settings.get("task") or {}, root)
+    return signature_by_teachers(state, data=synthetic) or signature_of_checkpoint(settings, root)
 
 
 def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) -> str | None:
@@ -64,16 +80,12 @@ def signature_of_checkpoint(settings: Mapping[str, Any], root: Path = Path()) ->
 
 def _synthetic_sets(task: Mapping[str, Any], root: Path) -> str:
     """Return ``synthetic:train1.de=3fa9c1`` for data of which a machine wrote a side; nothing for others."""
-    data = str(task.get("data") or "").split(":")[0]
-    try:
-        sets = load_manifest(root / data).synthetic if data else {}
-    except (UserError, OSError):
-        return ""
-    named = [
-        f"{split}.{side.language}={side.model_hash[:HASH_DIGITS]}"
-        for split, side in sorted(sets.items())
-        if split.startswith("train")
-    ]
+    named: dict[str, None] = {}
+    for data in filter(None, str(task.get("data") or "").split(":")):
+        with contextlib.suppress(UserError, OSError):  # it is gone, or was not written by us
+            for split, side in sorted(load_manifest(root / data).synthetic.items()):
+                if split.startswith("train"):
+                    named[f"{split}.{side.language}={side.model_hash[:HASH_DIGITS]}"] = None
     return f"synthetic:{'+'.join(named)}" if named else ""
 
 
@@ -237,7 +249,7 @@ def build_report(
     names = [student.name for student in students]
     if len(set(names)) < len(names) or len(names) < 2:
         raise UserError(f"students {names}: two or more are needed, each with a name of its own")
-    texts = [read_lines(path) for path in references]
+    texts = read_references(references)
     systems = {student.name: read_hypotheses(student.generated, len(texts[0])) for student in students}
     evaluation = evaluate(systems, texts, settings, baseline, clusters)
     facts = {student.name: _facts(student) for student in students}
@@ -258,7 +270,7 @@ def _facts(student: Student) -> RunFacts:
         speed=read_speed(log if log.is_file() else student.generated),
         parameters=count_parameters(state),
         updates=number_of_updates(state),
-        kd_signature=signature_by_teachers(state) or signature_of_checkpoint(state.get("cfg") or {}),
+        kd_signature=signature_of_student(state),
     )
 
 

@@ -15,6 +15,7 @@ from cmlm_kd.evaluation.differences import Difference, difference_of_means, runs
 from cmlm_kd.evaluation.scores import Evaluation, RunsTest, Score
 
 FEWEST_CLUSTERS = 2
+FEWEST_RESAMPLES = 2
 
 
 def evaluate_runs(
@@ -43,8 +44,13 @@ def evaluate_runs(
         notes: go into the result as they are.
 
     Raises:
-        UserError: if the clusters do not fit the lines.
+        UserError: if the clusters do not fit the lines, or a test has fewer than two resamples.
     """
+    if baseline is not None and resamples < FEWEST_RESAMPLES:
+        raise UserError(
+            f"--paired-bs-n is {resamples}: a test of several runs, or of clusters, needs the variance of "
+            f"{FEWEST_RESAMPLES} resamples or more; 1000 is usual"
+        )
     sentences = len(references[0])
     positions = _cluster_positions(clusters, sentences)
     systems = _baseline_first(runs_by_system(runs), baseline)

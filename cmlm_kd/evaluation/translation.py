@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sacrebleu.metrics.base import Metric
@@ -13,12 +14,14 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
+from cmlm_kd.data.translation.integrity import check_raw
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.bleu_notes import notes_on_bleu
 from cmlm_kd.evaluation.differences import runs_by_system
 from cmlm_kd.evaluation.scores import Evaluation, Score
 from cmlm_kd.evaluation.several_runs import evaluate_runs
 from cmlm_kd.system.ranges import AT_LEAST_ONE, between
+from cmlm_kd.system.text import read_lines
 
 METRICS = ("bleu", "chrf", "ter", "rouge")
 
@@ -61,6 +64,17 @@ class ScoreSettings:
             raise UserError(
                 f"bootstrap seed {self.seed}: it must be at least 1 (sacreBLEU doesn't fix a seed of 0)"
             )
+
+
+def read_references(paths: Sequence[Path]) -> list[list[str]]:
+    """Return the lines of files of references.
+
+    Raises:
+        UserError: one is missing or not UTF-8, or lies in a data-bin and is not what was written there.
+    """
+    for path in paths:
+        check_raw(path)
+    return [read_lines(path) for path in paths]
 
 
 def evaluate(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import check_same_entries, task_state
+from cmlm_kd.fairseq_files.checkpoint_keys import FOLD, check_same_entries, task_state
 from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, settings_of
 
 
@@ -19,8 +19,8 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     ``extra_state["averaged"]`` keeps the names and updates of what was averaged.
 
     Raises:
-        UserError: nothing to average, a file is no checkpoint, or the models differ in weights, shapes or
-            dictionaries.
+        UserError: nothing to average, a file is no checkpoint, or the models differ in weights, shapes,
+            dictionaries or the part of the training set that they were kept from.
     """
     if not paths:
         raise UserError("no checkpoint to average")
@@ -35,6 +35,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
             task_state(states[0]),
             "average checkpoints of one training run",
         )
+        _check_same_fold(path, task_state(state).get(FOLD), paths[0], task_state(states[0]).get(FOLD))
     averaged = {key: value for key, value in newest.items() if key != "last_optimizer_state"}
     averaged["model"] = _mean_weights([state["model"] for state in states], newest["model"])
     updates = {path.name: number_of_updates(state) for path, state in zip(paths, states, strict=True)}
@@ -102,6 +103,16 @@ def _check_same_model(path: Path, model: dict[str, Tensor], first: Path, expecte
                 f"{path} and {first} are of different models: {name} has shape {list(tensor.shape)} "
                 f"and {list(expected[name].shape)}"
             )
+
+
+def _check_same_fold(path: Path, fold: str | None, first: Path, expected: str | None) -> None:
+    """Refuse a mean that would have seen what it says that it was kept from."""
+    if fold != expected:
+        mine, theirs = (f"without fold {name}" if name else "on every row" for name in (fold, expected))
+        raise UserError(
+            f"{path} was trained {mine}, {first} {theirs}, so that their mean has seen every row; average "
+            "checkpoints of one training run"
+        )
 
 
 def _mean_weights(models: Sequence[dict[str, Tensor]], newest: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
     CMLM_PREFIX,
     DICTIONARY_HASH,
+    FOLD,
     TOKENIZER_HASH,
     check_same_entries,
     task_state,
@@ -58,11 +59,13 @@ class TeacherDescription:
         transform: whether its head has a layer before the output layer.
         tokenizer: that of its data.
         checksums: every other file of the directory; those of earlier releases have none.
+        fold: the part of its training set that it was kept from, such as ``0/5``; None where it has seen all.
     """
 
     transform: bool
     tokenizer: TokenizerRecord
     checksums: dict[str, FileRecord] = field(default_factory=dict)
+    fold: str | None = None
 
 
 def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
@@ -84,7 +87,7 @@ def load_teacher(path: Path, data: Path) -> ConditionalMaskedLM:
     return teacher.eval()
 
 
-def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None:
+def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path, *, fold: str | None = None) -> None:
     """Write a teacher as a directory that needs neither fairseq nor the model it was fine-tuned from.
 
     The directory appears only when complete.
@@ -93,6 +96,7 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
         teacher: as :func:`load_teacher` returns it.
         data: the data-bin it was loaded for, whose tokenizer and target dictionary go with it.
         output: a new or empty directory.
+        fold: see :class:`TeacherDescription`.
 
     Raises:
         UserError: if the directory is not empty.
@@ -112,8 +116,28 @@ def save_teacher(teacher: ConditionalMaskedLM, data: Path, output: Path) -> None
         save_file(head, partial / _HEAD)
         shutil.copy(manifest.target_dictionary(data), partial / _DICTIONARY)
         checksums = describe_files(partial)
-        description = TeacherDescription(teacher.transform is not None, manifest.tokenizer, checksums)
-        write_manifest(partial / DESCRIPTION, asdict(description))
+        has_transform = teacher.transform is not None
+        known = asdict(TeacherDescription(has_transform, manifest.tokenizer, checksums, fold))
+        if fold is None:
+            del known["fold"]
+        write_manifest(partial / DESCRIPTION, known)
+
+
+def fold_of_teacher(path: Path) -> str | None:
+    """Return which part of its training set a teacher was kept from, as it says; None where it does not.
+
+    Args:
+        path: a checkpoint of any task, or a directory of :func:`save_teacher`; of another directory nothing
+            is known.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not path.is_dir():
+        return task_state(read_checkpoint(path)).get(FOLD)
+    if not (path / DESCRIPTION).is_file():
+        return None
+    return read_manifest(path / DESCRIPTION, TeacherDescription, _EXPORT_AGAIN).fold
 
 
 def teacher_hash(teacher: ConditionalMaskedLM) -> str:

@@ -191,13 +191,14 @@ def export_teacher(checkpoint: Path, data: Path, directory: Path) -> None:
         UserError: if the checkpoint is none of ``bert_cmlm``, does not belong to the data, or the directory
             is not empty.
     """
-    from cmlm_kd.models.cmlm_loading import load_teacher, save_teacher
+    from cmlm_kd.models.cmlm_loading import fold_of_teacher, load_teacher, save_teacher
     from cmlm_kd.system.files import check_new_directory
     from cmlm_kd.system.transformers_reports import without_reports
 
     check_new_directory(directory)
     with without_reports():
-        save_teacher(load_teacher(checkpoint, data), data, directory)
+        teacher = load_teacher(checkpoint, data)
+        save_teacher(teacher, data, directory, fold=fold_of_teacher(checkpoint))
 
 
 def tokenizer_of_checkpoint(state: Mapping[str, Any]) -> str:

@@ -47,8 +47,17 @@ class Corpus:
         Raises:
             UserError: the split is not there, or is damaged.
         """
-        source, target = open_pair(data, split, source_language, target_language)
-        dictionary = dictionary or Path(data) / f"dict.{target_language}.txt"
+        pair = open_pair(data, split, source_language, target_language)
+        return cls.of_pair(*pair, dictionary or Path(data) / f"dict.{target_language}.txt")
+
+    @classmethod
+    def of_pair(cls, source: Databin, target: Databin, dictionary: Path) -> Corpus:
+        """Read both sides of a split.
+
+        Args:
+            source, target: as :func:`open_pair` returns them.
+            dictionary: of the target.
+        """
         return cls(corpus_hash(source, target), dictionary_hash(dictionary), target.sizes)
 
 

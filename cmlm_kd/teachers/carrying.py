@@ -102,9 +102,7 @@ class Carrier:
             return False
         return b"".join(mine) == b"".join(theirs)  # type: ignore[arg-type]
 
-    def carry(
-        self, probs: Tensor, tokens: Sequence[int], entries: Sequence[int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def carry(self, probs: Tensor, tokens: Sequence[int], entries: Sequence[int]) -> tuple[Masses, Masses]:
         """Return what the teacher says of the student's tokens of one sentence.
 
         Args:
@@ -113,14 +111,14 @@ class Carrier:
             entries: the student's L entries of the same sentence, likewise; :meth:`agree` says whether.
 
         Returns:
-            probabilities ``(L, V)`` of the student's entries, and ``(L,)`` what is outside of them.
+            probabilities ``(L, V)`` of the student's entries, and ``(L,)`` what is outside of them; float64,
+            because some are too small for less.
         """
         first = torch.from_numpy(self.first).to(probs.device)
         base = probs.new_zeros(len(tokens), self.size + 1).index_add_(1, first, probs)[:, :-1]  # (M, V)
         walk = _Walk(self, probs.cpu().double().numpy(), base.cpu().double().numpy(), tokens)
         rows = np.stack([walk.step(entry) for entry in entries])  # (L, V)
-        outside = np.clip(1 - rows.sum(1), 0, 1)  # (L,)
-        return rows.astype(np.float32), outside.astype(np.float32)
+        return rows, np.clip(1 - rows.sum(1), 0, 1)
 
     def entries_after(self, tokens: Ids, read: int) -> Ids:
         """Return which entry each token says next when so many of its bytes are read; V for none."""
@@ -189,6 +187,9 @@ class Carrier:
 class _Walk:
     """One sentence, from one of the student's tokens to the next.
 
+    Masses are shares of that of all paths that agree with the student so far: those of whole sentences would
+    be too small for any number.
+
     Args:
         carrier: of both vocabularies.
         probs: ``(M, U)`` the teacher's.
@@ -202,7 +203,6 @@ class _Walk:
         self.node = 0  # the next token of the gold path
         self.ahead = b""  # what the gold path has said and the student has not
         self.mass = 1.0  # of the gold path
-        self.total = 1.0  # of all paths that agree with the student so far
         self.excluded: Ids = np.empty(0, np.int64)  # tokens that would have made the last entry a longer one
         self.left: list[_Paths] = []
 
@@ -225,10 +225,16 @@ class _Walk:
             stays -= self._merge(row, text)
         row[entry] += stays
         self.ahead = self.ahead[len(text) :]
-        self.left = [paths for paths in kept if len(paths.tokens)]
-        probs = np.maximum(row[:-1], 0) / max(self.total, np.finfo(np.float64).tiny)
-        self.total = max(float(row[entry]), 0.0)
-        return probs
+        self._condition(float(row[entry]), kept)
+        return np.maximum(row[:-1], 0)
+
+    def _condition(self, said: float, kept: list[_Paths]) -> None:
+        """Make masses shares of that of the gold entry, which the student has now said."""
+        if said > 0:
+            self.mass /= said
+            self.left = [_Paths(paths.tokens, paths.read, paths.masses / said) for paths in kept]
+        else:  # the teacher rules it out; what it would say next is known all the same
+            self.mass, self.left, self.excluded = 1.0, [], np.empty(0, np.int64)
 
     def _ask_paths(self, row: Masses, entry: int, length: int) -> list[_Paths]:
         """Add what the paths say that have left the gold one, and return those that say the gold entry."""
@@ -277,6 +283,7 @@ class _Walk:
         self.ahead += self.spelled[self.node]
         self.node += 1
 
-    def _follow(self, tokens: Ids, read: int, masses: Masses) -> _Paths:
-        enough = masses > LEAST_MASS * self.total
+    @staticmethod
+    def _follow(tokens: Ids, read: int, masses: Masses) -> _Paths:
+        enough = masses > LEAST_MASS
         return _Paths(tokens[enough], read, masses[enough])

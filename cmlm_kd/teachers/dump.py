@@ -20,7 +20,7 @@ from cmlm_kd.store.manifest import C_MLM, TEACHER_KIND, SettingValue
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.teachers.cover_masks import Dumper
 from cmlm_kd.teachers.folds import FoldsDumper, in_order_of_folds
-from cmlm_kd.teachers.kinds import kind_of, load_teachers
+from cmlm_kd.teachers.kinds import check_settings, kind_of, load_teachers
 from cmlm_kd.teachers.mean import MeanOfTeachers, check_weights
 from cmlm_kd.teachers.shards import DumpOptions, ShardDumper, progress_bar
 from cmlm_kd.teachers.teacher_forcing import TeacherForcingDumper
@@ -158,6 +158,7 @@ def _speaker_of(
     if len(teachers) == 1:
         kind, path = kind_of(teachers[0])
         if kind.name == "cmlm":
+            check_settings([kind.cls], teachers, loading)
             model = load_teacher(path, data.directory)
             return _Speaker(
                 teacher_hash(model),

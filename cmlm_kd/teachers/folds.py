@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from cmlm_kd.api.next_tokens import Pairs
 from cmlm_kd.data.translation.folds import Fold, fold_of
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import FOLD, task_state
-from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.fairseq_files.databin import Databin
+from cmlm_kd.models.cmlm_loading import fold_of_teacher
 from cmlm_kd.teachers.shards import DumpOptions, ShardDumper, ShardLayout, Summary
 
 
@@ -48,7 +47,7 @@ def in_order_of_folds(teachers: Sequence[str]) -> list[str]:
     """Return teachers by the fold that each was kept from.
 
     Args:
-        teachers: ``[KIND=]PATH`` of each one's checkpoint, which says so.
+        teachers: ``[KIND=]PATH`` of each one's checkpoint, or exported C-MLM, which says so.
 
     Raises:
         UserError: one does not say so, or some row would get a teacher that has seen it, or none.
@@ -80,10 +79,11 @@ def in_order_of_folds(teachers: Sequence[str]) -> list[str]:
 
 def _fold_of_teacher(text: str) -> Fold:
     path = Path(text if Path(text).exists() else text.partition("=")[2] or text)
-    recorded = None if path.is_dir() else task_state(read_checkpoint(path)).get(FOLD)
+    recorded = fold_of_teacher(path)
     if not recorded:
         raise UserError(
             f"--folds: {text} has seen every row, or does not say which it has not, so rows would get the "
-            "teacher that learnt them; give checkpoints of trainings with --fold I/N"
+            "teacher that learnt them; give checkpoints of trainings with --fold I/N, or what was exported "
+            "from them"
         )
-    return Fold.parse(str(recorded), f"{path}: the fold")
+    return Fold.parse(recorded, f"{path}: the fold")

@@ -9,9 +9,8 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,11 +28,10 @@ from cmlm_kd.api.next_tokens import (
 from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import read_symbols
-from cmlm_kd.models.translators.language_model import PROMPT, Prompt
-from cmlm_kd.models.translators.loading import load_language_model, load_seq2seq
+from cmlm_kd.models.translators.language_model import PROMPT, Prompt, read_examples
+from cmlm_kd.models.translators.loading import end_tokens, load_language_model, load_seq2seq, source_ids
 from cmlm_kd.system.devices import bfloat16_autocast
-from cmlm_kd.system.text import iterate_pairs
-from cmlm_kd.teachers.carrying import Carrier
+from cmlm_kd.teachers.carrying import Carrier, Masses
 from cmlm_kd.tokenization.spelled_bytes import END, bytes_of_dictionary, bytes_of_tokenizer
 from cmlm_kd.tokenization.spelling import SPECIALS, pieces_to_text
 
@@ -119,10 +117,9 @@ class CarriedTeacher(NamedTeacher):
         rows, outside = [], []
         for number, probs in enumerate(self._all_distributions(contexts, tokens)):
             carried, rest = self.carrier.carry(probs, tokens[number], pairs.targets[number].tolist())
-            rows.append(carried)
-            outside.append(rest)
-        found, lost = (torch.from_numpy(np.concatenate(part)) for part in (rows, outside))
-        return NextTokens(found.log(), lost.log())
+            rows.append(_logarithms(carried))
+            outside.append(_logarithms(rest))
+        return NextTokens(*(torch.from_numpy(np.concatenate(part)) for part in (rows, outside)))
 
     def _all_distributions(self, contexts: list[list[int]], tokens: list[list[int]]) -> Iterator[Tensor]:
         """Yield ``(M, U)`` for each pair, as many pairs at a time as memory allows."""
@@ -156,7 +153,9 @@ class CarriedTeacher(NamedTeacher):
         return self._known[key]
 
     def _ids(self, text: str) -> list[int]:
-        found = self.tokenizer(text_target=text, add_special_tokens=False, verbose=False)["input_ids"]
+        found = self.tokenizer(
+            text_target=text, add_special_tokens=False, verbose=False, split_special_tokens=True
+        )["input_ids"]
         return [int(token) for token in found]
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -192,6 +191,7 @@ class EncoderDecoderTeacher(CarriedTeacher):
     """Marian, M2M100, NLLB, mBART, T5 and their like."""
 
     kind = "Hugging Face encoder-decoder"
+    settings: ClassVar[frozenset[str]] = frozenset({"source_language", "target_language"})
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -210,17 +210,13 @@ class EncoderDecoderTeacher(CarriedTeacher):
                 f"{data.source_language} to {data.target_language}; give a teacher of these, or say "
                 "with --source-language and --target-language what it calls them"
             )
-        ends = loaded.model.generation_config.eos_token_id
-        ends = loaded.tokenizer.eos_token_id if ends is None else ends
-        return cls(path, loaded, data, options, ends if isinstance(ends, list) else [ends])
+        return cls(path, loaded, data, options, end_tokens(loaded.model, loaded.tokenizer))
 
     def _asked(self) -> str:
         return f"{self.loaded.source_prefix} {self.loaded.decoder_start} {self.loaded.forced_first}"
 
     def _contexts(self, sources: Sequence[str]) -> list[list[int]]:
-        texts = [self.loaded.source_prefix + source for source in sources]
-        found = self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-        return [list(map(int, ids)) for ids in found]
+        return source_ids(self.tokenizer, self.loaded.source_prefix, sources)
 
     def _fits(self, context: int, target: int) -> bool:
         learnt = getattr(self.model.config, "max_position_embeddings", None) or UNLIMITED  # T5's are relative
@@ -242,6 +238,9 @@ class LanguageModelTeacher(CarriedTeacher):
     """A decoder without an encoder: it reads a prompt with the source; a line feed ends what it says."""
 
     kind = "language model"
+    settings: ClassVar[frozenset[str]] = frozenset(
+        {"source_language", "target_language", "prompt", "examples"}
+    )
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -256,12 +255,10 @@ class LanguageModelTeacher(CarriedTeacher):
             options.source_language or data.source_language,
             options.target_language or data.target_language,
         )
-        prompt = Prompt(options.prompt or PROMPT, _examples(options.examples), names)
+        prompt = Prompt(options.prompt or PROMPT, read_examples(options.examples), names)
         loaded = load_language_model(str(path))
-        ends = loaded.model.generation_config.eos_token_id
-        ends = loaded.tokenizer.eos_token_id if ends is None else ends
-        own = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        teacher = cls(path, loaded, data, options, own, line_feed_ends=True)
+        ends = end_tokens(loaded.model, loaded.tokenizer)
+        teacher = cls(path, loaded, data, options, ends, line_feed_ends=True)
         teacher.prompt = prompt
         return teacher
 
@@ -288,20 +285,14 @@ class LanguageModelTeacher(CarriedTeacher):
         ]
 
 
+def _logarithms(masses: Masses) -> NDArray[np.float32]:
+    with np.errstate(divide="ignore"):
+        return np.log(masses).astype(np.float32)
+
+
 def _config(path: Path) -> dict[str, Any]:
     """Return a directory's ``config.json``; empty where there is none."""
     try:
         return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
-
-
-def _examples(text: str | None) -> list[tuple[str, str]]:
-    """Return the pairs that ``PREFIX:SRC-TGT`` names."""
-    if text is None:
-        return []
-    prefix, _, suffixes = text.rpartition(":")
-    sides = suffixes.split("-")
-    if not prefix or len(sides) != 2:
-        raise UserError(f"--examples is {text!r}; it must be PREFIX:SRC-TGT, such as shots:de-en")
-    return list(islice(iterate_pairs(prefix, sides), 32))

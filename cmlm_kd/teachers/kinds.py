@@ -90,6 +90,25 @@ def _recognised(path: Path) -> Entry[NamedTeacher] | None:
     return next((entry for entry in entries if path.exists() and entry.cls.recognises(path)), None)
 
 
+def check_settings(
+    classes: Sequence[type[NamedTeacher]], texts: Sequence[str], options: TeacherOptions
+) -> None:
+    """Refuse languages, prompts and examples that none of the teachers knows what to do with.
+
+    Args:
+        classes: the teachers' kinds.
+        texts: the teachers, for the message.
+        options: how they are going to be loaded.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    known = frozenset[str]().union(*(each.settings for each in classes))
+    for name in ("source_language", "target_language", "prompt", "examples"):
+        if getattr(options, name) is not None and name not in known:
+            raise UserError(f"--{name.replace('_', '-')} means nothing to {', '.join(texts)}; leave it out")
+
+
 def load_teachers(
     texts: Sequence[str],
     data: TranslationData,
@@ -105,9 +124,10 @@ def load_teachers(
         weights: of several, each above 0; None: equal ones.
 
     Raises:
-        UserError: one cannot be used, or the weights do not match.
+        UserError: one cannot be used, the weights do not match, or a setting means nothing to any.
     """
     checked = check_weights(weights, texts)
     kinds = [kind_of(text) for text in texts]  # what is there is looked at before anything is loaded
+    check_settings([entry.cls for entry, _ in kinds], texts, options)
     members = [entry.cls.load(path, data, options) for entry, path in kinds]
     return members[0] if len(members) == 1 else MeanOfTeachers(members, checked)

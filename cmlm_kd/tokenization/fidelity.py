@@ -111,6 +111,5 @@ def _both(line: str, processor: Any, tokenizer: Any) -> tuple[list[str], list[st
 def _refused(path: Path, what: str) -> UserError:
     return UserError(
         f"{path} {what}: text would be cut otherwise than for the teacher; give a directory with a "
-        "tokenizer.json "
-        "that cuts alike"
+        "tokenizer.json that cuts alike"
     )

@@ -74,7 +74,9 @@ def bytes_of_tokenizer(tokenizer: Any, ends: set[int], line_feed_ends: bool = Fa
         vocabulary = tokenizer.get_vocab()
         symbols = spelled_vocabulary(description, tokenizer_kind(description), vocabulary, special)
     else:
-        size = max(tokenizer.get_vocab().values()) + 1
+        # A Marian may have a vocabulary for each language: here those of the target count.
+        vocabulary = getattr(tokenizer, "target_encoder", None) or tokenizer.get_vocab()
+        size = max(vocabulary.values()) + 1
         tokens = [str(token) for token in tokenizer.convert_ids_to_tokens(range(size))]
         if not any(token.startswith(WORD_START) for token in tokens):
             raise UserError(

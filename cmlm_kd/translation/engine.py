@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Source, Translator
 from cmlm_kd.errors import UserError
+
+_UNSEEN = frozenset(["Cc", "Cf", "Zs", "Zl", "Zp"])
+"""Categories of characters: control, format, and what separates."""
 
 
 def translate_texts(
@@ -21,8 +25,8 @@ def translate_texts(
 ) -> list[list[Hypothesis]]:
     """Return the hypotheses of each text, in the order of the texts.
 
-    An empty line, and one that is longer than the model reads, has none. Samples of a batch are drawn from a
-    seed of its own, so that the result depends on the arguments alone.
+    A line without anything that can be seen, and one that is longer than the model reads, has none. Samples
+    of a batch are drawn from a seed of its own, so that the result depends on the arguments alone.
 
     Args:
         translator: what translates.
@@ -75,9 +79,14 @@ def _checked(found: Sequence[Hypothesis], source: Source, decoding: Decoding) ->
 
 
 def is_readable(translator: Translator, source: Source) -> bool:
-    """Return whether a sentence has something to translate, and no more than the model reads."""
-    most = translator.most_source_tokens
-    return bool(source.text.strip()) and (most is None or len(source.tokens) <= most)
+    """Return whether a sentence has something to translate, and no more than the model reads.
+
+    Of signs that nobody sees (a zero-width space, a byte-order mark) tokenizers leave nothing, and a model
+    that reads nothing makes something up.
+    """
+    most, tokens = translator.most_source_tokens, len(source.tokens)
+    visible = any(unicodedata.category(sign) not in _UNSEEN for sign in source.text)
+    return visible and tokens > 0 and (most is None or tokens <= most)
 
 
 def batches(sources: Sequence[Source], rows: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

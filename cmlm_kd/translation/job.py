@@ -22,6 +22,9 @@ from cmlm_kd.translation.parts import Parts
 from cmlm_kd.translation.selection import Selection, Selector
 from cmlm_kd.translation.text import TextFile
 
+FEW = 16
+"""Fewer sources than this may all be translated without an end by chance: the last lines of a text, say."""
+
 
 @dataclass(frozen=True)
 class JobOptions:
@@ -132,14 +135,24 @@ class TranslationJob:
         """
         if self.selection.output.exists():
             manifest, wanted = read_translation_manifest(self.selection.output), self._settings(reference)
-            whole = all(path.exists() for path in self.selection.places)
-            if whole and manifest and all(manifest.get(name) == value for name, value in wanted.items()):
+            wanted |= {name: file_sha256(path) for name, path in self._written().items()}
+            if manifest and all(manifest.get(name) == value for name, value in wanted.items()):
                 return manifest
         ours = self.parts.claimed()
         for path in self.selection.places:
             if path.resolve() not in ours:
                 check_new_file(path, "it is in the way: move it away, or choose another name")
         return None
+
+    def _written(self) -> dict[str, Path]:
+        """Return the outputs by the names that their hashes have in the manifest."""
+        selection = self.selection
+        named = {
+            "output_hash": selection.output,
+            "source_hash": selection.output_source,
+            "scores_hash": selection.output_scores,
+        }
+        return {name: path for name, path in named.items() if path is not None}
 
     def _settings(self, reference: TextFile | None) -> dict[str, Any]:
         settings = {
@@ -183,14 +196,30 @@ class TranslationJob:
             max_tokens=self.max_tokens,
             report=progress.update,
         )
+        self._check_shard(texts, found)
+        return found
+
+    def _check_shard(self, texts: Sequence[str], found: Sequence[Sequence[Hypothesis]]) -> None:
+        """Refuse a model that is of no use to any of the lines, as far as some lines can tell.
+
+        Raises:
+            UserError: it reads none of them, or ends no translation.
+        """
+        asked, answered = sum(bool(text.strip()) for text in texts), sum(map(bool, found))
+        enough = min(FEW, self.text.lines)
+        if asked >= enough and not answered:
+            raise UserError(
+                f"--model {self.translator.description} reads none of {asked:,} lines: with what stands "
+                f"before them they exceed the {self.translator.most_source_tokens} tokens that it takes; "
+                "shorten the lines, or the prompt and its examples"
+            )
         said = [entry for row in found for entry in row]
-        if said and not any(entry.text and entry.finished for entry in said):
+        if answered >= enough and not any(entry.text and entry.finished for entry in said):
             raise UserError(
                 f"--model {self.translator.description} ends none of {len(said):,} translations within "
                 f"--max-length {self.decoding.max_length}, or says nothing; is it trained, and for this "
                 "language?"
             )
-        return found
 
     def _finish(self, reference: TextFile | None, selector: Selector) -> dict[str, Any]:
         """Write outputs and manifest out of the shards, which disappear unless they were asked for."""
@@ -199,7 +228,7 @@ class TranslationJob:
         manifest = {
             **self._settings(reference),
             "synthetic": True,
-            "output_hash": file_sha256(self.selection.output),
+            **{name: file_sha256(path) for name, path in self._written().items()},
             "counts": counts,
             "environment": describe_environment(self.options.device),
         }
@@ -229,10 +258,9 @@ def check_job(decoding: Decoding, options: JobOptions, selection: Selection) -> 
         UserError: naming the flag.
     """
     selection.check(decoding.n_best)
-    for path in selection.places:
-        if path.resolve() in {
-            place.resolve() for place in (options.input, selection.reference) if place is not None
-        }:
+    read = {place.resolve() for place in (options.input, selection.reference) if place is not None}
+    for path in [*selection.places, manifest_path(selection.output)]:
+        if path.resolve() in read:
             raise UserError(f"{path} is an input and an output; choose another name for the output")
 
 

@@ -61,8 +61,8 @@ def _run(command: str, given: Path, printed: Path) -> None:
             done = subprocess.run(words, stdin=stdin, stdout=stdout, check=False)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"--scorer {command!r} cannot be started ({first_line(error)}); give a command that runs in a "
-            f"shell"
+            f"--scorer {command!r} cannot be started ({first_line(error)}); give a program and its "
+            "arguments, or with what only a shell knows: sh -c '...'"
         ) from error
     if done.returncode:
         raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cmlm_kd.api.translator import Hypothesis
+from cmlm_kd.data.translation.synthetic import manifest_path
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import written_aside
 from cmlm_kd.translation.filters import Filter, Pair, filter_values, make_filters
@@ -62,8 +63,12 @@ class Selection:
         )
         if self.output_source is None and (self.filters is not None or self.pick == ALL):
             raise UserError(f"{drops}, so the sources must be written beside them; add --output-source FILE")
-        if len({path.resolve() for path in self.places}) < len(self.places):
-            raise UserError(f"two outputs are the same file, {self.places[0]}; give each a name of its own")
+        written = [*self.places, manifest_path(self.output)]
+        for path in written:
+            if sum(path.resolve() == other.resolve() for other in written) > 1:
+                raise UserError(f"two outputs are the same file, {path}; give each a name of its own")
+            if path.suffix == ".gz":
+                raise UserError(f"{path} would be no gzipped file, text is written as it is; leave .gz out")
         filter_values(self.filters or ())
 
     def open_reference(self, text: TextFile) -> TextFile | None:

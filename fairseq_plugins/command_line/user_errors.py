@@ -35,9 +35,8 @@ _ASSERTIONS = {
     "Criterion does not match": "the checkpoint was trained with another --criterion, whose optimizer is of "
     "no use to this one: give another --save-dir and the checkpoint as --finetune-from-model, or "
     "--reset-optimizer",
-    "Optimizer does not match": "the checkpoint was trained with another --optimizer, whose moments are "
-    "of no "
-    "use to this one: give the same, or --reset-optimizer",
+    "Optimizer does not match": "the checkpoint was trained with another --optimizer, whose moments are of "
+    "no use to this one: give the same, or --reset-optimizer",
 }
 """How an assertion of fairseq about the user's choices begins -> what there is to do."""
 

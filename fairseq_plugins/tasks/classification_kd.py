@@ -157,10 +157,8 @@ class ClassificationKDTask(SentenceTask):
         if needs.labels and self._corpus.settings.reading.unlabelled:
             raise UserError(
                 f"{cfg._name}: reads the labels of the training set, which --unlabelled says it does not "
-                "have; "
-                "leave out --unlabelled, or take a loss that has none: tinybert_kd, bilstm_kd with "
-                "--kd-alpha 0, "
-                "pkd with --kd-alpha 1, fastbert_kd"
+                "have; leave out --unlabelled, or take a loss that has none: tinybert_kd, bilstm_kd with "
+                "--kd-alpha 0, pkd with --kd-alpha 1, fastbert_kd"
             )
         if hasattr(self._student, "begin_training"):  # trains some of its parts, by stage
             self.state.merge_state_dict(self._student.begin_training(needs))

@@ -67,7 +67,8 @@ def check_rows(
 
     Raises:
         UserError: naming the data, how many rows, the longest and the flag. Rows longer than the positions
-            are left to fairseq where it skips them and others remain.
+            are left to fairseq where it skips them and others remain: in training with ``translation_kd``.
+            Other tasks of ours have none: they cut or part what is too long, or leave it out themselves.
     """
     split = next((name for name, found in task.datasets.items() if found is dataset), None)
     training = split is not None and split == getattr(task.cfg, "train_subset", "train")
@@ -101,10 +102,10 @@ def _over_positions(dataset: FairseqDataset, rows: NDArray[np.int64], positions:
 
 
 def _tokens(dataset: FairseqDataset, rows: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
-    """Return what fairseq counts of each row."""
+    """Return what fairseq counts of each row, the way that it does."""
     try:
         counted: NDArray[np.integer[Any]] = dataset.num_tokens_vec(rows)
-    except NotImplementedError:
+    except NotImplementedError:  # of most of fairseq's wrappers, which count one row at a time
         counted = np.array([dataset.num_tokens(row) for row in rows])
     return counted
 

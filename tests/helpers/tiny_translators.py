@@ -5,9 +5,11 @@ import shutil
 
 import sentencepiece
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     LlamaConfig,
     LlamaForCausalLM,
     M2M100Config,
@@ -19,6 +21,7 @@ from transformers import (
     MBart50Tokenizer,
     MBartConfig,
     MBartForConditionalGeneration,
+    MBartTokenizer,
     NllbTokenizer,
     PreTrainedTokenizerFast,
     T5Config,
@@ -68,7 +71,8 @@ def _spm(directory):
     return write_sentencepiece(directory / "words.model")
 
 
-def write_marian(directory, codes=(), languages=("de", "en")):
+def write_marian(directory, codes=(), languages=("de", "en"), separate=False):
+    """Write a Marian; ``separate`` gives its target a vocabulary of its own, in reverse order and larger."""
     model = _spm(directory)
     pieces = [piece for piece, _ in pieces_of(model) if piece not in ("<s>", "</s>", "<unk>")]
     known = ["</s>", "<unk>", *pieces, *(f">>{code}<<" for code in codes), "<pad>"]
@@ -76,10 +80,21 @@ def write_marian(directory, codes=(), languages=("de", "en")):
     for side in ("source", "target"):
         shutil.copy(model, directory / f"{side}.spm")
     files = [str(directory / name) for name in ("source.spm", "target.spm", "vocab.json")]
-    tokenizer = MarianTokenizer(*files, source_lang=languages[0], target_lang=languages[1])
-    tokenizer.save_pretrained(directory)
     pad = known.index("<pad>")
     special = {"pad_token_id": pad, "eos_token_id": 0, "decoder_start_token_id": pad}
+    more = {"source_lang": languages[0], "target_lang": languages[1]}
+    if separate:
+        own = [
+            *known[:2],
+            *reversed(known[2:-1]),
+            "<pad>",
+            "▁x",
+            "▁y",
+        ]  # <pad> has the number of the source's
+        (directory / "target_vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(own)}))
+        more |= {"separate_vocabs": True, "target_vocab_file": str(directory / "target_vocab.json")}
+        special |= {"decoder_vocab_size": len(own), "share_encoder_decoder_embeddings": False}
+    MarianTokenizer(*files, **more).save_pretrained(directory)
     return _save(MarianMTModel(MarianConfig(vocab_size=len(known), **SIZES, **special)), directory)
 
 
@@ -101,13 +116,21 @@ def write_nllb(directory):
     return _save(M2M100ForConditionalGeneration(M2M100Config(vocab_size=len(tokenizer), **SIZES)), directory)
 
 
-def write_mbart50(directory):
+def _write_mbart(directory, kind, **more):
     model = _spm(directory)
     vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces_of(model)[3:]]
-    tokenizer = MBart50Tokenizer(vocab=vocabulary)
+    tokenizer = kind(vocab=vocabulary)
     tokenizer.save_pretrained(directory)
-    config = MBartConfig(vocab_size=len(tokenizer), decoder_start_token_id=2, **SIZES)
+    config = MBartConfig(vocab_size=len(tokenizer), **more, **SIZES)
     return _save(MBartForConditionalGeneration(config), directory)
+
+
+def write_mbart(directory):
+    return _write_mbart(directory, MBartTokenizer)
+
+
+def write_mbart50(directory):
+    return _write_mbart(directory, MBart50Tokenizer, decoder_start_token_id=2)
 
 
 def write_t5(directory):
@@ -122,15 +145,35 @@ def write_t5(directory):
     return _save(T5ForConditionalGeneration(config), directory)
 
 
-def write_language_model(directory):
+def byte_level(lines, special):
+    """Return a tokenizer of bytes, and of some longer tokens of the lines."""
     backend = Tokenizer(models.BPE(unk_token=None))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
-        vocab_size=300, special_tokens=["</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=300, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )  # fmt: skip
-    backend.train_from_iterator([f"German: {line}\nEnglish: {line}\n" for line in LINES], trainer)
+    backend.train_from_iterator(lines, trainer)
+    return backend
+
+
+def write_bart(directory):
+    """Write a model that is made to say ``<s>`` first, of which only generation_config.json tells."""
+    backend = byte_level(LINES, ["<s>", "<pad>", "</s>", "<unk>"])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    tokenizer.save_pretrained(directory)
+    model = BartForConditionalGeneration(BartConfig(vocab_size=len(tokenizer), **SIZES))
+    model.generation_config.forced_bos_token_id = 0
+    return _save(model, directory)
+
+
+def write_language_model(directory):
+    backend = byte_level([f"German: {line}\nEnglish: {line}\n" for line in LINES], ["</s>"])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
     tokenizer.save_pretrained(directory)
     config = LlamaConfig(

@@ -45,7 +45,8 @@ class Toy(Translator):
             turn = generator.randrange(len(source.tokens)) if decoding.sampling else rank
             words = [*source.tokens[turn:], *source.tokens[:turn]]
             score = float("nan") if self.way == "nan" else -0.5 * (rank + 1)
-            found.append(Hypothesis(" ".join(words).upper(), score, self.way != "endless"))
+            endless = self.way == "endless" or (self.way == "rest" and words == ["endlos"])
+            found.append(Hypothesis(" ".join(words).upper(), score, not endless))
         return found
 
 

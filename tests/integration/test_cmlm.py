@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import torch
 from fairseq import options
-from fairseq.optim import FairseqOptimizer
 from fairseq_cli import validate
 from fairseq_runs import build_task, config, run_train
 from tiny_prepare import forget_checksums
 from tiny_teacher import write_bert
-from torch import nn
 
 from cmlm_kd.cli import main
 from cmlm_kd.data.translation.folds import fold_of
@@ -26,9 +24,9 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
     TOKENIZER_HASH,
 )
 from cmlm_kd.fairseq_files.databin import Databin
-from cmlm_kd.models.cmlm_loading import load_teacher
+from cmlm_kd.models.cmlm_loading import fold_of_teacher, load_teacher
+from cmlm_kd.teachers.folds import in_order_of_folds
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
-from fairseq_plugins.optim import BertAdamW, BertAdamWConfig
 
 PAIRS, VALID, LONGEST = 24, 6, 40
 WORDS = {"de": ["ein", "hund", "mann", "sieht", "geht"], "en": ["a", "dog", "man", "sees", "goes"]}
@@ -280,69 +278,6 @@ def test_validation_by_itself(road, tmp_path, seen):
     assert losses(seen, training=False) == [at_the_end]
 
 
-# Optimiser
-
-
-def test_the_optimiser_brings_the_paper_s_settings(road):
-    parser = options.get_training_parser()
-    given = config(parser, road / "data", *MODEL)
-    assert given.optimization.lr == [5e-5] and given.optimization.clip_norm == 1.0
-    optimizer = given.optimizer
-    assert (optimizer.adam_betas, optimizer.adam_eps, optimizer.weight_decay) == ("(0.9, 0.999)", 1e-6, 0.01)
-    assert optimizer.lr == [5e-5]
-    given = config(options.get_training_parser(), road / "data", *MODEL, "--lr", 1e-3, "--clip-norm", 0)
-    assert given.optimization.lr == [1e-3] and given.optimization.clip_norm == 0
-
-
-def make_optimizer(model, **changes):
-    cfg = BertAdamWConfig(**{"lr": [0.1], **changes})
-    optimizer = BertAdamW(cfg, model.parameters())
-    assert isinstance(optimizer, FairseqOptimizer)
-    return optimizer
-
-
-def test_matrices_decay_and_biases_do_not():
-    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
-    before = {name: value.clone() for name, value in model.named_parameters()}
-    optimizer = make_optimizer(model, weight_decay=0.5)
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    for name, value in model.named_parameters():
-        torch.testing.assert_close(value, before[name] * (1 - 0.1 * 0.5 if value.dim() > 1 else 1))
-
-
-def test_steps_are_adam_s():
-    """Against the update written out (Loshchilov and Hutter, 2019, algorithm 2)."""
-    model = nn.Linear(2, 1, bias=False)
-    weight = model.weight.detach().double().numpy().copy()
-    optimizer = make_optimizer(model)
-    first = second = np.zeros_like(weight)
-    for step in range(1, 5):
-        gradient = np.array([[0.3 * step, -2.0]])
-        model.weight.grad = torch.from_numpy(gradient).float()
-        optimizer.step()
-        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-        slope = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-6)
-        weight = weight - 0.1 * (slope + 0.01 * weight)
-        np.testing.assert_allclose(model.weight.detach().numpy(), weight, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"adam_betas": "0.9"}, "--adam-betas is '0.9'"),
-        ({"adam_betas": "(0.9, 1)"}, "--adam-betas"),
-        ({"adam_betas": "a,b"}, "--adam-betas"),
-        ({"adam_eps": -1.0}, "--adam-eps is -1.0"),
-        ({"weight_decay": -0.1}, "--weight-decay is -0.1"),
-    ],
-)
-def test_bad_settings_of_the_optimiser(changes, named):
-    with pytest.raises(UserError, match=named.replace("(", r"\(")):
-        make_optimizer(nn.Linear(2, 1), **changes)
-
-
 # What is refused
 
 
@@ -404,3 +339,9 @@ def test_a_fold_is_left_out_and_noted(road, tmp_path, seen):
     assert torch.load(path, weights_only=True)["task_state"][FOLD] == "1/2"
     with pytest.raises(UserError, match=r"--fold 0/2: .* was kept from fold 1/2; begin anew"):
         train(road, tmp_path, "--fold", "0/2", updates=5)
+    exported = tmp_path / "exported"
+    flags = ("--to", "teacher", "--data", road / "data", "--output", exported)
+    assert main(["export", *map(str, (path, *flags))]) == 0
+    assert fold_of_teacher(exported) == "1/2", "a directory says what its checkpoint said"
+    with pytest.raises(UserError, match="no teacher was trained without fold 0/2"):
+        in_order_of_folds([str(exported)])

@@ -81,6 +81,22 @@ def test_it_learns_what_follows_from_the_neighbours(tmp_path, text):
     assert state["extra_state"]["best"] < 0.5
 
 
+def test_a_training_does_not_go_on_with_another_vocabulary(text, trained, tmp_path):
+    """It has as many tokens, two of them exchanged: the weights would load."""
+    shutil.copytree(text / "tokenizer", tmp_path / "tokenizer")
+    path = tmp_path / "tokenizer" / "tokenizer.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = description["model"]["vocab"]
+    vocabulary[60][0], vocabulary[61][0] = vocabulary[61][0], vocabulary[60][0]
+    path.write_text(json.dumps(description), encoding="utf-8")
+    (tmp_path / "resumed").mkdir()
+    shutil.copy(trained, tmp_path / "resumed")
+    for flags in (("--save-dir", tmp_path / "resumed"), ("--finetune-from-model", trained)):
+        with pytest.raises(UserError, match=r"checkpoint_last.pt was trained with vocabulary \w{12}, .* has"):
+            train(text, tmp_path / "new", 6, *TINY, "--bert-tokenizer", tmp_path / "tokenizer", *flags)
+    assert not list((tmp_path / "new").glob("*.pt"))
+
+
 def test_resuming_ends_where_an_uninterrupted_run_does(text, tmp_path):
     whole = read_checkpoint(train(text, tmp_path / "whole", 6, *TINY))["model"]
     train(text, tmp_path / "parts", 3, *TINY)

@@ -148,6 +148,33 @@ def test_a_prompt_without_a_place_for_the_source(road, tmp_path, capsys):
     assert "has no place for the source" in error
 
 
+def test_a_teacher_that_spells_nothing_as_the_student_does(road, tmp_path, capsys):
+    for language, line in (("de", "ein mann"), ("en", "a man ☃")):
+        (tmp_path / f"train.{language}").write_text(f"{line}\n" * 3)
+    text = ["-s", "de", "-t", "en", "--trainpref", tmp_path / "train", "--teacher", road / "bert"]
+    assert main(["prepare", *map(str, text), "--destdir", str(tmp_path / "data")]) == 0
+    assert dump(road, tmp_path / "store", "marian", data=tmp_path / "data") == 0
+    said = capsys.readouterr()
+    assert "3 pairs are too long for the teacher or spelled otherwise by it" in said.out
+    assert "warning: the teacher reads none of these pairs" in said.err
+
+
+@pytest.mark.parametrize(("teachers", "said"), [(("marian",), True), (("marian", "lm"), False)])
+def test_a_prompt_that_no_teacher_reads(road, tmp_path, capsys, teachers, said):
+    names = [road / name for name in teachers]
+    flags = ["--teacher", *names, "--output", tmp_path / "store", "--prompt", "{source} = {target}"]
+    assert main(["dump", str(road / "data"), *map(str, flags)]) == (2 if said else 0)
+    assert (f"--prompt means nothing to {names[0]}; leave it out" in capsys.readouterr().err) == said
+
+
+def test_too_many_examples(road, tmp_path, capsys):
+    for language in ("de", "en"):
+        (tmp_path / f"shots.{language}").write_text("ein mann\n" * 33)
+    examples = f"{tmp_path / 'shots'}:de-en"
+    error = refusal(capsys, tmp_path, dump(road, tmp_path / "store", "lm", "--examples", examples))
+    assert "has more than 32 pairs" in error
+
+
 def test_the_prompt_is_part_of_the_store(road, tmp_path, capsys):
     assert dump(road, tmp_path / "store", "lm") == 0
     assert dump(road, tmp_path / "store", "lm", "--prompt", "{source} = {target}") == 2

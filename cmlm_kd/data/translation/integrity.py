@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from cmlm_kd.data.translation.manifest import WRITE_AGAIN, PrepareManifest
+from cmlm_kd.data.translation.manifest import (
+    PREPARE_MANIFEST,
+    WRITE_AGAIN,
+    PrepareManifest,
+    load_manifest,
+)
 from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
@@ -21,8 +26,8 @@ def check_databin(
 
     Dictionaries, teacher ids, the teacher's tokenizer and indexes are compared byte by byte. Of the ids
     themselves (``.bin``), which are most of a data-bin, only the size is, unless ``whole`` asks for more; the
-    raw text, which only metrics read, is not looked at either. A data-bin of an earlier release has hashes of
-    dictionaries and corpora alone.
+    raw text, which only metrics read, is not looked at either (:func:`check_raw` does). A data-bin of an
+    earlier release has hashes of dictionaries and corpora alone.
 
     Args:
         data: the directory.
@@ -67,6 +72,21 @@ def check_corpus(data: Path, manifest: PrepareManifest, split: str, found: str) 
             f"{data}, {split}: the sentences have hash {found[:12]}, {written[:12]} was written: a file of "
             f"the split is damaged or of other data; {WRITE_AGAIN}"
         )
+
+
+def check_raw(path: Path) -> None:
+    """Compare a file of raw text with what was written, if it is one of a data-bin; others are anybody's.
+
+    Raises:
+        UserError: it is another, or its data-bin's manifest is damaged.
+    """
+    folder = path.absolute().parent
+    data, name = folder.parent, f"{_RAW}{path.name}"
+    if f"{folder.name}/" != _RAW or not (data / PREPARE_MANIFEST).is_file():
+        return
+    records = load_manifest(data).checksums
+    if name in records:
+        check_files(data, {name: records[name]}, WRITE_AGAIN)
 
 
 def _check_dictionary(data: Path, manifest: PrepareManifest, language: str) -> None:

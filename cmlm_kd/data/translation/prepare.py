@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cmlm_kd.data.translation.integrity import check_complete
+from cmlm_kd.data.translation.integrity import check_complete, check_databin
 from cmlm_kd.data.translation.manifest import (
     PREPARE_MANIFEST,
     PrepareManifest,
@@ -79,8 +79,10 @@ def prepare(options: PrepareOptions, destination: Path, *, overwrite: bool = Fal
 
 
 def _check_dictionaries(given: Path, options: PrepareOptions, tokenizer: PieceTokenizer) -> None:
-    """Refuse dictionaries of other languages, of another tokenizer, or shared where these are not to be."""
+    """Refuse dictionaries that are damaged, of other languages or another tokenizer, or shared where these
+    are not to be."""
     manifest = load_manifest(given)
+    check_databin(given, manifest, splits=())
     if set(manifest.languages) != set(options.languages):
         raise UserError(
             f"--dictionaries {given} has the languages {' and '.join(manifest.languages)}, the text "

@@ -86,7 +86,7 @@ def load_pretrained(
     Raises:
         UserError: if nothing can be loaded, or a weight is not finite.
     """
-    check_sizes(load_config(name_or_path, what), repr(name_or_path))
+    check_sizes(load_config(name_or_path, what, **more), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
         settings = {"dtype": torch.float32, "output_loading_info": True, **more}
         model, report = load_saved(kind, name_or_path, **settings)
@@ -204,12 +204,13 @@ def check_encoder_type(config: Any, name: str) -> None:
         )
 
 
-def load_config(name_or_path: str | Path, what: str = "a configuration") -> Any:
+def load_config(name_or_path: str | Path, what: str = "a configuration", **more: Any) -> Any:
     """Load a Hugging Face configuration.
 
     Args:
         name_or_path: directory or hub name.
         what: is to be loaded, for messages.
+        more: for ``from_pretrained``, such as the name of a file of another format, which has it inside.
 
     Raises:
         UserError: if nothing can be loaded.
@@ -219,7 +220,7 @@ def load_config(name_or_path: str | Path, what: str = "a configuration") -> Any:
     import cmlm_kd.models.encoders.ib_bert  # noqa: F401 - the Auto classes learn about it
 
     with _explained(what, str(name_or_path)):
-        return load_saved(AutoConfig, name_or_path)
+        return load_saved(AutoConfig, name_or_path, **more)
 
 
 def check_finite(model: nn.Module, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
 from cmlm_kd.models.translators.ctranslate2 import explained_conversion, import_ctranslate2
 from cmlm_kd.models.translators.generation import generate, sequence_scores
-from cmlm_kd.models.translators.loading import Seq2Seq, load_seq2seq
+from cmlm_kd.models.translators.loading import Seq2Seq, end_tokens, load_seq2seq, source_ids
 from cmlm_kd.models.translators.spelled_tokens import TransformersText
 
 _UNLIMITED = 1 << 20  # tokenizers say a very large number where they know no limit
@@ -67,21 +67,18 @@ class HuggingFaceTranslator(Translator):
     def to_ctranslate2(self, directory: Path, quantization: str) -> TransformersText:
         """Convert the model that was loaded, by its name."""
         converters = import_ctranslate2().converters
+        words = TransformersText(self.tokenizer, self.loaded.source_prefix, self.loaded.forced_first)
         converter = converters.TransformersConverter(self.loaded.name)
         explained_conversion(
             lambda: converter.convert(str(directory), quantization=quantization), self.loaded.name
         )
-        words = TransformersText(self.tokenizer, self.loaded.source_prefix, self.loaded.forced_first)
         words.most_source_tokens = self.most_source_tokens
         words.most_target_tokens = self._most_target_tokens
         return words
 
     def encode(self, texts: Sequence[str]) -> list[Source]:
         """Return the tokenizer's ids, with what stands before a sentence and what ends it."""
-        if not texts:
-            return []
-        prefixed = [self.loaded.source_prefix + text for text in texts]
-        found = self.tokenizer(prefixed, truncation=False, verbose=False)["input_ids"]
+        found = source_ids(self.tokenizer, self.loaded.source_prefix, texts)
         return [Source(text, ids) for text, ids in zip(texts, found, strict=True)]
 
     @torch.inference_mode()
@@ -104,7 +101,7 @@ class HuggingFaceTranslator(Translator):
             begin=1,
             prefix=len(self._forced),
             most_tokens=min(decoding.most_tokens(longest), self._most_target_tokens),
-            ends=self._ends,
+            ends=end_tokens(self.model, self.tokenizer),
             pad=pad,
             decoder_start_token_id=self.loaded.decoder_start,
             forced_bos_token_id=self.loaded.forced_first,
@@ -142,12 +139,6 @@ class HuggingFaceTranslator(Translator):
     @property
     def _forced(self) -> list[int]:
         return [] if self.loaded.forced_first is None else [self.loaded.forced_first]
-
-    @property
-    def _ends(self) -> list[int]:
-        end: Any = self.model.generation_config.eos_token_id
-        end = self.tokenizer.eos_token_id if end is None else end
-        return [int(entry) for entry in end] if isinstance(end, list) else [int(end)]
 
     @property
     def _most_target_tokens(self) -> int:

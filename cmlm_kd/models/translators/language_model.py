@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.generation import generate, sequence_scores
-from cmlm_kd.models.translators.loading import LanguageModel, load_language_model
+from cmlm_kd.models.translators.loading import LanguageModel, end_tokens, load_language_model
 from cmlm_kd.system.text import iterate_pairs
 
 PROMPT = "{source_language}: {source}\n{target_language}: {target}"
@@ -68,6 +68,30 @@ class Prompt:
         return self._shown + self._fill(source)
 
 
+def read_examples(text: str | None) -> list[tuple[str, str]]:
+    """Return the pairs that ``--examples PREFIX:SRC-TGT`` names; None names none.
+
+    Raises:
+        UserError: it is of another form, a file is missing, or there are too many pairs.
+    """
+    if text is None:
+        return []
+    prefix, _, suffixes = text.rpartition(":")
+    sides = suffixes.split("-")
+    if not prefix or len(sides) != 2:
+        raise UserError(
+            f"--examples is {text!r}; it must be PREFIX:SRC-TGT, such as shots:de-en for shots.de and "
+            "shots.en"
+        )
+    examples = list(islice(iterate_pairs(prefix, sides), MOST_EXAMPLES + 1))
+    if len(examples) > MOST_EXAMPLES:
+        raise UserError(
+            f"--examples {text} has more than {MOST_EXAMPLES} pairs, all of which would stand in every "
+            "prompt; give fewer"
+        )
+    return examples
+
+
 @translators.register("language_model")
 class LanguageModelTranslator(Translator):
     """A decoder-only language model; a line feed ends what it says.
@@ -106,21 +130,7 @@ class LanguageModelTranslator(Translator):
                 f"--model {choice.path} is a language model, which must be told what to translate; name both "
                 "languages (--source-language German --target-language English) or give a --prompt"
             )
-        examples: list[tuple[str, str]] = []
-        if choice.examples is not None:
-            prefix, _, suffixes = choice.examples.rpartition(":")
-            sides = suffixes.split("-")
-            if not prefix or len(sides) != 2:
-                raise UserError(
-                    f"--examples is {choice.examples!r}; it must be PREFIX:SRC-TGT, such as shots:de-en for "
-                    "shots.de and shots.en"
-                )
-            examples = list(islice(iterate_pairs(prefix, sides), MOST_EXAMPLES + 1))
-            if len(examples) > MOST_EXAMPLES:
-                raise UserError(
-                    f"--examples {choice.examples} has more than {MOST_EXAMPLES} pairs, all of which would "
-                    "stand in every prompt; give fewer"
-                )
+        examples = read_examples(choice.examples)
         names = (languages[0] or "Source", languages[1] or "Target")
         prompt = Prompt(choice.prompt or PROMPT, examples, names)
         return cls(load_language_model(choice.path), prompt, choice.device, languages)
@@ -217,9 +227,7 @@ class LanguageModelTranslator(Translator):
     @cached_property
     def _ends(self) -> list[int]:
         """Entries that end a translation: the model's own, and every one with a line feed in it."""
-        own: Any = self.model.generation_config.eos_token_id
-        own = self.tokenizer.eos_token_id if own is None else own
-        ends = [] if own is None else list(own) if isinstance(own, list) else [own]
+        ends = end_tokens(self.model, self.tokenizer)
         size = len(self.tokenizer)
         spelled = self.tokenizer.batch_decode([[entry] for entry in range(size)])
         return [*ends, *(entry for entry in range(size) if "\n" in spelled[entry] and entry not in ends)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cmlm_kd.errors import UserError
@@ -16,7 +17,8 @@ class Languages:
     Args:
         name: of the model, for messages.
         tokenizer: of transformers; it is set to the languages.
-        config: of the model; None where only its tokenizer is at hand.
+        configs: of the model, that of generation first, which has what is forced; none where only its
+            tokenizer is at hand.
         source: code or name of the source language, None where the user gave none.
         target: likewise.
 
@@ -25,11 +27,11 @@ class Languages:
     """
 
     def __init__(
-        self, name: str, tokenizer: Any, config: Any | None, source: str | None, target: str | None
+        self, name: str, tokenizer: Any, configs: Sequence[Any], source: str | None, target: str | None
     ) -> None:
         self.name = name
         self.tokenizer = tokenizer
-        self.config = config
+        self.configs = configs
         self.source = source
         self.target = target
         self.marian_codes: list[str] = list(getattr(tokenizer, "supported_language_codes", []))
@@ -38,7 +40,7 @@ class Languages:
             self._set_codes()
         elif self._is_t5():
             if (source is None) != (target is None):
-                raise UserError(f"--model {name}: give both --source-language and --target-language, or none")
+                raise UserError(f"model {name}: give both --source-language and --target-language, or none")
         else:
             self._check_one_pair()
 
@@ -61,15 +63,18 @@ class Languages:
         """Return the decoder's first entry: the language's code for mBART's first version."""
         if self._begins_with_code():
             return self._code_id(self.target)
-        start = getattr(self.config, "decoder_start_token_id", None)
-        return int(getattr(self.config, "bos_token_id", 0) if start is None else start)
+        start = self._configured("decoder_start_token_id")
+        return int(self._configured("bos_token_id") or 0) if start is None else start
 
     def forced_first(self) -> int | None:
-        """Return the entry that follows, where that is the language's code."""
-        if self.has_codes and not self._begins_with_code():
-            return self._code_id(self.target)
-        forced = getattr(self.config, "forced_bos_token_id", None)
-        return None if forced is None or self.has_codes else int(forced)
+        """Return the entry that follows whatever the model says: the language's code, or BART's ``<s>``."""
+        if self.has_codes:
+            return None if self._begins_with_code() else self._code_id(self.target)
+        return self._configured("forced_bos_token_id")
+
+    def _configured(self, name: str) -> int | None:
+        found = (getattr(config, name, None) for config in self.configs)
+        return next((int(entry) for entry in found if entry is not None), None)
 
     def _is_t5(self) -> bool:
         return type(self.tokenizer).__name__.removesuffix("Fast") == "T5Tokenizer"
@@ -81,7 +86,7 @@ class Languages:
         for flag, code in (("--source-language", self.source), ("--target-language", self.target)):
             if code is None:
                 raise UserError(
-                    f"--model {self.name} knows several languages; say with {flag} which, by its code ("
+                    f"model {self.name} knows several languages; say with {flag} which, by its code ("
                     f"{self._some_codes()})"
                 )
             self._code_id(code, flag)
@@ -92,7 +97,7 @@ class Languages:
         codes = self._codes()
         if code not in codes:
             raise UserError(
-                f"{flag} is {code!r}, which --model {self.name} does not know; its codes are "
+                f"{flag} is {code!r}, which model {self.name} does not know; its codes are "
                 f"{self._some_codes()}"
             )
         return codes[code]
@@ -119,7 +124,7 @@ class Languages:
         ):
             if code is not None and own is not None and code != own:
                 raise UserError(
-                    f"{flag} is {code!r}, and --model {self.name} translates {self.tokenizer.source_lang} "
+                    f"{flag} is {code!r}, and model {self.name} translates {self.tokenizer.source_lang} "
                     f"to {self.tokenizer.target_lang}; give a model of your pair"
                 )
 
@@ -128,6 +133,6 @@ class Languages:
         if self.target not in codes:
             said = "is missing" if self.target is None else f"is {self.target!r}"
             raise UserError(
-                f"--target-language {said}: --model {self.name} translates into several languages; give one "
+                f"--target-language {said}: model {self.name} translates into several languages; give one "
                 f"of {', '.join(codes[:8])}{', ...' if len(codes) > 8 else ''}"
             )

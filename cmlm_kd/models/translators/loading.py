@@ -6,6 +6,7 @@ The translators use them to decode; for teacher forcing they serve as well.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class Seq2Seq:
         source_language, target_language: codes or names as the model knows them; None where it needs none.
         source_prefix: text before each source sentence; perhaps empty.
         decoder_start: the entry that the decoder begins with.
-        forced_first: the entry that comes next whatever the model says, a language's code; None for none.
+        forced_first: the entry that comes next whatever the model says, such as a language's code; None for
+            none.
         hash: of configuration, weights, tokenizer and languages.
     """
 
@@ -82,7 +84,8 @@ def load_seq2seq(
     tokenizer = read_tokenizer(name)
     model, missing = load_pretrained(AutoModelForSeq2SeqLM, name, "an encoder-decoder")
     _ready(name, model, missing)
-    languages = Languages(name, tokenizer, model.config, source_language, target_language)
+    configs = (model.generation_config, model.config)
+    languages = Languages(name, tokenizer, configs, source_language, target_language)
     return Seq2Seq(
         name,
         model,
@@ -135,16 +138,41 @@ def read_tokenizer(name: str, **more: Any) -> Any:
     except UserError:
         raise
     except Exception as error:  # of many types, none of which helps the user
-        raise UserError(f"--model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
+        raise UserError(f"model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
     if not tokens:  # transformers makes an empty one for some directories that have none
-        raise UserError(f"--model {name} has no tokenizer that makes tokens of text; {remedy}")
+        raise UserError(f"model {name} has no tokenizer that makes tokens of text; {remedy}")
     return tokenizer
+
+
+def source_ids(tokenizer: Any, prefix: str, texts: Sequence[str]) -> list[list[int]]:
+    """Return what an encoder reads of each text: with what stands before a sentence and what ends it.
+
+    Special tokens that are spelled out in a text (``</s>``, ``deu_Latn``) are text; only a unigram model that
+    has them among its pieces (mBART's, T5's ``</s>``) finds them all the same.
+
+    Args:
+        tokenizer: set to its languages.
+        prefix: before each text; of no special tokens.
+        texts: sentences, perhaps none.
+    """
+    if not texts:
+        return []
+    prefixed = [prefix + text for text in texts]
+    found = tokenizer(prefixed, truncation=False, verbose=False, split_special_tokens=True)["input_ids"]
+    return [[int(entry) for entry in ids] for ids in found]
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Return the entries with which a model ends what it says; perhaps none."""
+    ends = model.generation_config.eos_token_id
+    ends = tokenizer.eos_token_id if ends is None else ends
+    return [] if ends is None else [int(end) for end in ends] if isinstance(ends, list) else [int(ends)]
 
 
 def _ready(name: str, model: nn.Module, missing: set[str]) -> None:
     """Check weights, and switch dropout and gradients off."""
     check_weights(
-        f"--model {name}", missing, ": its config.json and its weights do not belong together; save it again"
+        f"model {name}", missing, ": its config.json and its weights do not belong together; save it again"
     )
     model.eval().requires_grad_(False)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.api.translator import Source, TokenText
+from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.languages import Languages
-from cmlm_kd.models.translators.loading import read_tokenizer, tokenizer_hash
+from cmlm_kd.models.translators.loading import read_tokenizer, source_ids, tokenizer_hash
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 from cmlm_kd.tokenization.spelling import pieces_to_text
@@ -46,6 +47,10 @@ class TransformersText(TokenText):
         tokenizer: set to the source language.
         source_prefix: text before each source.
         forced_first: the entry that each hypothesis begins with, or None.
+
+    Raises:
+        UserError: it has a vocabulary for each language, as some Marians have, so that an entry does not say
+            how a source token is spelled.
     """
 
     def __init__(
@@ -54,6 +59,11 @@ class TransformersText(TokenText):
         source_prefix: str = "",
         forced_first: int | None = None,
     ) -> None:
+        if getattr(tokenizer, "separate_vocabs", False):
+            raise UserError(
+                f"{tokenizer.name_or_path} has a vocabulary for each language, of which CTranslate2's "
+                "converter sees one; leave --via ctranslate2 out, or give the Hugging Face directory itself"
+            )
         self.tokenizer = tokenizer
         self.source_prefix = source_prefix
         self.end = str(tokenizer.eos_token)
@@ -66,7 +76,7 @@ class TransformersText(TokenText):
     ) -> TransformersText:
         """Return the tokenizer that lies in a directory, set to a pair of languages."""
         tokenizer = read_tokenizer(str(directory))
-        languages = Languages(str(directory), tokenizer, None, source_language, target_language)
+        languages = Languages(str(directory), tokenizer, (), source_language, target_language)
         return cls(tokenizer, languages.source_prefix(), languages.forced_first())
 
     @property
@@ -76,10 +86,7 @@ class TransformersText(TokenText):
 
     def encode(self, texts: Sequence[str]) -> list[Source]:
         """Return the tokens of each text, codes and end of sentence included."""
-        if not texts:
-            return []
-        prefixed = [self.source_prefix + text for text in texts]
-        found = self.tokenizer(prefixed, truncation=False, verbose=False)["input_ids"]
+        found = source_ids(self.tokenizer, self.source_prefix, texts)
         spelled = map(self.tokenizer.convert_ids_to_tokens, found)
         return [Source(text, tokens) for text, tokens in zip(texts, spelled, strict=True)]
 

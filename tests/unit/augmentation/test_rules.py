@@ -198,8 +198,8 @@ def test_a_tagger_that_loses_words():
 SST2 = "sentence\tlabel\n" + "".join(f"{text}\t{i % 2}\n" for i, text in enumerate(TEXTS))
 
 
-def run(capsys, *arguments):
-    status = main(["augment", *map(str, arguments), "--tagger", f"{__name__}:lexicon_tagger"])
+def run(capsys, *arguments, tagger="lexicon_tagger"):
+    status = main(["augment", *map(str, arguments), "--tagger", f"{__name__}:{tagger}"])
     return status, *capsys.readouterr()
 
 
@@ -214,6 +214,15 @@ def test_command(tmp_path, capsys):
     assert len({text for text, _ in rows}) == len(rows) > 3
     assert run(capsys, *flags, "--output", tmp_path / "b.tsv")[0] == 0
     assert (tmp_path / "b.tsv").read_text() == content
+
+
+def test_text_without_spaces_between_words(tmp_path, capsys):
+    (tmp_path / "train.tsv").write_text("sentence\tlabel\n这部电影很好看\t1\n我不喜欢这个故事\t0\n")
+    flags = (tmp_path, "--corpus", "SST-2", "--iterations", 1)
+    status, _, note = run(capsys, *flags, "--output", tmp_path / "a.tsv", tagger="no_tags")
+    assert status == 0 and "train.tsv is written without spaces between words (Han): here a word is" in note
+    (tmp_path / "train.tsv").write_text(SST2)
+    assert run(capsys, *flags, "--output", tmp_path / "b.tsv")[2] == ""
 
 
 def test_command_keeps_labels_of_pairs(tmp_path, capsys):

@@ -159,6 +159,15 @@ def test_misfits_are_named(clusters, baseline, words):
         evaluate(runs, [REFERENCE], SETTINGS, baseline, clusters)
 
 
+def test_a_single_resample_has_no_variance():
+    """It would count as none of the examples', and make the error of a difference too small."""
+    settings = ScoreSettings(("bleu",), bootstrap_samples=1)
+    lines = {"a": spoilt(REFERENCE, 1), "b": spoilt(REFERENCE, 2)}
+    assert evaluate(lines, [REFERENCE], settings, None, CLUSTERS).runs_test is None
+    with pytest.raises(UserError, match=r"--paired-bs-n is 1: .* the variance of 2 resamples or more"):
+        evaluate(lines, [REFERENCE], settings, "b", CLUSTERS)
+
+
 def write(path, lines):
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return str(path)

@@ -11,6 +11,7 @@ from disk import largest_file
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.averaging import average_checkpoints, select_checkpoints
+from cmlm_kd.fairseq_files.checkpoint_keys import FOLD
 from cmlm_kd.fairseq_files.checkpoints import count_parameters, number_of_updates, read_checkpoint
 from cmlm_kd.fairseq_files.portable import make_portable
 
@@ -235,6 +236,17 @@ def test_command(tmp_path, capsys):
     assert "don't go with --inputs" in capsys.readouterr().err
     assert main(["average", "--dir", str(run), "--output", str(output)]) == 2
     assert "exactly one of --last and --best" in capsys.readouterr().err
+
+
+def test_teachers_that_were_kept_from_different_folds(tmp_path):
+    """Their mean has seen every row, and would say that it has not."""
+    for updates, state in enumerate(({FOLD: "0/2"}, {FOLD: "0/2"}, {FOLD: "1/2"}, {})):
+        write(tmp_path / f"{updates}.pt", updates, 1.0, task_state=state)
+    paths = [tmp_path / f"{updates}.pt" for updates in range(4)]
+    assert average_checkpoints(paths[:2])["task_state"] == {FOLD: "0/2"}
+    for other, said in ((2, "without fold 1/2"), (3, "on every row")):
+        with pytest.raises(UserError, match=rf"{other}.pt was trained {said}, .*0.pt without fold 0/2"):
+            average_checkpoints([paths[0], paths[other]])
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path):

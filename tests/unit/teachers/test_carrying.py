@@ -127,3 +127,27 @@ def test_text_that_is_spelled_otherwise_is_not_carried():
     assert carrier.agree((1, 0), (1, 0))
     for tokens, entries in (((2, 0), (1, 0)), ((3, 0), (1, 0)), ((1, 0), (2, 0))):
         assert not carrier.agree(tokens, entries)
+
+
+def test_a_long_sentence_that_the_teacher_finds_unlikely():
+    """Its probability as a whole, e ** -1381, is no number that there is."""
+    spelled = [END, b" a", b" b"]
+    probs = torch.tensor([[1e-3, 1e-3, 0.998]]).expand(201, 3)
+    tokens = [1] * 200 + [0]
+    carried, outside = Carrier(spelled, spelled).carry(probs, tokens, tokens)
+    np.testing.assert_allclose(carried, probs, rtol=1e-5)
+    np.testing.assert_allclose(outside, 0, atol=1e-6)
+
+
+def test_a_token_that_the_teacher_rules_out():
+    """Its next distribution is known all the same, also after another path has said the same text."""
+    spelled = [END, b" a", b" b"]
+    probs = torch.tensor([[0.2, 0, 0.8], [0.1, 0.6, 0.3], [1.0, 0, 0]])
+    carried, outside = Carrier(spelled, spelled).carry(probs, (1, 2, 0), (1, 2, 0))
+    np.testing.assert_allclose(carried, probs, atol=1e-7)
+    np.testing.assert_allclose(outside, 0, atol=1e-7)
+    # The student's " b" is said by " ba" too, and what follows that is not known.
+    probs = torch.tensor([[0, 1e-30, 1.0], [1.0, 0, 0]])
+    carried, outside = Carrier([END, b" b", b"a"], [END, b" b", b" ba"]).carry(probs, (1, 0), (1, 0))
+    np.testing.assert_allclose(carried[:, 1:], [[1, 0], [0, 1]])
+    assert carried[1, 0] == pytest.approx(1e-30, rel=1e-4)

@@ -29,6 +29,12 @@ def test_batches_are_sorted_by_length_and_bounded_with_their_padding():
     assert [len(batch) for batch in batches(sources, range(5), 2)] == [1] * 5
 
 
+def test_what_nobody_sees_is_nothing():
+    """Tokenizers leave nothing of it, and a model that reads nothing makes something up."""
+    texts = ["\u200b", "\ufeff \x07", "\u200bа", "\u0301", "🤖"]
+    assert best(translate_texts(Toy(""), texts, Decoding())) == [None, None, "\u200bА", "\u0301", "🤖"]
+
+
 def test_every_text_is_reported_once():
     told = []
     translate_texts(Toy(""), TEXTS, Decoding(), max_tokens=4, report=told.append)

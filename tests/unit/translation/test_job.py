@@ -102,6 +102,31 @@ def test_an_equal_translation_is_kept(job, capsys):
     assert output.stat().st_mtime_ns == before
 
 
+def test_a_translation_that_was_changed_is_not_taken_for_the_same(job, tmp_path, capsys):
+    flags, output = job
+    more = ("--output-source", tmp_path / "y.de", "--output-scores", tmp_path / "y.tsv")
+    run(*flags, *more)
+    for path in (output, tmp_path / "y.de", tmp_path / "y.tsv"):
+        former = path.read_bytes()
+        path.write_bytes(former[:-9])
+        assert f"{output} exists; it is in the way" in refused(capsys, *flags, *more)
+        path.write_bytes(former)
+    assert run(*flags, *more, way="nan") == 0
+    # A file of another name beside it is not the one that was written.
+    other = write_lines(tmp_path / "other.de", TEXTS[:3])
+    assert "exists; it is in the way" in refused(capsys, *flags, "--output-source", other)
+    assert lines_of(other) == TEXTS[:3]
+
+
+def test_a_short_rest_without_an_end_does_not_end_the_job(tmp_path, capsys):
+    """Of 17 lines in shards of 16 the last is a shard, and the model finds no end to that one."""
+    write_lines(tmp_path / "x.de", [*TEXTS[:16], "endlos"])
+    output = tmp_path / "y.en"
+    assert run("--input", tmp_path / "x.de", "--output", output, "--shard-rows", 16, way="rest") == 0
+    assert lines_of(output)[-1] == "ENDLOS"
+    assert "1 have no end: they were cut off at --max-length" in capsys.readouterr().out
+
+
 def test_another_translation_is_not_overwritten(job, capsys):
     flags, output = job
     run(*flags)
@@ -168,11 +193,20 @@ def test_a_shard_with_too_few_lines_is_named(job, capsys):
     assert not output.exists()
 
 
+def test_a_model_that_reads_none_of_the_lines(tmp_path, capsys):
+    write_lines(tmp_path / "x.de", ["wort " * 10] * 20)  # it takes nine
+    said = refused(capsys, "--input", tmp_path / "x.de", "--output", tmp_path / "y.en")
+    assert "toy reads none of 20 lines: " in said and "exceed the 9 tokens that it takes" in said
+    write_lines(tmp_path / "blank.de", ["", " "] * 20)
+    assert run("--input", tmp_path / "blank.de", "--output", tmp_path / "blank.en") == 0
+    assert not (tmp_path / "y.en").exists() and lines_of(tmp_path / "blank.en") == [""] * 40
+
+
 @pytest.mark.parametrize("way", ["empty", "endless"])
 def test_a_model_that_says_nothing_or_finds_no_end_is_refused_after_a_shard(job, capsys, way):
     flags, output = job
-    said = refused(capsys, *flags, way=way)
-    assert "ends none of 5 translations within --max-length 200, or says nothing; is it trained" in said
+    said = refused(capsys, *flags, "--shard-rows", 20, way=way)
+    assert "ends none of 20 translations within --max-length 200, or says nothing; is it trained" in said
     assert not output.exists()
 
 
@@ -201,6 +235,7 @@ def test_a_model_that_says_nothing_or_finds_no_end_is_refused_after_a_shard(job,
         (("--filter", "x", "--output-source", "z"), "--filter names 'x'; allowed are empty, endless"),
         (("--prompt", "{source}"), "--prompt means nothing to toy=well, a model of kind toy; leave it out"),
         (("--data", "x"), "--data means nothing to toy=well"),
+        (("--output-scores", "y.en.gz"), "y.en.gz would be no gzipped file, text is written as it is"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_written(job, capsys, more, message):
@@ -218,6 +253,8 @@ def test_inputs_that_do_not_fit(job, tmp_path, capsys):
     )
     assert "is an input and an output" in refused(capsys, *flags, "--output", tmp_path / "x.de")
     assert "two outputs are the same file" in refused(capsys, *flags, "--output-scores", output)
+    manifest = output.with_name("y.en.json")
+    assert f"same file, {manifest}" in refused(capsys, *flags, "--output-scores", manifest)
     assert "is empty" in refused(capsys, *flags, "--input", write_lines(tmp_path / "none", []))
     (tmp_path / "y.en.parts").mkdir()
     (tmp_path / "y.en.parts" / "thesis.txt").write_text("mine")

@@ -1,6 +1,7 @@
 """A file of a data-bin that is not as it was written is named before it is used."""
 
 import json
+import re
 import shutil
 
 import fairseq_cli.train
@@ -150,3 +151,17 @@ def test_tasks_look_at_each_part(data, written, tmp_path):
     (data / "prepare.json").unlink()  # as fairseq-preprocess writes it
     with pytest.raises(UserError, match=r"dict\.en\.txt is dictionary \w+, .* is \w+; the parts of one"):
         check_fairseq_data([str(written), str(data)], str(data), "train", whole=False)
+
+
+def test_references_are_compared_where_they_are_scored(data, tmp_path, capsys):
+    hypotheses = shutil.copy(data / "raw" / "valid.en", tmp_path)
+
+    def score(reference):
+        return main(["score", "--hypothesis", f"copy={hypotheses}", "--reference", str(reference)])
+
+    assert score(data / "raw" / "valid.en") == 0
+    flip(data / "raw" / "valid.en")
+    assert score(data / "raw" / "valid.en") == 2
+    assert re.search(r"raw/valid.en is damaged \(checksum .*; write the data again", capsys.readouterr().err)
+    (tmp_path / "raw").mkdir()  # of no data-bin
+    assert score(shutil.copy(data / "raw" / "valid.en", tmp_path / "raw")) == 0

@@ -97,3 +97,9 @@ def test_one_dictionary_for_both_languages(first, text, teacher, capsys):
 
 def test_no_data_bin(text, teacher, tmp_path, capsys):
     refuse(text, teacher, "has no prepare.json", capsys, ["--dictionaries", str(tmp_path / "nothing")])
+
+
+def test_dictionaries_that_are_damaged(first, text, teacher, capsys):
+    path = first / "dict.en.txt"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    refuse(text, teacher, r"dict.en.txt is dictionary .* was written", capsys, ["--dictionaries", str(first)])

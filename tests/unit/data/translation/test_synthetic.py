@@ -9,7 +9,8 @@ from toy_translator import run as translate
 from cmlm_kd.cli import main
 from cmlm_kd.data.translation.manifest import load_manifest
 from cmlm_kd.data.translation.synthetic import synthetic_side
-from cmlm_kd.evaluation.report import signature_of_checkpoint
+from cmlm_kd.evaluation.report import signature_of_checkpoint, signature_of_student
+from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
 
 
 def test_a_translation_becomes_a_training_set(tmp_path, capsys):
@@ -31,6 +32,10 @@ def test_a_translation_becomes_a_training_set(tmp_path, capsys):
     task = {"data": "data", "soft_targets": "gone,none"}
     named = signature_of_checkpoint({"task": task, "criterion": criterion}, text)
     assert "|synthetic:train1.de=aaaaaa|teacher:unknown|store:unknown|" in named
+    state = {"cfg": {"task": {"data": "gone:data"}, "criterion": criterion}, "task_state": {}}
+    assert signature_of_student(state, text).startswith("kd:none|synthetic:train1.de=aaaaaa|v:")
+    state["task_state"] = {TEACHERS: ["bbbbbbbb"]}  # who answered in training
+    assert "|synthetic:train1.de=aaaaaa|teacher:bbbbbb|v:" in signature_of_student(state, text)
 
 
 def test_text_without_a_manifest_is_no_translation(tmp_path):

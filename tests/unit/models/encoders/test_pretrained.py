@@ -1,13 +1,19 @@
-"""Configurations of a size that nothing has: damaged files, which would take hours to build."""
+"""What is loaded by a configuration, and configurations of a size that nothing has, as damaged files have."""
 
 import json
 
 import pytest
 from tiny_classification import write_bert
 from tiny_encoders import write_encoder
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+)
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.models.encoders import pretrained
 from cmlm_kd.models.encoders.pretrained import config_of, load_masked_lm, load_pretrained
 
 
@@ -48,3 +54,19 @@ def test_positions_that_are_sine_waves_are_not_trained(tmp_path, sine_waves):
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert ("distilbert.embeddings.position_embeddings.weight" in trained) == (not sine_waves)
     assert "distilbert.embeddings.word_embeddings.weight" in trained
+
+
+def test_a_file_of_another_format_has_its_configuration_inside(monkeypatch):
+    """Beside a ``.gguf`` file there need be no config.json."""
+    asked = []
+
+    def load(kind, name, **settings):
+        asked.append((kind.__name__, name, settings.get("gguf_file")))
+        if kind is AutoConfig:
+            return LlamaConfig()
+        raise UserError("asked for enough")
+
+    monkeypatch.setattr(pretrained, "load_saved", load)
+    with pytest.raises(UserError, match="asked for enough"):
+        pretrained.load_pretrained(AutoModelForCausalLM, "folder", "a language model", gguf_file="x.gguf")
+    assert asked == [("AutoConfig", "folder", "x.gguf"), ("AutoModelForCausalLM", "folder", "x.gguf")]

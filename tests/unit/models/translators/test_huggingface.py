@@ -6,9 +6,11 @@ import shutil
 import pytest
 import torch
 from tiny_translators import (
+    write_bart,
     write_language_model,
     write_m2m100,
     write_marian,
+    write_mbart,
     write_mbart50,
     write_nllb,
     write_t5,
@@ -18,12 +20,14 @@ from cmlm_kd.api.translator import Decoding, ModelChoice
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.kinds import load_translator
 from cmlm_kd.models.translators.loading import load_seq2seq
+from cmlm_kd.tokenization.spelled_bytes import bytes_of_tokenizer
 
 TEXTS = ["der mann geht", "ein hund", "ein hund sieht den mann und der mann geht"]
 FAMILIES = {
     "marian": (write_marian, None, None),
     "m2m100": (write_m2m100, "de", "en"),
     "nllb": (write_nllb, "deu_Latn", "eng_Latn"),
+    "mbart": (write_mbart, "de_DE", "en_XX"),
     "mbart50": (write_mbart50, "de_DE", "en_XX"),
     "t5": (write_t5, "German", "English"),
 }
@@ -132,10 +136,45 @@ def test_what_each_family_reads(load):
     tokens = {name: load(name).encode(["der"])[0].tokens for name in FAMILIES}
     spelled = {name: load(name).tokenizer.convert_ids_to_tokens(ids) for name, ids in tokens.items()}
     assert spelled["m2m100"][0] == "__de__" and spelled["nllb"][0] == "deu_Latn"
-    assert spelled["mbart50"][0] == "de_DE" and spelled["marian"][-1] == "</s>"
+    assert spelled["mbart50"][0] == "de_DE" == spelled["mbart"][-1] and spelled["marian"][-1] == "</s>"
     assert load("t5").loaded.source_prefix == "translate German to English: "
     assert load("marian").most_source_tokens == 40 and load("t5").most_source_tokens is None
     assert load("m2m100").languages == ("de", "en") == load("marian").languages
+
+
+def test_what_a_bart_is_made_to_say_first(tmp_path):
+    translator = load_translator(str(write_bart(tmp_path / "bart")), ModelChoice(()))
+    assert (translator.loaded.decoder_start, translator.loaded.forced_first) == (2, 0)
+    for source in translator.encode(TEXTS):
+        wanted = translator.model.generate(torch.tensor([source.tokens]), num_beams=1, max_new_tokens=8)[0]
+        assert wanted[:2].tolist() == [2, 0]
+        row = translator.translate([source], Decoding(beam=1, max_length=6))[0]
+        assert row[0].text == translator.tokenizer.decode(wanted, skip_special_tokens=True)
+
+
+def test_a_vocabulary_for_each_language(tmp_path):
+    """transformers knows both; CTranslate2's converter would take the source's for the target's, too."""
+    pytest.importorskip("ctranslate2")
+    model = str(write_marian(tmp_path / "two", separate=True))
+    translator = load_translator(model, ModelChoice(()))
+    source = translator.encode(["der mann"])[0]
+    row = translator.translate([source], Decoding(beam=1, max_length=6))[0]
+    text, score = greedy(translator, source)
+    assert row[0].text == text and row[0].score == pytest.approx(score, abs=1e-4)
+    spelled = bytes_of_tokenizer(translator.tokenizer, {0})
+    assert (
+        spelled[-1] == b" y" and spelled[translator.tokenizer(text_target="man")["input_ids"][0]] == b" man"
+    )
+    with pytest.raises(UserError, match="two has a vocabulary for each language, of which CTranslate2's"):
+        load_translator(model, ModelChoice(()), via="ctranslate2")
+
+
+def test_special_tokens_that_are_spelled_out_are_text(load):
+    for family, text in (("marian", "der </s> mann"), ("m2m100", "<s>"), ("nllb", "der eng_Latn </s> mann")):
+        translator = load(family)
+        odd = translator.encode([text])[0].tokens
+        inner = translator.tokenizer.convert_ids_to_tokens(odd)[1:-1]
+        assert not {"<s>", "</s>", "eng_Latn"} & set(inner), inner
 
 
 def test_a_multilingual_marian_reads_the_target_code(tmp_path):
@@ -162,7 +201,7 @@ def test_hashes_tell_models_and_languages_apart(directory, tmp_path):
         (
             "m2m100",
             ("de", "xx"),
-            r"--target-language is 'xx', which --model .* does not know; its codes are af, am",
+            r"--target-language is 'xx', which model .* does not know; its codes are af, am",
         ),
         ("nllb", ("de", "eng_Latn"), r"--source-language is 'de', which .* its codes are ace_Arab"),
         (
@@ -174,7 +213,7 @@ def test_hashes_tell_models_and_languages_apart(directory, tmp_path):
         (
             "marian",
             ("en", "de"),
-            r"--source-language is 'en', and --model .* translates de to en; give a model of",
+            r"--source-language is 'en', and model .* translates de to en; give a model of",
         ),
     ],
 )
@@ -188,7 +227,7 @@ def test_a_model_without_a_tokenizer(directory, tmp_path):
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
         shutil.copy(directory("marian") / name, bare)
-    with pytest.raises(UserError, match=r"--model .*bare has no tokenizer"):
+    with pytest.raises(UserError, match=r"model .*bare has no tokenizer"):
         load_seq2seq(str(bare))
 
 
