@@ -59,6 +59,7 @@ ELSEWHERE = {
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_translation_recipes.py, through iwslt14.yaml",
     "python benchmarks/": "test_benchmarks.py",
+    "bash benchmarks/run.sh": "test_benchmarks.py, without the shell around it",
     "fairseq-hydra-train": "test_hydra.py",
     "fairseq-train DATA1:DATA2": "test_stores_of_several_training_sets, below",
     "pip install --no-deps ve-fairseq==0.12.3": "scripts/setup.sh",
