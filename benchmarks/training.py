@@ -70,7 +70,10 @@ def write_store(path: Path, data: Path, vocabulary: int, shard_rows: int = 4096)
         for plan in writer.pending_shards():
             rows = [targets[row] for row in range(plan.first_row, plan.first_row + plan.rows)]
             gold = np.concatenate(rows)  # (tokens,)
-            others = generator.integers(FIRST_WORD, vocabulary, (len(gold), TOP_K - 1))  # (tokens, k-1)
+            # Seven neighbours in a row, wherever they begin: no word comes twice.
+            begin = generator.integers(1, vocabulary - FIRST_WORD - TOP_K, (len(gold), 1))  # (tokens, 1)
+            others = gold[:, None] - FIRST_WORD + begin + np.arange(TOP_K - 1)  # (tokens, k-1)
+            others = FIRST_WORD + others % (vocabulary - FIRST_WORD)  # (tokens, k-1)
             logits = -np.sort(-generator.normal(0, 1, (len(gold), TOP_K - 1)), axis=1)  # (tokens, k-1)
             writer.write_shard(
                 plan,
