@@ -86,6 +86,11 @@ def sparse_kd_loss(
                 f"has {', '.join(f'{value:g}' for value in kept.tail_temperatures) or 'none'}"
             )
         k = topk or kept.ids.size(-1)
+        if tail == "bucket" and k >= vocabulary:
+            raise UserError(
+                f"sparse_kd_loss: tail='bucket' with {k} entries leaves nothing outside a vocabulary of "
+                f"{vocabulary}; pass a smaller topk, or tail='drop'"
+            )
         teacher = teacher_distribution(kept, k, temperature, bucket=tail == "bucket", dtype=dtype)
         # A token without a teacher has no second term to share its weight with.
         hard_weight -= alpha * kept.valid.to(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def part_of(output: Path, share: Share) -> Path:
 
 def parts_folder(output: Path) -> Path:
     """Return the folder of all parts that are where :func:`part_of` has them."""
+    if output.name in ("", ".."):  # such as ".", which is called something else from above
+        output = Path(os.path.abspath(output))
     return output.with_name(f"{output.name}.parts")
 
 

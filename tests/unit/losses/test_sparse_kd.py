@@ -122,6 +122,13 @@ def test_what_does_not_fit_is_refused(settings, message):
         loss_of(Student(), **settings)
 
 
+def test_a_tail_of_nothing():
+    student = Student()
+    student.weight = student.weight.detach()[:3]
+    with pytest.raises(UserError, match="leaves nothing outside a vocabulary of 3; pass a smaller topk"):
+        loss_of(student, tail="bucket")
+
+
 def test_a_weight_of_another_width():
     student = Student()
     student.weight = student.weight.detach()[:, 1:]

@@ -1,6 +1,7 @@
 """Parts of several workers, merged: the same bytes as one worker's, or one line that says why not."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from tiny_store import LENGTHS, contents, flip_bit, make_header, make_rows, write_store
@@ -129,5 +130,9 @@ def test_what_is_no_part(parts, tmp_path):
     refused(parts, write_store(tmp_path / "old", k=2), "has k 2, this dump has 3")
 
 
-def test_the_usual_places(tmp_path):
+def test_the_usual_places(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert part_of(Path("."), Share(2, 2)) == tmp_path / "here.parts" / "2-of-2"
+    assert part_of(Path("../x"), Share(2, 2)) == Path("../x.parts/2-of-2")
     assert part_of(tmp_path / "store", Share(1, 2)) == tmp_path / "store.parts" / "1-of-2"
