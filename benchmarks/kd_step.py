@@ -4,9 +4,11 @@ Prints, for each vocabulary size, ratios of times measured in turn in one proces
 90th percentile), and the peak memory of the loss::
 
     python benchmarks/kd_step.py [--bf16] [--device cuda] [--vocabulary 10000 32000 120000] [--repeats 5]
+                                 [--optimizer fused_adam]
 
 step      forward, loss, backward and Adam of a 3+3-layer transformer, d = 256, on 4,096 target tokens without
-          padding: soft_target_kd (fused) / label_smoothed_cross_entropy
+          padding: soft_target_kd (fused) / label_smoothed_cross_entropy; the latter always has fairseq's
+          Adam, the former what --optimizer names
 gather    output layer and loss alone, forward and backward: fused / dense by gathering log-probabilities
 scatter   the same: fused / dense by scattering the soft targets into a (tokens, vocabulary) matrix
 memory    peak memory of output layer and loss: fused / dense (gather)
@@ -28,6 +30,7 @@ import fairseq_plugins  # noqa: F401 - registers the criterion
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
+from cmlm_kd.optim import FusedAdam
 
 LENGTH, WIDTH, TOP_K = 32, 256, 8
 PAD = 1
@@ -72,9 +75,10 @@ def make_steps(vocabulary: int, args: Namespace) -> dict:
     """Return two training steps of one model, with and without a teacher."""
     task, model = measuring.make_transformer(vocabulary, WIDTH)
     model, sample = model.to(args.device).train(), make_sample(vocabulary, args.sentences, args.device)
-    optimizer = Adam(model.parameters(), lr=1e-5)
+    plain = Adam(model.parameters(), lr=1e-5)
+    chosen = plain if args.optimizer == "adam" else FusedAdam(model.parameters(), lr=1e-5)
 
-    def step(criterion):
+    def step(criterion, optimizer):
         with measuring.autocast(args):
             loss, size, _ = criterion(model, sample)
         loss.backward()
@@ -84,7 +88,8 @@ def make_steps(vocabulary: int, args: Namespace) -> dict:
         model.zero_grad(set_to_none=True)
 
     return {
-        name: lambda criterion=criterion: step(criterion) for name, criterion in make_criterions(task).items()
+        name: lambda criterion=criterion, name=name: step(criterion, chosen if name == "kd" else plain)
+        for name, criterion in make_criterions(task).items()
     }
 
 
@@ -134,6 +139,7 @@ def main() -> None:
     measuring.add_device_options(parser)
     parser.add_argument("--sentences", type=int, default=128, help="of 32 tokens a batch")
     parser.add_argument("--only", choices=["step", "loss"], help="measure one of the two")
+    parser.add_argument("--optimizer", choices=["adam", "fused_adam"], default="adam", help="of the step")
     args = parser.parse_args()
     clock = measuring.begin(args)
     threads = f"{torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name()

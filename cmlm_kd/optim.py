@@ -1,4 +1,4 @@
-"""LAMB, and learning rates that differ between groups of parameters and change while training.
+"""LAMB, Adam in one kernel, and learning rates that differ between groups of parameters and while training.
 
 LAMB is Adam whose step, tensor by tensor, is as long as the learning rate's share of the tensor itself (You
 et al., 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", algorithm 2). For a
@@ -12,6 +12,13 @@ tensor x with gradient g::
 MobileBERT's released ``lamb_optimizer.py`` leaves out the divisions by 1 - b^t. There biases and
 normalisations have neither weight decay nor the ratio of norms: a group with ``adapts`` False has no ratio.
 
+Adam as fairseq's ``--optimizer adam`` has it (``fairseq/optim/adam.py``), with decoupled weight decay::
+
+    x = x - lr weight_decay x - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
+
+It goes over weights and moments about ten times a step, an operation at a time; torch's fused AdamW once,
+but that adds eps to ``sqrt(v / (1 - b2^t))``. So torch gets ``eps / sqrt(1 - b2^t)``: the two are the same.
+
 Rates: a parameter belongs to the group that ``parameter.param_group`` names (:func:`group_by_layer`); one
 without a name belongs to :data:`DEFAULT`. The rate of a group is the common learning rate times the group's
 factor. A group whose factor is 0 rests: it keeps its weights, and its optimiser forgets what it knew of it,
@@ -20,6 +27,7 @@ as in that file of MobileBERT's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -123,6 +131,76 @@ def _ratios(tensors: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
     """Return ``||x|| / ||u||`` of each pair, ``()`` each; 1 where either norm is 0."""
     norms = zip(torch._foreach_norm(tensors), torch._foreach_norm(updates), strict=True)
     return [torch.where((x > 0) & (u > 0), x / u, 1.0) for x, u in norms]
+
+
+class FusedAdam(torch.optim.AdamW):
+    """fairseq's Adam in one kernel a step; equation in the module docstring.
+
+    Its state is that of fairseq's, so that either goes on with what the other has saved.
+
+    Args:
+        params: tensors, or groups of them as for every torch optimiser.
+        lr: learning rate, 0 or more.
+        betas: decay rates of the two moments, each in [0, 1).
+        eps: added to the root of the second moment, 0 or more.
+        weight_decay: decoupled, 0 or more.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self._steps: dict[Tensor, int] = {}  # beside torch's own, which a GPU would have to be asked for
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Change every tensor that has a gradient.
+
+        Args:
+            closure: computes the loss again, where the caller wants it.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        groups = self.param_groups
+        self.param_groups = [part for group in groups for part in self._parts(group)]
+        try:
+            super().step()
+        finally:
+            self.param_groups = groups
+        return loss
+
+    def _parts(self, group: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the tensors of a group that are to change, those of as many updates together."""
+        parts: dict[int, list[Tensor]] = {}
+        for tensor in group["params"]:
+            if tensor.grad is not None:
+                self._steps[tensor] = self._steps.get(tensor, 0) + 1
+                parts.setdefault(self._steps[tensor], []).append(tensor)
+        beta2 = group["betas"][1]
+        return [
+            {**group, "params": members, "eps": group["eps"] / math.sqrt(1.0 - beta2**t)}
+            for t, members in parts.items()
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as fairseq's Adam has it: settings of its own, and numbers of updates as such."""
+        found = super().state_dict()
+        kept = ("lr", "betas", "eps", "weight_decay", "amsgrad", "params")
+        groups = [{name: group[name] for name in kept} for group in found["param_groups"]]
+        state = {place: {**each, "step": int(each["step"])} for place, each in found["state"].items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what this, or fairseq's Adam, has saved."""
+        groups = [{**group, "fused": True} for group in state_dict["param_groups"]]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+        self._steps = {tensor: int(state["step"]) for tensor, state in self.state.items()}
 
 
 def parameter_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:

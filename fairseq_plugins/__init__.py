@@ -16,6 +16,7 @@ from fairseq_plugins.command_line.user_errors import print_user_errors
 from fairseq_plugins.training.before_training import check_before_training
 from fairseq_plugins.training.entries import compare_entries
 from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
+from fairseq_plugins.training.processes import check_processes
 from fairseq_plugins.training.row_lengths import check_row_lengths
 from fairseq_plugins.training.whole_checkpoints import keep_checkpoints_whole
 
@@ -29,6 +30,7 @@ compare_entries()
 check_settings_of_checkpoints()
 check_row_lengths()
 check_before_training()
+check_processes()
 check_conversions()
 
 importlib.import_module(f"{__name__}.optim")

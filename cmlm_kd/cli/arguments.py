@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmlm_kd.errors import UserError
+
+if TYPE_CHECKING:
+    from cmlm_kd.system.shares import Share
 
 
 def add_device(parser: argparse._ActionsContainer) -> None:
@@ -24,9 +28,46 @@ def chosen_device(arguments: argparse.Namespace) -> str:
 
     from cmlm_kd.system.devices import check_device
 
-    device: str = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device: str = arguments.device or (_own_gpu() if torch.cuda.is_available() else "cpu")
     check_device(device)
     return device
+
+
+def _own_gpu() -> str:
+    """Return the GPU of a process: where a launcher has started several, each takes its own, in turn."""
+    import torch
+
+    from cmlm_kd.system.shares import local_rank
+
+    rank = local_rank() % torch.cuda.device_count()
+    return f"cuda:{rank}" if rank else "cuda"
+
+
+def add_shard(parser: argparse._ActionsContainer, work: str, and_then: str) -> None:
+    """Declare ``--shard``; :func:`chosen_share` reads it.
+
+    Args:
+        parser: of the command.
+        work: what the command does with a shard, a verb.
+        and_then: what becomes of the output.
+    """
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help=f"{work} every N-th shard from the I-th on and {and_then}; 'rank': the share of this process "
+        "under torchrun or srun",
+    )
+
+
+def chosen_share(arguments: argparse.Namespace) -> Share | None:
+    """Return the share of the work that ``--shard`` names; None without it.
+
+    Raises:
+        UserError: it names none.
+    """
+    from cmlm_kd.system.shares import Share
+
+    return None if arguments.shard is None else Share.parse(arguments.shard)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

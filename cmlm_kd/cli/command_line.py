@@ -21,7 +21,7 @@ from cmlm_kd.version import __version__
 COMMANDS = {
     "The whole road": ("run",),
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
-    "Teach": ("translate", "dump", "verify"),
+    "Teach": ("translate", "dump", "merge", "verify"),
     "Distil": ("flags", "choose", "average"),
     "Use": ("export", "calibrate", "classify"),
     "Measure": ("score", "report", "evaluate", "evaluate-masked-lm", "compare-seeds", "exits"),

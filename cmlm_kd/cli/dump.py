@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cmlm_kd.cli.arguments import add_device, chosen_device
+from cmlm_kd.cli.arguments import add_device, add_shard, chosen_device, chosen_share
+
+if TYPE_CHECKING:
+    from cmlm_kd.store import Manifest
 
 HELP = "write the soft targets of a teacher: a C-MLM, translators, or the mean of several"
 GOES_ON = True
@@ -39,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="store to write; an unfinished one is continued"
+    )
+    add_shard(parser, "write", "no whole store; 'cmlm-kd merge' makes one of all workers' shards")
+    parser.add_argument(
+        "--parts",
+        type=Path,
+        metavar="DIR",
+        help="where --shard writes; default: OUTPUT.parts/I-of-N, until they are merged",
     )
     parser.add_argument(
         "--source-language", help="code or name by which a model of many languages knows the source"
@@ -86,12 +97,17 @@ _TOO_LONG = "exceed the teacher's positions"
 def run(arguments: argparse.Namespace) -> None:
     """Dump, and say what the store holds."""
     from cmlm_kd.api.next_tokens import TeacherOptions
-    from cmlm_kd.store.manifest import TEACHER_KIND
+    from cmlm_kd.errors import UserError
+    from cmlm_kd.store.merging import part_of
     from cmlm_kd.system.files import check_new_directory
     from cmlm_kd.teachers.dump import TeacherChoice, dump
     from cmlm_kd.teachers.shards import DumpOptions
 
-    check_new_directory(arguments.output, "is a file", "give a directory", in_the_way=lambda entry: False)
+    share = chosen_share(arguments)
+    if arguments.parts is not None and share is None:
+        raise UserError("--parts is where --shard I/N writes; give both, or neither")
+    output = arguments.output if share is None else arguments.parts or part_of(arguments.output, share)
+    check_new_directory(output, "is a file", "give a directory", in_the_way=lambda entry: False)
     options = DumpOptions(
         topk=arguments.topk,
         tail_temperatures=tuple(arguments.tail_temperatures),
@@ -100,24 +116,35 @@ def run(arguments: argparse.Namespace) -> None:
         bf16_autocast=arguments.bf16_autocast,
         shard_rows=arguments.shard_rows,
         device=chosen_device(arguments),
+        shard=share,
     )
     weights = None if arguments.weights is None else tuple(arguments.weights)
     names = ("source_language", "target_language", "prompt", "examples")
     loading = TeacherOptions(**{name: getattr(arguments, name) for name in names})
     choice = TeacherChoice(tuple(arguments.teacher), weights, arguments.folds, loading)
-    manifest = dump(arguments.data, arguments.split, choice, arguments.output, options)
-    tokens = sum(shard.tokens for shard in manifest.shards)
-    size = sum(shard.size for shard in manifest.shards)
-    without = sum(shard.rows_without_teacher for shard in manifest.shards)
+    manifest = dump(arguments.data, arguments.split, choice, output, options)
+    if share is None:
+        print_contents(output, manifest)
+    else:
+        print(
+            f"{output}: shards {share} are written ({len(manifest.shards)} of {len(manifest.header.plan())})"
+        )
+
+
+def print_contents(store: Path, manifest: Manifest) -> None:
+    """Say what a complete store holds."""
+    from cmlm_kd.store.manifest import TEACHER_KIND
+
     print(
-        f"{arguments.output}: {manifest.header.rows:,} pairs, {tokens:,} positions, "
-        f"{size / max(tokens, 1):.1f} bytes each"
+        f"{store}: {manifest.header.rows:,} pairs, {manifest.tokens:,} positions, "
+        f"{manifest.size / max(manifest.tokens, 1):.1f} bytes each"
     )
+    without = manifest.rows_without_teacher
     if without:
         carried = TEACHER_KIND in manifest.header.settings
         why = "are too long for the teacher or spelled otherwise by it" if carried else _TOO_LONG
         print(f"  {without:,} pairs {why}: the student trains on their hard labels")
-    if not tokens:
+    if not manifest.tokens:
         print(
             "warning: the teacher reads none of these pairs, so that there is nothing to learn from it; give "
             "another, or data in the spelling that it knows",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cmlm_kd.cli.arguments import add_device, chosen_device
+from cmlm_kd.cli.arguments import add_device, add_shard, chosen_device, chosen_share
 
 HELP = "translate text with a model of fairseq, Hugging Face or CTranslate2"
 GOES_ON = True
@@ -96,13 +96,7 @@ def _add_shards(parser: argparse.ArgumentParser) -> None:
         "CPU 512",
     )
     group.add_argument("--shard-rows", type=int, default=2048, help="lines per shard, at least 1")
-    group.add_argument(
-        "--shard",
-        type=_fraction,
-        metavar="I/N",
-        help="translate every N-th shard from the I-th on and write no output; the same command without "
-        "it, or with --merge, writes it",
-    )
+    add_shard(group, "translate", "write no output; the same command without it, or with --merge, writes it")
     group.add_argument(
         "--parts",
         type=Path,
@@ -112,13 +106,6 @@ def _add_shards(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--merge", type=Path, nargs="+", metavar="DIR", default=[], help="take the shards of these folders"
     )
-
-
-def _fraction(text: str) -> tuple[int, int]:
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 1/4")
-    return int(i), int(n)
 
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -164,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.parts,
         arguments.max_tokens,
         arguments.shard_rows,
-        arguments.shard,
+        chosen_share(arguments),
         tuple(arguments.merge),
         device,
     )
@@ -192,8 +179,7 @@ def run(arguments: argparse.Namespace) -> None:
     translator = load_translator(arguments.model, choice, via=arguments.via)
     manifest = translate_file(translator, decoding, options, selection)
     if manifest is None:
-        i, n = options.shard or (1, 1)
-        print(f"{options.parts or f'{selection.output}.parts'}: shards {i}/{n} are translated")
+        print(f"{options.parts or f'{selection.output}.parts'}: shards {options.shard} are translated")
     else:
         _report(selection.output, manifest)
 

@@ -19,7 +19,6 @@ The terms per token are in :mod:`cmlm_kd.losses.soft_targets`, in a plain form a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -30,12 +29,13 @@ from torch import Tensor
 from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, Term
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.registry import kd_criteria
-from cmlm_kd.api.signals import SoftTargets, TeacherSignal
+from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import takes_fused
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.divergences import smoothing_weights
 from cmlm_kd.losses.projection import projected_loss
 from cmlm_kd.losses.soft_targets import SoftTargetBlocks, TeacherDistribution, TokenTerms, soft_target_terms
+from cmlm_kd.losses.sparse_teacher import tail_index, teacher_distribution
 from cmlm_kd.system.ranges import AT_LEAST_ONE, POSITIVE, SHARE, SHARE_BELOW_ONE, check_settings, setting
 
 
@@ -105,48 +105,6 @@ class SoftTargetConfig:
             if getattr(self, name) != getattr(type(self), name):
                 parts.append(f"{short}:{getattr(self, name)}")
         return "|".join(parts)
-
-
-def tail_index(temperature: float, available: Sequence[float]) -> int | None:
-    """Return where in ``available`` the tail at ``temperature`` is, or None."""
-    for index, candidate in enumerate(available):
-        if math.isclose(candidate, temperature, rel_tol=1e-6):
-            return index
-    return None
-
-
-def teacher_distribution(
-    teacher: SoftTargets, k: int, temperature: float, *, bucket: bool, dtype: torch.dtype
-) -> TeacherDistribution:
-    """Return ``softmax(t / T)`` over the teacher's k best entries and, on request, the tail.
-
-    Args:
-        teacher: soft targets of ``N`` tokens (:meth:`SoftTargets.flatten`) with at least k entries each.
-        k: entries to use; further ones are cut, or counted into the tail.
-        temperature: T > 0.
-        bucket: whether everything outside the k entries is a class of its own; the teacher must carry the
-            tail at T.
-        dtype: of the probabilities; stored float16 logits are upcast before anything else.
-
-    Raises:
-        ValueError: if the teacher does not carry the tail it needs.
-    """
-    scaled = teacher.logits.to(dtype) / temperature  # (N, stored k)
-    # Cut first, then the softmax: q is renormalised over the k entries.
-    kept = scaled[:, :k]  # (N, k)
-    if bucket:
-        column = tail_index(temperature, teacher.tail_temperatures)
-        if column is None:
-            raise ValueError(f"teacher_distribution: no tail at temperature {temperature}")
-        tail = teacher.tail[:, column : column + 1].to(dtype)  # (N, 1)
-        # A tail is stored as the log of a sum of exp(t / T): entries beyond the k best add to it.
-        rest = torch.cat((scaled[:, k:], tail), dim=1).logsumexp(1, keepdim=True)  # (N, 1)
-        kept = torch.cat((kept, rest), dim=1)  # (N, k+1)
-    # Rows without a teacher may hold anything: selected away, for a product with 0 would keep a NaN.
-    invalid = ~teacher.valid.unsqueeze(-1)  # (N, 1)
-    probs = kept.softmax(-1).masked_fill(invalid, 0.0)  # (N, k) or (N, k+1)
-    ids = teacher.ids[:, :k].long().masked_fill(invalid, 0)  # (N, k)
-    return TeacherDistribution(ids, probs[:, :k], probs[:, k] if bucket else None)
 
 
 @kd_criteria.register("soft_target_kd", config=SoftTargetConfig)

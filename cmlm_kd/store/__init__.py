@@ -1,7 +1,7 @@
 """Soft targets on disk: one teacher's beliefs about every target token of one binarised corpus.
 
-Write with :class:`StoreWriter`, read with :class:`SoftTargetStore`, check with :func:`verify_store`; the
-format is described in ``docs/store.md``.
+Write with :class:`StoreWriter` (what several workers wrote: :func:`merge_parts`), read with
+:class:`SoftTargetStore`, check with :func:`verify_store`; the format is described in ``docs/store.md``.
 """
 
 from cmlm_kd.store.batches import SentenceTargets, StoredSoftTargets
@@ -9,6 +9,7 @@ from cmlm_kd.store.concatenated import ConcatenatedStores, Part
 from cmlm_kd.store.corpus import Corpus
 from cmlm_kd.store.format import ShardRows
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
+from cmlm_kd.store.merging import merge_parts
 from cmlm_kd.store.reader import SoftTargetStore
 from cmlm_kd.store.statistics import TeacherStatistics, reference_accuracy, teacher_statistics
 from cmlm_kd.store.verify import verify_store
@@ -28,6 +29,7 @@ __all__ = [
     "StoreWriter",
     "StoredSoftTargets",
     "TeacherStatistics",
+    "merge_parts",
     "reference_accuracy",
     "teacher_statistics",
     "verify_store",

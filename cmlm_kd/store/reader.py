@@ -60,7 +60,8 @@ class SoftTargetStore(StoredSoftTargets):
         if not manifest_path.is_file():
             if (path / PARTIAL_NAME).is_file():
                 raise UserError(
-                    f"store: {path} is unfinished; run the same 'cmlm-kd dump' again, it goes on where it was"
+                    f"store: {path} is unfinished; run the same 'cmlm-kd dump' again, it goes on where it "
+                    "was, or 'cmlm-kd merge' the parts of several workers"
                 )
             raise UserError(
                 f"store: {path} holds no store (no {MANIFEST_NAME}); give the directory that 'cmlm-kd dump' "

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import pyarrow as pa
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.store.files import TEMPORARY_SUFFIXES, explained_os_errors, lock_directory, write_whole
@@ -70,6 +72,11 @@ class StoreWriter:
         """True once :meth:`finish` has been called, now or by an earlier run."""
         return self._finished is not None
 
+    @property
+    def manifest(self) -> Manifest:
+        """What the store holds so far."""
+        return Manifest(self.header, tuple(self._done[i] for i in sorted(self._done)), self._environments)
+
     def pending_shards(self) -> list[ShardPlan]:
         """Return the shards that are still to be written, in corpus order."""
         return [plan for plan in self.header.plan() if plan.index not in self._done]
@@ -94,11 +101,40 @@ class StoreWriter:
             data.size,
             hashlib.sha256(data).hexdigest(),
         )
-        with explained_os_errors(self.path, self._space_needed(data.size)):
+        self._keep(plan, record, data)
+        return record
+
+    def copy_shard(self, plan: ShardPlan, record: ShardRecord, part: Path) -> None:
+        """Copy one pending shard out of another store of the same header.
+
+        Args:
+            plan: which.
+            record: what that store's manifest says of it.
+            part: that store's directory.
+
+        Raises:
+            UserError: it is not there, or not what is said of it; otherwise as :meth:`write_shard`.
+        """
+        source = part / plan.file
+        problem = _problem(source, Manifest(self.header, (record,), ()), plan, record)
+        if problem:
+            raise UserError(
+                f"store: shard {source} is {problem}; run the 'cmlm-kd dump --shard' that wrote {part} "
+                "again, it mends what is damaged"
+            )
+        self._keep(plan, record, source.read_bytes())
+
+    def _keep(self, plan: ShardPlan, record: ShardRecord, data: bytes | pa.Buffer) -> None:
+        with explained_os_errors(self.path, self._space_needed(record.size)):
             write_whole(self.path / plan.file, data)
             self._done[plan.index] = record
             self._write_manifest(PARTIAL_NAME)
-        return record
+
+    def note_environments(self, environments: Sequence[Mapping[str, SettingValue]]) -> None:
+        """Have the manifest name these environments, each once, in place of those that it named before."""
+        self._environments = tuple(
+            each for place, each in enumerate(environments) if each not in environments[:place]
+        )
 
     def finish(self) -> Manifest:
         """Declare the store complete and return its manifest.
@@ -142,14 +178,15 @@ class StoreWriter:
 
     def _resume(self, found: Manifest, finished: bool) -> None:
         """Take over the complete shards of ``found``; those whose bytes have changed are written again."""
-        _check_same(self.path, found.header, self.header)
+        remedy = "give another directory, or delete that one to start afresh"
+        check_same(self.path, found.header, self.header, "this dump has", remedy)
         for suffix in TEMPORARY_SUFFIXES:
             for stale in self.path.glob(f"*{suffix}"):
                 stale.unlink()
         plans = {plan.file: plan for plan in self.header.plan()}
         for record in found.shards:
             plan = plans.get(record.file)
-            problem = _problem(self.path, found, plan, record)
+            problem = _problem(self.path / record.file, found, plan, record)
             if plan is not None and not problem:
                 self._done[plan.index] = record
             else:
@@ -172,8 +209,7 @@ class StoreWriter:
             _warn_environment(self.path, found, self.header)
 
     def _write_manifest(self, name: str) -> Manifest:
-        shards = tuple(self._done[index] for index in sorted(self._done))
-        manifest = Manifest(self.header, shards, self._environments)
+        manifest = self.manifest
         write_whole(self.path / name, manifest.to_json().encode())
         return manifest
 
@@ -185,27 +221,37 @@ class StoreWriter:
 
 
 def _problem(path: Path, found: Manifest, plan: ShardPlan | None, record: ShardRecord) -> str:
-    """Return in what way a shard is not what the manifest says; empty if it is."""
+    """Return in what way the shard of a file is not what the manifest says; empty if it is."""
     if plan is None:
         return "of another plan"
-    checksum = file_sha256(path / plan.file)
+    checksum = file_sha256(path)
     if checksum != record.sha256:
         return "damaged" if checksum else "missing"
     try:
-        open_shard(path / plan.file, found, record)
+        open_shard(path, found, record)
     except UserError:
         return "not what the manifest says"
     return "" if (plan.first_row, plan.rows) == (record.first_row, record.rows) else "of another plan"
 
 
-def _check_same(path: Path, found: StoreHeader, wanted: StoreHeader) -> None:
-    """Refuse to go on with a store of something else."""
+def check_same(path: Path, found: StoreHeader, wanted: StoreHeader, whose: str, remedy: str) -> None:
+    """Refuse a store of something else.
+
+    Args:
+        path: its directory.
+        found: what it says of itself.
+        wanted: what it should say.
+        whose: subject and verb of what it should say, in the message.
+        remedy: what to do.
+
+    Raises:
+        UserError: naming the first field that differs, with both values.
+    """
     on_disk, asked = found.identity(), wanted.identity()
     for name in [*asked, *on_disk]:
         if on_disk.get(name) != asked.get(name):
             raise UserError(
-                f"store: {path} has {name} {on_disk.get(name)}, this dump has {asked.get(name)}; give "
-                "another directory, or delete that one to start afresh"
+                f"store: {path} has {name} {on_disk.get(name)}, {whose} {asked.get(name)}; {remedy}"
             )
 
 

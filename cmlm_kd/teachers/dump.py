@@ -71,7 +71,8 @@ def dump(data: Path, split: str, choice: TeacherChoice, output: Path, options: D
         split: such as ``train``.
         choice: who teaches.
         output: the store's directory, new, empty or an unfinished store of the same dump.
-        options: how to dump.
+        options: how to dump; with a share of the shards the manifest is that of an unfinished store, for
+            :func:`cmlm_kd.store.merge_parts`.
 
     Raises:
         UserError: for data, a teacher or an output directory that do not fit each other, or a full disk; what
@@ -81,13 +82,14 @@ def dump(data: Path, split: str, choice: TeacherChoice, output: Path, options: D
     corpus = open_corpus(data, split)
     speaker = _speaker(choice, corpus, options)
     with StoreWriter.create_or_resume(output, _header(corpus, speaker, options)) as writer:
-        plans = writer.pending_shards()
+        share = options.shard
+        plans = [plan for plan in writer.pending_shards() if share is None or share.holds(plan.index)]
         if plans:
             dumper = speaker.dumper()
             with progress_bar(corpus.target, plans) as progress:
                 for plan in plans:
                     writer.write_shard(plan, dumper.shard(corpus.source, corpus.target, plan, progress))
-        return writer.finish()
+        return writer.finish() if share is None else writer.manifest
 
 
 def open_corpus(data: Path, split: str) -> Corpus:

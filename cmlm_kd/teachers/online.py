@@ -91,8 +91,9 @@ class OnlineTeacher(NamedSource):
         result = _empty(valid, k, self.tail_temperatures)
         if read:
             pairs = Pairs([sources[row] for row in read], [targets[row] for row in read])
-            said = self.teacher.next_tokens(pairs)
-            ids, logits, tail = summarise_next_tokens(said, k, self.tail_temperatures)
+            with torch.inference_mode():  # a teacher's logits may be written over in the mode they come from
+                said = self.teacher.next_tokens(pairs)
+                ids, logits, tail = summarise_next_tokens(said, k, self.tail_temperatures)
             rows = batch.rows.tolist()
             half_of(logits, self.teacher, pairs, [rows[row] for row in read])  # refuses what a dump refuses
             # Masks count row by row, as the teacher's positions do.

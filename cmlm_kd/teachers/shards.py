@@ -21,6 +21,7 @@ from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.store import ShardPlan, ShardRows
 from cmlm_kd.system.devices import check_device
 from cmlm_kd.system.ranges import AT_LEAST_ONE, POSITIVE, check_range
+from cmlm_kd.system.shares import Share
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class DumpOptions:
         bf16_autocast: compute in bfloat16 where that is safe, in float32 elsewhere.
         shard_rows: pairs a shard, at least 1; an interrupted dump loses at most one shard of work.
         device: where the teacher runs, as torch names it.
+        shard: whose shards to write, so that the store stays unfinished; None for all.
 
     Raises:
         UserError: a value is out of its range.
@@ -48,6 +50,7 @@ class DumpOptions:
     bf16_autocast: bool = False
     shard_rows: int = 4096
     device: str = "cpu"
+    shard: Share | None = None
 
     def __post_init__(self) -> None:
         for name in ("topk", "stride", "max_tokens", "shard_rows"):

@@ -17,6 +17,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.files import check_new_file, file_sha256, written_aside
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
+from cmlm_kd.system.shares import Share
 from cmlm_kd.translation.engine import seed_of, translate_texts
 from cmlm_kd.translation.parts import Parts
 from cmlm_kd.translation.selection import Selection, Selector
@@ -36,8 +37,7 @@ class JobOptions:
             end.
         max_tokens: source tokens a batch, padding included, at least 1; None for what suits the model.
         shard_rows: lines a shard, at least 1; an interruption loses at most one shard of work.
-        shard: ``(i, n)`` translates every n-th shard from the i-th on, i in 1 to n, and writes no output;
-            None for all.
+        shard: whose shards to translate, without writing the output; None for all.
         merge: folders of shards that other processes wrote; then nothing is translated here.
         device: as torch names it, for the manifest.
 
@@ -49,7 +49,7 @@ class JobOptions:
     parts: Path | None = None
     max_tokens: int | None = None
     shard_rows: int = 2048
-    shard: tuple[int, int] | None = None
+    shard: Share | None = None
     merge: tuple[Path, ...] = ()
     device: str = "cpu"
 
@@ -57,9 +57,6 @@ class JobOptions:
         check_range("--shard-rows", self.shard_rows, AT_LEAST_ONE)
         if self.max_tokens is not None:
             check_range("--max-tokens", self.max_tokens, AT_LEAST_ONE)
-        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
-            i, n = self.shard
-            raise UserError(f"--shard is {i}/{n}; it must be from 1/{n} to {n}/{n}")
         if self.shard is not None and self.merge:
             raise UserError("--shard and --merge are both given; merge when all shards have been translated")
 
@@ -163,10 +160,8 @@ class TranslationJob:
         return dict(json.loads(json.dumps(settings)))
 
     def _mine(self, pending: Sequence[int]) -> list[int]:
-        if self.options.shard is None:
-            return list(pending)
-        i, n = self.options.shard
-        return [index for index in pending if index % n == i - 1]
+        share = self.options.shard
+        return [index for index in pending if share is None or share.holds(index)]
 
     def _check_merged(self) -> None:
         if pending := self.parts.pending():

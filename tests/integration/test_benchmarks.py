@@ -1,14 +1,19 @@
 """The benchmarks run, on next to nothing, and print what they are there for; figures are not looked at."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 from documentation import REPOSITORY, commands
+from fairseq import options
+
+from cmlm_kd.store import verify_store
 
 STEP = ("--vocabulary", 60, "--sentences", 2, "--repeats", 1, "--cpu-time")
 DUMP = ("--layers", 1, "--hidden-size", 32, "--pairs", 8, "--original-pairs", 8, "--rounds", 1)
@@ -55,6 +60,22 @@ FIGURES = {
         r"power +\d+\.\d %",
         r"of nothing on average \(level 5 %\)",
     ],
+    "loss.py": [
+        *(rf"{kind}, V=600: loss / torch's chunked \(at most \S+\): \d" for kind in ("float32", "bfloat16")),
+        r"three products \(at most 1\.1\): \d",
+        r"memory / torch's chunked \(at most 1\.0\): \d",
+    ],
+    "training.py": [
+        rf"whole training, {what}, distilled / stock \(at most 0\.\d+\): 0\.50"
+        for what in ("time", "CPU time", "peak memory")
+    ],
+    "growth.py": [
+        rf"{stage}: memory of the largest / the smallest corpus \(at most 1\.05\): \d"
+        for stage in ("prepare", "plan", "store", "open", "start", "merge")
+    ],
+    "workers.py": [r"2 workers, times as fast as one, same bytes \(at least 1\.9\): 2\.00"],
+    "start_up.py": [r"import cmlm_kd\.api, .* \(at most 0\.15\): \d", r"--help, .* \(at most 0\.1\): \d"],
+    "table.py": [r"commit \w+", r"\| `start_up.py` \| cmlm-kd --help, .* \| at most 0\.1 \| \d.* \|"],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -76,6 +97,8 @@ FIGURES = {
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
         ("versus.py", (REPOSITORY, "--rounds", 1, "--only", "help")),
+        ("loss.py", ("--rounds", 1, "--tokens", 64, "--vocabulary", 600, "--width", 32)),
+        ("table.py", ("--quick", "--only", "start_up.py")),
     ],
 )
 def test_a_benchmark_prints_its_figures(script, flags):
@@ -129,3 +152,91 @@ def test_no_benchmark_is_forgotten():
     assert scripts == set(FIGURES)
     printed = {words[1].removeprefix("benchmarks/") for words in commands("docs/benchmarks.md")}
     assert printed >= set(FIGURES)
+
+
+# Those whose parts are processes, in this one
+
+
+@pytest.fixture
+def benchmark_named(monkeypatch):
+    """Return a function that imports a benchmark."""
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    return importlib.import_module
+
+
+def printed_by(module, monkeypatch, capsys, *flags):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, flags)])
+    module.main()
+    printed = capsys.readouterr().out
+    for figure in FIGURES[f"{module.__name__}.py"]:
+        assert re.search(figure, printed), printed
+
+
+def test_two_trainings_are_told_apart_by_what_is_compared(benchmark_named, monkeypatch, capsys):
+    training, commands_run = benchmark_named("training"), {}
+
+    def train(args, folder, name, more):
+        verify_store(folder / "store")
+        commands_run[name] = [*training.flags(args, folder / "data", folder / "save"), *more]
+        options.parse_args_and_arch(options.get_training_parser(), commands_run[name])
+        half = 1 if name == "distilled" else 2
+        return training.Outcome(half, half, half, 3.0, 4.0)
+
+    monkeypatch.setattr(training, "train", train)
+    tiny = ("--updates", 2, "--pairs", 40, "--vocabulary", 60, "--width", 16, "--layers", 1)
+    printed_by(training, monkeypatch, capsys, *tiny)
+    assert set(commands_run["stock"]) & {"label_smoothed_cross_entropy", "adam"}
+    assert set(commands_run["distilled"]) > {"soft_target_kd", "fused_adam"}
+
+
+def test_losses_on_validation_data_are_read_from_the_log(benchmark_named, tmp_path):
+    lines = ('2026 | INFO | valid | {"epoch": 1, "valid_nll_loss": "4.5"}', "2026 | INFO | {}", "words")
+    (tmp_path / "log").write_text("\n".join(lines))
+    assert benchmark_named("training").validation_losses(tmp_path / "log") == [4.5]
+
+
+def test_every_stage_of_growth_runs(benchmark_named, monkeypatch, capsys, tmp_path):
+    growth = benchmark_named("growth")
+    monkeypatch.setattr(growth, "in_process", lambda stage, folder: growth.measure(stage, folder))
+    flags = ("--pairs", 12, 24, "--vocabulary", 60, "--plot", tmp_path / "plot.png")
+    printed_by(growth, monkeypatch, capsys, *flags, "--json", tmp_path / "all.json")
+    assert json.loads((tmp_path / "all.json").read_text())["pairs"] == [12, 24]
+    assert (tmp_path / "plot.png").stat().st_size > 0
+    assert growth.needed(["open"]) == ["prepare", "store", "open"]
+    assert growth.slope([10, 100], [1.0, 100.0]) == pytest.approx(2.0)
+
+
+def test_workers_write_one_store_together(benchmark_named, monkeypatch, capsys):
+    workers = benchmark_named("workers")
+
+    def dump(folder, name, count, args):
+        for index in range(1, count + 1):
+            share = workers.Share(index, count)
+            workers.work(folder, folder / f"{name}-{index}", share, args, threading.Barrier(1))
+        parts = [folder / f"{name}-{index}" for index in range(1, count + 1)]
+        workers.merge_parts(parts, folder / name)
+        return 1.0 / count, folder / name
+
+    monkeypatch.setattr(workers, "dump", dump)
+    tiny = ("--pairs", 12, "--layers", 1, "--hidden-size", 32, "--rounds", 1, "--shards", 2)
+    printed_by(workers, monkeypatch, capsys, *tiny)
+
+
+def test_the_table_knows_bounds_that_are_met_and_missed(benchmark_named):
+    table = benchmark_named("table")
+    printed = """
+    dump / bare (at most 1.15): 0.87 [0.80 to 0.89], by CPU time 0.9
+    faster (at least 4): 3.32
+    V=32000    step 0.65 (0.64-0.68) of 2.10 s  gather 0.58 (0.55-0.63) of 0.1 s
+    10,000 lines of nothing
+    """
+    rows = table.rows_of("dump.py", "", printed.replace("\n    ", "\n"))
+    assert [(row.what, row.figure, row.met) for row in rows] == [
+        ("dump / bare", 0.87, True),
+        ("faster", 3.32, False),
+        ("step with soft targets / fairseq's plain step, V=32000", 0.65, False),
+    ]
+    assert (rows[0].low, rows[0].high) == (0.80, 0.89)
+    text = table.markdown(rows, {"store.py --x": "why"}, {"commit": "c0ffee"})
+    assert "| faster | at least 4 | 3.32 | **no** |" in text and "`store.py --x` | did not run" in text
+    assert {run.script for run in table.RUNS} <= set(FIGURES)

@@ -15,6 +15,7 @@ from tiny_classification import classification, write_sst2
 from tiny_classification import write_bert as write_classifier
 from tiny_corpus import write_split, write_store
 from tiny_multitask import multitask, write_tasks, write_teachers
+from tiny_next_tokens import train_translator
 from tiny_teacher import write_bert
 from tiny_text import pretraining, write_masked_lm, write_text
 
@@ -59,7 +60,18 @@ def runs(tmp_path_factory):
         *(root / "prepared", "--task", "cmlm", "--criterion", "cmlm", "--arch", "bert_cmlm", *common),
         *("--optimizer", "bert_adamw", "--lr", 1e-3, "--max-tokens", 200, "--cpu"),
     )
-    return {"student": student, "teacher": teacher, **classifiers(root), **on_text(root)}
+    online = (
+        *(root / "bin", "--task", "translation_kd", "--online-teacher", translator(root), *TINY_STUDENT),
+        *(*common, "--criterion", "soft_target_kd", "--kd-topk", 3, "--max-tokens", 90),
+        *("--optimizer", "fused_adam", "--adam-eps", 1e-5),
+    )
+    trainings = {"student": student, "online": online, "teacher": teacher}
+    return {**trainings, **classifiers(root), **on_text(root)}
+
+
+def translator(root):
+    """A teacher that is asked in the step, by each process for its own sentences."""
+    return train_translator(root / "translator", root / "bin", "--cpu")
 
 
 def without_save_dir(flags):
@@ -165,7 +177,7 @@ def read(path):
 
 
 COUNTS = {
-    **{"student": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 4, "mtdnn_kd": 7},
+    **{"student": 8, "online": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 4, "mtdnn_kd": 7},
     **{"distilbert_kd": 5, "mobilebert_kd": 6},
 }
 """How many of these each criterion logs."""

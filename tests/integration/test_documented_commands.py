@@ -37,12 +37,18 @@ CLASSIFICATION = {  # pages about other models than the README's, and which test
     "examples/classification/README.md": "test_classification_recipes.py and test_fastbert_recipe.py",
     "docs/masked_lm.md": "test_pretraining_pages.py",
     "examples/new_criterion/README.md": "test_new_criterion.py",
+    "examples/language_model/README.md": "test_language_model_example.py",
 }
 ELSEWHERE = {
     "bash examples/translation/run.sh": "test_translation_recipes.py",
     "bash examples/pretraining/run.sh": "test_pretraining_recipe.py",
     "bash examples/pretraining/text.sh": "test_pretraining_corpus.py",
     "bash examples/translation/iwslt14.sh": "test_translation_recipes.py",
+    "cmlm-kd dump data-bin --teacher teacher/checkpoint_best.pt --output soft-targets --shard": (
+        "tests/unit/teachers/test_dump_shards.py"
+    ),
+    "cmlm-kd merge": "tests/unit/teachers/test_dump_shards.py",
+    "torchrun --nproc-per-node 8 --no-python cmlm-kd dump": "tests/unit/teachers/test_dump_shards.py",
     "cmlm-kd translate": "test_job.py and test_selection.py of tests/unit/translation, "
     "test_translate_fairseq.py",
     "cmlm-kd prepare --teacher bert-base-multilingual-cased -s de -t en --trainpref corpus/train,back": (
@@ -53,6 +59,7 @@ ELSEWHERE = {
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_translation_recipes.py, through iwslt14.yaml",
     "python benchmarks/": "test_benchmarks.py",
+    "bash benchmarks/run.sh": "test_benchmarks.py, without the shell around it",
     "fairseq-hydra-train": "test_hydra.py",
     "fairseq-train DATA1:DATA2": "test_stores_of_several_training_sets, below",
     "pip install --no-deps ve-fairseq==0.12.3": "scripts/setup.sh",
@@ -189,7 +196,7 @@ def test_stores_of_several_training_sets(tmp_path, monkeypatch):
         for split in ("train", "train1", "valid"):
             write_split(data, split, 20, seed)
         write_store(tmp_path / name, data)
-    ((*words, rest),) = commands("docs/store.md")
+    *words, rest = next(words for words in commands("docs/store.md") if words[0] == "fairseq-train")
     assert words[:2] == ["fairseq-train", "DATA1:DATA2"] and rest == "..."
     run_train(
         *words[1:],

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import cmlm_kd.api
+
 ROOT = Path(__file__).parents[2]
 LIBRARY = sorted((ROOT / "cmlm_kd").rglob("*.py"))
 PLUGIN = sorted((ROOT / "fairseq_plugins").rglob("*.py"))
@@ -55,6 +57,30 @@ def test_library_imports_without_fairseq():
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_public_interface_needs_no_torch_until_it_is_used():
+    program = (
+        "import sys, cmlm_kd.api\n"
+        "from cmlm_kd.api import UserError, check_settings\n"
+        "assert not {'torch', 'numpy', 'transformers', 'pyarrow'} & set(sys.modules)\n"
+        "assert set(cmlm_kd.api.__all__) <= set(dir(cmlm_kd.api))\n"
+        "for name in cmlm_kd.api.__all__: getattr(cmlm_kd.api, name)\n"
+        "assert cmlm_kd.api.SoftTargets is sys.modules['cmlm_kd.api.signals'].SoftTargets\n"
+        "assert not hasattr(cmlm_kd.api, 'Nothing')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_public_interface_is_the_same_to_type_checkers():
+    tree = ast.parse((ROOT / "cmlm_kd" / "api" / "__init__.py").read_text(encoding="utf-8"))
+    (told,) = (node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
+    imported = {node.module: {alias.name for alias in node.names} for node in told.body}
+    assert imported == {module: set(names) for module, names in cmlm_kd.api._PLACES.items()}
+    assert sorted(cmlm_kd.api.__all__) == sorted(name for names in imported.values() for name in names)
 
 
 @pytest.mark.parametrize("path", [*LIBRARY, *PLUGIN], ids=name_of)
