@@ -22,6 +22,7 @@ def load_criteria() -> None:
         mobilebert,
         mtdnn,
         pkd,
+        selective,
         sentence_classification,
         soft_target,
         tinybert,

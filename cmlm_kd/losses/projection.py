@@ -200,10 +200,10 @@ def _pass_over_chunks(
         _add_uniform(uniform, features, weight_sum(), for_features, for_weight, for_bias)
     mended = loss.mend()
     if mended is not None and any(wanted):
-        rows, missing = mended
-        _, more = _pass_over_chunks(features[rows], weight, bias, missing, chunk, wanted)
+        again, lacking = mended  # (M,)
+        _, more = _pass_over_chunks(features[again], weight, bias, lacking, chunk, wanted)
         if for_features is not None and more[0] is not None:
-            for_features.index_add_(0, rows, more[0])
+            for_features.index_add_(0, again, more[0])
         for total, part in zip((for_weight, for_bias), more[1:], strict=True):
             if total is not None and part is not None:
                 total.add_(part)
