@@ -14,6 +14,7 @@ from cmlm_kd.api.criterion import (
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.needs import (
     ATTENTION_SCORES,
+    CROSS_ATTENTION_SCORES,
     EXITS,
     HIDDEN_STATES,
     LOGITS,
@@ -58,6 +59,7 @@ from cmlm_kd.system.ranges import (
 __all__ = [
     "ATTENTION_SCORES",
     "AT_LEAST_ONE",
+    "CROSS_ATTENTION_SCORES",
     "EXITS",
     "HIDDEN_STATES",
     "LOGITS",

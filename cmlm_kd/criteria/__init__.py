@@ -19,6 +19,7 @@ def load_criteria() -> None:
         bilstm,
         distilbert,
         fastbert,
+        hidden_state,
         mobilebert,
         mtdnn,
         pkd,

@@ -163,7 +163,7 @@ class SelectiveKD(SoftTargetKD):
         self._proven = config.kd_selection != "confidence"  # a share of tokens is never none of them
 
     def begin_update(self, update: int) -> None:
-        """Take note of how many updates there were: a student that has learned may well be sure of a batch."""
+        """Take note of how many updates there were: after the first, a student may be sure of a batch."""
         self._proven = self._proven or update > 0
 
     def training_loss(

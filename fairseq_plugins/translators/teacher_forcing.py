@@ -13,6 +13,8 @@ from fairseq.data.data_utils import collate_tokens, infer_language_pair
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import ModelDescription, Request
 from cmlm_kd.api.next_tokens import (
     NamedTeacher,
     NextTokens,
@@ -26,7 +28,9 @@ from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIO
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.system.devices import bfloat16_autocast
+from fairseq_plugins.models.inner_states import describe_translator, inner_states
 from fairseq_plugins.models.output_layer import Projection, find_projection, without_output_layer
+from fairseq_plugins.training.entries import entries_hash
 from fairseq_plugins.translators.loading import load_ensemble
 
 DECODER_PREFIX = "decoder."
@@ -115,6 +119,29 @@ class FairseqTeacher(NamedTeacher):
                 {name: tensor.to(self.device) for name, tensor in inputs.items()}, places.to(self.device)
             )
         return NextTokens(logits.float())
+
+    @property
+    def inside(self) -> ModelDescription:
+        """What can be read of it; of an LSTM its predictions alone."""
+        dictionaries = (self.task.source_dictionary, self.task.target_dictionary)
+        return describe_translator(
+            self.model, f"teacher {self.path}", len(dictionaries[1]), entries_hash(*dictionaries)
+        )
+
+    @torch.no_grad()
+    def look_inside(
+        self, inputs: Mapping[str, Tensor], real: Tensor, request: Request
+    ) -> tuple[ModelOutput, NextTokens | None]:
+        """Return what is read of a batch; see :meth:`NextTokenTeacher.look_inside`."""
+        on_device = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        places = real.flatten().nonzero().squeeze(1).to(self.device)  # (N,)
+        with bfloat16_autocast(self.bf16_autocast, self.device), inner_states(self.model, request) as kept:
+            if request.predictions == "none":
+                places = places[:0]
+            logits = self._logits(on_device, places)  # (N, V)
+        padding = self.task.source_dictionary.pad()
+        output = kept.put_into(ModelOutput(), on_device["src_tokens"].ne(padding))
+        return output, None if request.predictions == "none" else NextTokens(logits.float())
 
     def _logits(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
         """Return the logits ``(N, V)`` of the ``places`` of ``(B * T)``; padding is not projected if it can
