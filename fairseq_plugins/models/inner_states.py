@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
 from fairseq.modules import LayerDropModuleList, MultiheadAttention
 from torch import Tensor, nn
@@ -26,18 +27,22 @@ from cmlm_kd.api.needs import (
     ModelDescription,
     Request,
 )
+from cmlm_kd.fairseq_files.databin import symbols_hash
 
 
-def describe_translator(model: nn.Module, name: str, vocabulary: int, entries: str) -> ModelDescription:
+def describe_translator(
+    model: nn.Module, name: str, source: Dictionary, target: Dictionary
+) -> ModelDescription:
     """Return what a translator can give.
 
     Args:
         model: of fairseq.
         name: what messages call it; its kind is added.
-        vocabulary: entries of its target dictionary.
-        entries: hash of both dictionaries.
+        source, target: its dictionaries.
     """
     shown: Any = model
+    vocabulary = len(target)
+    entries = "/".join(symbols_hash(side.symbols[side.nspecial :]) for side in (source, target))
     predictions = frozenset({LOGITS, PROBABILITIES})
     name = f"{name} ({type(model).__name__})"
     halves = (getattr(shown, "encoder", None), getattr(shown, "decoder", None))

@@ -16,6 +16,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
 
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
+from cmlm_kd.api.next_tokens import TranslationData
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
@@ -28,15 +29,16 @@ from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.models.inner_states import describe_translator
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
-from fairseq_plugins.training.entries import entries_hash, entries_of
+from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
+from fairseq_plugins.translators.inherited import InheritedConfig, start_from_layers
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TranslationKDConfig(PrecisionConfig, FoldConfig, TranslationConfig):
+class TranslationKDConfig(PrecisionConfig, FoldConfig, InheritedConfig, TranslationConfig):
     """Flags of ``--task translation_kd``: those of ``translation`` and these."""
 
     soft_targets: str | None = field(
@@ -89,15 +91,25 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         model = super().build_model(cfg, from_checkpoint)
         self.note_fold()
         self._model = model
+        if not from_checkpoint:
+            start_from_layers(model, self.cfg, cfg, self._data, self.cfg.save_dir)
         return model
+
+    @property
+    def _data(self) -> TranslationData:
+        """The training data, as teachers get to know them."""
+        directory, languages = (
+            utils.split_paths(self.cfg.data)[0],
+            (self.cfg.source_lang, self.cfg.target_lang),
+        )
+        return TranslationData(Path(directory), *languages, len(self.target_dictionary))
 
     @property
     def student_description(self) -> ModelDescription | None:
         """What the student can give; None before it is built."""
         if self._model is None:
             return None
-        dictionaries = (self.source_dictionary, self.target_dictionary)
-        return describe_translator(self._model, "student", len(dictionaries[1]), entries_hash(*dictionaries))
+        return describe_translator(self._model, "student", self.source_dictionary, self.target_dictionary)
 
     @property
     def teacher_description(self) -> ModelDescription | None:

@@ -50,11 +50,6 @@ def entries_of(task: FairseqTask) -> dict[str, str]:
     }
 
 
-def entries_hash(source: Dictionary, target: Dictionary) -> str:
-    """Return one hash of what the ids of both sides of a translator stand for."""
-    return "/".join(symbols_hash(side.symbols[side.nspecial :]) for side in (source, target))
-
-
 def check_start(cfg: StartingPointConfig | DictConfig, task: FairseqTask) -> None:
     """Look at the checkpoint that a training is going to start from, before fairseq loads it.
 

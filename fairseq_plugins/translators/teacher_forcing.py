@@ -30,7 +30,6 @@ from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.system.devices import bfloat16_autocast
 from fairseq_plugins.models.inner_states import describe_translator, inner_states
 from fairseq_plugins.models.output_layer import Projection, find_projection, without_output_layer
-from fairseq_plugins.training.entries import entries_hash
 from fairseq_plugins.translators.loading import load_ensemble
 
 DECODER_PREFIX = "decoder."
@@ -75,8 +74,7 @@ class FairseqTeacher(NamedTeacher):
     def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> FairseqTeacher:
         """Load a checkpoint whose dictionaries are those of the data; see :meth:`NamedTeacher.load`."""
         state = read_checkpoint(path)
-        _check_languages(path, state, data)
-        _check_dictionaries(path, state, data)
+        check_same_data(path, state, data)
         ensemble = load_ensemble([str(path)], data.directory)
         return cls(path, ensemble.models[0], ensemble.task, ensemble.hash, options)
 
@@ -124,9 +122,7 @@ class FairseqTeacher(NamedTeacher):
     def inside(self) -> ModelDescription:
         """What can be read of it; of an LSTM its predictions alone."""
         dictionaries = (self.task.source_dictionary, self.task.target_dictionary)
-        return describe_translator(
-            self.model, f"teacher {self.path}", len(dictionaries[1]), entries_hash(*dictionaries)
-        )
+        return describe_translator(self.model, f"teacher {self.path}", *dictionaries)
 
     @torch.no_grad()
     def look_inside(
@@ -155,6 +151,16 @@ class FairseqTeacher(NamedTeacher):
         if getattr(decoder, "adaptive_softmax", None) is not None:
             output = (self.model.get_normalized_probs(output, log_probs=True, sample=None), None)
         return output[0].flatten(0, 1)[places]  # (N, V)
+
+
+def check_same_data(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:
+    """Refuse the checkpoint of a translator that is not of the languages and dictionaries of some data.
+
+    Raises:
+        UserError: naming the checkpoint and what differs.
+    """
+    _check_languages(path, state, data)
+    _check_dictionaries(path, state, data)
 
 
 def _check_languages(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:
