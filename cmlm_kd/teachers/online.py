@@ -116,7 +116,8 @@ class OnlineTeacher(NamedSource):
     ) -> SoftTargets:
         """Return the k best entries of the tokens ``valid (B, T)``, as a store would have them."""
         result = _empty(valid, k, self.tail_temperatures)
-        ids, logits, tail = summarise_next_tokens(said, k, self.tail_temperatures)
+        with torch.inference_mode():  # as teachers run; what they say is written over
+            ids, logits, tail = summarise_next_tokens(said, k, self.tail_temperatures)
         half_of(logits, self.teacher, pairs, rows)  # refuses what a dump refuses
         # Masks count row by row, as the teacher's positions do.
         result.ids[valid] = ids.to(valid.device)
