@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.recipes.run_folder import locked
     from cmlm_kd.recipes.search_space import as_flags, check_budget, read_space, rungs_of
     from cmlm_kd.recipes.study import Study
-    from cmlm_kd.recipes.tuning import FOLDER, LOG, TunedStep, Tuning, best_of, shared_steps
+    from cmlm_kd.recipes.tuning import FOLDER, LOG, TunedStep, Tuning, best_of
     from cmlm_kd.system.ranges import between, check_range
 
     check_range("--rungs", arguments.rungs, between(1, 10))
@@ -66,11 +66,10 @@ def run(arguments: argparse.Namespace) -> None:
     machine = Machine()
     opened = open_recipe(arguments.recipe, arguments.set, arguments.output, machine.names)
     space = read_space(opened.recipe, [item for items in arguments.vary for item in items])
-    step = TunedStep(opened.recipe, opened.known, opened.folder, opened.shown, arguments.step)
+    step = TunedStep(opened.recipe, opened.known, opened.folder, opened.shown, opened.steps, arguments.step)
     rungs = rungs_of(step.most, arguments.rungs, arguments.factor)
     check_budget(arguments.budget, rungs)
     step.check(space)
-    shared = shared_steps(opened.steps, arguments.step)
     threads = threads_of(opened.steps, 1, machine.threads)[arguments.step]
     purpose = {
         "step": arguments.step,
@@ -96,9 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
             maximize=arguments.maximize,
             seed=arguments.seed,
         )
-        if shared:
+        if step.shared:
             Engine(opened.folder, opened.steps, threads_of(opened.steps, 1, machine.threads), lock).run(
-                shared, machine.lanes(shared.values())
+                step.shared, machine.lanes(step.shared.values())
             )
         processes = Processes(lock)
         ended.callback(processes.close)

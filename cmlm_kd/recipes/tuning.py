@@ -39,6 +39,7 @@ class TunedStep:
         known: values of its settings, and what is known of the machine.
         folder: the run's, absolute.
         shown: the same as it stands in commands.
+        made: its steps with the values that they have without tuning.
         name: of the step.
     """
 
@@ -46,6 +47,7 @@ class TunedStep:
     known: Mapping[str, Any]
     folder: Path
     shown: str
+    made: dict[str, Step]
     name: str
 
     def __post_init__(self) -> None:
@@ -63,6 +65,15 @@ class TunedStep:
             )
 
     @property
+    def shared(self) -> dict[str, Step]:
+        """The steps whose outputs all trials share, in an order in which they can run."""
+        needed = {self.name}
+        for step in reversed(self.made.values()):
+            if step.name in needed:
+                needed.update(step.before)
+        return {name: step for name, step in self.made.items() if name in needed - {self.name}}
+
+    @property
     def most(self) -> int:
         """Updates of the whole training."""
         scope = Scope(self.recipe.file, {**self.known, "run": self.shown}, self.recipe.values, {})
@@ -72,11 +83,13 @@ class TunedStep:
         return found
 
     def steps(self, values: Mapping[str, Any], folder: str, updates: int) -> dict[str, Step]:
-        """Return all steps with these values of settings; the tuned one trains in ``folder``."""
+        """Return the step with these values of settings, which trains in ``folder``, and those it needs."""
         text = self.recipe.steps[self.name]
         own = {**text.values, "folder": folder, "most": updates}
         changed = dataclasses.replace(text, values=own)
-        recipe = dataclasses.replace(self.recipe, steps={**self.recipe.steps, self.name: changed})
+        needed = {name.partition("@")[0] for name in self.shared}
+        steps = {name: step for name, step in self.recipe.steps.items() if name in needed}
+        recipe = dataclasses.replace(self.recipe, steps={**steps, self.name: changed})
         return make_steps(recipe, {**self.known, **values}, self.folder, self.shown)
 
     def check(self, space: SearchSpace) -> None:
@@ -91,10 +104,9 @@ class TunedStep:
                 f"{self.recipe.file}: step {self.name} does not end after 'most' updates with these "
                 "settings; leave out --set updates=..."
             )
-        shared = _before(base, self.name)
         for name, values in zip(space.names, space.others(), strict=True):
             others = self.steps(values, "a", 1)
-            for step in shared:
+            for step in self.shared:
                 if step not in others or others[step].absolute_command != base[step].absolute_command:
                     raise UserError(
                         f"--vary {name} changes step {step}, whose outputs all trials share; choose it by "
@@ -102,20 +114,6 @@ class TunedStep:
                     )
             if others[self.name].command == base[self.name].command:
                 raise UserError(f"--vary {name} changes nothing of step {self.name}; leave it out")
-
-
-def _before(steps: dict[str, Step], name: str) -> list[str]:
-    """Return the steps that a step needs, in an order in which they can run."""
-    needed = {name}
-    for step in reversed(steps.values()):
-        if step.name in needed:
-            needed.update(step.before)
-    return [step for step in steps if step in needed and step != name]
-
-
-def shared_steps(steps: dict[str, Step], name: str) -> dict[str, Step]:
-    """Return the steps whose outputs all trials of a step share."""
-    return {step: steps[step] for step in _before(steps, name)}
 
 
 class Tuning:

@@ -37,8 +37,9 @@ steps:
       - test ! -e {{ run }}/break || exit 3
       - >-
         awk -v a={{ alpha }} -v t={{ temperature }} -v n={{ updates or most }}
-        'BEGIN {loss = (a - 0.4)^2 + (t - 2)^2 + 90 / n; print "epoch 1 | valid on '"'valid'"' subset | nll_loss "
-        loss " | num_updates " n}' >> {{ run }}/{{ folder }}/train.log
+        'BEGIN {loss = (a - 0.4)^2 + (t - 2)^2 + 90 / n;
+        print "epoch 1 | valid on '"'valid'"' subset | nll_loss " loss " | num_updates " n}'
+        >> {{ run }}/{{ folder }}/train.log
     outputs: ["{{ folder }}"]
   report:
     title: The end
@@ -132,7 +133,7 @@ def test_more_may_be_better(recipe, capsys):
         ({"vary": ("alpha",)}, "give KEY=VALUE,VALUE"),
         ({"vary": ("alpha=0.1,0.2", "alpha=0.3,0.4")}, "is there twice"),
         ({"vary": ("alpha=0.1,0.2", "text=a,b")}, "--vary text changes step data, whose outputs all"),
-        ({"step": "data"}, "step data cannot be tuned: .* missing: folder, most"),
+        ({"step": "data"}, r"step data cannot be tuned: .*missing: folder, most"),
         ({"step": "nothing"}, "has no step 'nothing'; it has data, student, report"),
         ({"flags": ("--rungs", 6)}, "leave the first rung no update of 90"),
         ({"flags": ("--factor", 1)}, "--factor is 1; it must be from 2 to 10"),
