@@ -145,7 +145,7 @@ class SelectiveKD(SoftTargetKD):
     author = {Wang, Fusheng and Yan, Jianhao and Meng, Fandong and Zhou, Jie},
     booktitle = {Proceedings of ACL-IJCNLP 2021},
     year = {2021},
-    url = {https://aclanthology.org/2021.acl-long.504},
+    url = {https://arxiv.org/abs/2105.12967},
 }
 @inproceedings{zhou-etal-2022-confidence,
     title = {Confidence Based Bidirectional Global Context Aware Training Framework for Neural Machine
@@ -153,7 +153,7 @@ class SelectiveKD(SoftTargetKD):
     author = {Zhou, Chulun and Meng, Fandong and Zhou, Jie and Zhang, Min and Wang, Hongji and Su, Jinsong},
     booktitle = {Proceedings of ACL 2022},
     year = {2022},
-    url = {https://aclanthology.org/2022.acl-long.206},
+    url = {https://arxiv.org/abs/2202.13663},
 }
 """
 
