@@ -43,6 +43,8 @@ def given(tmp_path, monkeypatch):
 RECIPES = {
     "translation/numbers.yaml": ["student=lstm"],
     "translation/back_translation.yaml": ["student=lstm", "beliefs=alone"],
+    "translation/selective.yaml": ["selection=batch", "share=0.3"],
+    "translation/hidden_state.yaml": ["hidden=0.1", "decoder_map=last"],
     "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
     "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
     "classification/students.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],
