@@ -33,6 +33,7 @@ from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
 from fairseq_plugins.translators.inherited import InheritedConfig, start_from_layers
+from fairseq_plugins.translators.teacher_forcing import FairseqTeacher
 
 logger = logging.getLogger(__name__)
 
@@ -84,15 +85,14 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         self._online: SignalSource | None = None
         self._request = NOTHING_ELSE
         self._model: BaseFairseqModel | None = None
+        self._begins = False  # a model that is built for training, not for a checkpoint's weights
         self.state.merge_state_dict(entries_of(self))
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the model and note in its checkpoints which part of the training set it was kept from."""
         model = super().build_model(cfg, from_checkpoint)
         self.note_fold()
-        self._model = model
-        if not from_checkpoint:
-            start_from_layers(model, self.cfg, cfg, self._data, self.cfg.save_dir)
+        self._model, self._begins = model, not from_checkpoint
         return model
 
     @property
@@ -118,10 +118,17 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         if self._soft_targets is None or self._soft_targets == NO_STORE:
             return None
         source = self._named_source()
-        return source.teacher.inside if isinstance(source, OnlineTeacher) else None
+        if not isinstance(source, OnlineTeacher):
+            return None
+        if isinstance(source.teacher, FairseqTeacher) and self._model is not None:
+            lengths = utils.resolve_max_positions(self.max_positions(), self._model.max_positions())
+            source.teacher.check_lengths(lengths)
+        return source.teacher.inside
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion and remember what it wants of the soft targets."""
+        if self._model is not None and self._begins:  # not where a checkpoint is converted or evaluated
+            start_from_layers(self._model, self.cfg, self._data, self.cfg.save_dir)
         temperature = getattr(cfg, "kd_temperature", None)
         self._request = Request(
             topk=getattr(cfg, "kd_topk", None),  # no need to carry more in a batch

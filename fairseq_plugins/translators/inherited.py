@@ -43,14 +43,13 @@ class InheritedConfig(PluginConfig):
 
 
 def start_from_layers(
-    model: BaseFairseqModel, cfg: InheritedConfig, settings: Any, data: TranslationData, save_dir: str
+    model: BaseFairseqModel, cfg: InheritedConfig, data: TranslationData, save_dir: str
 ) -> None:
     """Give a new student the weights that ``--init-from`` names.
 
     Args:
         model: just built; its weights are written over.
         cfg: of the task.
-        settings: of the model.
         data: what it is going to be trained on.
         save_dir: where its checkpoints go.
 
@@ -70,10 +69,20 @@ def start_from_layers(
     path = Path(cfg.init_from)
     state = read_checkpoint(path)
     check_same_data(path, state, data)
-    heads = settings_of(state, "model"), vars(settings)
+    heads = settings_of(state, "model"), heads_of(model)
     model.load_state_dict(
         inherited_weights(str(path), state["model"], model.state_dict(), maps, heads), strict=True
     )
     logger.info(
         "started from %s, encoder layers %s, decoder layers %s", path, maps["encoder"], maps["decoder"]
     )
+
+
+def heads_of(model: BaseFairseqModel) -> dict[str, Any]:
+    """Return how many attention heads each half of a Transformer has, by the names of fairseq's settings."""
+    found = {}
+    for half in HALVES:
+        layers = list(getattr(getattr(model, half, None), "layers", ()))
+        if layers and hasattr(layers[0], "self_attn"):
+            found[f"{half}_attention_heads"] = layers[0].self_attn.num_heads
+    return found

@@ -124,6 +124,22 @@ class FairseqTeacher(NamedTeacher):
         dictionaries = (self.task.source_dictionary, self.task.target_dictionary)
         return describe_translator(self.model, f"teacher {self.path}", *dictionaries)
 
+    def check_lengths(self, most: tuple[int, int]) -> None:
+        """Refuse pairs longer than its positions, in a training that reads the inside of all of them.
+
+        Args:
+            most: tokens of the longest source and target that there may be.
+
+        Raises:
+            UserError: naming both.
+        """
+        for side, longest, own in zip(("source", "target"), most, self.model.max_positions(), strict=True):
+            if longest > own:
+                raise UserError(
+                    f"teacher {self.path} reads {side}s of up to {own} tokens, the training has some of up "
+                    f"to {longest}; pass --max-{side}-positions {own}"
+                )
+
     @torch.no_grad()
     def look_inside(
         self, inputs: Mapping[str, Tensor], real: Tensor, request: Request

@@ -23,6 +23,8 @@ def road(tmp_path_factory):
     data = write_data(root / "data")
     train_translator(root / "deep", data, "--seed", 1, model=DEEP)
     train_translator(root / "lstm", data, "--seed", 2, model=LSTM)
+    short = ("--max-source-positions", 20, "--encoder-learned-pos")
+    train_translator(root / "short", data, *short, model=DEEP)
     return root
 
 
@@ -102,6 +104,7 @@ def test_it_trains_saves_and_resumes(road, tmp_path, more):
         ("deep", ("--kd-encoder-layer-map", "1:4"), r"teacher layer 4 is not in 1 to 3"),
         ("deep", ("--kd-projection", "none"), "hidden states of width 16 and 24"),
         ("deep", ("--encoder-attention-heads", 4, "--decoder-attention-heads", 4), "4 and 2 attention heads"),
+        ("short", (), r"short.* reads sources of up to 20 tokens, .* 1024; pass --max-source-positions 20"),
         ("deep", ("--decoder-layerdrop", 0.5), "which student .* does not give"),
     ],
 )
