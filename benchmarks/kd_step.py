@@ -9,6 +9,8 @@ Prints, for each vocabulary size, ratios of times measured in turn in one proces
 step      forward, loss, backward and Adam of a 3+3-layer transformer, d = 256, on 4,096 target tokens without
           padding: soft_target_kd (fused) / label_smoothed_cross_entropy; the latter always has fairseq's
           Adam, the former what --optimizer names
+selective the same step with other tokens every time: selective_kd / soft_target_kd, both fused, tokens chosen
+          by --selection (batch, global, confidence); mended: tokens projected twice because they were guessed
 gather    output layer and loss alone, forward and backward: fused / dense by gathering log-probabilities
 scatter   the same: fused / dense by scattering the soft targets into a (tokens, vocabulary) matrix
 memory    peak memory of output layer and loss: fused / dense (gather)
@@ -16,7 +18,10 @@ memory    peak memory of output layer and loss: fused / dense (gather)
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from argparse import Namespace
+from collections.abc import Iterator
 
 import measuring
 import numpy as np
@@ -29,7 +34,9 @@ from fairseq.optim.adam import Adam
 import fairseq_plugins  # noqa: F401 - registers the criterion
 from cmlm_kd.api.model_output import ModelOutput
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
+from cmlm_kd.criteria.selective import SelectiveConfig
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, SoftTargetKD
+from cmlm_kd.losses.selection import SelectiveBlocks
 from cmlm_kd.optim import FusedAdam
 
 LENGTH, WIDTH, TOP_K = 32, 256, 8
@@ -63,34 +70,70 @@ def make_teacher(vocabulary: int, sentences: int, device: str) -> SoftTargets:
     )
 
 
-def make_criterions(task: Namespace) -> dict[str, torch.nn.Module]:
-    config = Namespace(**vars(SoftTargetConfig(kd_implementation="fused")), **measuring.CRITERION_SETTINGS)
+def make_criterions(task: Namespace, selection: str) -> dict[str, torch.nn.Module]:
+    configs = {
+        "soft_target_kd": SoftTargetConfig(kd_implementation="fused"),
+        "selective_kd": SelectiveConfig(kd_implementation="fused", kd_selection=selection),
+    }
+    made = {
+        name: CRITERION_REGISTRY[name](Namespace(**vars(config), **measuring.CRITERION_SETTINGS), task)
+        for name, config in configs.items()
+    }
     return {
-        "kd": CRITERION_REGISTRY["soft_target_kd"](config, task),
+        "kd": made["soft_target_kd"],
+        "selective": made["selective_kd"],
         "plain": LabelSmoothedCrossEntropyCriterion(task, sentence_avg=False, label_smoothing=0.1),
     }
 
 
 def make_steps(vocabulary: int, args: Namespace) -> dict:
-    """Return two training steps of one model, with and without a teacher."""
+    """Return training steps of one model: with a teacher, with one that is heard in part, without."""
     task, model = measuring.make_transformer(vocabulary, WIDTH)
-    model, sample = model.to(args.device).train(), make_sample(vocabulary, args.sentences, args.device)
+    model = model.to(args.device).train()
     plain = Adam(model.parameters(), lr=1e-5)
     chosen = plain if args.optimizer == "adam" else FusedAdam(model.parameters(), lr=1e-5)
+    samples = {}  # of each step its own sequence of batches, the same for all: gates move as in a training
 
-    def step(criterion, optimizer):
+    def step(name, criterion):
+        made = samples.setdefault(name, iter(_samples(vocabulary, args)))
+        sample = next(made)
         with measuring.autocast(args):
             loss, size, _ = criterion(model, sample)
         loss.backward()
+        optimizer = plain if name == "plain" else chosen
         for parameter in model.parameters():
             parameter.grad.div_(size)
         optimizer.step()
         model.zero_grad(set_to_none=True)
 
     return {
-        name: lambda criterion=criterion, name=name: step(criterion, chosen if name == "kd" else plain)
-        for name, criterion in make_criterions(task).items()
+        name: lambda name=name, criterion=criterion: step(name, criterion)
+        for name, criterion in make_criterions(task, args.selection).items()
     }
+
+
+def _samples(vocabulary: int, args: Namespace) -> Iterator[dict]:
+    for seed in itertools.count():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield make_sample(vocabulary, args.sentences, args.device)
+
+
+@contextlib.contextmanager
+def counting_mended_tokens() -> Iterator[list[int]]:
+    """Note how many tokens each selective step projects twice."""
+    found, mend = [], SelectiveBlocks.mend
+
+    def counted(self):
+        result = mend(self)
+        found.append(0 if result is None else len(result[0]))
+        return result
+
+    SelectiveBlocks.mend = counted
+    try:
+        yield found
+    finally:
+        SelectiveBlocks.mend = mend
 
 
 def make_losses(vocabulary: int, args: Namespace) -> dict:
@@ -138,6 +181,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     measuring.add_device_options(parser)
     parser.add_argument("--sentences", type=int, default=128, help="of 32 tokens a batch")
+    parser.add_argument("--selection", choices=["batch", "global", "confidence"], default="batch")
     parser.add_argument("--only", choices=["step", "loss"], help="measure one of the two")
     parser.add_argument("--optimizer", choices=["adam", "fused_adam"], default="adam", help="of the step")
     args = parser.parse_args()
@@ -148,8 +192,11 @@ def main() -> None:
     for vocabulary in args.vocabulary:
         line = [f"V={vocabulary:<7}"]
         if args.only != "loss":
-            times = measuring.in_turn(make_steps(vocabulary, args), args.repeats, clock)
+            with counting_mended_tokens() as mended:
+                times = measuring.in_turn(make_steps(vocabulary, args), args.repeats, clock)
             line.append(f"step {ratio(times, 'kd', 'plain')}")
+            share = np.median(mended[1:]) / tokens  # nothing is known at the first step
+            line.append(f"selective {ratio(times, 'selective', 'kd')} (mended {share:.1%} of the tokens)")
         if args.only != "step":
             times = measuring.in_turn(make_losses(vocabulary, args), args.repeats, clock)
             line += [f"{form} {ratio(times, 'fused', form)}" for form in ("gather", "scatter")]

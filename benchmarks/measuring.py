@@ -176,8 +176,11 @@ def bert_config(pieces: int, layers: int, width: int, **others: int) -> BertConf
     )
 
 
-def make_transformer(vocabulary: int, width: int) -> tuple[argparse.Namespace, torch.nn.Module]:
-    """Return a task with dictionaries of that many entries, and fairseq's transformer of 3+3 layers."""
+def make_transformer(
+    vocabulary: int, width: int, layers: int = 3
+) -> tuple[argparse.Namespace, torch.nn.Module]:
+    """Return a task with dictionaries of that many entries, and fairseq's transformer of as many layers on
+    either side."""
     from fairseq.data import Dictionary  # here, since most benchmarks do without fairseq
     from fairseq.models.transformer import TransformerModel, base_architecture
 
@@ -185,7 +188,7 @@ def make_transformer(vocabulary: int, width: int) -> tuple[argparse.Namespace, t
     for entry in range(vocabulary - len(dictionary)):
         dictionary.add_symbol(f"w{entry}")
     task = argparse.Namespace(source_dictionary=dictionary, target_dictionary=dictionary)
-    sizes = {"embed_dim": width, "ffn_embed_dim": 4 * width, "layers": 3, "attention_heads": 4}
+    sizes = {"embed_dim": width, "ffn_embed_dim": 4 * width, "layers": layers, "attention_heads": 4}
     flags = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in sizes.items()}
     args = argparse.Namespace(**flags, share_all_embeddings=True)
     base_architecture(args)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cmlm_kd.api.model_output import ModelOutput
     from cmlm_kd.api.needs import (
         ATTENTION_SCORES,
+        CROSS_ATTENTION_SCORES,
         EXITS,
         HIDDEN_STATES,
         LOGITS,
@@ -73,6 +74,7 @@ _PLACES = {
     "cmlm_kd.api.model_output": ["ModelOutput"],
     "cmlm_kd.api.needs": [
         "ATTENTION_SCORES",
+        "CROSS_ATTENTION_SCORES",
         "EXITS",
         "HIDDEN_STATES",
         "LOGITS",
@@ -119,6 +121,7 @@ _PLACES = {
 __all__ = [
     "ATTENTION_SCORES",
     "AT_LEAST_ONE",
+    "CROSS_ATTENTION_SCORES",
     "EXITS",
     "HIDDEN_STATES",
     "LOGITS",

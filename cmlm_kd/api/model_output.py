@@ -31,6 +31,9 @@ class ModelOutput:
         positions: ``(N,)``, where in a text it predicts, rising and counted over the batch (``row * S +
             column``); None for other levels.
         exits: ``(L, B, C)``, logits of each layer's classifier, first to last; None where not asked for.
+        cross_attention_scores: layer (from 1) of a translator's decoder -> ``(B, h, T, S)`` before the
+            softmax, without a mask; ``hidden_states`` and ``attention_scores`` are then its decoder's.
+        encoder: what was kept of a translator's encoder, with its ``attention_mask`` ``(B, S)``; or None.
     """
 
     logits: Tensor | None = None
@@ -42,6 +45,8 @@ class ModelOutput:
     attention_mask: Tensor | None = None
     positions: Tensor | None = None
     exits: Tensor | None = None
+    cross_attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
+    encoder: ModelOutput | None = None
 
     def vocabulary_logits(self, rows: Tensor | None = None) -> Tensor:
         """Return the logits for unlabelled text, or of some of its rows: ``(N, V)``, in float32 at least.

@@ -16,6 +16,7 @@ LOGITS = "logits"
 PROBABILITIES = "probabilities"
 HIDDEN_STATES = "hidden states"
 ATTENTION_SCORES = "attention scores"
+CROSS_ATTENTION_SCORES = "cross-attention scores"
 EXITS = "early exits"
 SOFT_TARGETS = "soft targets"
 
@@ -36,6 +37,9 @@ class Request:
             are. The mass of the others is in the tail.
         tail_temperatures: temperatures at which a teacher that runs beside the student gives the mass of the
             others; empty: those of its choice. What is on disk has those that it has.
+        cross_attention_scores: layers of a translator's decoder, from 1, whose scores over the source are
+            kept; ``hidden_states`` and ``attention_scores`` are then its decoder's.
+        encoder: what a translator's encoder keeps; None: nothing.
     """
 
     hidden_states: tuple[int, ...] = ()
@@ -45,6 +49,14 @@ class Request:
     predictions: Literal["masked", "real", "none"] = "masked"
     topk: int | None = None
     tail_temperatures: tuple[float, ...] = ()
+    cross_attention_scores: tuple[int, ...] = ()
+    encoder: Request | None = None
+
+    @property
+    def reads_inside(self) -> bool:
+        """Whether anything but predictions is kept."""
+        own = self.hidden_states or self.attention_scores or self.cross_attention_scores
+        return bool(own) or (self.encoder is not None and self.encoder.reads_inside)
 
     @property
     def in_validation(self) -> Request:
@@ -54,7 +66,10 @@ class Request:
     @property
     def compares_positions(self) -> bool:
         """Whether what is kept stands for single positions, so that two tokenizers could not be compared."""
-        return bool(self.attention_scores) or (bool(self.hidden_states) and not self.first_position)
+        compared = self.attention_scores or (self.hidden_states and not self.first_position)
+        return bool(compared or self.cross_attention_scores) or (
+            self.encoder is not None and self.encoder.compares_positions
+        )
 
 
 NOTHING_ELSE = Request()
@@ -88,7 +103,7 @@ class ModelDescription:
     Attributes:
         name: what messages call it, such as ``student bert_classifier`` or ``teacher models/sst2``.
         provides: any of ``logits``, ``probabilities``, ``hidden states``, ``attention scores``,
-            ``early exits`` and ``soft targets``.
+            ``cross-attention scores``, ``early exits`` and ``soft targets``.
         labels: names of its classes in the order of its logits; none for regression.
         layers: number of layers, 0 where layers mean nothing.
         hidden_size: width of its hidden states.
@@ -99,6 +114,7 @@ class ModelDescription:
             encoder's do.
         topk: entries per token of its soft targets; 0 without.
         tail_temperatures: temperatures at which they have the log-mass of all other entries.
+        encoder: of a translator, whose own fields are its decoder's; None for other models.
     """
 
     name: str
@@ -112,6 +128,7 @@ class ModelDescription:
     first_stands_for_all: bool = True
     topk: int = 0
     tail_temperatures: tuple[float, ...] = ()
+    encoder: ModelDescription | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -194,6 +211,7 @@ def _check_request(criterion: str, request: Request, model: ModelDescription, pa
     for what, layers, first in (
         (HIDDEN_STATES, request.hidden_states, 0),
         (ATTENTION_SCORES, request.attention_scores, 1),
+        (CROSS_ATTENTION_SCORES, request.cross_attention_scores, 1),
     ):
         if not layers:
             continue
@@ -208,6 +226,8 @@ def _check_request(criterion: str, request: Request, model: ModelDescription, pa
                 f"{criterion}: reads {what} of layer {_listed(outside)} of {model.name}, which has layers "
                 f"{first} to {model.layers} {pair}; give another layer map"
             )
+    if request.encoder is not None and request.encoder.reads_inside:
+        _check_request(criterion, request.encoder, model.encoder or ModelDescription(model.name), pair)
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -14,7 +14,7 @@ and ``--online-teacher`` work with what it returns.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import ModelDescription, Request
 from cmlm_kd.api.registry import Registry
 
 
@@ -149,6 +151,31 @@ class NextTokenTeacher(ABC):
         It runs in evaluation mode, without gradients, and gives the same for a pair whatever stands beside it
         (beyond rounding).
         """
+
+    @property
+    def inside(self) -> ModelDescription | None:
+        """What can be read of it besides its predictions; None for a teacher that shows nothing else."""
+        return None
+
+    def look_inside(
+        self, inputs: Mapping[str, Tensor], real: Tensor, request: Request
+    ) -> tuple[ModelOutput, NextTokens | None]:
+        """Return what is read of a batch in one forward pass, without gradients.
+
+        Args:
+            inputs: what a student reads, under the names of its arguments, in the entries of the dictionaries
+                that it shares with the teacher.
+            real: ``(B, T)`` bool, target tokens that are not padding.
+            request: what is kept; with ``predictions="none"`` nothing is projected to the vocabulary.
+
+        Returns:
+            The states and scores, in the positions of ``inputs``, and the next tokens of ``real``, row after
+            row, or None.
+
+        Raises:
+            ValueError: of a teacher that shows nothing else.
+        """
+        raise ValueError(f"{self.name}: nothing can be read of its inside")
 
 
 class NamedTeacher(NextTokenTeacher):

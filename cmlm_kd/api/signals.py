@@ -100,6 +100,11 @@ class TeacherSignal:
         return self._only.attention_scores
 
     @property
+    def only_output(self) -> ModelOutput:
+        """All that the only teacher gave; nothing of an ensemble."""
+        return self._only
+
+    @property
     def features(self) -> Tensor | None:
         """What the only teacher's output layer would project, ``(N, d)``; None where there are logits."""
         return self._only.features

@@ -22,7 +22,7 @@ COMMANDS = {
     "The whole road": ("run",),
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
     "Teach": ("translate", "dump", "merge", "verify"),
-    "Distil": ("flags", "choose", "average"),
+    "Distil": ("flags", "choose", "tune", "average"),
     "Use": ("export", "calibrate", "classify"),
     "Measure": ("score", "report", "evaluate", "evaluate-masked-lm", "compare-seeds", "exits"),
     "Tools": ("doctor", "user-dir"),

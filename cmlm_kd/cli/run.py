@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from cmlm_kd.errors import UserError
-
 HELP = "run a recipe, a YAML file of steps; what is done already is not done again"
 GOES_ON = True
 
@@ -30,52 +28,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the steps that are not done."""
-    import os
     import signal
     import threading
 
     from cmlm_kd.recipes.engine import Engine
-    from cmlm_kd.recipes.expressions import GivenPath, Scope
     from cmlm_kd.recipes.machine import Machine, shell_lines, threads_of
-    from cmlm_kd.recipes.reading import read_recipe
-    from cmlm_kd.recipes.run_folder import check_owner, locked, write_resolved
-    from cmlm_kd.recipes.settings import read_values
-    from cmlm_kd.recipes.steps import make_steps, up_to
-    from cmlm_kd.system.aside import check_place
+    from cmlm_kd.recipes.opening import open_recipe
+    from cmlm_kd.recipes.run_folder import locked
+    from cmlm_kd.recipes.steps import up_to
     from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
-    recipe = read_recipe(arguments.recipe)
-    values = read_values(recipe.file, recipe.settings, _given(arguments.set))
     if arguments.lanes is not None:
         check_range("--lanes", arguments.lanes, AT_LEAST_ONE)
     machine = Machine()
-    known = {**values, **machine.names, "here": GivenPath(os.path.dirname(recipe.file) or ".")}
-    scope = Scope(recipe.file, known, recipe.values, recipe.flags)
-    shown = os.path.normpath(arguments.output or str(scope.value(recipe.output, "output")))
-    folder = Path(os.path.abspath(shown))
-    steps = make_steps(recipe, known, folder, shown)
-    selected = up_to(steps, arguments.until)
+    opened = open_recipe(arguments.recipe, arguments.set, arguments.output, machine.names)
+    selected = up_to(opened.steps, arguments.until)
     lanes = arguments.lanes or machine.lanes(selected.values())
-    threads = threads_of(steps, lanes, machine.threads)
-    check_place(folder)
-    check_owner(folder, recipe, values)
+    threads = threads_of(opened.steps, lanes, machine.threads)
+    opened.check_folder()
     if arguments.dry_run:
         print("\n".join(shell_lines(selected, threads)))
         return
-    with locked(folder) as lock:
-        check_owner(folder, recipe, values)
-        write_resolved(folder, recipe, known, steps)
+    with locked(opened.folder) as lock:
+        opened.check_folder()
+        opened.note()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
-        Engine(folder, steps, threads, lock).run(selected, lanes)
-
-
-def _given(options: list[list[str]]) -> dict[str, str]:
-    """Return name -> text of all that was set."""
-    given = {}
-    for item in (item for items in options for item in items):
-        name, equals, text = item.partition("=")
-        if not equals:
-            raise UserError(f"--set {item}: give KEY=VALUE, such as --set seed=2")
-        given[name] = text
-    return given
+        Engine(opened.folder, opened.steps, threads, lock).run(selected, lanes)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ class SoftTargetConfig:
         UserError: for a value outside its range.
     """
 
+    criterion: ClassVar[str] = "soft_target_kd"
     kd_alpha: float = field(default=0.5, metadata=setting("weight of the KD term", SHARE))
     kd_temperature: float = field(
         default=10.0, metadata=setting("temperature of the teacher's logits; see --kd-convention", POSITIVE)
@@ -90,17 +91,20 @@ class SoftTargetConfig:
     )
 
     def __post_init__(self) -> None:
-        check_settings("soft_target_kd", self)
+        check_settings(self.criterion, self)
 
     def signature(self) -> str:
         """Return the criterion's part of a KD signature; more settings where not the default."""
+        return self._signature("kd:soft_target")
+
+    def _signature(self, kind: str) -> str:
         named = {
             "conv": "kd_convention",
             "tail": "kd_tail",
             "ls": "label_smoothing",
             "ls_mode": "label_smoothing_mode",
         }
-        parts = [f"kd:soft_target|k:{self.kd_topk}|T:{self.kd_temperature:g}|alpha:{self.kd_alpha:g}"]
+        parts = [f"{kind}|k:{self.kd_topk}|T:{self.kd_temperature:g}|alpha:{self.kd_alpha:g}"]
         for short, name in named.items():
             if getattr(self, name) != getattr(type(self), name):
                 parts.append(f"{short}:{getattr(self, name)}")
@@ -139,20 +143,20 @@ class SoftTargetKD(KDCriterion):
 
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
-        return takes_fused("soft_target_kd", self.config.kd_implementation, obstacle)
+        return takes_fused(self.config.criterion, self.config.kd_implementation, obstacle)
 
     def check_teacher(self, k: int, tail_temperatures: Sequence[float]) -> None:
         """Refuse a store with fewer than ``kd_topk`` entries, or without the tail that ``kd_tail`` needs."""
         config = self.config
         if config.kd_topk > k:
             raise UserError(
-                f"soft_target_kd: --kd-topk is {config.kd_topk}, but the store has k = {k} entries per "
+                f"{config.criterion}: --kd-topk is {config.kd_topk}, but the store has k = {k} entries per "
                 f"token; pass --kd-topk {k} or less, or run 'cmlm-kd dump' with a larger k"
             )
         if config.kd_tail == "bucket" and tail_index(config.kd_temperature, tail_temperatures) is None:
             available = ", ".join(f"{value:g}" for value in tail_temperatures) or "none"
             raise UserError(
-                f"soft_target_kd: --kd-tail bucket needs the teacher's tail at --kd-temperature "
+                f"{config.criterion}: --kd-tail bucket needs the teacher's tail at --kd-temperature "
                 f"{config.kd_temperature:g}; the store has it at: {available}; "
                 "use one of these temperatures, or run 'cmlm-kd dump' again with this one"
             )
@@ -170,10 +174,10 @@ class SoftTargetKD(KDCriterion):
         soft_targets = None if teacher is None else teacher.soft_targets
         if soft_targets is None and config.kd_alpha > 0.0:
             raise UserError(
-                "soft_target_kd: the training batch carries no teacher; train with "
+                f"{config.criterion}: the training batch carries no teacher; train with "
                 "--task translation_kd --soft-targets STORE, or without a teacher by --kd-alpha 0"
             )
-        batch = _TargetTokens(student, target, self.padding_idx)
+        batch = TargetTokens(student, target, self.padding_idx)
         valid = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
         distribution = None
         if soft_targets is not None:
@@ -185,7 +189,7 @@ class SoftTargetKD(KDCriterion):
             bucket = config.kd_tail == "bucket"
             if bucket and config.kd_topk >= student.vocabulary:
                 raise UserError(
-                    f"soft_target_kd: --kd-tail bucket with --kd-topk {config.kd_topk} leaves nothing "
+                    f"{config.criterion}: --kd-tail bucket with --kd-topk {config.kd_topk} leaves nothing "
                     f"outside a vocabulary of {student.vocabulary}; pass a smaller k or --kd-tail drop"
                 )
             distribution = teacher_distribution(
@@ -195,67 +199,89 @@ class SoftTargetKD(KDCriterion):
                 bucket=bucket,
                 dtype=batch.dtype,
             )
-        # A token without a teacher has no KD term to share its weight with.
-        hard_weight = 1.0 - config.kd_alpha * valid.flatten().to(batch.dtype)  # (B*T,)
-        loss, terms = self._loss(student, batch, distribution, hard_weight, config.label_smoothing)
-        kd_tokens = valid.sum()
+        taught = valid.flatten()[batch.rows]  # (N,)
+        loss, terms, listening = self._loss(student, batch, distribution, taught, config.label_smoothing)
+        kd_tokens = listening.sum()
         named = {
             "nll_loss": Term(terms.nll.sum(), batch.count),
             "hard_loss": Term(terms.hard.sum(), batch.count),
-            "kd_loss": Term(terms.soft.sum(), kd_tokens),
+            "kd_loss": Term((terms.soft * listening).sum(), kd_tokens),
+            **self._further_terms(taught, listening),
         }
         if config.kd_report_kl and distribution is not None:
             # KL is the cross entropy less the teacher's entropy, which has no T^2.
             scale = self._student_temperature() ** 2
             divergence = terms.soft / scale - distribution[batch.rows].entropy()  # (N,)
-            named["kd_kl"] = Term(divergence.sum(), kd_tokens)
+            named["kd_kl"] = Term((divergence * listening).sum(), kd_tokens)
         without_teacher = (target.ne(self.padding_idx).any(1) & ~valid.any(1)).sum()
         return CriterionOutput(loss, named, {"kd_tokens": kd_tokens, "without_teacher": without_teacher})
 
     def validation_loss(self, student: ModelOutput, target: Tensor) -> CriterionOutput:
         """Return the plain negative log-likelihood, summed over target tokens."""
-        batch = _TargetTokens(student, target, self.padding_idx)
-        ones = torch.ones_like(batch.gold, dtype=batch.dtype)  # (B*T,)
-        loss, terms = self._loss(student, batch, None, ones, epsilon=0.0)
+        batch = TargetTokens(student, target, self.padding_idx)
+        untaught = torch.zeros_like(batch.rows, dtype=torch.bool)  # (N,)
+        loss, terms, _ = self._loss(student, batch, None, untaught, epsilon=0.0)
         return CriterionOutput(loss, {"nll_loss": Term(terms.nll.sum(), batch.count)})
 
     def _student_temperature(self) -> float:
         return self.config.kd_temperature if self.config.kd_convention == "hinton" else 1.0
 
+    def _further_terms(self, taught: Tensor, listening: Tensor) -> dict[str, Term]:
+        """Return what else is logged of the ``N`` tokens: which have a teacher, and which listen to it."""
+        return {}
+
     def _loss(
         self,
         student: ModelOutput,
-        batch: _TargetTokens,
+        batch: TargetTokens,
         teacher: TeacherDistribution | None,
-        hard_weight: Tensor,
+        taught: Tensor,
         epsilon: float,
-    ) -> tuple[Tensor, TokenTerms]:
-        """Return the summed loss and the detached terms of the ``N`` tokens that count."""
-        mode, temperature, rows = self.config.label_smoothing_mode, self._student_temperature(), batch.rows
+    ) -> tuple[Tensor, TokenTerms, Tensor]:
+        """Return the summed loss, and the detached terms of the ``N`` tokens that count and which listen.
+
+        Args:
+            student: its output.
+            batch: the target tokens.
+            teacher: the distribution of all ``B*T`` tokens, or None.
+            taught: ``(N,)`` bool, tokens that have a teacher.
+            epsilon: label smoothing.
+        """
+        # A token without a teacher has no KD term to share its weight with.
+        soft_weight = self.config.kd_alpha * taught.to(batch.dtype)  # (N,)
+        hard_weight = 1.0 - soft_weight  # (N,)
         if student.logits is not None:
-            logits = student.logits.flatten(0, 1)  # (B*T, V)
-            terms = soft_target_terms(
-                logits, batch.gold, teacher, epsilon=epsilon, mode=mode, temperature=temperature
-            ).select(rows)
-            # The teacher has what the hard labels leave: alpha, or 0 on tokens that have none.
-            weight = hard_weight[rows]  # (N,)
-            loss = (weight * terms.hard + (1.0 - weight) * terms.soft).sum()
-            return loss, terms.detach()
+            terms = self._dense_terms(student.logits, batch, teacher, epsilon)
+            loss = (hard_weight * terms.hard + soft_weight * terms.soft).sum()
+            return loss, terms.detach(), taught
         features, output_weight = student.projection()
         vocabulary = output_weight.size(0)
         blocks = SoftTargetBlocks(
-            batch.gold[rows],
-            None if teacher is None else teacher[rows],
-            hard_weight[rows],
-            smoothing_weights(epsilon, vocabulary, mode),
+            batch.gold[batch.rows],
+            None if teacher is None else teacher[batch.rows],
+            hard_weight,
+            smoothing_weights(epsilon, vocabulary, self.config.label_smoothing_mode),
             vocabulary,
-            temperature,
+            self._student_temperature(),
         )
-        loss = projected_loss(features.flatten(0, 1)[rows], output_weight, student.bias, blocks)
-        return loss, TokenTerms(blocks.nll, blocks.hard, blocks.soft)
+        loss = projected_loss(features.flatten(0, 1)[batch.rows], output_weight, student.bias, blocks)
+        return loss, TokenTerms(blocks.nll, blocks.hard, blocks.soft), taught
+
+    def _dense_terms(
+        self, logits: Tensor, batch: TargetTokens, teacher: TeacherDistribution | None, epsilon: float
+    ) -> TokenTerms:
+        """Return the terms of the ``N`` tokens that count, from logits ``(B, T, V)``."""
+        return soft_target_terms(
+            logits.flatten(0, 1),  # (B*T, V)
+            batch.gold,
+            teacher,
+            epsilon=epsilon,
+            mode=self.config.label_smoothing_mode,
+            temperature=self._student_temperature(),
+        ).select(batch.rows)
 
 
-class _TargetTokens:
+class TargetTokens:
     """The target tokens of a batch, and which of them count.
 
     Attributes:

@@ -46,11 +46,9 @@ from cmlm_kd.criteria.checks import Reading, check_same_heads, required
 from cmlm_kd.criteria.layers import LayerMap, ProjectionKind, StateProjection, layer_map
 from cmlm_kd.criteria.masked_lm_loss import masked_output
 from cmlm_kd.errors import UserError
-from cmlm_kd.losses.divergences import soft_cross_entropy, widen
+from cmlm_kd.losses.divergences import soft_cross_entropy
+from cmlm_kd.losses.layer_terms import attention_term, hidden_term
 from cmlm_kd.system.ranges import NOT_NEGATIVE, POSITIVE, check_settings, setting
-
-SCORE_FLOOR = -1e2
-"""Scores at or below it are masked ones in the released code, which adds -10,000 to padding's columns."""
 
 
 @dataclass(frozen=True)
@@ -141,53 +139,6 @@ class TinyBertConfig:
         if self.kd_projection == "auto":
             return "separate" if self.kd_mode == "paper" else "shared"
         return self.kd_projection
-
-
-def attention_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Reading) -> Tensor:
-    """Return the mean squared difference of one layer's attention scores, ``(B,)``.
-
-    Args:
-        student: ``(B, H, L, L)`` scores before the softmax, without or with a mask added.
-        teacher: the same of the teacher's layer; as many heads.
-        mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
-        mode: see the module docstring.
-    """
-    student, teacher = widen(student), widen(teacher)
-    if mode == "original":
-        student, teacher = (_floored(scores, mask) for scores in (student, teacher))
-        return (student - teacher).square().mean((1, 2, 3))
-    # Eq. 7 is an MSE over l x l scores: rows and columns of padding are not the sentence's own.
-    if mask is None:
-        return (student - teacher).square().mean((1, 2, 3))
-    real = mask.bool()  # (B, L)
-    pairs = real[:, :, None] & real[:, None, :]  # (B, L, L)
-    # Left out before they are squared: two masks of -inf differ by NaN, whose gradient no later 0 takes away.
-    difference = (student - teacher).masked_fill(~pairs[:, None], 0.0)  # (B, H, L, L)
-    return difference.square().mean(1).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
-
-
-def _floored(scores: Tensor, mask: Tensor | None) -> Tensor:
-    # The same on both sides, so that a masked score adds 0 whatever number each model masks with.
-    masked = scores <= SCORE_FLOOR  # (B, H, L, L)
-    if mask is not None:
-        masked = masked | ~mask.bool()[:, None, None, :]
-    return scores.masked_fill(masked, 0.0)
-
-
-def hidden_term(student: Tensor, teacher: Tensor, mask: Tensor | None, mode: Reading) -> Tensor:
-    """Return the mean squared difference of one layer's states, or of the embeddings, ``(B,)``.
-
-    Args:
-        student: ``(B, L, d)`` after the projection to the teacher's width.
-        teacher: ``(B, L, d)``.
-        mask: ``(B, L)``, 0 or False on padding; None where nothing is padding.
-        mode: see the module docstring.
-    """
-    squares = (widen(student) - widen(teacher)).square().mean(2)  # (B, L)
-    if mask is None or mode == "original":
-        return squares.mean(1)
-    real = mask.bool()  # (B, L)
-    return squares.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)
 
 
 def prediction_term(student: Tensor, teacher: Tensor, temperature: float, mode: Reading) -> Tensor:

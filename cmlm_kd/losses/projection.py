@@ -37,16 +37,31 @@ CPU_BLOCK_BYTES = 8 << 20  # of logits that a loss gets at once on a CPU: what t
 class BlockLoss(ABC):
     """A loss that is a sum over tokens, on blocks of rows."""
 
-    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
+    def start(self, sums: Callable[[], Tensor]) -> None:  # noqa: B027 - most losses have nothing to do here
         """Get ready, before the first block.
 
         Args:
             sums: gives the sum of each row's logits, ``(N,)``; costs a pass over the weight, so call it only
-            if needed.
+                if needed.
+        """
+
+    def uniform(self) -> Tensor | None:
+        """Return a part of the gradient that is the same for all entries of a row, ``(N,)``, or None.
+
+        Asked for after the last block. Blocks leave it out; here it costs a vector where there it would cost
+        a pass over the logits.
+        """
+        return None
+
+    def mend(self) -> tuple[Tensor, BlockLoss] | None:
+        """Return rows whose loss was weighted by a guess that turned out wrong, and what is to be added.
+
+        Asked for after :meth:`uniform`, once all logits were seen: for losses in which a row's weights depend
+        on other rows. Those few rows are projected a second time.
 
         Returns:
-            A part of the gradient that is the same for all entries of a row, ``(N,)``, or None. Blocks leave
-            it out; here it costs a vector where there it would cost a pass over the logits.
+            ``(M,)`` rows and the loss of those M rows whose gradient is added; None where nothing is wrong.
+            Its value counts in :meth:`total` of this loss, its own is not asked for.
         """
         return None
 
@@ -60,7 +75,7 @@ class BlockLoss(ABC):
 
         Args:
             logits: ``(n, V)`` float32 (float64 for float64 features), a buffer to work in. With ``gradient``
-                it must hold d loss / d logits at the end, less what :meth:`start` returned.
+                it must hold d loss / d logits at the end, less what :meth:`uniform` returns.
             rows: which of the ``N`` tokens given to :func:`projected_loss` the rows are.
             gradient: whether the gradient is wanted.
         """
@@ -167,7 +182,7 @@ def _pass_over_chunks(
 
     # sum_v z[v] = h . sum_v W[v] + sum_v b[v]: a vector product instead of a pass over the logits.
     weight_sum = cache(lambda: weight.sum(0, dtype=wide))  # () -> (d,)
-    uniform = loss.start(lambda: _row_sums(features, weight_sum(), bias))  # (N,)
+    loss.start(lambda: _row_sums(features, weight_sum(), bias))
     for rows in _slices(0, tokens, size):
         hidden = features[rows]  # (n, d)
         logits = buffer[: hidden.size(0)]  # (n, V)
@@ -180,8 +195,18 @@ def _pass_over_chunks(
             for_weight = _add_product(for_weight, logits, hidden)
     if wanted[1] and for_weight is None:  # there were no tokens
         for_weight = torch.zeros_like(weight, dtype=wide)  # (V, d)
+    uniform = loss.uniform()  # (N,)
     if uniform is not None:
         _add_uniform(uniform, features, weight_sum(), for_features, for_weight, for_bias)
+    mended = loss.mend()
+    if mended is not None and any(wanted):
+        again, lacking = mended  # (M,)
+        _, more = _pass_over_chunks(features[again], weight, bias, lacking, chunk, wanted)
+        if for_features is not None and more[0] is not None:
+            for_features.index_add_(0, again, more[0])
+        for total, part in zip((for_weight, for_bias), more[1:], strict=True):
+            if total is not None and part is not None:
+                total.add_(part)
     return loss.total(), (for_features, for_weight, for_bias)
 
 

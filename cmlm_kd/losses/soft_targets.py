@@ -109,43 +109,46 @@ class WeightedEntries:
         self.normaliser = self.weights.new_zeros(tokens, 1)  # (N, 1)
         self.log_outside = self.weights.new_zeros(tokens, 1)  # (N, 1)
 
-    def consume(self, logits: Tensor, rows: slice, gradient: bool) -> None:
-        """Note what the logits ``(n, V)`` of some tokens say; overwrite them with the gradient if wanted."""
+    def observe(self, logits: Tensor, rows: slice) -> None:
+        """Note what the logits ``(n, V)`` of some tokens say; overwrite them with probabilities.
+
+        Where the mass outside counts, they become p / (mass outside) there and 0 inside.
+        """
         ids = self.ids[rows]  # (n, m)
         entries = logits.gather(1, ids)  # (n, m)
         if self.outside is None:
             normaliser = softmax_in_place(logits)  # (n, 1)
-            if gradient and self.mass is not None:
-                logits.mul_(self.mass[rows])  # c p
         else:
-            normaliser = self._consume_with_outside(logits, entries, ids, rows, self.outside[rows], gradient)
+            normaliser = self._observe_outside(logits, entries[:, self.first :], ids[:, self.first :], rows)
         self.normaliser[rows] = normaliser
         torch.sub(entries, normaliser, out=self.log_probs[rows])  # log p = z - log sum exp z
-        if gradient:
-            # Added, not written: where the gold entry is one of the teacher's, both weights count.
-            logits.scatter_add_(1, ids, self.weights[rows].neg())
 
-    def _consume_with_outside(
-        self, logits: Tensor, entries: Tensor, ids: Tensor, rows: slice, weight: Tensor, gradient: bool
-    ) -> Tensor:
-        """Do the softmax part of :meth:`consume` where the mass outside counts; return the normaliser.
+    def _observe_outside(self, logits: Tensor, inside: Tensor, ids: Tensor, rows: slice) -> Tensor:
+        """Return the normaliser ``(n, 1)`` of tokens whose entries ``ids (n, k)`` have logits ``inside``.
 
         The mass outside is added up over the entries outside. One less the mass inside would be all rounding
         error for a student that is sure.
         """
-        ids, inside = ids[:, self.first :], entries[:, self.first :]  # (n, k)
         logits.scatter_(1, ids, float("-inf"))
-        outside = softmax_in_place(logits)  # (n, 1); logits now hold p / mass outside, 0 inside
+        outside = softmax_in_place(logits)  # (n, 1)
         # An entry that is listed twice has its mass once.
         distinct = inside.masked_fill(repeats(ids), float("-inf"))  # (n, k)
         normaliser = torch.logaddexp(outside, distinct.logsumexp(1, keepdim=True))  # (n, 1)
-        log_mass = torch.sub(outside, normaliser, out=self.log_outside[rows])  # (n, 1)
-        if gradient:
-            mass = torch.ones_like(normaliser) if self.mass is None else self.mass[rows]  # (n, 1)
-            # Outside, p = m (p / m): c p - w_o p / m = (c m - w_o) (p / m). Inside it is c p alone.
-            logits.mul_(mass * log_mass.exp() - weight)
-            logits.scatter_(1, ids, mass * (inside - normaliser).exp())
+        torch.sub(outside, normaliser, out=self.log_outside[rows])  # (n, 1)
         return normaliser
+
+    def differentiate(self, logits: Tensor, rows: slice) -> None:
+        """Overwrite what :meth:`observe` made of the logits ``(n, V)`` with the gradient."""
+        if self.outside is not None:
+            ids, log_probs = self.ids[rows, self.first :], self.log_probs[rows, self.first :]  # (n, k)
+            mass = torch.ones_like(self.normaliser[rows]) if self.mass is None else self.mass[rows]  # (n, 1)
+            # Outside, p = m (p / m): c p - w_o p / m = (c m - w_o) (p / m). Inside it is c p alone.
+            logits.mul_(mass * self.log_outside[rows].exp() - self.outside[rows])
+            logits.scatter_(1, ids, mass * log_probs.exp())
+        elif self.mass is not None:
+            logits.mul_(self.mass[rows])  # c p
+        # Added, not written: where the gold entry is one of the teacher's, both weights count.
+        logits.scatter_add_(1, self.ids[rows], self.weights[rows].neg())
 
 
 class SoftTargetBlocks(BlockLoss):
@@ -154,12 +157,13 @@ class SoftTargetBlocks(BlockLoss):
     Args:
         target: ``(N,)`` gold entries, no padding.
         teacher: what to train against, or None for hard labels alone.
-        hard_weight: ``(N,)`` in [0, 1], weight of each token's hard term; the KD term has the rest.
+        hard_weight: ``(N,)``, weight of each token's hard term.
         smoothing: weights of the gold entry and of every entry, see
             :func:`cmlm_kd.losses.divergences.smoothing_weights`.
         vocabulary: number of entries ``V``.
         temperature: T of the student in the KD term, which is then multiplied by T^2; 1 in the paper's
             convention.
+        soft_weight: ``(N,)``, weight of each token's KD term; None: what the hard term leaves of 1.
     """
 
     def __init__(
@@ -170,59 +174,88 @@ class SoftTargetBlocks(BlockLoss):
         smoothing: tuple[float, float],
         vocabulary: int,
         temperature: float = 1.0,
+        soft_weight: Tensor | None = None,
     ) -> None:
         self._teacher, self._temperature = teacher, temperature
         self._hard_weight = hard_weight  # (N,)
+        self._soft_weight = 1.0 - hard_weight if soft_weight is None else soft_weight  # (N,)
         self._gold, self._uniform = smoothing
-        smoothing_mass = self._gold + vocabulary * self._uniform  # 1, but for the released code's smoothing
-        hard_mass = smoothing_mass * hard_weight  # (N,)
-        ids = target.unsqueeze(1)  # (N, 1)
-        weights = (self._gold * hard_weight).unsqueeze(1)  # (N, 1)
         self._vocabulary = vocabulary
+        self._smoothing_mass = self._gold + vocabulary * self._uniform  # 1, but for the released code's
         self._sums = torch.zeros_like(hard_weight)  # (N,)
         self._tempered: WeightedEntries | None = None
+        ids, k = target.unsqueeze(1), 0 if teacher is None else teacher.ids.size(1)  # (N, 1)
+        column = hard_weight.unsqueeze(1)  # (N, 1)
         if teacher is None:
-            self._entries = WeightedEntries(ids, weights, mass=hard_mass.unsqueeze(1))
-            return
-        # A token's loss is h hard + (1 - h) T^2 kd, and kd's weights are the teacher's probabilities.
-        soft_weight = temperature**2 * (1.0 - hard_weight)  # (N,)
-        on_teacher = soft_weight.unsqueeze(1) * teacher.probs  # (N, k)
-        outside = None if teacher.outside is None else (soft_weight * teacher.outside).unsqueeze(1)  # (N, 1)
-        if temperature == 1.0:  # one softmax serves both terms
-            balanced = math.isclose(smoothing_mass, 1.0, rel_tol=1e-9)
-            self._entries = WeightedEntries(
-                torch.cat((ids, teacher.ids), 1),  # (N, 1+k)
-                torch.cat((weights, on_teacher), 1),  # (N, 1+k)
-                outside,
-                first=1,
-                mass=None if balanced else (hard_mass + soft_weight).unsqueeze(1),
-            )
+            self._entries = WeightedEntries(ids, torch.empty_like(column), mass=torch.empty_like(column))
         else:
-            self._entries = WeightedEntries(ids, weights, mass=hard_mass.unsqueeze(1))
-            self._tempered = WeightedEntries(
-                teacher.ids, on_teacher, outside=outside, mass=soft_weight.unsqueeze(1)
-            )
+            outside = None if teacher.outside is None else torch.empty_like(column)  # (N, 1)
+            if temperature == 1.0:  # one softmax serves both terms
+                balanced = soft_weight is None and math.isclose(self._smoothing_mass, 1.0, rel_tol=1e-9)
+                self._entries = WeightedEntries(
+                    torch.cat((ids, teacher.ids), 1),  # (N, 1+k)
+                    hard_weight.new_empty(len(ids), 1 + k),
+                    outside,
+                    first=1,
+                    mass=None if balanced else torch.empty_like(column),
+                )
+            else:
+                self._entries = WeightedEntries(ids, torch.empty_like(column), mass=torch.empty_like(column))
+                self._tempered = WeightedEntries(
+                    teacher.ids, hard_weight.new_empty(len(ids), k), outside, mass=torch.empty_like(column)
+                )
+        self._weigh(slice(None))
 
-    def start(self, sums: Callable[[], Tensor]) -> Tensor | None:
-        """Return what label smoothing adds to the gradient of each row, ``(N,)``; keep the sums it needs."""
-        if not self._uniform:
-            return None
+    def _weigh(self, rows: slice) -> None:
+        """Write the weights of some tokens' terms as weights on log-probabilities."""
+        hard, teacher = self._hard_weight[rows], self._teacher  # (n,)
+        entries = self._entries
+        entries.weights[rows, 0] = self._gold * hard
+        mass = self._smoothing_mass * hard  # (n,)
+        if teacher is not None:
+            # A token's loss is h hard + s T^2 kd, and kd's weights are the teacher's probabilities.
+            soft = self._temperature**2 * self._soft_weight[rows]  # (n,)
+            if self._tempered is None:
+                mass = mass + soft
+            else:
+                entries = self._tempered
+                if entries.mass is not None:
+                    entries.mass[rows, 0] = soft
+            entries.weights[rows, entries.first :] = soft.unsqueeze(1) * teacher.probs[rows]
+            if entries.outside is not None and teacher.outside is not None:
+                entries.outside[rows, 0] = soft * teacher.outside[rows]
+        if self._entries.mass is not None:
+            self._entries.mass[rows, 0] = mass
+
+    def start(self, sums: Callable[[], Tensor]) -> None:
+        """Keep the sums of logits that label smoothing needs."""
+        if self._uniform:
+            self._sums = sums()
+
+    def uniform(self) -> Tensor | None:
+        """Return what label smoothing adds to the gradient of each row, ``(N,)``."""
         # u sum_v log p[v] has the gradient u - u V p: u V is in c, what is left is the same for all entries.
-        self._sums = sums()
-        return -self._uniform * self._hard_weight
+        return -self._uniform * self._hard_weight if self._uniform else None
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note the log-probabilities of a block; turn its logits ``(n, V)`` into the gradient if wanted."""
         tempered = None if self._tempered is None else logits / self._temperature  # (n, V)
-        self._entries.consume(logits, rows, gradient)
+        self._entries.observe(logits, rows)
+        self._observed(rows)
+        if gradient:
+            self._entries.differentiate(logits, rows)
         if self._tempered is not None and tempered is not None:
-            self._tempered.consume(tempered, rows, gradient)
+            self._tempered.observe(tempered, rows)
             if gradient:  # d (z / T) / d z = 1 / T
+                self._tempered.differentiate(tempered, rows)
                 logits.add_(tempered, alpha=1.0 / self._temperature)
+
+    def _observed(self, rows: slice) -> None:
+        """Change the weights of some tokens once their NLL is known; there is nothing to change here."""
 
     def total(self) -> Tensor:
         """Return the loss, summed over tokens."""
-        return (self._hard_weight * self.hard + (1.0 - self._hard_weight) * self.soft).sum()
+        return (self._hard_weight * self.hard + self._soft_weight * self.soft).sum()
 
     @property
     def nll(self) -> Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription, Request
-from cmlm_kd.api.next_tokens import NextTokenTeacher, Pairs, TeacherOptions, TranslationData
+from cmlm_kd.api.next_tokens import NextTokens, NextTokenTeacher, Pairs, TeacherOptions, TranslationData
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, signal_sources
 from cmlm_kd.errors import UserError
@@ -81,6 +81,8 @@ class OnlineTeacher(NamedSource):
         """
         if batch.target is None:
             raise ValueError("online teacher: soft targets need the batch's target")
+        if request.reads_inside:
+            return self._with_inside(batch, batch.target.ne(batch.padding_idx), request)
         k = min(request.topk or DumpOptions.topk, self.vocabulary)
         tokens = batch.target.ne(batch.padding_idx)  # (B, T)
         sources = _sentences(batch.inputs["src_tokens"], batch.padding_idx)
@@ -88,19 +90,40 @@ class OnlineTeacher(NamedSource):
         readable = self.teacher.readable(Pairs(sources, targets))  # (B,)
         read = np.flatnonzero(readable).tolist()
         valid = tokens & torch.from_numpy(readable).to(tokens.device)[:, None]  # (B, T)
+        if not read:
+            return TeacherSignal(soft_targets=_empty(valid, k, self.tail_temperatures))
+        pairs = Pairs([sources[row] for row in read], [targets[row] for row in read])
+        said = self.teacher.next_tokens(pairs)
+        rows = batch.rows.tolist()
+        return TeacherSignal(
+            soft_targets=self._soft_targets(said, valid, k, pairs, [rows[row] for row in read])
+        )
+
+    def _with_inside(self, batch: TeacherBatch, real: Tensor, request: Request) -> TeacherSignal:
+        """Return what is read of the teacher's inside and, of the same forward pass, its soft targets."""
+        output, said = self.teacher.look_inside(batch.inputs, real, request)
+        if said is None:
+            return TeacherSignal(outputs=(output,))
+        sources = _sentences(batch.inputs["src_tokens"], batch.padding_idx)
+        pairs = Pairs(sources, _sentences(real.long(), 0))  # the lengths count, for messages
+        k = min(request.topk or DumpOptions.topk, self.vocabulary)
+        return TeacherSignal(
+            (output,), soft_targets=self._soft_targets(said, real, k, pairs, batch.rows.tolist())
+        )
+
+    def _soft_targets(
+        self, said: NextTokens, valid: Tensor, k: int, pairs: Pairs, rows: list[int]
+    ) -> SoftTargets:
+        """Return the k best entries of the tokens ``valid (B, T)``, as a store would have them."""
         result = _empty(valid, k, self.tail_temperatures)
-        if read:
-            pairs = Pairs([sources[row] for row in read], [targets[row] for row in read])
-            with torch.inference_mode():  # a teacher's logits may be written over in the mode they come from
-                said = self.teacher.next_tokens(pairs)
-                ids, logits, tail = summarise_next_tokens(said, k, self.tail_temperatures)
-            rows = batch.rows.tolist()
-            half_of(logits, self.teacher, pairs, [rows[row] for row in read])  # refuses what a dump refuses
-            # Masks count row by row, as the teacher's positions do.
-            result.ids[valid] = ids.to(valid.device)
-            result.logits[valid] = logits.clamp(min=LOWEST_LOGIT).to(valid.device)  # as in a store
-            result.tail[valid] = tail.to(valid.device)
-        return TeacherSignal(soft_targets=result)
+        with torch.inference_mode():  # as teachers run; what they say is written over
+            ids, logits, tail = summarise_next_tokens(said, k, self.tail_temperatures)
+        half_of(logits, self.teacher, pairs, rows)  # refuses what a dump refuses
+        # Masks count row by row, as the teacher's positions do.
+        result.ids[valid] = ids.to(valid.device)
+        result.logits[valid] = logits.clamp(min=LOWEST_LOGIT).to(valid.device)  # as in a store
+        result.tail[valid] = tail.to(valid.device)
+        return result
 
 
 def _weighted(argument: str) -> tuple[list[float] | None, list[str]]:

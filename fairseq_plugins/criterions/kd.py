@@ -30,7 +30,9 @@ from cmlm_kd.criteria import load_criteria
 from cmlm_kd.criteria.masked_lm_loss import target_at, text_validation, validation_request
 from cmlm_kd.errors import UserError
 from fairseq_plugins.command_line.configs import fairseq_dataclass, plain_config, refuse_collisions
+from fairseq_plugins.models.inner_states import inner_states
 from fairseq_plugins.models.output_layer import (
+    Projection,
     adaptive_log_probs,
     find_projection,
     without_output_layer,
@@ -84,9 +86,12 @@ class KDFairseqCriterion(FairseqCriterion):
                 f"{name}: is a loss over {' or '.join(self.criterion.levels)}, but --task {task.cfg._name} "
                 f"trains on {level}; take a criterion over {level} (docs/criteria) or another task"
             )
-        student, teacher = (getattr(task, f"{role}_description", None) for role in ("student", "teacher"))
+        student = getattr(task, "student_description", None)
         if student is None:
             return Needs(), None
+        if level == "tokens" and not self.criterion.reads_inside:  # no teacher is loaded before its data
+            return Needs(), None
+        teacher = getattr(task, "teacher_description", None)
         needs = self.criterion.needs(student, teacher)
         check_needs(name, needs, student, teacher)
         return needs, self.criterion.build_modules(student, teacher)
@@ -218,6 +223,17 @@ class KDFairseqCriterion(FairseqCriterion):
             reason = f" ({obstacle})" if obstacle else ""
             logger.info("%s: %s loss%s", self.entry.name, "fused" if fused else "dense", reason)
             self._announced = True
+        if model.training and self.needs.student.reads_inside:
+            with inner_states(model, self.needs.student) as kept:
+                output = self._translate(model, sample, projection, fused)
+            return kept.put_into(output, sample["net_input"]["src_tokens"].ne(self.padding_idx))
+        return self._translate(model, sample, projection, fused)
+
+    @staticmethod
+    def _translate(
+        model: BaseFairseqModel, sample: dict[str, Any], projection: Projection | str, fused: bool
+    ) -> ModelOutput:
+        """Run a translator once, for hidden states or for logits."""
         if fused:
             with without_output_layer(model.decoder) as stand_in:
                 output = model(**sample["net_input"])

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
 
-from cmlm_kd.api.needs import NOTHING_ELSE, Request
+from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
+from cmlm_kd.api.next_tokens import TranslationData
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
@@ -26,16 +27,19 @@ from fairseq_plugins.data.fold_dataset import FoldDataset
 from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
+from fairseq_plugins.models.inner_states import describe_translator
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig
+from fairseq_plugins.translators.inherited import InheritedConfig, start_from_layers
+from fairseq_plugins.translators.teacher_forcing import FairseqTeacher
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TranslationKDConfig(PrecisionConfig, FoldConfig, TranslationConfig):
+class TranslationKDConfig(PrecisionConfig, FoldConfig, InheritedConfig, TranslationConfig):
     """Flags of ``--task translation_kd``: those of ``translation`` and these."""
 
     soft_targets: str | None = field(
@@ -80,22 +84,62 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         self._named: NamedSource | None = None
         self._online: SignalSource | None = None
         self._request = NOTHING_ELSE
+        self._model: BaseFairseqModel | None = None
+        self._begins = False  # a model that is built for training, not for a checkpoint's weights
         self.state.merge_state_dict(entries_of(self))
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the model and note in its checkpoints which part of the training set it was kept from."""
         model = super().build_model(cfg, from_checkpoint)
         self.note_fold()
+        self._model, self._begins = model, not from_checkpoint
         return model
+
+    @property
+    def _data(self) -> TranslationData:
+        """The training data, as teachers get to know them."""
+        directory, languages = (
+            utils.split_paths(self.cfg.data)[0],
+            (self.cfg.source_lang, self.cfg.target_lang),
+        )
+        return TranslationData(Path(directory), *languages, len(self.target_dictionary))
+
+    @property
+    def student_description(self) -> ModelDescription | None:
+        """What the student can give; None before it is built."""
+        if self._model is None:
+            return None
+        return describe_translator(self._model, "student", self.source_dictionary, self.target_dictionary)
+
+    @property
+    def teacher_description(self) -> ModelDescription | None:
+        """What can be read of the inside of a teacher that runs beside the student, which is loaded; else
+        None."""
+        if self._soft_targets is None or self._soft_targets == NO_STORE:
+            return None
+        source = self._named_source()
+        if not isinstance(source, OnlineTeacher):
+            return None
+        if isinstance(source.teacher, FairseqTeacher) and self._model is not None:
+            lengths = utils.resolve_max_positions(self.max_positions(), self._model.max_positions())
+            source.teacher.check_lengths(lengths)
+        return source.teacher.inside
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion and remember what it wants of the soft targets."""
-        self._criterion = super().build_criterion(cfg, from_checkpoint)
+        if self._model is not None and self._begins:  # not where a checkpoint is converted or evaluated
+            start_from_layers(self._model, self.cfg, self._data, self.cfg.save_dir)
         temperature = getattr(cfg, "kd_temperature", None)
         self._request = Request(
             topk=getattr(cfg, "kd_topk", None),  # no need to carry more in a batch
             tail_temperatures=() if temperature is None else (float(temperature),),
         )
+        self._criterion = super().build_criterion(cfg, from_checkpoint)
+        wanted = getattr(self._criterion, "needs", Needs()).teacher
+        if wanted is not None and wanted.reads_inside:
+            self._request = replace(
+                wanted, topk=self._request.topk, tail_temperatures=self._request.tail_temperatures
+            )
         return self._criterion
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
@@ -155,24 +199,10 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
 
     def _sources(self, combine: bool) -> Sequence[SignalSource]:
         """Return what ``--soft-targets`` names: a registered source, or a store for each directory."""
-        wanted = str(self._soft_targets)
-        directories, padding = utils.split_paths(self.cfg.data), self.target_dictionary.pad()
-        training_set = TrainingSet(
-            Path(directories[0]),
-            self.cfg.train_subset,
-            len(self.target_dictionary),
-            padding,
-            self.cfg.source_lang,
-            self.cfg.target_lang,
-            "cuda" if torch.cuda.is_available() and self.cfg.cpu is not True else "cpu",
-            bf16_autocast=self.cfg.bf16_autocast,
-            request=self._request,
-        )
-        load_sources()
-        if self._named is None:
-            self._named = named_source(wanted, training_set)
-        if self._named is not None:
-            return [self._named]
+        wanted, directories = str(self._soft_targets), utils.split_paths(self.cfg.data)
+        named = self._named_source()
+        if named is not None:
+            return [named]
         if self._stores is None:
             self._stores = TrainingStores(
                 directories,
@@ -183,6 +213,24 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
                 self.cfg.upsample_primary,
             )
         return self._stores.open(combine)
+
+    def _named_source(self) -> NamedSource | None:
+        """Return the registered source that ``--soft-targets`` names, made when it is first asked for."""
+        if self._named is None:
+            training_set = TrainingSet(
+                Path(utils.split_paths(self.cfg.data)[0]),
+                self.cfg.train_subset,
+                len(self.target_dictionary),
+                self.target_dictionary.pad(),
+                self.cfg.source_lang,
+                self.cfg.target_lang,
+                "cuda" if torch.cuda.is_available() and self.cfg.cpu is not True else "cpu",
+                bf16_autocast=self.cfg.bf16_autocast,
+                request=self._request,
+            )
+            load_sources()
+            self._named = named_source(str(self._soft_targets), training_set)
+        return self._named
 
     def before_step(self, sample: dict[str, Any], criterion: FairseqCriterion) -> None:
         """Ask a teacher that runs beside the student."""

@@ -13,6 +13,8 @@ from fairseq.data.data_utils import collate_tokens, infer_language_pair
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import ModelDescription, Request
 from cmlm_kd.api.next_tokens import (
     NamedTeacher,
     NextTokens,
@@ -26,6 +28,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIO
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.system.devices import bfloat16_autocast
+from fairseq_plugins.models.inner_states import describe_translator, inner_states
 from fairseq_plugins.models.output_layer import Projection, find_projection, without_output_layer
 from fairseq_plugins.translators.loading import load_ensemble
 
@@ -71,8 +74,7 @@ class FairseqTeacher(NamedTeacher):
     def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> FairseqTeacher:
         """Load a checkpoint whose dictionaries are those of the data; see :meth:`NamedTeacher.load`."""
         state = read_checkpoint(path)
-        _check_languages(path, state, data)
-        _check_dictionaries(path, state, data)
+        check_same_data(path, state, data)
         ensemble = load_ensemble([str(path)], data.directory)
         return cls(path, ensemble.models[0], ensemble.task, ensemble.hash, options)
 
@@ -116,6 +118,43 @@ class FairseqTeacher(NamedTeacher):
             )
         return NextTokens(logits.float())
 
+    @property
+    def inside(self) -> ModelDescription:
+        """What can be read of it; of an LSTM its predictions alone."""
+        dictionaries = (self.task.source_dictionary, self.task.target_dictionary)
+        return describe_translator(self.model, f"teacher {self.path}", *dictionaries)
+
+    def check_lengths(self, most: tuple[int, int]) -> None:
+        """Refuse pairs longer than its positions, in a training that reads the inside of all of them.
+
+        Args:
+            most: tokens of the longest source and target that there may be.
+
+        Raises:
+            UserError: naming both.
+        """
+        for side, longest, own in zip(("source", "target"), most, self.model.max_positions(), strict=True):
+            if longest > own:
+                raise UserError(
+                    f"teacher {self.path} reads {side}s of up to {own} tokens, the training has some of up "
+                    f"to {longest}; pass --max-{side}-positions {own}"
+                )
+
+    @torch.no_grad()
+    def look_inside(
+        self, inputs: Mapping[str, Tensor], real: Tensor, request: Request
+    ) -> tuple[ModelOutput, NextTokens | None]:
+        """Return what is read of a batch; see :meth:`NextTokenTeacher.look_inside`."""
+        on_device = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        places = real.flatten().nonzero().squeeze(1).to(self.device)  # (N,)
+        with bfloat16_autocast(self.bf16_autocast, self.device), inner_states(self.model, request) as kept:
+            if request.predictions == "none":
+                places = places[:0]
+            logits = self._logits(on_device, places)  # (N, V)
+        padding = self.task.source_dictionary.pad()
+        output = kept.put_into(ModelOutput(), on_device["src_tokens"].ne(padding))
+        return output, None if request.predictions == "none" else NextTokens(logits.float())
+
     def _logits(self, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
         """Return the logits ``(N, V)`` of the ``places`` of ``(B * T)``; padding is not projected if it can
         be helped."""
@@ -128,6 +167,16 @@ class FairseqTeacher(NamedTeacher):
         if getattr(decoder, "adaptive_softmax", None) is not None:
             output = (self.model.get_normalized_probs(output, log_probs=True, sample=None), None)
         return output[0].flatten(0, 1)[places]  # (N, V)
+
+
+def check_same_data(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:
+    """Refuse the checkpoint of a translator that is not of the languages and dictionaries of some data.
+
+    Raises:
+        UserError: naming the checkpoint and what differs.
+    """
+    _check_languages(path, state, data)
+    _check_dictionaries(path, state, data)
 
 
 def _check_languages(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:

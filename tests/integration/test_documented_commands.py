@@ -55,6 +55,7 @@ ELSEWHERE = {
         "tests/unit/data/translation/test_synthetic.py"
     ),
     "cmlm-kd run": "test_machine_dry_run.py, and tests of the recipes",
+    "cmlm-kd tune": "tests/unit/recipes/test_tuning.py",
     "cmlm-kd score --reference test.en --baseline alone --clusters": "test_several_runs.py",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_translation_recipes.py, through iwslt14.yaml",

@@ -1,77 +1,79 @@
 """A translator teaches: a student that hears what it says about targets drawn by lot translates, one that
 learns those targets does not."""
 
-import numpy as np
 import pytest
-from fairseq_runs import run_train
+import torch
+from word_translators import accuracy, dump, make_corpora, train
 
-from cmlm_kd.cli import main
-from cmlm_kd.fairseq_files.databin import Databin, write_databin
-from cmlm_kd.store import SoftTargetStore, reference_accuracy
-
-WORDS, EOS = 6, 2
-SIZES = (
-    *("--encoder-layers", 1, "--decoder-layers", 1, "--encoder-embed-dim", 32, "--decoder-embed-dim", 32),
-    *("--encoder-ffn-embed-dim", 32, "--decoder-ffn-embed-dim", 32),
-    *("--encoder-attention-heads", 2, "--decoder-attention-heads", 2, "--dropout", 0),
-)
-MODEL = ("--arch", "transformer_iwslt_de_en", *SIZES, "--optimizer", "adam", "--lr", 1e-2, "--cpu")
-
-
-def write_pairs(data, split, count, share_by_lot, seed):
-    """Write sentences of 2 or 3 words, translated word by word; a share of the words is drawn by lot."""
-    generator = np.random.default_rng(seed)
-    translation = np.random.default_rng(0).permutation(WORDS)
-    sources = [generator.integers(0, WORDS, generator.integers(2, 4)) for _ in range(count)]
-    targets = []
-    for source in sources:
-        by_lot = generator.random(len(source)) < share_by_lot
-        targets.append(np.where(by_lot, generator.integers(0, WORDS, len(source)), translation[source]))
-    for language, sentences in (("de", sources), ("en", targets)):
-        rows = [np.append(sentence + 4, EOS) for sentence in sentences]
-        write_databin(data / f"{split}.de-en.{language}", rows, WORDS + 4)
-        (data / f"dict.{language}.txt").write_text("".join(f"w{i} 1\n" for i in range(WORDS)))
-
-
-def train(root, name, data, *flags, updates=160):
-    run_train(
-        *(root / data, "--task", "translation_kd", *flags, *MODEL, "--batch-size", 48, "--seed", 1),
-        *("--max-update", updates, "--save-dir", root / name, "--disable-validation"),
-        *("--no-epoch-checkpoints", "--no-progress-bar", "--kd-topk", 4, "--criterion", "soft_target_kd"),
-    )
-    return root / name / "checkpoint_last.pt"
-
-
-def dump(root, output, teacher, data, split="train"):
-    arguments = [root / data, "--teacher", teacher, "--output", root / output, "--split", split, "--topk", 4]
-    assert main(["dump", *map(str, arguments)]) == 0
-    return root / output
-
-
-def accuracy(root, checkpoint):
-    """Return how often a model's best entry is the right translation of new sentences, one word at a time."""
-    store = dump(root, f"said-by-{checkpoint.parent.name}", checkpoint, "clean", "test")
-    target = Databin.open(root / "clean" / "test.de-en.en")
-    return reference_accuracy(SoftTargetStore.open(store), target)[0]
+from cmlm_kd.api.needs import Request
+from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
+from cmlm_kd.teachers.kinds import load_teachers
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A teacher of mostly right translations, and text whose targets say nothing."""
-    root = tmp_path_factory.mktemp("teach")
-    for data in ("clean", "by-lot"):
-        (root / data).mkdir()
-    write_pairs(root / "clean", "train", 1500, 0.3, 1)
-    write_pairs(root / "clean", "test", 100, 0, 2)
-    write_pairs(root / "by-lot", "train", 1500, 1, 3)
-    train(root, "teacher", "clean", "--soft-targets", "none", "--kd-alpha", 0)
-    return root
+    return make_corpora(tmp_path_factory.mktemp("teach"))
+
+
+def teacher(root):
+    return root / "teacher" / "checkpoint_last.pt"
 
 
 def test_a_student_learns_from_a_translator(root):
-    teacher = root / "teacher" / "checkpoint_last.pt"
-    assert accuracy(root, teacher) > 0.9
-    store = dump(root, "store", teacher, "by-lot")
+    assert accuracy(root, teacher(root)) > 0.9
+    store = dump(root, "store", teacher(root), "by-lot")
     taught = train(root, "taught", "by-lot", "--soft-targets", store, "--kd-alpha", 1, "--kd-temperature", 1)
     alone = train(root, "alone", "by-lot", "--soft-targets", "none", "--kd-alpha", 0)
     assert accuracy(root, taught) > 0.9 > 0.6 > accuracy(root, alone)
+
+
+@pytest.mark.parametrize("selection", ["global", "confidence"])
+def test_a_student_learns_where_it_is_unsure(root, selection):
+    """Labels drawn by lot keep it unsure everywhere; with alpha 1 those that listen learn from the teacher
+    alone, those that do not from their meaningless label."""
+    store = root / "store"
+    if not store.is_dir():
+        dump(root, "store", teacher(root), "by-lot")
+    flags = ("--kd-selection", selection, "--kd-share", 0.9, "--kd-threshold", 0.9, "--kd-queue", 2000)
+    taught = train(
+        *(root, f"selective-{selection}", "by-lot", "--soft-targets", store, "--kd-alpha", 1),
+        *("--kd-temperature", 1, *flags),
+        criterion="selective_kd",
+    )
+    assert accuracy(root, taught) > 0.9
+
+
+def inside(root, checkpoint):
+    """Return the last states of an encoder and a decoder on some sentences, ``(B, L, d)`` each."""
+    data = TranslationData(root / "clean", "de", "en", 10)
+    model = load_teachers([str(checkpoint)], data, TeacherOptions())
+    source = torch.tensor([[4 + n % 6, 4 + n // 6, 2] for n in range(36)])
+    inputs = {"src_tokens": source, "src_lengths": torch.full((36,), 3), "prev_output_tokens": source}
+    output, _ = model.look_inside(
+        inputs,
+        source.ne(1),
+        Request(hidden_states=(1,), encoder=Request(hidden_states=(1,)), predictions="none"),
+    )
+    return output.encoder.hidden_states[1], output.hidden_states[1]
+
+
+def test_a_student_comes_near_to_the_inside_that_it_imitates(root):
+    beside = ("--online-teacher", teacher(root), "--kd-alpha", 1, "--kd-temperature", 1)
+    near = train(
+        *(root, "near", "by-lot", *beside, "--kd-projection", "none", "--kd-hidden-weight", 3),
+        criterion="hidden_state_kd",
+    )
+    far = train(root, "far", "by-lot", *beside)
+    assert accuracy(root, near) > 0.9
+    wanted = inside(root, teacher(root))
+    distances = [
+        [(mine - theirs).square().mean().item() for mine, theirs in zip(found, wanted, strict=True)]
+        for found in (inside(root, near), inside(root, far))
+    ]
+    assert all(close < 0.3 * distant for close, distant in zip(*distances, strict=True)), distances
+
+
+def test_a_student_that_starts_from_its_layers_translates_at_once(root):
+    labels = ("--soft-targets", "none", "--kd-alpha", 0, "--lr", 1e-6)
+    started = train(root, "started", "clean", *labels, "--init-from", teacher(root), updates=1)
+    assert accuracy(root, started) > 0.9

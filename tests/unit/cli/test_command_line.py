@@ -146,6 +146,7 @@ def test_which_commands_go_on_after_an_interruption():
         "fetch-multi30k",
         "run",
         "translate",
+        "tune",
     }
 
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from cmlm_kd.losses.projection import projected_loss
+from cmlm_kd.losses.projection import BlockLoss, projected_loss
 
 TOKENS, WIDTH, VOCABULARY = 23, 6, 17
 
 
-class SquaredLogits:
+class SquaredLogits(BlockLoss):
     """sum(coefficient * (z^2 + 3 z)) over tokens and entries: an obvious gradient, no softmax."""
 
     def __init__(self, coefficients):
@@ -18,7 +18,10 @@ class SquaredLogits:
     def start(self, sums):
         of_rows = sums()
         self.sums.append(3 * (self.coefficients.to(of_rows.dtype) * of_rows).sum())
-        return 3 * self.coefficients.to(of_rows.dtype)
+        self.wide = of_rows.dtype
+
+    def uniform(self):
+        return 3 * self.coefficients.to(self.wide)
 
     def start_chunk(self, rows):
         self.chunks.append((rows.start, rows.stop))
@@ -173,13 +176,7 @@ def test_gradient_of_the_weight_is_added_up_in_float32():
     features = torch.ones(1024, 1, dtype=torch.bfloat16)
     weight = torch.zeros(3, 1, requires_grad=True)
 
-    class Ones:
-        def start(self, sums):
-            return None
-
-        def start_chunk(self, rows):
-            return
-
+    class Ones(BlockLoss):
         def __call__(self, logits, rows, gradient):
             logits.fill_(1.0)
 
@@ -195,3 +192,39 @@ def test_double_precision_is_kept_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         value = projected_loss(features, weight, None, SquaredLogits(coefficients()))
     torch.testing.assert_close(value, dense(features, weight, None))
+
+
+class Guessed(BlockLoss):
+    """sum(c z^2 / 2), with a factor c of each row that its block has to guess as 1."""
+
+    def __init__(self, factors, after=None):
+        self.factors, self.after, self.value = factors, after, 0.0
+
+    def __call__(self, logits, rows, gradient):
+        self.value += (self.factors[rows] * logits**2 / 2).sum()
+        if gradient and self.after is None:
+            logits.mul_(self.factors[rows])
+
+    def mend(self):
+        if self.after is None:
+            return None
+        return self.after, Guessed(self.factors[self.after] - 1.0)
+
+    def total(self):
+        return self.value
+
+
+def test_rows_that_were_guessed_wrong_are_mended():
+    features, weight, bias = tensors()
+    factors = torch.ones(TOKENS, 1, dtype=torch.float64)
+    wrong = torch.tensor([1, 4, 22])
+    factors[wrong] = torch.tensor([[3.0], [0.0], [-2.0]], dtype=torch.float64)
+    value = projected_loss(features, weight, bias, Guessed(factors, wrong), chunk=5)
+    expected = (factors * (features @ weight.t() + bias) ** 2 / 2).sum()
+    torch.testing.assert_close(value, expected)
+    for actual, wanted in zip(
+        torch.autograd.grad(value, (features, weight, bias)),
+        torch.autograd.grad(expected, (features, weight, bias)),
+        strict=True,
+    ):
+        torch.testing.assert_close(actual, wanted)

@@ -44,6 +44,8 @@ RECIPES = {
     "translation/numbers.yaml": ["student=lstm", "beliefs=alone", "seeds=1,2"],
     "translation/numbers_pairs.yaml": ["student=lstm"],
     "translation/sequence_level.yaml": ["pick=mbr-chrf", "hypotheses=4"],
+    "translation/selective.yaml": ["selection=batch", "share=0.3"],
+    "translation/hidden_state.yaml": ["hidden=0.1", "decoder_map=last"],
     "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
     "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
     "classification/students.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],

@@ -1,0 +1,173 @@
+"""Hidden states and attention scores of fairseq's Transformer translators, kept in their own forward.
+
+Layers hand their output to hooks. Scores are computed again from what an attention reads, for the layers that
+are asked for: fairseq gives its projections' weights to torch in one call, so that neither the projections
+nor the scores before the softmax are seen from outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.data import Dictionary
+from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
+from fairseq.modules import LayerDropModuleList, MultiheadAttention
+from torch import Tensor, nn
+
+from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import (
+    ATTENTION_SCORES,
+    CROSS_ATTENTION_SCORES,
+    HIDDEN_STATES,
+    LOGITS,
+    PROBABILITIES,
+    ModelDescription,
+    Request,
+)
+from cmlm_kd.fairseq_files.databin import symbols_hash
+
+
+def describe_translator(
+    model: nn.Module, name: str, source: Dictionary, target: Dictionary
+) -> ModelDescription:
+    """Return what a translator can give.
+
+    Args:
+        model: of fairseq.
+        name: what messages call it; its kind is added.
+        source, target: its dictionaries.
+    """
+    shown: Any = model
+    vocabulary = len(target)
+    entries = "/".join(symbols_hash(side.symbols[side.nspecial :]) for side in (source, target))
+    predictions = frozenset({LOGITS, PROBABILITIES})
+    name = f"{name} ({type(model).__name__})"
+    halves = (getattr(shown, "encoder", None), getattr(shown, "decoder", None))
+    if not (isinstance(halves[0], TransformerEncoderBase) and isinstance(halves[1], TransformerDecoderBase)):
+        return ModelDescription(name, predictions, tokenizer=entries, vocabulary=vocabulary)
+    encoder, decoder = (_describe(half, name, entries) for half in halves)
+    cross = {CROSS_ATTENTION_SCORES} if _cross(halves[1]) and ATTENTION_SCORES in decoder.provides else set()
+    return ModelDescription(
+        name,
+        predictions | decoder.provides | cross,
+        layers=decoder.layers,
+        hidden_size=decoder.hidden_size,
+        heads=decoder.heads,
+        tokenizer=entries,
+        vocabulary=vocabulary,
+        first_stands_for_all=False,
+        encoder=encoder,
+    )
+
+
+def _describe(half: Any, name: str, entries: str) -> ModelDescription:
+    """Return what an encoder or a decoder shows: nothing where layers are dropped at random."""
+    layers = list(half.layers)
+    if isinstance(half.layers, LayerDropModuleList) or not layers:
+        return ModelDescription(name, frozenset(), layers=len(layers), tokenizer=entries)
+    attention = layers[0].self_attn
+    shown = {HIDDEN_STATES}
+    # Under activation checkpointing what an attention reads has no gradient in the forward.
+    if isinstance(attention, MultiheadAttention) and not getattr(half.cfg, "checkpoint_activations", False):
+        shown.add(ATTENTION_SCORES)
+    return ModelDescription(
+        name,
+        frozenset(shown),
+        layers=len(layers),
+        hidden_size=attention.embed_dim,
+        heads=attention.num_heads,
+        tokenizer=entries,
+        first_stands_for_all=False,
+    )
+
+
+def _cross(decoder: Any) -> bool:
+    return all(isinstance(layer.encoder_attn, MultiheadAttention) for layer in decoder.layers)
+
+
+@dataclass
+class InnerStates:
+    """What was kept of one forward pass, by half (``encoder``, ``decoder``) and layer."""
+
+    states: dict[str, dict[int, Tensor]] = field(default_factory=lambda: {"encoder": {}, "decoder": {}})
+    scores: dict[str, dict[int, Tensor]] = field(default_factory=lambda: {"encoder": {}, "decoder": {}})
+    cross: dict[int, Tensor] = field(default_factory=dict)
+
+    def put_into(self, output: ModelOutput, source_mask: Tensor) -> ModelOutput:
+        """Return the output with what was kept beside it; ``source_mask (B, S)`` is 0 on padding."""
+        fields = {name: getattr(output, name) for name in ("logits", "features", "weight", "bias")}
+        encoder = ModelOutput(
+            hidden_states=self.states["encoder"],
+            attention_scores=self.scores["encoder"],
+            attention_mask=source_mask,
+        )
+        return ModelOutput(
+            **fields,
+            hidden_states=self.states["decoder"],
+            attention_scores=self.scores["decoder"],
+            cross_attention_scores=self.cross,
+            encoder=encoder,
+        )
+
+
+@contextlib.contextmanager
+def inner_states(model: nn.Module, request: Request) -> Iterator[InnerStates]:
+    """Keep what is asked for of the one forward that runs in the ``with`` block.
+
+    Args:
+        model: described by :func:`describe_translator` as giving it; perhaps wrapped for several workers.
+        request: layers count from 1; 0 is what the first layer reads.
+    """
+    kept, handles, translator = InnerStates(), [], _translator(model)
+    halves = {"encoder": request.encoder or Request(), "decoder": request}
+    try:
+        for name, wanted in halves.items():
+            layers = list(getattr(translator, name).layers)
+            for layer in wanted.hidden_states:
+                handles.append(_keep_states(layers, layer, kept.states[name]))
+            for layer in wanted.attention_scores:
+                handles.append(_keep_scores(layers[layer - 1].self_attn, layer, kept.scores[name]))
+            for layer in wanted.cross_attention_scores:
+                handles.append(_keep_scores(layers[layer - 1].encoder_attn, layer, kept.cross))
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _translator(model: nn.Module) -> Any:
+    while not hasattr(model, "encoder") and hasattr(model, "module"):
+        model = model.module  # type: ignore[assignment]
+    return model
+
+
+def _keep_states(layers: list[nn.Module], layer: int, kept: dict[int, Tensor]) -> Any:
+    def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        kept[layer] = inputs[0].transpose(0, 1)  # (S, B, d) -> (B, S, d)
+
+    def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        states = output[0] if isinstance(output, tuple) else output  # a decoder's layer gives attention too
+        kept[layer] = states.transpose(0, 1)  # (S, B, d) -> (B, S, d)
+
+    if layer == 0:
+        return layers[0].register_forward_pre_hook(before)
+    return layers[layer - 1].register_forward_hook(after)
+
+
+def _keep_scores(attention: Any, layer: int, kept: dict[int, Tensor]) -> Any:
+    def before(_module: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        query = named["query"] if "query" in named else inputs[0]  # (T, B, d)
+        key = named["key"] if "key" in named else inputs[1]  # (S, B, d)
+        queries = _heads(attention.q_proj(query) * attention.scaling, attention.num_heads)  # (B, H, T, d / H)
+        keys = _heads(attention.k_proj(key), attention.num_heads)  # (B, H, S, d / H)
+        kept[layer] = queries @ keys.transpose(2, 3)  # (B, H, T, S)
+
+    return attention.register_forward_pre_hook(before, with_kwargs=True)
+
+
+def _heads(projected: Tensor, heads: int) -> Tensor:
+    """Split ``(L, B, d)`` into heads, ``(B, H, L, d / H)``."""
+    return projected.view(*projected.shape[:2], heads, -1).permute(1, 2, 0, 3)
