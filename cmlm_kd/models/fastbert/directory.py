@@ -25,6 +25,7 @@ from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, written_aside
 from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.tokenization.loading import load_tokenizer
+from cmlm_kd.tokenization.saving import write_tokenizer
 
 FORMAT_VERSION = 1
 _SAVE_AGAIN = "give the directory of a saved model, or save the model again"
@@ -57,7 +58,7 @@ def save_fastbert(directory: Path, model: FastBERTClassifier) -> None:
     document[ARCHITECTURE] = {"version": FORMAT_VERSION, **document[ARCHITECTURE]}
     inputs: Any = model.inputs
     with directory_written_aside(directory) as aside:
-        inputs.tokenizer.save_pretrained(aside)
+        write_tokenizer(inputs.tokenizer, aside, model.encoder.config)
         save_file(_named_as_hugging_face(model), aside / "model.safetensors", metadata={"format": "pt"})
         _write(aside / "config.json", document)
 
