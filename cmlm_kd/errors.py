@@ -39,6 +39,7 @@ _REMEDIES = {
 """Number of an error of the operating system -> what the user can do."""
 
 _NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # as Rust's libraries say it: safetensors, tokenizers
+_LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # as NumPy says it, without a number
 
 
@@ -55,6 +56,11 @@ def first_line(error: BaseException) -> str:
     """Return what another library's exception says, as part of a message of ours: its first line of text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
+def one_line(message: str) -> str:
+    """Return a message as one line: values of the user, and words of other libraries, may have several."""
+    return _LINE_ENDS.sub(" ", message.strip())
 
 
 def os_error_of(error: BaseException) -> OSError | None:

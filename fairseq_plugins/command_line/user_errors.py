@@ -10,7 +10,7 @@ from types import TracebackType
 
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from cmlm_kd.errors import UserError, os_error_message, os_error_of
+from cmlm_kd.errors import UserError, one_line, os_error_message, os_error_of
 
 
 class UserErrorInStep(UserError, RuntimeError):
@@ -85,6 +85,6 @@ def print_user_errors() -> None:
         if message is None:
             former(kind, error, traceback)
         else:
-            print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+            print(f"{Path(sys.argv[0]).name}: {one_line(message)}", file=sys.stderr)
 
     sys.excepthook = report

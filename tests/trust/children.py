@@ -138,9 +138,11 @@ def start(words: Sequence[str], folder: Path, streams: Path, around: Surrounding
     sys.stdout.flush()
     sys.stderr.flush()
     (out, child_out), (err, child_err) = os.pipe(), os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the child is the command
     pid = os.fork()
     if pid == 0:
         _child(words, folder, streams, around, child_out, child_err)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.close(child_out)
     os.close(child_err)
     return Started(pid, out, err, around)
@@ -211,7 +213,9 @@ def _command(words: Sequence[str]) -> None:
         runpy.run_path(str(REPOSITORY / "scripts" / words[0]), run_name="__main__")
     else:
         sys.argv = ["cmlm-kd", *words]
-        importlib.import_module("cmlm_kd.cli").entry_point()
+        entry_point = importlib.import_module("cmlm_kd.cli").entry_point
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        entry_point()
 
 
 def import_what_it_needed(streams: Path) -> None:

@@ -94,7 +94,7 @@ def _variants(program: Program) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     words = program.words
     for place in range(1, len(words)):
         flag = words[place - 1]
-        if words[place].startswith("--"):
+        if words[place].startswith("-"):
             continue
         if not flag.startswith("-"):
             flag = f"argument {place}"

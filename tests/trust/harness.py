@@ -61,6 +61,7 @@ def main() -> int:
     folder = (arguments.folder or REPOSITORY / "runs" / "trust" / commit()).resolve()
     place = prepare(folder)
     cases = chosen(place, arguments)
+    run_undisturbed(place, {case.name.split("/")[1] for case in cases}, folder / "references.json")
     held = Records(folder / "held.txt")
     pending = shuffled([case for case in cases if case.name not in held.names], arguments.seed)
     print(f"{len(cases)} cases, {len(cases) - len(pending)} of them held before", flush=True)
@@ -102,19 +103,23 @@ class Records:
 
 
 def prepare(folder: Path) -> Place:
-    """Make the base and run every program on it once; what that gave is kept."""
+    """Make the base, unless it is there."""
     folder.mkdir(parents=True, exist_ok=True)
     for logger in (logging.getLogger(), *map(logging.getLogger, ("matplotlib", "datasets", "fsspec"))):
         logger.setLevel(logging.WARNING)
     warm_up()
     place = Place(folder / "scratch", folder / "base", {})
     build(place.base, folder / "scratch" / "streams")
-    noted = folder / "references.json"
+    return place
+
+
+def run_undisturbed(place: Place, names: set[str], noted: Path) -> None:
+    """Run programs once on the base; what that gave is kept in a file."""
     documents = json.loads(noted.read_text()) if noted.exists() else {}
-    for name in documents.get("modules", ()):
-        (folder / "scratch" / "streams" / "modules").write_text(json.dumps([name]))
-        import_what_it_needed(folder / "scratch" / "streams")
-    for program in (*PROGRAMS, *LONG):
+    place.streams.mkdir(parents=True, exist_ok=True)
+    (place.streams / "modules").write_text(json.dumps(documents.get("modules", [])))
+    import_what_it_needed(place.streams)
+    for program in (found for found in (*PROGRAMS, *LONG) if found.name in names):
         known = documents.get(program.name)
         if known is None or known["words"] != list(program.words):
             place.fresh(program)
@@ -131,7 +136,6 @@ def prepare(folder: Path) -> Place:
             noted.write_text(json.dumps(documents))
         ended = Ended(known["status"], known["out"], known["err"], known["seconds"])
         place.references[program.name] = Reference(ended, known["before"], known["after"])
-    return place
 
 
 def chosen(place: Place, arguments: argparse.Namespace) -> list[Case]:

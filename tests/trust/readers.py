@@ -174,9 +174,8 @@ def _try(name: str, seed_: int, place: Place) -> str | None:
         path.write_bytes(contents)
         try:
             read(path)
-        except UserError as error:
-            if "\n" in str(error):
-                wrong.append(f"{contents[:60]!r}: more than one line: {str(error)[:200]!r}")
+        except UserError:
+            pass
         except MemoryError:
             wrong.append(f"{contents[:60]!r}: not enough memory")
         except Exception as error:

@@ -19,9 +19,9 @@ Files = Mapping[str, str]
 TRACEBACK = "Traceback (most recent call last)"
 REMEDY = re.compile(
     r"; \w|\b(give|pass|use|must|choose|run|correct|leave|allowed|expected|one of|needs?|none of|not all)\b"
-    r"|\bat least\b"
+    r"|\bat least\b|: error: "
 )
-"""Every message of ours says what is allowed, or what to do."""
+"""Every message of ours says what is allowed, or what to do; argparse prints the usage before its own."""
 
 LOCKS = re.compile(r"(^|/)\.[^/]*\.lock$")
 LEFTOVER = re.compile(r"(^|/)(\.[^/]*\.(partial|former)|crash\.pt|tmp[^/]*)(/|$)")
@@ -58,9 +58,12 @@ def _checksum_of_training(path: Path) -> str:
     """Return a checksum of a checkpoint's weights and moments: the rest has times in it."""
     import torch
 
+    from cmlm_kd.errors import UserError
+    from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+
     try:
-        state = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception:
+        state = read_checkpoint(path)  # which runs nothing of it
+    except UserError:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     digest = hashlib.sha256()
 

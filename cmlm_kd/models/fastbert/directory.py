@@ -88,7 +88,10 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
         raise UserError(f"{path}: FastBERT of format {version!r}; this version reads format {FORMAT_VERSION}")
     check_document(path, own, _Entry, _SAVE_AGAIN)
     del own["version"]
-    check_number_of_classes(len(document.get("id2label", ())))
+    classes = document.get("id2label") or {}
+    if not isinstance(classes, dict):
+        raise UserError(f"{path}: id2label is {classes!r:.60}, no JSON object; {_SAVE_AGAIN}")
+    check_number_of_classes(len(classes))
     tokenizer = load_tokenizer(str(directory), REQUIRED_TOKENS)
     try:
         model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)

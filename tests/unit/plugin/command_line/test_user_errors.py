@@ -87,6 +87,8 @@ def test_the_hook_prints_one_line_and_hands_everything_else_on(monkeypatch, caps
     print_user_errors()
     sys.excepthook(UserError, UserError(MESSAGE), None)
     assert capsys.readouterr().err == f"fairseq-train: {MESSAGE}\n" and not handed_on
+    sys.excepthook(UserError, UserError("a:\n\tb"), None)
+    assert capsys.readouterr().err == "fairseq-train: a: b\n"
     bug = KeyError("k")
     sys.excepthook(KeyError, bug, None)
     assert handed_on == [(KeyError, bug, None)] and not capsys.readouterr().err
