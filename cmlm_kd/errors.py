@@ -40,6 +40,7 @@ _REMEDIES = {
 
 _NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # as Rust's libraries say it: safetensors, tokenizers
 _LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+_LONGEST = 2000  # characters of a message, which begins with what and ends with what to do
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # as NumPy says it, without a number
 
 
@@ -60,7 +61,10 @@ def first_line(error: BaseException) -> str:
 
 def one_line(message: str) -> str:
     """Return a message as one line: values of the user, and words of other libraries, may have several."""
-    return _LINE_ENDS.sub(" ", message.strip())
+    line = _LINE_ENDS.sub(" ", message.strip())
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
 
 
 def os_error_of(error: BaseException) -> OSError | None:

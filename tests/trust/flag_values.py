@@ -112,7 +112,7 @@ def _try(program: Program, words: tuple[str, ...], flag: str, value: str, place:
     after = place.files()
     if ended.status:
         shown = [value[:12].replace("\n", "\\n"), flag.lstrip("-"), value.strip() and repr(value)[1:12]]
-        return wrong_refusal(ended, program, before, after, shown if value.strip() else ())
+        return wrong_refusal(ended, program, before, after, shown if value.strip(" ./") else ())
     wrong = wrong_success(ended, program, before, after)
     if wrong is not None and flag.startswith(("--output", "--", "argument")):
         # Another place was asked for, and is there.

@@ -41,10 +41,9 @@ def malformed_files(base: Path, seed: int) -> Iterator[Case]:
 
 
 def names_of(name: str) -> list[str]:
-    """Return what a message may call a file: its name, or its folder's."""
+    """Return what a message may call a file: its name, or that of a folder it is in."""
     path = Path(name)
-    folder = str(path.parent)
-    return [path.name, *([folder] if folder != "." else [])]
+    return [path.name, *(str(folder) for folder in path.parents if folder.name)]
 
 
 def _flip(program: Program, name: str, bit: int, place: Place) -> str | None:

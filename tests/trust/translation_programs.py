@@ -178,7 +178,7 @@ PROGRAMS: tuple[Program, ...] = (
         "translate --model student/checkpoint_last.pt --data data --input text/test.de --output new.txt "
         "--beam 2 --max-length 20 --shard-rows 3",
         reads="student/checkpoint_last.pt text/test.de data/dict.de.txt data/prepare.json",
-        writes="new.txt new.txt.parts",
+        writes="new.txt new.txt.json new.txt.parts",
         goes_on="new.txt.parts",
     ),
     program(

@@ -154,6 +154,12 @@ def test_a_message_with_words_of_others_stays_one_line(monkeypatch, capsys):
     fail_with(monkeypatch, UserError("a\nb: Error(s) in x:\n\tsize\u2028mismatch; give two\n"))
     assert main(["user-dir"]) == 2
     assert capsys.readouterr().err == "cmlm-kd user-dir: a b: Error(s) in x: size mismatch; give two\n"
+    fail_with(monkeypatch, UserError(f"a is {'long' * 10_000}; give two"))
+    assert main(["user-dir"]) == 2
+    told = capsys.readouterr().err
+    assert (
+        len(told) < 2100 and told.startswith("cmlm-kd user-dir: a is long") and told.endswith("; give two\n")
+    )
 
 
 def test_other_files_are_named_with_what_to_do(monkeypatch, capsys):
