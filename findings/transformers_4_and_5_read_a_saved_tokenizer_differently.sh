@@ -27,7 +27,7 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 for version in 5.23.0 4.57.6; do
     python3 -m venv "$version"
-    "$version/bin/pip" install --quiet --quiet --disable-pip-version-check "transformers==$version"
+    "$version/bin/pip" install --quiet --quiet --disable-pip-version-check "transformers==$version" protobuf==7.36.2
 done
 
 cat > write.py <<'PYTHON'
