@@ -214,7 +214,11 @@ def _command(words: Sequence[str]) -> None:
     else:
         sys.argv = ["cmlm-kd", *words]
         entry_point = importlib.import_module("cmlm_kd.cli").entry_point
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        except KeyboardInterrupt:  # it came before there was a command
+            print("cmlm-kd: interrupted", file=sys.stderr)
+            sys.exit(130)
         entry_point()
 
 

@@ -14,7 +14,7 @@ from programs import Program
 from verdicts import TRACEBACK, changed, other_bytes, wrong_success
 
 MOMENTS = 3
-"""Cases of each program and signal."""
+"""Cases of each program and signal; of trainings that go on, three times as many."""
 
 SIGNALS = {"killed": signal.SIGKILL, "interrupted": signal.SIGINT}
 
@@ -32,7 +32,7 @@ def kills(base: Path, seed: int) -> Iterator[Case]:
         for how, number in SIGNALS.items():
             if how == "interrupted" and program.is_training:
                 continue  # fairseq's own
-            for moment in range(MOMENTS):
+            for moment in range(MOMENTS * (1 + 2 * (program in LONG))):
                 chance = chance_of(seed, program.name, how, moment)
                 shares = tuple(chance.random() for _ in range(1 + moment % 2))
                 check = partial(_kill, program, number, shares)
