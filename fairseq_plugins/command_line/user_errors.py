@@ -29,6 +29,10 @@ _NOT_LOADED = "Cannot load model parameters from checkpoint"
 """Words of fairseq's in the place of whatever a model or a criterion says of a checkpoint's weights."""
 
 
+_NO_MODEL = "Model file not found: "
+"""Words of fairseq's where --path names no file."""
+
+
 _ASSERTIONS = {
     "--replace-unk requires a raw": "--replace-unk reads raw text, which prepared data are not; leave it "
     "out: pieces of words have few unknown ones, and 'cmlm-kd score' says how many",
@@ -61,6 +65,8 @@ def user_message(error: BaseException) -> str | None:
             return message.strip()
     if isinstance(error, AssertionError):
         return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
+    if isinstance(error, OSError) and text.startswith(_NO_MODEL):
+        return f"{text}; give a file that fairseq-train wrote, such as checkpoint_best.pt of its --save-dir"
     refused = os_error_of(error) if isinstance(error, OSError) else None
     return None if refused is None else os_error_message(refused)
 

@@ -18,8 +18,8 @@ Files = Mapping[str, str]
 
 TRACEBACK = "Traceback (most recent call last)"
 REMEDY = re.compile(
-    r"; \w|: error: |\b(at least|not among|fetch|give|pass|use|must|choose|run|correct|leave|allowed)\b"
-    r"|\b(expected|one of|needs?|none of|not all)\b"
+    r"; \w|: error: |\b(at least|not among|the tasks are|fetch|give|pass|use|must|choose|run)\b"
+    r"|\b(correct|leave|allowed|expected|one of|needs?|none of|not all)\b"
 )
 """Every message of ours says what is allowed, or what to do; argparse prints the usage before its own."""
 
