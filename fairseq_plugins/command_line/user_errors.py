@@ -67,7 +67,7 @@ def user_message(error: BaseException) -> str | None:
         return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
     if isinstance(error, OSError) and text.startswith(_NO_MODEL):
         return f"{text}; give a file that fairseq-train wrote, such as checkpoint_best.pt of its --save-dir"
-    refused = os_error_of(error) if isinstance(error, OSError) else None
+    refused = os_error_of(error) if isinstance(error, OSError) or text.startswith("Symlink loop") else None
     return None if refused is None else os_error_message(refused)
 
 

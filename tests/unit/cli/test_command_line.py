@@ -162,6 +162,13 @@ def test_a_message_with_words_of_others_stays_one_line(monkeypatch, capsys):
     )
 
 
+def test_a_link_to_itself(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").symlink_to("recipe.yaml")
+    assert main(["run", str(tmp_path / "recipe.yaml")]) == 2
+    printed = capsys.readouterr().err
+    assert f"{tmp_path / 'recipe.yaml'}: Too many levels of symbolic links; mend the link" in printed
+
+
 def test_other_files_are_named_with_what_to_do(monkeypatch, capsys):
     fail_with(monkeypatch, FileNotFoundError(errno.ENOENT, "No such file or directory", "/mine"))
     assert main(["user-dir"]) == 2
