@@ -39,6 +39,9 @@ _REMEDIES = {
 """Number of an error of the operating system -> what the user can do."""
 
 _NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # as Rust's libraries say it: safetensors, tokenizers
+_LINK_LOOP = re.compile(r"Symlink loop from '(.+)'$")  # a RuntimeError of pathlib's resolve
+_LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+_LONGEST = 2000  # characters of a message, which begins with what and ends with what to do
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # as NumPy says it, without a number
 
 
@@ -57,15 +60,27 @@ def first_line(error: BaseException) -> str:
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
+def one_line(message: str) -> str:
+    """Return a message as one line: values of the user, and words of other libraries, may have several."""
+    line = _LINE_ENDS.sub(" ", message.strip())
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+
+
 def os_error_of(error: BaseException) -> OSError | None:
     """Return the error of the operating system that an exception stands for, None if it is of another kind.
 
     Libraries that write files have types of their own for a full disk: safetensors and tokenizers say the
-    error's number in words, NumPy how much was written, torch raises what it was told by a file and then an
-    error of its own about its archive.
+    error's number in words, NumPy how much was written, pathlib has a
+    RuntimeError for links, torch raises what it was told by a file and then an error of its own about its
+    archive.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error
+    loop = _LINK_LOOP.match(str(error))
+    if loop is not None:
+        return OSError(errno.ELOOP, os.strerror(errno.ELOOP), loop[1])
     number = _NUMBER_IN_TEXT.search(str(error))
     if number is not None:
         return OSError(int(number[1]), os.strerror(int(number[1])))

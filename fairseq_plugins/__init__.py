@@ -14,6 +14,7 @@ from fairseq_plugins.command_line.conversion import check_conversions
 from fairseq_plugins.command_line.unknown_names import answer_unknown_names
 from fairseq_plugins.command_line.user_errors import print_user_errors
 from fairseq_plugins.training.before_training import check_before_training
+from fairseq_plugins.training.dictionaries import check_dictionaries
 from fairseq_plugins.training.entries import compare_entries
 from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
 from fairseq_plugins.training.processes import check_processes
@@ -26,6 +27,7 @@ torch.serialization.add_safe_globals(SAFE_GLOBALS)
 print_user_errors()
 answer_unknown_names()
 keep_checkpoints_whole()
+check_dictionaries()
 compare_entries()
 check_settings_of_checkpoints()
 check_row_lengths()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.tokenization.words import split_with_spacing
 
 Tagger = Callable[[list[str]], list[str]]
@@ -57,7 +57,13 @@ def tag_sentence(text: str, tagger: Tagger) -> TaggedSentence:
         UserError: if the tagger does not return one tag per word.
     """
     words, spacing = split_with_spacing(text)
-    tags = list(tagger(words)) if words else []
+    try:
+        tags = list(tagger(words)) if words else []
+    except Exception as error:  # of whatever function the user named
+        raise UserError(
+            f"--tagger fails at the words {words}: {type(error).__name__}: {first_line(error)}; give a "
+            "function from a list of words to a list of tags"
+        ) from error
     if len(tags) != len(words):
         raise UserError(f"the tagger returned {len(tags)} tags for the {len(words)} words {words}")
     return TaggedSentence(words, spacing, tags)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType, ModuleType
 
-from cmlm_kd.errors import UserError, first_line, os_error_message, os_error_of
+from cmlm_kd.errors import UserError, first_line, one_line, os_error_message, os_error_of
 from cmlm_kd.version import __version__
 
 COMMANDS = {
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end(command: str, message: str, status: int) -> int:
-    print(f"{command}: {message}", file=sys.stderr)
+    print(f"{command}: {one_line(message)}", file=sys.stderr)
     return status
 
 

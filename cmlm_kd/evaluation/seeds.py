@@ -3,12 +3,10 @@ them differ by more than seeds and examples do by chance."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.differences import SEPARATOR, Difference, difference_of_means, system_of
 from cmlm_kd.evaluation.glue import METRICS, Numbers
 from cmlm_kd.system.files import file_name
+from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.system.text import read_lines, table
 
 RESAMPLES = 1000
@@ -48,6 +47,23 @@ class Run:
         return system_of(self.name)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What the results say of a model."""
+
+    name: str
+    metrics: dict[str, float]
+    parameters: int
+    examples_per_second: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The results, as far as they are read."""
+
+    models: list[_Model]
+
+
 def read_runs(results: Path, predictions: Path) -> list[Run]:
     """Read what ``cmlm-kd evaluate --format json --predictions DIR`` wrote.
 
@@ -58,14 +74,11 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
     Raises:
         UserError: if a file is missing, or they are not of the same labelled examples.
     """
-    try:
-        document = json.loads(results.read_text(encoding="utf-8"))
-        models = [dict(model) for model in document["models"]]
-        runs = [_run(model, predictions) for model in models]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{results} is not what 'cmlm-kd evaluate --format json' writes ({type(error).__name__}: {error})"
-        ) from error
+    remedy = "give what 'cmlm-kd evaluate --format json' wrote"
+    document = check_document(results, read_object(results, remedy), _Results, remedy)
+    if not document.models:
+        raise UserError(f"{results} names no model; {remedy}")
+    runs = [_run(model, predictions) for model in document.models]
     first = runs[0]
     for run in runs:
         if not run.metrics or list(run.metrics) != list(first.metrics):
@@ -75,29 +88,26 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
     return runs
 
 
-def _run(model: Mapping[str, Any], predictions: Path) -> Run:
-    predicted, target = _read_predictions(predictions / f"{file_name('model', str(model['name']))}.tsv")
-    return Run(
-        str(model["name"]),
-        {str(name): float(value) for name, value in model["metrics"].items()},
-        int(model["parameters"]),
-        {str(batch): float(value) for batch, value in model["examples_per_second"].items()},
-        predicted,
-        target,
-    )
+def _run(model: _Model, predictions: Path) -> Run:
+    predicted, target = _read_predictions(predictions / f"{file_name('model', model.name)}.tsv")
+    return Run(model.name, model.metrics, model.parameters, model.examples_per_second, predicted, target)
 
 
 def _read_predictions(path: Path) -> tuple[Numbers, Numbers]:
     """Return predictions and targets ``(N,)``; a class is its position among the columns ``p(CLASS)``."""
-    header, *rows = [line.split("\t") for line in read_lines(path)]
+    header, *rows = [line.split("\t") for line in read_lines(path)] or [[]]
     if header[1:3] != ["prediction", "target"]:
         raise UserError(f"{path} has no targets; evaluate on labelled examples")
     labels = [name[2:-1] for name in header[3:]]
-    columns = [[row[column] for row in rows] for column in (1, 2)]
-    if labels:
-        predicted, target = (np.array([labels.index(name) for name in column]) for column in columns)
-        return predicted, target
-    return np.array(columns[0], np.float64), np.array(columns[1], np.float64)
+    values = np.empty((2, len(rows)), np.int64 if labels else np.float64)
+    for number, row in enumerate(rows):
+        try:
+            values[:, number] = [labels.index(name) if labels else float(name) for name in (row[1], row[2])]
+        except (ValueError, IndexError):
+            raise UserError(
+                f"{path}, line {number + 2}: {row[1:3]} are no {labels or 'scores'}; evaluate again"
+            ) from None
+    return values[0], values[1]
 
 
 def by_system(runs: Sequence[Run]) -> dict[str, list[Run]]:

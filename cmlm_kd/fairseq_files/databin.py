@@ -210,8 +210,8 @@ def read_dictionary(path: Path) -> list[tuple[str, int]]:
         symbol, _, count = line.rstrip().removesuffix(" #fairseq:overwrite").rpartition(" ")
         if not symbol or not count.isdecimal():
             raise UserError(
-                f"{path}, line {number}: {line!r} is not a symbol and its count; write the data again with "
-                "'cmlm-kd prepare'"
+                f"{path}, line {number}: {line[:60]!r} is not a symbol and its count; write the data again "
+                "with 'cmlm-kd prepare'"
             )
         entries.append((symbol, int(count)))
     return entries

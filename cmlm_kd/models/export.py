@@ -84,6 +84,7 @@ def export_to_huggingface(
     from cmlm_kd.models.multitask import ARCHITECTURE
     from cmlm_kd.system.files import check_new_directory, directory_written_aside
     from cmlm_kd.system.transformers_reports import without_reports
+    from cmlm_kd.tokenization.saving import write_tokenizer
 
     problem = "already holds a model" if os.path.exists(directory / "config.json") else "is not empty"
     check_new_directory(directory, problem, "remove it or give another --output")
@@ -107,7 +108,7 @@ def export_to_huggingface(
     check_finite(model, str(checkpoint))
     with without_reports(), directory_written_aside(directory) as partial:
         model.save_pretrained(partial)
-        loaded_tokenizer.save_pretrained(partial)
+        write_tokenizer(loaded_tokenizer, partial, model.config)
     return f"{loader}.from_pretrained"
 
 

@@ -15,7 +15,7 @@ from doit.reporter import ZeroReporter
 from doit.runner import MThreadRunner
 from doit.task import Task
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, os_error_message
 from cmlm_kd.recipes.machine import environment
 from cmlm_kd.recipes.processes import Gate, Processes, Screen
 from cmlm_kd.recipes.records import Contents, Records, checksums, put_aside
@@ -152,6 +152,11 @@ class Engine:
                 return self._run_command(step)
             except UserError as error:
                 return TaskFailed(str(error))
+            except OSError as error:
+                message = os_error_message(error)
+                if message is None:
+                    raise
+                return TaskFailed(message)
 
     def _run_command(self, step: Step) -> dict[str, Any] | BaseFail:
         state = self._begins_with[step.name]

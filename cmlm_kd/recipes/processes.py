@@ -178,19 +178,26 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a title."""
-        with self._guard:
-            print(f"\n== {text}", flush=True)
+        self._print(f"\n== {text}\n")
 
     def progress(self, step: str, command: str, line: str) -> None:
         """Print a line that a step said, after its name; of fairseq's only what tells how far it is."""
         if line and ("fairseq-" not in command or _PROGRESS.search(line)):
-            with self._guard:
-                print(f"{step}: {line}", flush=True)
+            self._print(f"{step}: {line}\n")
 
     def show(self, title: str, file: Path) -> None:
         """Print a result."""
         self.say(title)
-        print(file.read_text(encoding="utf-8", errors="replace"), end="", flush=True)
+        self._print(file.read_text(encoding="utf-8", errors="replace"))
+
+    def _print(self, text: str) -> None:
+        with self._guard:
+            try:
+                print(text, end="", flush=True)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, "standard output") from error
 
     def end_of(self, log: Path) -> None:
         """Print the last lines of a log to standard error."""

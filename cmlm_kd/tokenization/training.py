@@ -13,6 +13,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, between, check_range
 from cmlm_kd.system.text import read_lines
+from cmlm_kd.tokenization.saving import write_tokenizer
 from cmlm_kd.tokenization.sentencepiece import sentencepiece_backend
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     """
     check_new_directory(directory)
     with directory_written_aside(directory) as partial:
-        tokenizer.save_pretrained(partial)
+        write_tokenizer(tokenizer, partial)
 
 
 def _check(options: TokenizerOptions) -> None:

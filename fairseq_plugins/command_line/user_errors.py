@@ -10,7 +10,7 @@ from types import TracebackType
 
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from cmlm_kd.errors import UserError, os_error_message, os_error_of
+from cmlm_kd.errors import UserError, one_line, os_error_message, os_error_of
 
 
 class UserErrorInStep(UserError, RuntimeError):
@@ -27,6 +27,10 @@ _TRACEBACK = "Traceback (most recent call last)"
 
 _NOT_LOADED = "Cannot load model parameters from checkpoint"
 """Words of fairseq's in the place of whatever a model or a criterion says of a checkpoint's weights."""
+
+
+_NO_MODEL = "Model file not found: "
+"""Words of fairseq's where --path names no file."""
 
 
 _ASSERTIONS = {
@@ -60,7 +64,9 @@ def user_message(error: BaseException) -> str | None:
             return message.strip()
     if isinstance(error, AssertionError):
         return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
-    refused = os_error_of(error) if isinstance(error, OSError) else None
+    if isinstance(error, OSError) and text.startswith(_NO_MODEL):
+        return f"{text}; give a file that fairseq-train wrote, such as checkpoint_best.pt of its --save-dir"
+    refused = os_error_of(error) if isinstance(error, OSError) or text.startswith("Symlink loop") else None
     return None if refused is None else os_error_message(refused)
 
 
@@ -84,6 +90,6 @@ def print_user_errors() -> None:
         if message is None:
             former(kind, error, traceback)
         else:
-            print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+            print(f"{Path(sys.argv[0]).name}: {one_line(message)}", file=sys.stderr)
 
     sys.excepthook = report

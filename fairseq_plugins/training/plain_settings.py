@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import fairseq.checkpoint_utils
 from omegaconf import DictConfig, OmegaConf
 
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
 
 
 def check_settings_of_checkpoints() -> None:
-    """Let fairseq refuse checkpoints whose settings are programs."""
+    """Let fairseq refuse checkpoints whose settings are programs, and name files that are none."""
     load = fairseq.checkpoint_utils.load_checkpoint_to_cpu
 
     @functools.wraps(load)
     def load_checked(path: str, *passed: Any, **named: Any) -> Any:
-        state = load(path, *passed, **named)
-        for part in ("args", "cfg"):
-            settings = state.get(part)
+        try:
+            state = load(path, *passed, **named)
+            parts = {part: state.get(part) for part in ("args", "cfg")}
+        except (UserError, OSError):
+            raise
+        except Exception:  # of torch and fairseq, of many types
+            read_checkpoint(Path(path))  # says in one line what is wrong with the file
+            raise
+        for settings in parts.values():
             if isinstance(settings, DictConfig):
                 settings = OmegaConf.to_container(settings, resolve=False)
             check_plain_settings(settings, str(path))

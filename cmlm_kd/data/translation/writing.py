@@ -17,6 +17,7 @@ from cmlm_kd.data.translation.vocabulary import Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import write_flat_databin
 from cmlm_kd.tokenization.pieces import Pieces, PieceTokenizer
+from cmlm_kd.tokenization.saving import write_tokenizer
 
 _NUMBERED = "numbered"
 """Directory of the text as numbers, while the data-bin is written."""
@@ -161,6 +162,6 @@ class DatabinWriting:
 
 def save_teacher_tokenizer(tokenizer: PieceTokenizer, config: Any | None, directory: Path) -> None:
     """Write the teacher's tokenizer and configuration, so that the data-bin says how to read its text."""
-    tokenizer.tokenizer.save_pretrained(directory)
+    write_tokenizer(tokenizer.tokenizer, directory, config)
     if config is not None:
         config.save_pretrained(directory)

@@ -25,6 +25,7 @@ from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, written_aside
 from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.tokenization.loading import load_tokenizer
+from cmlm_kd.tokenization.saving import write_tokenizer
 
 FORMAT_VERSION = 1
 _SAVE_AGAIN = "give the directory of a saved model, or save the model again"
@@ -57,7 +58,7 @@ def save_fastbert(directory: Path, model: FastBERTClassifier) -> None:
     document[ARCHITECTURE] = {"version": FORMAT_VERSION, **document[ARCHITECTURE]}
     inputs: Any = model.inputs
     with directory_written_aside(directory) as aside:
-        inputs.tokenizer.save_pretrained(aside)
+        write_tokenizer(inputs.tokenizer, aside, model.encoder.config)
         save_file(_named_as_hugging_face(model), aside / "model.safetensors", metadata={"format": "pt"})
         _write(aside / "config.json", document)
 
@@ -87,7 +88,10 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
         raise UserError(f"{path}: FastBERT of format {version!r}; this version reads format {FORMAT_VERSION}")
     check_document(path, own, _Entry, _SAVE_AGAIN)
     del own["version"]
-    check_number_of_classes(len(document.get("id2label", ())))
+    classes = document.get("id2label") or {}
+    if not isinstance(classes, dict):
+        raise UserError(f"{path}: id2label is {classes!r:.60}, no JSON object; {_SAVE_AGAIN}")
+    check_number_of_classes(len(classes))
     tokenizer = load_tokenizer(str(directory), REQUIRED_TOKENS)
     try:
         model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)

@@ -13,6 +13,7 @@ from disk import largest_file
 
 from cmlm_kd.cli import main, user_dir
 from cmlm_kd.cli.command_line import COMMANDS, build_parser, command_modules
+from cmlm_kd.errors import UserError
 
 
 @pytest.fixture
@@ -148,6 +149,25 @@ def test_which_commands_go_on_after_an_interruption():
         "translate",
         "tune",
     }
+
+
+def test_a_message_with_words_of_others_stays_one_line(monkeypatch, capsys):
+    fail_with(monkeypatch, UserError("a\nb: Error(s) in x:\n\tsize\u2028mismatch; give two\n"))
+    assert main(["user-dir"]) == 2
+    assert capsys.readouterr().err == "cmlm-kd user-dir: a b: Error(s) in x: size mismatch; give two\n"
+    fail_with(monkeypatch, UserError(f"a is {'long' * 10_000}; give two"))
+    assert main(["user-dir"]) == 2
+    told = capsys.readouterr().err
+    assert (
+        len(told) < 2100 and told.startswith("cmlm-kd user-dir: a is long") and told.endswith("; give two\n")
+    )
+
+
+def test_a_link_to_itself(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").symlink_to("recipe.yaml")
+    assert main(["run", str(tmp_path / "recipe.yaml")]) == 2
+    printed = capsys.readouterr().err
+    assert f"{tmp_path / 'recipe.yaml'}: Too many levels of symbolic links; mend the link" in printed
 
 
 def test_other_files_are_named_with_what_to_do(monkeypatch, capsys):

@@ -142,9 +142,20 @@ def test_what_is_refused(tmp_path):
     )
     with pytest.raises(UserError, match=r"alone@2 and alone@1 are not of the same examples"):
         read_runs(results, tmp_path)
-    results.write_text("{}")
-    with pytest.raises(UserError, match=r"is not what 'cmlm-kd evaluate --format json' writes"):
-        read_runs(results, tmp_path)
+    whole = json.loads(results.read_text())
+    for document, message in (
+        ({}, r"models is missing"),
+        ({"models": []}, r"names no model"),
+        ({"models": [{**whole["models"][0], "metrics": 0.5}]}, r"metrics is 0\.5, it should be"),
+    ):
+        results.write_text(json.dumps(document))
+        with pytest.raises(UserError, match=message + r".*give what 'cmlm-kd evaluate --format json' wrote"):
+            read_runs(results, tmp_path)
+    results.write_text(json.dumps(whole))
+    for text in ("", "index\tprediction\ttarget\tp(a)\n0\ta\n", "index\tprediction\ttarget\n0\tx\t1\n"):
+        (tmp_path / "alone@1.tsv").write_text(text)
+        with pytest.raises(UserError, match=r"alone@1\.tsv(, line 2: .*evaluate again| has no targets)"):
+            read_runs(results, tmp_path)
 
 
 # The best of several trainings

@@ -283,7 +283,10 @@ def test_entries_of_other_types(model, tmp_path, changes, message):
     with pytest.raises(UserError) as refused:
         load_fastbert(tmp_path / "saved")
     assert f"config.json is damaged ({message}" in str(refused.value)
-    for text in ("", "[]", "{}", "[" * 100_000, '{"fastbert": 3}'):
+    other_classes = json.dumps(
+        {**document, "fastbert": {"version": 1, "branches": {}, "stage": 1, "max_length": 9}, "id2label": 3}
+    )
+    for text in ("", "[]", "{}", other_classes, "[" * 100_000, '{"fastbert": 3}'):
         path.write_text(text)
         with pytest.raises(UserError, match=r"config\.json|holds a model, no FastBERT"):
             load_fastbert(tmp_path / "saved")

@@ -80,6 +80,11 @@ def test_a_bug_met_while_reporting_is_a_bug():
     assert user_message(ProcessRaisedException(text, 0, 1)) is None
 
 
+def test_a_model_that_is_not_there():
+    message = user_message(OSError("Model file not found: gone.pt"))
+    assert message.startswith("Model file not found: gone.pt; give a file")
+
+
 def test_the_hook_prints_one_line_and_hands_everything_else_on(monkeypatch, capsys):
     handed_on = []
     monkeypatch.setattr(sys, "excepthook", lambda *given: handed_on.append(given))
@@ -87,6 +92,8 @@ def test_the_hook_prints_one_line_and_hands_everything_else_on(monkeypatch, caps
     print_user_errors()
     sys.excepthook(UserError, UserError(MESSAGE), None)
     assert capsys.readouterr().err == f"fairseq-train: {MESSAGE}\n" and not handed_on
+    sys.excepthook(UserError, UserError("a:\n\tb"), None)
+    assert capsys.readouterr().err == "fairseq-train: a: b\n"
     bug = KeyError("k")
     sys.excepthook(KeyError, bug, None)
     assert handed_on == [(KeyError, bug, None)] and not capsys.readouterr().err
