@@ -89,11 +89,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the directory."""
     from cmlm_kd.deployment.student import is_translator
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+    from cmlm_kd.system.files import check_new_directory
 
-    if arguments.to in ("teacher", "bilstm") or not is_translator(read_checkpoint(arguments.checkpoint)):
-        _export_another(arguments)
-    else:
+    check_new_directory(arguments.output, remedy="remove it or give another --output")
+    if arguments.to not in ("teacher", "bilstm") and is_translator(read_checkpoint(arguments.checkpoint)):
         _export_translator(arguments)
+    else:
+        _export_another(arguments)
 
 
 def _export_translator(arguments: argparse.Namespace) -> None:

@@ -188,6 +188,12 @@ def _sentencepiece_model(description: dict[str, Any]) -> bytes:
     """
     from sentencepiece import sentencepiece_model_pb2
 
+    cuts = {part["type"] for part in _steps(description.get("pre_tokenizer"), "pretokenizers")}
+    if not cuts <= {"Metaspace", "WhitespaceSplit"}:
+        raise UserError(
+            f"the teacher's tokenizer cuts text with {', '.join(sorted(cuts))}, which sentencepiece does "
+            f"not; {_NEAREST}"
+        )
     model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     special = {token["content"] for token in description["added_tokens"]}
     known = description["model"]
@@ -212,9 +218,8 @@ def _sentencepiece_model(description: dict[str, Any]) -> bytes:
 
 
 def _character_map(normalizer: dict[str, Any] | None) -> bytes:
-    steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
     table = b""
-    for step in steps:
+    for step in _steps(normalizer, "normalizers"):
         spaces = step["type"] == "Strip" or (
             step["type"] == "Replace" and step["content"] in (" ", WORD_START)
         )
@@ -226,3 +231,8 @@ def _character_map(normalizer: dict[str, Any] | None) -> bytes:
                 f"{_NEAREST}"
             )
     return table
+
+
+def _steps(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
+    """Return the steps of a part of a tokenizer, which may be a sequence of several."""
+    return [] if part is None else part.get(name, [part])

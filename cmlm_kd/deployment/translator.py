@@ -100,7 +100,14 @@ def export_translator(export: TranslatorExport) -> list[str]:
         record = _record(export, student, original)
         record.write(partial)  # the runtime's loader reads limits and languages there
         exported = load_translator(f"{_kind(export.target)}={partial}", ModelChoice(()))
-        parity = compare_translators(original, exported, sentences, export.beam, same_tokens)
+        parity = compare_translators(
+            original,
+            exported,
+            sentences,
+            export.beam,
+            max(1, min(200, student.most_target_tokens - 4)),
+            same_tokens,
+        )
         check_parity(parity, export.quantization, export.least_equal, str(export.output))
         write_card(partial, record, _facts(export, student, sentences, parity), parity.lines())
         _record(export, student, original, parity).write(partial)
