@@ -43,3 +43,47 @@ print(to_text(found[0].hypotheses[0]))
 def filled(code: str, name: str, text: str) -> str:
     """Return a piece of code for a directory of that name, with a sentence to translate."""
     return code.replace("{name}", name).replace("{text}", text.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+ONNX_TRANSLATOR = (
+    """\
+import json, re
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("{name}/tokenizer.json")
+symbols = json.load(open("{name}/symbols.json", encoding="utf-8"))
+entries = json.load(open("{name}/entries.json", encoding="utf-8"))
+known = {symbol: i for i, symbol in enumerate(entries["source"])}
+encoder, decoder = (onnxruntime.InferenceSession(f"{name}/{part}.onnx") for part in ("encoder", "decoder"))
+"""
+    + _READ
+    + """
+
+text = "{text}"
+tokens = np.array([[known.get(symbols[i], 3) for i in tokenizer.encode(text).ids] + [2]])
+given = {"tokens": tokens, "mask": np.zeros(tokens.shape, np.float32)}
+inputs = [one.name for one in decoder.get_inputs()]
+states = dict(zip([one.name for one in encoder.get_outputs()], encoder.run(None, {
+    one.name: given[one.name] for one in encoder.get_inputs()})))
+if "keys" in inputs:  # a Transformer's cache, empty but for a place that is not looked at
+    layers, batch, heads, _, width = states["source_keys"].shape
+    states["keys"] = states["values"] = np.zeros((layers, batch, heads, 1, width), np.float32)
+said, token = [], 2
+for position in range(200):  # greedily; 2 is the end, 1 padding
+    states |= {"token": np.array([[token]]), "position": np.array([position]), "mask": given["mask"]}
+    found = decoder.run(None, {name: states[name] for name in inputs})
+    states |= dict(zip([one.name.removeprefix("next_") for one in decoder.get_outputs()], found))
+    logs = found[0][0]
+    logs[1] = -np.inf
+    if position == 0:
+        logs[2] = -np.inf
+    token = int(logs.argmax())
+    if token == 2:
+        break
+    said.append(entries["target"][token])
+print(to_text(said))
+"""
+)

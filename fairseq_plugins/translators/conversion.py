@@ -52,7 +52,8 @@ def convert_checkpoint(
     settings.update(source_lang=source, target_lang=target, soft_targets=None)
     with tempfile.TemporaryDirectory(prefix="cmlm-kd-checkpoint-") as folder:
         copy = Path(folder, "checkpoint.pt")
-        torch.save({"args": Namespace(**settings), "model": state["model"]}, copy)
+        with copy.open("wb") as file:  # of a full disk Python's files say more than torch's
+            torch.save({"args": Namespace(**settings), "model": state["model"]}, file)
         converter = converters.FairseqConverter(str(copy), str(ensemble.data), source, target)
         with without_reports():
             explained_conversion(

@@ -252,6 +252,7 @@ def test_flags_that_do_not_go_together(student, texts, tmp_path, capsys):
     assert "short.en has 1 lines" in refused(capsys, student, *output, *flags)
     with pytest.raises(SystemExit):
         main(["export", str(student), "--to", "tensorrt", *map(str, output)])
+    assert "invalid choice: 'tensorrt'" in capsys.readouterr().err
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "file").touch()
     assert "is not empty" in refused(capsys, student, *output)

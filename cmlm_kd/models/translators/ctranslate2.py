@@ -20,7 +20,7 @@ from cmlm_kd.api.translator import (
     Translator,
     translators,
 )
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError, first_line, os_error_of
 from cmlm_kd.models.exported import PIECES, export_record
 from cmlm_kd.models.translators.spelled_tokens import PieceText, TransformersText
 from cmlm_kd.system.files import file_sha256
@@ -226,8 +226,10 @@ def explained_conversion(convert: Callable[[], object], model: str) -> None:
     try:
         convert()
     except Exception as error:  # converters raise whatever they meet
+        if os_error_of(error) is not None:  # a full disk is no fault of theirs
+            raise
         raise UserError(
-            f"CTranslate2 cannot convert {model}: {first_line(error)}; leave --via ctranslate2 out"
+            f"CTranslate2 cannot convert {model}: {first_line(error)}; decode it without CTranslate2"
         ) from error
 
 
