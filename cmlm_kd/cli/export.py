@@ -88,14 +88,58 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the directory."""
     from cmlm_kd.deployment.student import is_translator
-    from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+    from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
     from cmlm_kd.system.files import check_new_directory
 
     check_new_directory(arguments.output, remedy="remove it or give another --output")
-    if arguments.to not in ("teacher", "bilstm") and is_translator(read_checkpoint(arguments.checkpoint)):
+    if arguments.to in ("teacher", "bilstm"):
+        _export_another(arguments)
+        return
+    state = read_checkpoint(arguments.checkpoint)
+    if is_translator(state):
         _export_translator(arguments)
+    elif arguments.to == "onnx" or settings_of(state, "model").get("_name") in _CLASSIFIERS:
+        _export_classifier(arguments)
+    elif arguments.to == "ctranslate2":
+        raise UserError(
+            f"--to ctranslate2 takes translation students, and {arguments.checkpoint} is none; export it to "
+            "huggingface or onnx"
+        )
     else:
         _export_another(arguments)
+
+
+_CLASSIFIERS = ("bert_classifier", "multitask_bert")
+"""Architectures of classifiers that Hugging Face has."""
+
+
+def _export_classifier(arguments: argparse.Namespace) -> None:
+    from cmlm_kd.deployment.classifier import ClassifierExport, export_classifier
+    from cmlm_kd.deployment.model_card import publishing
+    from cmlm_kd.models.export_checksums import note_checksums
+
+    if arguments.to == "ctranslate2":
+        raise UserError("--to ctranslate2 takes translation students, not classifiers; export it to onnx")
+    if arguments.data is not None:
+        raise UserError("--data goes with translation students and --to teacher; leave it out")
+    if arguments.to == "huggingface" and arguments.quantize is not None:
+        raise UserError("--quantize goes with --to onnx: directories of transformers hold floating point")
+    export = ClassifierExport(
+        arguments.checkpoint,
+        arguments.to,
+        arguments.output,
+        arguments.tokenizer,
+        arguments.task,
+        arguments.quantize,
+        arguments.sentences,
+        arguments.references,
+        arguments.least_equal,
+    )
+    print("\n".join(export_classifier(export)))
+    if arguments.checksums:
+        note_checksums(arguments.output)
+    print("to publish it, fill in the licence in README.md; then:")
+    print("\n".join(f"  {command}" for command in publishing(arguments.output)))
 
 
 def _export_translator(arguments: argparse.Namespace) -> None:

@@ -137,9 +137,8 @@ def _check(student: TranslationStudent) -> None:
         *("decoder.additional_fc.", "decoder.fc_out."),
     )
     left = sorted(name for name in student.weights if not name.startswith(parts))
-    if left or student.settings.get("adaptive_softmax_cutoff"):
-        what = left[0] if left else "an adaptive softmax"
-        raise UserError(f"{student.path} has {what}, which the ONNX export knows nothing of; {_NEAREST}")
+    if left:
+        raise UserError(f"{student.path} has {left[0]}, which the ONNX export knows nothing of; {_NEAREST}")
 
 
 def _below(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -172,32 +172,50 @@ def compare_translators(
 
 
 def check_parity(parity: Parity, quantization: str, least_equal: float | None, place: str) -> None:
-    """Refuse an export that translates otherwise than its checkpoint.
+    """Refuse an export that translates otherwise than its checkpoint; see :func:`check_share`."""
+    compared = parity.sentences - parity.other_tokens
+    check_share(
+        "translations",
+        (parity.equal_of_same_tokens, compared),
+        parity.largest_difference,
+        quantization,
+        least_equal,
+        place,
+    )
+
+
+def check_share(
+    what: str,
+    equal: tuple[int, int],
+    difference: float,
+    quantization: str,
+    least_equal: float | None,
+    place: str,
+) -> None:
+    """Refuse an export that answers otherwise than its checkpoint.
 
     Args:
-        parity: what was found.
+        what: the answers, for the message.
+        equal: how many are equal, and how many there are.
+        difference: the largest of their logits, or log-probabilities per token.
         quantization: of the exported weights.
-        least_equal: share of the sentences that must be equal; None: what suits the weights.
+        least_equal: share that must be equal; None: what suits the weights.
         place: what was exported, for the message.
 
     Raises:
         UserError: naming the figure, and what it must be.
     """
-    least = least_equal
-    if least is None:
-        least = LEAST_EQUAL.get(quantization, LEAST_EQUAL_QUANTIZED)
-    compared = parity.sentences - parity.other_tokens
-    if parity.equal_of_same_tokens < least * compared:
+    count, compared = equal
+    least = LEAST_EQUAL.get(quantization, LEAST_EQUAL_QUANTIZED) if least_equal is None else least_equal
+    if count < least * compared:
         raise UserError(
-            f"{place}: {parity.equal_of_same_tokens} of {compared} translations are equal to the "
-            f"checkpoint's, at least {least:.0%} must be; nothing was written; give --least-equal where "
-            "fewer are enough"
+            f"{place}: {count} of {compared} {what} are equal to the checkpoint's, at least {least:.0%} must "
+            "be; nothing was written; give --least-equal where fewer are enough"
         )
-    if quantization == "float32" and parity.largest_difference > LARGEST_DIFFERENCE:
+    if quantization == "float32" and difference > LARGEST_DIFFERENCE:
         raise UserError(
-            f"{place}: log-probabilities per token differ from the checkpoint's by up to "
-            f"{parity.largest_difference:.1e}, at most {LARGEST_DIFFERENCE:.0e} is rounding; nothing was "
-            "written; export it to another target"
+            f"{place}: {what} are given numbers that differ from the checkpoint's by up to {difference:.1e}, "
+            f"at most {LARGEST_DIFFERENCE:.0e} is rounding; nothing was written; export to another target"
         )
 
 

@@ -39,12 +39,6 @@ print(to_text(found[0].hypotheses[0]))
 """
 )
 
-
-def filled(code: str, name: str, text: str) -> str:
-    """Return a piece of code for a directory of that name, with a sentence to translate."""
-    return code.replace("{name}", name).replace("{text}", text.replace("\\", "\\\\").replace('"', '\\"'))
-
-
 ONNX_TRANSLATOR = (
     """\
 import json, re
@@ -87,3 +81,58 @@ for position in range(200):  # greedily; 2 is the end, 1 padding
 print(to_text(said))
 """
 )
+
+HUGGING_FACE_CLASSIFIER = """\
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = AutoModelForSequenceClassification.from_pretrained("{name}").eval()
+batch = tokenizer(["{text}"], return_tensors="pt", padding=True)
+print(model.config.id2label[int(model(**batch).logits[0].argmax())])
+"""
+
+_ANSWER = """\
+labels = json.load(open("{name}/export.json", encoding="utf-8"))["labels"]
+print(labels[int(logits[0].argmax())] if labels else float(logits[0, 0]))
+"""
+
+ONNX_CLASSIFIER = (
+    """\
+import json
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+graph = onnxruntime.InferenceSession("{name}/model.onnx")
+encoded = Tokenizer.from_file("{name}/tokenizer.json").encode("{text}")
+mask, types = encoded.attention_mask, encoded.type_ids
+inputs = {"input_ids": encoded.ids, "attention_mask": mask, "token_type_ids": types}
+(logits,) = graph.run(["logits"], {
+    one.name: np.array([inputs[one.name]]) for one in graph.get_inputs()})
+"""
+    + _ANSWER
+)
+
+ONNX_WORDS = (
+    """\
+import json
+
+import numpy as np
+import onnxruntime
+
+graph = onnxruntime.InferenceSession("{name}/model.onnx")
+known = json.load(open("{name}/words.json", encoding="utf-8"))
+ids = {word: i for i, word in enumerate(known["words"])}
+text = "{text}"  # cut into words as the training text was; 1 stands for others
+words = np.array([[ids.get(word, 1) for word in (text.lower() if known["lowercase"] else text).split()]])
+inputs = {"input_ids": words, "attention_mask": np.ones_like(words), "token_type_ids": np.zeros_like(words)}
+(logits,) = graph.run(["logits"], {one.name: inputs[one.name] for one in graph.get_inputs()})
+"""
+    + _ANSWER
+)
+
+
+def filled(code: str, name: str, text: str) -> str:
+    """Return a piece of code for a directory of that name, with a sentence to translate."""
+    return code.replace("{name}", name).replace("{text}", text.replace("\\", "\\\\").replace('"', '\\"'))
