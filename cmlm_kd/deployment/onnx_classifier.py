@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cmlm_kd.deployment.onnx_files import write_graph
 from cmlm_kd.models.bilstm.model import BiLSTMClassifier, compared_states
 from cmlm_kd.models.onnx_classifier import GRAPH, WORDS
+from cmlm_kd.tokenization.words import WORD_PATTERN
 
 _BATCH, _LENGTH = 3, 7
 """Sizes of the example that the exporter sees; none is 0 or 1, which it would take for fixed."""
@@ -36,7 +37,7 @@ def write_classifier_graph(model: Any, directory: Path, quantize: str | None) ->
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": types}
     graph: nn.Module = _BiLSTM(model) if isinstance(model, BiLSTMClassifier) else _Logits(model)
     if isinstance(model, BiLSTMClassifier):
-        words = json.dumps(model.inputs.to_dict(), ensure_ascii=False)
+        words = json.dumps({**model.inputs.to_dict(), "pattern": WORD_PATTERN}, ensure_ascii=False)
         (directory / WORDS).write_text(words + "\n", encoding="utf-8")
     else:
         model.inputs.tokenizer.save_pretrained(directory)

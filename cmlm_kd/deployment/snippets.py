@@ -116,7 +116,7 @@ inputs = {"input_ids": encoded.ids, "attention_mask": mask, "token_type_ids": ty
 
 ONNX_WORDS = (
     """\
-import json
+import json, re
 
 import numpy as np
 import onnxruntime
@@ -124,8 +124,9 @@ import onnxruntime
 graph = onnxruntime.InferenceSession("{name}/model.onnx")
 known = json.load(open("{name}/words.json", encoding="utf-8"))
 ids = {word: i for i, word in enumerate(known["words"])}
-text = "{text}"  # cut into words as the training text was; 1 stands for others
-words = np.array([[ids.get(word, 1) for word in (text.lower() if known["lowercase"] else text).split()]])
+text = "{text}".lower() if known["lowercase"] else "{text}"
+found = re.findall(known["pattern"], text, re.VERBOSE | re.IGNORECASE)
+words = np.array([[ids.get(word, 1) for word in found]])  # 1 stands for all others
 inputs = {"input_ids": words, "attention_mask": np.ones_like(words), "token_type_ids": np.zeros_like(words)}
 (logits,) = graph.run(["logits"], {one.name: inputs[one.name] for one in graph.get_inputs()})
 """

@@ -100,8 +100,8 @@ def encode_texts(
     Raises:
         UserError: a text has no token, or without ``truncate`` is too long, naming the first.
     """
-    longest = inputs.max_length
-    if not truncate:
+    longest = inputs.max_length or np.iinfo(np.int32).max  # 0 stands for any
+    if inputs.max_length and not truncate:
         inputs = copy.copy(inputs)
         inputs.max_length += 1  # one token more than fits is enough to tell what is too long
     encoded = EncodedExamples(examples, inputs)

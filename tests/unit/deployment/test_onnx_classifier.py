@@ -11,7 +11,7 @@ from cmlm_kd.models.classifier import SequenceClassifier, load_classifier
 from cmlm_kd.models.exported import ExportRecord
 from cmlm_kd.models.onnx_classifier import load_onnx_classifier
 from cmlm_kd.models.text_classification import classify_texts
-from cmlm_kd.tokenization.words import WordVocabulary
+from cmlm_kd.tokenization.words import PAD, UNKNOWN, WordVocabulary
 
 TEXTS = [text for text, _ in sentences(9, seed=3)]
 OTHERS = [text for text, _ in sentences(9, seed=8)]
@@ -22,7 +22,7 @@ pytest.importorskip("onnxruntime")
 def bilstm(pair):
     torch.manual_seed(2)
     words = sorted({word for text in [*TEXTS, *OTHERS] for word in text.split()})
-    vocabulary = WordVocabulary.build(TEXTS) if hasattr(WordVocabulary, "build") else WordVocabulary(words)
+    vocabulary = WordVocabulary([PAD, UNKNOWN, *words])
     config = BiLSTMConfig(("bad", "good"), pair=pair, embedding_dim=6, hidden_size=5, fc_size=4)
     return BiLSTMClassifier(config, WordInputs(vocabulary)).eval()
 
