@@ -24,6 +24,7 @@ from cmlm_kd.models.multitask import ARCHITECTURE, TaskClassifier
 from cmlm_kd.models.text_classification import ClassifiedTexts, classify_texts
 from cmlm_kd.system.environment import installed_version
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.ranges import SHARE, check_range
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.version import __version__
@@ -48,6 +49,9 @@ class ClassifierExport:
         sentences: lines of text, or of text<TAB>text, to compare with; None compares nothing.
         references: the right class, or score, of each, one a line.
         least_equal: share of equal classes, 0 to 1; None for what suits the weights.
+
+    Raises:
+        UserError: a value is out of its range.
     """
 
     checkpoint: Path
@@ -59,6 +63,10 @@ class ClassifierExport:
     sentences: Path | None = None
     references: Path | None = None
     least_equal: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.least_equal is not None:
+            check_range("--least-equal", self.least_equal, SHARE)
 
     @property
     def quantization(self) -> str:

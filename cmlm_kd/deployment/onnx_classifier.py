@@ -82,7 +82,9 @@ class _BiLSTM(nn.Module):
             ends = first.sum(1)  # (B,)
             lengths = attention_mask.sum(1) - ends
             columns = torch.arange(input_ids.size(1))
-            index = (ends.unsqueeze(1) + columns).clamp(max=input_ids.size(1) - 1)  # (B, S)
+            index = ends.unsqueeze(1) + columns  # (B, S)
+            # Beyond a pair's end stands anything. clamp() would make the length a constant of the graph.
+            index = torch.where(index < input_ids.size(1), index, 0)
             sentence = compared_states(
                 self._sentence(input_ids, ends), self._sentence(input_ids.gather(1, index), lengths)
             )
