@@ -23,7 +23,7 @@ COMMANDS = {
     "Prepare": ("fetch-multi30k", "numbers-corpus", "train-tokenizer", "prepare", "split", "augment"),
     "Teach": ("translate", "dump", "merge", "verify"),
     "Distil": ("flags", "choose", "tune", "average"),
-    "Use": ("export", "calibrate", "classify"),
+    "Use": ("export", "calibrate", "classify", "serve"),
     "Measure": ("score", "report", "evaluate", "evaluate-masked-lm", "compare-seeds", "exits"),
     "Tools": ("doctor", "user-dir"),
 }

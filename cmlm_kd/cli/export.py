@@ -10,45 +10,165 @@ from cmlm_kd.errors import UserError
 HELP = "write a checkpoint in the form that other programs load"
 
 
+FORMS = ("huggingface", "ctranslate2", "onnx", "teacher", "bilstm")
+"""What ``--to`` can be."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument(
         "checkpoint",
         type=Path,
         metavar="CHECKPOINT",
-        help="file that fairseq-train wrote "
-        "(--arch bert_masked_lm, mobilebert, ib_bert, bert_classifier, multitask_bert, fastbert, "
-        "bilstm_classifier or bert_cmlm)",
+        help="file that fairseq-train wrote: a translation student, or one of --arch bert_masked_lm, "
+        "mobilebert, ib_bert, bert_classifier, multitask_bert, fastbert, bilstm_classifier or bert_cmlm",
     )
     parser.add_argument(
         "--to",
-        choices=["huggingface", "teacher", "bilstm"],
+        choices=FORMS,
         default="huggingface",
-        help="form: a directory for from_pretrained (of a FastBERT also for 'cmlm-kd classify'), a C-MLM "
-        "teacher's directory for 'cmlm-kd dump', or a BiLSTM's for 'cmlm-kd evaluate'",
+        help="form: a directory for from_pretrained (of a FastBERT also for 'cmlm-kd classify'), for "
+        "CTranslate2 or for ONNX Runtime; a C-MLM teacher's directory for 'cmlm-kd dump', "
+        "or a BiLSTM's for 'cmlm-kd evaluate'",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
     parser.add_argument(
         "--tokenizer",
-        help="with --to huggingface: directory or hub name; default: the one the model was trained with",
+        help="of classifiers and masked language models: directory or hub name; default: the one the model "
+        "was trained with",
     )
     parser.add_argument(
         "--task",
         metavar="NAME",
-        help="with --to huggingface: which of the tasks of a multitask_bert checkpoint",
+        help="which of the tasks of a multitask_bert checkpoint",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DATA_BIN", help="with --to teacher: the data-bin it was trained on"
+        "--data",
+        type=Path,
+        metavar="DATA_BIN",
+        help="of a translation student or a C-MLM teacher: the data-bin it was trained on",
     )
     parser.add_argument(
         "--checksums",
         action="store_true",
-        help="write checksums.json as well, for 'cmlm-kd verify DIR'; a C-MLM teacher always has them",
+        help="write checksums.json as well, for 'cmlm-kd verify DIR'; a C-MLM teacher always has them, and "
+        "export.json has them too",
+    )
+    _add_check(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("weights, and the comparison with the checkpoint")
+    group.add_argument(
+        "--quantize",
+        choices=["int8"],
+        help="type of the weights of --to ctranslate2 and onnx; default: float32",
+    )
+    group.add_argument(
+        "--sentences",
+        type=Path,
+        metavar="FILE",
+        help="text to compare with, one sentence a line; default: a translator's data-bin's own",
+    )
+    group.add_argument(
+        "--references",
+        type=Path,
+        metavar="FILE",
+        help="translations of --sentences, for BLEU before and after",
+    )
+    group.add_argument("--beam", type=int, default=5, help="of the comparison by search, at least 1")
+    group.add_argument(
+        "--least-equal",
+        type=float,
+        metavar="SHARE",
+        help="share of equal answers below which nothing is written, in [0, 1]; default: 0.99, of int8 0.5",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the directory."""
+    from cmlm_kd.deployment.student import is_translator
+    from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+    from cmlm_kd.system.files import check_new_directory
+
+    check_new_directory(arguments.output, remedy="remove it or give another --output")
+    if arguments.to in ("teacher", "bilstm"):
+        _export_another(arguments)
+        return
+    state = read_checkpoint(arguments.checkpoint)
+    if is_translator(state):
+        _export_translator(arguments)
+    elif arguments.to == "onnx" or settings_of(state, "model").get("_name") in _CLASSIFIERS:
+        _export_classifier(arguments)
+    elif arguments.to == "ctranslate2":
+        raise UserError(
+            f"--to ctranslate2 takes translation students, and {arguments.checkpoint} is none; export it to "
+            "huggingface or onnx"
+        )
+    else:
+        _export_another(arguments)
+
+
+_CLASSIFIERS = ("bert_classifier", "multitask_bert")
+"""Architectures of classifiers that Hugging Face has."""
+
+
+def _export_classifier(arguments: argparse.Namespace) -> None:
+    from cmlm_kd.deployment.classifier import ClassifierExport, export_classifier
+    from cmlm_kd.deployment.model_card import publishing
+    from cmlm_kd.models.export_checksums import note_checksums
+
+    if arguments.to == "ctranslate2":
+        raise UserError("--to ctranslate2 takes translation students, not classifiers; export it to onnx")
+    if arguments.data is not None:
+        raise UserError("--data goes with translation students and --to teacher; leave it out")
+    if arguments.to == "huggingface" and arguments.quantize is not None:
+        raise UserError("--quantize goes with --to onnx: directories of transformers hold floating point")
+    export = ClassifierExport(
+        arguments.checkpoint,
+        arguments.to,
+        arguments.output,
+        arguments.tokenizer,
+        arguments.task,
+        arguments.quantize,
+        arguments.sentences,
+        arguments.references,
+        arguments.least_equal,
+    )
+    print("\n".join(export_classifier(export)))
+    if arguments.checksums:
+        note_checksums(arguments.output)
+    print("to publish it, fill in the licence in README.md; then:")
+    print("\n".join(f"  {command}" for command in publishing(arguments.output)))
+
+
+def _export_translator(arguments: argparse.Namespace) -> None:
+    from cmlm_kd.deployment.model_card import publishing
+    from cmlm_kd.deployment.translator import TranslatorExport, export_translator
+    from cmlm_kd.models.export_checksums import note_checksums
+
+    for flag in ("tokenizer", "task"):
+        if getattr(arguments, flag) is not None:
+            raise UserError(f"--{flag} means nothing to a translation student; leave it out")
+    export = TranslatorExport(
+        arguments.checkpoint,
+        arguments.to,
+        arguments.output,
+        arguments.data,
+        arguments.quantize,
+        arguments.sentences,
+        arguments.references,
+        arguments.beam,
+        arguments.least_equal,
+    )
+    print("\n".join(export_translator(export)))
+    if arguments.checksums:
+        note_checksums(arguments.output)
+    print("to publish it, fill in the licence in README.md; then:")
+    print("\n".join(f"  {command}" for command in publishing(arguments.output)))
+
+
+def _export_another(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.export import (
         export_bilstm,
         export_teacher,

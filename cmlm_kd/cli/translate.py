@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.cli.arguments import add_device, add_shard, chosen_device, chosen_share
+from cmlm_kd.errors import UserError
+
+if TYPE_CHECKING:
+    from cmlm_kd.api.translator import ModelChoice
 
 HELP = "translate text with a model of fairseq, Hugging Face or CTranslate2"
 GOES_ON = True
@@ -22,10 +27,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "hub name, or CTranslate2 directory",
     )
     parser.add_argument(
-        "--input", type=Path, required=True, help="text, one sentence a line, plain or gzipped"
+        "--input",
+        type=Path,
+        required=True,
+        help="text, one sentence a line, plain or gzipped; -: standard input, answered as it comes",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, help="file to write; an unfinished translation is continued"
+        "--output",
+        type=Path,
+        help="file to write; an unfinished translation is continued; -, and the default with --input -: "
+        "standard output",
+    )
+    parser.add_argument(
+        "--format",
+        choices=["text", "jsonl"],
+        default="text",
+        help="with --input -: lines to write, of text or as objects with source, translation and score",
+    )
+    parser.add_argument(
+        "--long-lines",
+        choices=["refuse", "split"],
+        default="refuse",
+        help="with --input -: what becomes of a line that is longer than the model reads: split translates "
+        "its sentences one by one",
     )
     parser.add_argument(
         "--data", type=Path, help="data-bin of a fairseq checkpoint; default: the one that it was trained on"
@@ -139,11 +163,19 @@ def run(arguments: argparse.Namespace) -> None:
     """Translate, and say what was written."""
     from dataclasses import fields
 
-    from cmlm_kd.api.translator import Decoding, ModelChoice
+    from cmlm_kd.api.translator import Decoding
     from cmlm_kd.models.translators.kinds import load_translator
     from cmlm_kd.translation.job import JobOptions, check_job, translate_file
     from cmlm_kd.translation.selection import Selection
 
+    if str(arguments.input) == "-":
+        _translate_stream(arguments)
+        return
+    if arguments.output is None or str(arguments.output) == "-":
+        raise UserError("--output FILE is missing; standard output goes with --input -")
+    for flag, default in (("format", "text"), ("long_lines", "refuse")):
+        if getattr(arguments, flag) != default:
+            raise UserError(f"--{flag.replace('_', '-')} goes with --input -, standard input; leave it out")
     device = chosen_device(arguments)
     decoding = Decoding(**{field.name: getattr(arguments, field.name) for field in fields(Decoding)})
     options = JobOptions(
@@ -166,7 +198,18 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.target_language,
     )
     check_job(decoding, options, selection)
-    choice = ModelChoice(
+    translator = load_translator(arguments.model, _choice(arguments, device), via=arguments.via)
+    manifest = translate_file(translator, decoding, options, selection)
+    if manifest is None:
+        print(f"{options.parts or f'{selection.output}.parts'}: shards {options.shard} are translated")
+    else:
+        _report(selection.output, manifest)
+
+
+def _choice(arguments: argparse.Namespace, device: str) -> ModelChoice:
+    from cmlm_kd.api.translator import ModelChoice
+
+    return ModelChoice(
         (),
         arguments.data,
         arguments.source_language,
@@ -176,12 +219,40 @@ def run(arguments: argparse.Namespace) -> None:
         device,
         arguments.quantize,
     )
-    translator = load_translator(arguments.model, choice, via=arguments.via)
-    manifest = translate_file(translator, decoding, options, selection)
-    if manifest is None:
-        print(f"{options.parts or f'{selection.output}.parts'}: shards {options.shard} are translated")
-    else:
-        _report(selection.output, manifest)
+
+
+def _translate_stream(arguments: argparse.Namespace) -> None:
+    """Translate standard input as it comes."""
+    from dataclasses import fields
+
+    from cmlm_kd.api.translator import Decoding
+    from cmlm_kd.deployment.loaded import LoadedTranslator
+    from cmlm_kd.deployment.stream import translated_lines
+    from cmlm_kd.models.translators.kinds import load_translator
+
+    if arguments.output is not None and str(arguments.output) != "-":
+        raise UserError(f"--output {arguments.output} needs --input FILE; standard input is written to -")
+    for flag in _OF_FILES:
+        if getattr(arguments, flag):
+            raise UserError(f"--{flag.replace('_', '-')} goes with --input FILE, not with -; leave it out")
+    if arguments.pick != "first" or arguments.n_best != 1:
+        raise UserError("--pick and --n-best go with --input FILE, not with -; leave them out")
+    decoding = Decoding(**{field.name: getattr(arguments, field.name) for field in fields(Decoding)})
+    choice = _choice(arguments, chosen_device(arguments))
+    loaded = LoadedTranslator(load_translator(arguments.model, choice, via=arguments.via))
+    for line in translated_lines(
+        loaded,
+        sys.stdin.buffer,  # type: ignore[arg-type]
+        decoding,
+        as_json=arguments.format == "jsonl",
+        long_texts=arguments.long_lines,
+        max_tokens=arguments.max_tokens,
+    ):
+        print(line)
+
+
+_OF_FILES = ("reference", "scorer", "filter", "output_source", "output_scores", "shard", "parts", "merge")
+"""Flags that want a whole text."""
 
 
 def _report(output: Path, manifest: dict[str, Any]) -> None:

@@ -65,6 +65,7 @@ def _verify_other(path: Path) -> str | None:
     from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
     from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
     from cmlm_kd.models.export_checksums import CHECKSUMS, verify_export
+    from cmlm_kd.models.exported import is_exported, read_export
     from cmlm_kd.teachers.cache import is_cache, verify_cache
 
     if (path / PREPARE_MANIFEST).is_file():
@@ -73,6 +74,9 @@ def _verify_other(path: Path) -> str | None:
     if (path / DESCRIPTION).is_file():
         verify_teacher(path)
         return "a C-MLM teacher"
+    if is_exported(path):
+        read_export(path)
+        return "an exported model"
     if (path / CHECKSUMS).is_file():
         verify_export(path)
         return "an exported model"

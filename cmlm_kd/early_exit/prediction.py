@@ -6,7 +6,6 @@ At speed 0 no branch is run: every input goes through all layers, and the answer
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from cmlm_kd.data.classification.examples import Examples, check_pairs
-from cmlm_kd.data.classification.inputs import EncodedExamples, SentenceInputs
+from cmlm_kd.data.classification.inputs import EncodedExamples
+from cmlm_kd.data.classification.texts import TextPlace, encode_texts, examples_of_texts
 from cmlm_kd.early_exit.exits import check_distilled, check_speed, exit_early
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.divergences import widen
@@ -65,7 +65,7 @@ def classify(
     batch_size: int = 32,
     truncate: bool = False,
     device: str = "cpu",
-    place: str = "",
+    place: str | TextPlace = "",
 ) -> Classified:
     """Classify texts, or pairs of texts; batches hold texts of equal length, as far as there are any.
 
@@ -86,20 +86,21 @@ def classify(
     if speed is None:
         speed = DEFAULT_SPEED if model.speed is None else model.speed
     check_speed(model, speed)
-    examples = _as_examples(first, second, place)
+    where = place if isinstance(place, TextPlace) else TextPlace(place)
+    examples = examples_of_texts(first, second, where)
     if not examples.first:
         nothing = np.empty(0, np.float32)  # (0,)
         classes = len(model.labels)
         return Classified([], np.empty((0, classes), np.float32), np.empty(0, np.int64), nothing)
     check_pairs(examples, model.reads_pairs, "the model reads")
-    encoded = _encode(examples, model.inputs, truncate, place)
+    encoded = encode_texts(examples, model.inputs, truncate, where)
     parts = [exit_early(model, **batch, speed=speed) for batch in encoded.batches(batch_size, device)]
     back = encoded.by_length().argsort()  # (N,)
     probabilities = torch.cat([part.probabilities for part in parts]).float().cpu().numpy()[back]  # (N, C)
     wrong = np.flatnonzero(~np.isfinite(probabilities).all(1))  # (n,)
     if len(wrong):
         raise UserError(
-            f"{_text(place, int(wrong[0]) + 1)}: its probabilities are {probabilities[wrong[0]].tolist()}, "
+            f"{where.text(int(wrong[0]))}: its probabilities are {probabilities[wrong[0]].tolist()}, "
             "which are not finite: its training has diverged; take an earlier checkpoint"
         )
     return Classified(
@@ -134,47 +135,3 @@ def classify_at_every_layer(
     return EveryLayer(
         together.argmax(-1).numpy()[back], uncertainty(together).to(torch.float32).numpy()[back]
     )
-
-
-def _as_examples(first: Sequence[str], second: Sequence[str] | None, place: str) -> Examples:
-    sides = [("first", first)] + ([] if second is None else [("second", second)])
-    for name, texts in sides:
-        if isinstance(texts, str):
-            raise UserError(f"classify: the {name} texts are one string; give a list of strings")
-        if len(texts) != len(first):
-            raise UserError(f"classify: {len(first)} first texts, but {len(texts)} second ones; give pairs")
-        for number, text in enumerate(texts, start=1):
-            if not text.strip():
-                side = "" if second is None else f" ({name} of the pair)"
-                raise UserError(
-                    f"{_text(place, number)}{side} is empty; there is nothing to classify: leave it out"
-                )
-    return Examples(list(first), None if second is None else list(second), None, (), place or "texts")
-
-
-def _text(place: str, number: int) -> str:
-    return f"{place}, line {number}: the text" if place else f"text {number}"
-
-
-def _encode(examples: Examples, inputs: SentenceInputs, truncate: bool, place: str) -> EncodedExamples:
-    """Return the ids of texts; refuses those without a token, and without ``truncate`` those too long."""
-    longest = inputs.max_length
-    if not truncate:
-        inputs = copy.copy(inputs)
-        inputs.max_length += 1  # one token more than fits is enough to tell what is too long
-    encoded = EncodedExamples(examples, inputs)
-    for row, sentence in encoded.empty:
-        side = "" if examples.second is None else f" ({('first', 'second')[sentence]} of the pair)"
-        text = (examples.first, examples.second or ())[sentence][row]
-        raise UserError(
-            f"{_text(place, row + 1)}{side} is {text[:40]!r}, of which the tokenizer leaves nothing; there "
-            "is nothing to classify: leave it out"
-        )
-    too_long = np.flatnonzero(encoded.sizes > longest)  # (n,)
-    if len(too_long):
-        others = f" (so are others, {len(too_long)} in all)" if len(too_long) > 1 else ""
-        raise UserError(
-            f"{_text(place, int(too_long[0]) + 1)} is longer than the {longest} tokens that the "
-            f"model takes{others}; shorten it, or pass --truncate to cut it"
-        )
-    return encoded

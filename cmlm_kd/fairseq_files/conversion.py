@@ -12,7 +12,14 @@ _OBSTACLES = {
     "translate wrongly",
     "no_cross_attention": "--no-cross-attention, without the attention that the converter copies",
     "adaptive_softmax_cutoff": "--adaptive-softmax-cutoff, which is no matrix that the converter could copy",
+    "no_token_positional_embeddings": "--no-token-positional-embeddings, which CTranslate2 has no form of",
 }
+
+_ACTIVATIONS = ("relu", "gelu", "gelu_accurate", "gelu_fast", "swish")
+"""Those that CTranslate2 has under fairseq's names."""
+
+_EQUAL = ("normalize_before", "attention_heads", "embed_dim")
+"""What must be the same in encoder and decoder."""
 
 
 def check_convertible(settings: Mapping[str, Any], name: str) -> None:
@@ -26,6 +33,16 @@ def check_convertible(settings: Mapping[str, Any], name: str) -> None:
         UserError: naming the flag that it was trained with.
     """
     found = [why for key, why in _OBSTACLES.items() if settings.get(key)]
+    activation = settings.get("activation_fn") or "relu"
+    if activation not in _ACTIVATIONS:
+        found.append(f"--activation-fn {activation}, which CTranslate2 has not")
+    for setting in _EQUAL:
+        pair = [settings.get(f"{side}_{setting}") for side in ("encoder", "decoder")]
+        if pair[0] != pair[1]:
+            flag = setting.replace("_", "-")
+            found.append(
+                f"--encoder-{flag} {pair[0]} beside --decoder-{flag} {pair[1]}, which must be equal there"
+            )
     inner, outer = settings.get("decoder_embed_dim"), settings.get("decoder_output_dim")
     if outer is not None and inner is not None and int(outer) != int(inner):
         found.append(

@@ -31,8 +31,10 @@ from cmlm_kd.models.classifier import (
     load_classifier,
 )
 from cmlm_kd.models.encoders.pretrained import check_finite
+from cmlm_kd.models.exported import export_record
 from cmlm_kd.models.fastbert import model as fastbert
 from cmlm_kd.models.fastbert.directory import is_fastbert, load_fastbert
+from cmlm_kd.models.onnx_classifier import is_onnx_classifier, load_onnx_classifier
 from cmlm_kd.models.prediction import Classifier
 from cmlm_kd.tokenization.loading import encoding_hash, load_tokenizer
 
@@ -52,13 +54,17 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
         UserError: if it is none of these, its weights do not fit its configuration, or are not all finite.
     """
     model = _load_student(path, tokenizer, task)
-    check_finite(model, str(path))
+    if isinstance(model, nn.Module):
+        check_finite(model, str(path))
     student: Classifier = model
     return student
 
 
 def _load_student(path: Path, tokenizer: str | None, task: str | None) -> Any:
     if path.is_dir():
+        if is_onnx_classifier(path):
+            return load_onnx_classifier(path)
+        export_record(path)  # a directory that was changed since is refused
         if is_bilstm(path):
             return load_bilstm(path)
         if is_fastbert(path):

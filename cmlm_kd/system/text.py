@@ -13,6 +13,8 @@ from pathlib import Path
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.git_lfs import refuse_pointer
 
+_READ_AT_ONCE = 1 << 16
+
 
 def comma_separated(text: str) -> tuple[str, ...]:
     """Return what stands between commas, without the space around it and without empty parts."""
@@ -99,6 +101,28 @@ def decoded_lines(stream: Iterable[bytes], place: str) -> Iterator[str]:
     """
     for number, line in enumerate(stream, 1):
         yield _without_end(_decode(line, place, number))
+
+
+def lines_as_they_come(stream: BufferedIOBase, place: str, most: int) -> Iterator[list[str]]:
+    """Yield the lines of a binary stream as soon as they are there, several at a time where several are.
+
+    Args:
+        stream: such as standard input, a pipe or a file.
+        place: what messages call it.
+        most: lines at a time, at least 1.
+
+    Raises:
+        UserError: if it is not UTF-8.
+    """
+    rest, number = b"", 1
+    while read := stream.read1(_READ_AT_ONCE):
+        *lines, rest = (rest + read).split(b"\n")
+        for start in range(0, len(lines), most):
+            part = lines[start : start + most]
+            yield [_without_end(_decode(line, place, number + i)) for i, line in enumerate(part)]
+            number += len(part)
+    if rest:
+        yield [_without_end(_decode(rest, place, number))]
 
 
 def _without_end(line: str) -> str:

@@ -101,6 +101,11 @@ class PieceTokenizer:
     def __len__(self) -> int:
         return len(self._symbols)
 
+    @property
+    def backend(self) -> Any:
+        """A tokenizer of the package ``tokenizers`` that finds no special token in a text, ids as usual."""
+        return self._backend
+
     def symbol(self, teacher_id: int) -> str:
         """Return how a teacher's token is spelled; of WordPiece without ▁, which depends on the text."""
         return self._symbols[teacher_id]

@@ -26,6 +26,10 @@ _WORD = re.compile(
 )
 
 
+WORD_PATTERN = _WORD.pattern
+"""Finds words with ``re.VERBOSE | re.IGNORECASE``, for programs that do without this module."""
+
+
 def split_words(text: str) -> list[str]:
     """Cut a text into words and punctuation marks, English clitics apart; drops nothing but white space."""
     return _WORD.findall(text)

@@ -13,7 +13,7 @@ from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.conversion import check_convertible
 from cmlm_kd.fairseq_files.portable import STOCK_TASK
 from cmlm_kd.models.translators.ctranslate2 import explained_conversion, import_ctranslate2
-from fairseq_plugins.translators.loading import Ensemble
+from fairseq_plugins.translators.loading import Ensemble, without_reports
 
 
 def convert_checkpoint(
@@ -42,12 +42,20 @@ def convert_checkpoint(
     source, target = ensemble.languages
     state = read_checkpoint(Path(paths[0]))
     settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "model")}
-    if "transformer" in ensemble.architecture:  # others the converter refuses itself
-        check_convertible(settings, f"--model {paths[0]}")
+    if "encoder.layers.0.fc1.weight" not in state["model"]:
+        raise UserError(
+            f"{paths[0]} is a {ensemble.architecture}, and CTranslate2 has Transformers alone; export it to "
+            "onnx, or decode it with fairseq-generate"
+        )
+    check_convertible(settings, paths[0])
     settings.update(task=STOCK_TASK, arch=ensemble.architecture)
     settings.update(source_lang=source, target_lang=target, soft_targets=None)
     with tempfile.TemporaryDirectory(prefix="cmlm-kd-checkpoint-") as folder:
         copy = Path(folder, "checkpoint.pt")
-        torch.save({"args": Namespace(**settings), "model": state["model"]}, copy)
+        with copy.open("wb") as file:  # of a full disk Python's files say more than torch's
+            torch.save({"args": Namespace(**settings), "model": state["model"]}, file)
         converter = converters.FairseqConverter(str(copy), str(ensemble.data), source, target)
-        explained_conversion(lambda: converter.convert(str(directory), quantization=quantization), paths[0])
+        with without_reports():
+            explained_conversion(
+                lambda: converter.convert(str(directory), quantization=quantization), paths[0]
+            )

@@ -64,7 +64,7 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
     _check_same_pair(paths, [_pair(databin, state) for state in states])
     overrides = {"data": str(databin), "soft_targets": None, "eval_bleu": False}
     try:
-        with _without_reports():
+        with without_reports():
             models, _, task = checkpoint_utils.load_model_ensemble_and_task(
                 list(paths), arg_overrides=overrides
             )
@@ -87,7 +87,7 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
 
 
 @contextlib.contextmanager
-def _without_reports() -> Iterator[None]:
+def without_reports() -> Iterator[None]:
     """Keep fairseq from reporting every dictionary; a training that goes on after this has more to say."""
     logger = logging.getLogger("fairseq")
     level = logger.level

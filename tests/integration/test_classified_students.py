@@ -44,6 +44,8 @@ def test_export_loads_in_plain_hugging_face(root, fine_tuned):
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
+        "export.json",
+        "README.md",
     }
 
 

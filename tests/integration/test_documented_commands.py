@@ -64,8 +64,12 @@ ELSEWHERE = {
     "fairseq-hydra-train": "test_hydra.py",
     "fairseq-train DATA1:DATA2": "test_stores_of_several_training_sets, below",
     "pip install --no-deps ve-fairseq==0.12.3": "scripts/setup.sh",
-    "pip install ctranslate2": "nothing: tried by hand",
-    "ct2-fairseq-converter": "test_road.py, as far as it asks anything of a checkpoint",
+    "cmlm-kd export student/checkpoint_best.pt": "test_export_translators.py",
+    "echo Zwei Männer hören Musik. | cmlm-kd translate": "test_export_translators.py",
+    "cmlm-kd classify reviews.txt --model sst2-onnx": "test_export_classifiers.py",
+    "cmlm-kd serve": "test_serving.py",
+    "curl": "test_serving.py",
+    "pip install cmlm-kd[": "scripts/setup.sh, whose environment has all extras",
 }
 """How commands begin that are not followed here, and what runs them instead."""
 

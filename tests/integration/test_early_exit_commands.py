@@ -121,7 +121,7 @@ def test_models_that_classify_refuses(place, capsys, tmp_path):
     assert "the model was not self-distilled" in fails(
         capsys, "classify", texts, "--model", place / "fine-tuned", "--speed", "0.5"
     )
-    assert "holds a bert, no FastBERT" in fails(capsys, "classify", texts, "--model", place / "encoder")
+    assert "is no fine-tuned classifier" in fails(capsys, "classify", texts, "--model", place / "encoder")
     assert "does not exist" in fails(capsys, "classify", texts, "--model", tmp_path / "none.pt")
     one = json.loads((place / "model" / "config.json").read_text())
     one |= {"id2label": {"0": "only"}, "label2id": {"only": 0}}

@@ -252,7 +252,9 @@ def test_an_lstm_translates_here_and_not_by_way_of_ctranslate2(student, tmp_path
         texts(lstm.translate([source], Decoding(max_length=5)))[0] for source in sources
     ]
     pytest.importorskip("ctranslate2")
-    with pytest.raises(UserError, match=r"CTranslate2 cannot convert .*checkpoint_last.pt: .*; leave --via"):
+    with pytest.raises(
+        UserError, match=r"CTranslate2 cannot convert .*checkpoint_last.pt: .*; decode it without"
+    ):
         load_translator(str(tmp_path / "checkpoint_last.pt"), ModelChoice(()), via="ctranslate2")
 
 

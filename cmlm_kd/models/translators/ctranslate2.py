@@ -20,7 +20,8 @@ from cmlm_kd.api.translator import (
     Translator,
     translators,
 )
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError, first_line, os_error_of
+from cmlm_kd.models.exported import PIECES, export_record
 from cmlm_kd.models.translators.spelled_tokens import PieceText, TransformersText
 from cmlm_kd.system.files import file_sha256
 from cmlm_kd.tokenization.pieces import PieceTokenizer
@@ -84,7 +85,13 @@ class CTranslate2Translator(Translator):
         directory = Path(choice.path).expanduser()
         if not directory.is_dir():
             raise UserError(f"--model {choice.path} is no directory; give what a converter wrote")
+        record = export_record(directory)
         words = _words_of(directory, choice)
+        if record is not None:
+            choice = record.with_languages(choice)
+            # The engine adds the end of a source itself.
+            words.most_source_tokens = record.most_source_tokens - 1 if record.most_source_tokens else None
+            words.most_target_tokens = record.most_target_tokens - 1 if record.most_target_tokens else None
         files = [f"{path.name} {file_sha256(path)}" for path in sorted(directory.iterdir()) if path.is_file()]
         languages = (choice.source_language, choice.target_language)
         text = " ".join([*files, str(choice.quantize), *map(str, languages), *_text_hash(words)])
@@ -219,8 +226,10 @@ def explained_conversion(convert: Callable[[], object], model: str) -> None:
     try:
         convert()
     except Exception as error:  # converters raise whatever they meet
+        if os_error_of(error) is not None:  # a full disk is no fault of theirs
+            raise
         raise UserError(
-            f"CTranslate2 cannot convert {model}: {first_line(error)}; leave --via ctranslate2 out"
+            f"CTranslate2 cannot convert {model}: {first_line(error)}; decode it without CTranslate2"
         ) from error
 
 
@@ -234,6 +243,8 @@ def _words_of(directory: Path, choice: ModelChoice) -> TokenText:
                 "prepare'"
             )
         return PieceText(PieceTokenizer.from_pretrained(str(teacher)))
+    if (directory / PIECES).is_dir():
+        return PieceText(PieceTokenizer.from_pretrained(str(directory / PIECES)))
     if not any(next(directory.glob(name), None) for name in _TOKENIZER_FILES):
         raise UserError(
             f"--model {directory} has no tokenizer beside its vocabulary; name the data-bin that it was "

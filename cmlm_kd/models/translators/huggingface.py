@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
+from cmlm_kd.models.exported import export_record
 from cmlm_kd.models.translators.ctranslate2 import explained_conversion, import_ctranslate2
 from cmlm_kd.models.translators.generation import generate, sequence_scores
 from cmlm_kd.models.translators.loading import Seq2Seq, end_tokens, load_seq2seq, source_ids
@@ -38,7 +40,12 @@ class HuggingFaceTranslator(Translator):
     @classmethod
     def load(cls, choice: ModelChoice) -> HuggingFaceTranslator:
         """Load a directory or a model of the hub."""
-        loaded = load_seq2seq(choice.path, choice.source_language, choice.target_language)
+        record = export_record(Path(choice.path).expanduser())
+        if record is None:
+            loaded = load_seq2seq(choice.path, choice.source_language, choice.target_language)
+        else:
+            source, target = _pair(record.with_languages(choice))
+            loaded = replace(load_seq2seq(choice.path), source_language=source, target_language=target)
         return cls(loaded, choice.device)
 
     @property
@@ -145,3 +152,7 @@ class HuggingFaceTranslator(Translator):
         """What the decoder's positions leave for a hypothesis."""
         learnt = getattr(self.model.config, "max_position_embeddings", None) or _UNLIMITED
         return max(1, int(learnt) - 2 - len(self._forced))
+
+
+def _pair(choice: ModelChoice) -> tuple[str | None, str | None]:
+    return choice.source_language, choice.target_language

@@ -14,7 +14,7 @@ ENTRY_POINTS = "cmlm_kd.translators"
 """Group of entry points: name of a kind -> the module of an installed package that registers it."""
 
 FAIRSEQ = "fairseq"
-OWN_KINDS = ("huggingface", "language_model", "ctranslate2")
+OWN_KINDS = ("huggingface", "language_model", "ctranslate2", "onnx")
 """Kinds of this package; each is the module of that name here."""
 
 
@@ -94,6 +94,8 @@ def _kind_of(path: str) -> str:
         )
     if (place / "model.bin").is_file() and not (place / "pytorch_model.bin").exists():
         return "ctranslate2"
+    if (place / "decoder.onnx").is_file():
+        return "onnx"
     if not place.exists() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise UserError(
             f"--model {path} does not exist; give a checkpoint, a model's directory or a hub name"

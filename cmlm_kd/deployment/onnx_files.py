@@ -1,0 +1,107 @@
+"""ONNX files: written by torch's own exporter, quantised by ONNX Runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cmlm_kd.errors import UserError, first_line
+
+OPSET = 18
+"""Of ONNX: what torch's exporter writes by itself, and ONNX Runtime reads since its version 1.14."""
+
+
+def write_graph(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+    path: Path,
+    quantize: str | None = None,
+) -> None:
+    """Write a module as one ONNX file.
+
+    Args:
+        module: in evaluation mode, its arguments named as the inputs.
+        inputs: examples of the arguments, in their order.
+        outputs: names of what it returns, in their order.
+        dynamic: input -> axis -> name, of the axes whose size is free; axes of one name have one size.
+        path: of the file.
+        quantize: ``int8`` for dynamic quantisation of the weights of matrix products; None for float32.
+
+    Raises:
+        UserError: a package is missing, or torch cannot export the module.
+    """
+    import_onnx()
+    sizes: dict[str, Any] = {}
+    shapes = {
+        name: {axis: sizes.setdefault(size, torch.export.Dim.DYNAMIC) for axis, size in axes.items()}
+        for name, axes in dynamic.items()
+    }
+    float_path = path if quantize is None else path.with_suffix(".float.onnx")
+    try:
+        with _without_reports():
+            program = torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=tuple(shapes.get(name, {}) for name in inputs),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+            program.save(str(float_path), external_data=False)  # type: ignore[union-attr]
+    except Exception as error:  # the exporter raises many types
+        raise UserError(
+            f"torch {torch.__version__} cannot export the model to ONNX: {first_line(error)}; export it to "
+            "huggingface or ctranslate2"
+        ) from error
+    if quantize is not None:
+        _quantized(float_path, path)
+        float_path.unlink()
+
+
+def _quantized(source: Path, target: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _without_reports():
+        quantize_dynamic(
+            str(source), str(target), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"]
+        )
+
+
+def import_onnx() -> None:
+    """Look whether what exports need is installed.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{error.name or 'onnx'} is not installed; run: pip install 'cmlm-kd[onnx]', or take another --to"
+        ) from None
+
+
+@contextlib.contextmanager
+def _without_reports() -> Any:
+    """Keep the exporter from reporting its steps, and Python's warnings of what it calls."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

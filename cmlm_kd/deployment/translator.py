@@ -1,0 +1,241 @@
+"""Export of translation students: written aside, compared with the checkpoint, and only then in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cmlm_kd.api.translator import ModelChoice, TokenText, Translator
+from cmlm_kd.deployment.model_card import CardFacts, write_card
+from cmlm_kd.deployment.parity import (
+    Parity,
+    Sentences,
+    check_parity,
+    compare_translators,
+    parity_sentences,
+)
+from cmlm_kd.deployment.snippets import CTRANSLATE2, HUGGING_FACE_TRANSLATOR, filled
+from cmlm_kd.deployment.student import TranslationStudent, all_settings
+from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.report import signature_of_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, settings_of
+from cmlm_kd.models.exported import EXPORT_MANIFEST, PIECES, ExportRecord
+from cmlm_kd.models.translators.kinds import FAIRSEQ, load_translator
+from cmlm_kd.system.environment import installed_version
+from cmlm_kd.system.files import check_new_directory, directory_written_aside
+from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, check_range
+from cmlm_kd.tokenization.plain_files import write_plain_files
+from cmlm_kd.version import __version__
+
+TARGETS = ("huggingface", "ctranslate2", "onnx")
+"""What translation students can be exported to."""
+
+_PACKAGES = {
+    "huggingface": ("torch", "transformers", "tokenizers", "sentencepiece"),
+    "ctranslate2": ("torch", "ctranslate2", "ve-fairseq"),
+    "onnx": ("torch", "onnx", "onnxruntime"),
+}
+
+
+@dataclass(frozen=True)
+class TranslatorExport:
+    """What to export, and how to check it.
+
+    Attributes:
+        checkpoint: file that fairseq-train wrote, or 'cmlm-kd average'.
+        target: one of :data:`TARGETS`.
+        output: directory to write.
+        data: its data-bin; None for the one that it was trained on.
+        quantize: ``int8``, or None for float32.
+        sentences: file of sentences to compare with; None for the data-bin's.
+        references: their translations.
+        beam: of the search in the comparison, at least 1.
+        least_equal: share of equal translations, 0 to 1; None for what suits the weights.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+
+    checkpoint: Path
+    target: str
+    output: Path
+    data: Path | None = None
+    quantize: str | None = None
+    sentences: Path | None = None
+    references: Path | None = None
+    beam: int = 5
+    least_equal: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range("--beam", self.beam, AT_LEAST_ONE)
+        if self.least_equal is not None:
+            check_range("--least-equal", self.least_equal, SHARE)
+        if self.target == "huggingface" and self.quantize is not None:
+            raise UserError(
+                f"--quantize {self.quantize} goes with --to ctranslate2 and --to onnx: a directory of "
+                "transformers holds floating point; leave it out, or take another target"
+            )
+
+    @property
+    def quantization(self) -> str:
+        """Type of the exported weights."""
+        return self.quantize or "float32"
+
+
+def export_translator(export: TranslatorExport) -> list[str]:
+    """Write the directory, and return what to print of it.
+
+    Raises:
+        UserError: the target cannot hold the student, there is nothing to compare it with, it translates
+            otherwise than the checkpoint, or the directory is not empty. Nothing is left then.
+    """
+    check_new_directory(export.output)
+    original = load_translator(f"{FAIRSEQ}={export.checkpoint}", ModelChoice((), data=export.data))
+    source, target = (str(language) for language in original.languages)
+    student = TranslationStudent.load(export.checkpoint, export.data, (source, target))
+    sentences = parity_sentences(student.data, student.languages, export.sentences, export.references)
+    with directory_written_aside(export.output, manifest=EXPORT_MANIFEST) as partial:
+        same_tokens = _write(export, student, original, partial, sentences)
+        record = _record(export, student, original)
+        record.write(partial)  # the runtime's loader reads limits and languages there
+        exported = load_translator(f"{_kind(export.target)}={partial}", ModelChoice(()))
+        parity = compare_translators(
+            original,
+            exported,
+            sentences,
+            export.beam,
+            max(1, min(200, student.most_target_tokens - 4)),
+            same_tokens,
+        )
+        check_parity(parity, export.quantization, export.least_equal, str(export.output))
+        write_card(partial, record, _facts(export, student, sentences, parity), parity.lines())
+        _record(export, student, original, parity).write(partial)
+    return [f"{export.output}: written, for {export.target} ({export.quantization})", *parity.lines()]
+
+
+def _kind(target: str) -> str:
+    return {"huggingface": "huggingface", "ctranslate2": "ctranslate2", "onnx": "onnx"}[target]
+
+
+def _write(
+    export: TranslatorExport,
+    student: TranslationStudent,
+    original: Translator,
+    directory: Path,
+    sentences: Sentences,
+) -> Sequence[bool] | None:
+    """Write the model and its tokenizer; returns of each sentence whether it is cut as before, if not all."""
+    if export.target == "huggingface":
+        from cmlm_kd.deployment.huggingface import write_huggingface
+
+        return write_huggingface(student, directory, sentences.sources)
+    if export.target == "ctranslate2":
+        _write_ctranslate2(student, original, directory, export.quantization)
+    else:
+        from cmlm_kd.deployment.onnx_translator import write_onnx
+
+        write_onnx(student, directory, export.quantize)
+    student.pieces.tokenizer.save_pretrained(directory / PIECES)
+    write_plain_files(student.pieces, directory)
+    return None
+
+
+def _write_ctranslate2(
+    student: TranslationStudent, original: Translator, directory: Path, quantization: str
+) -> TokenText:
+    folder = directory / "converted"  # the converter makes its own directory
+    words = original.to_ctranslate2(folder, quantization)
+    for path in folder.iterdir():
+        path.rename(directory / path.name)
+    folder.rmdir()
+    return words
+
+
+def _record(
+    export: TranslatorExport,
+    student: TranslationStudent,
+    original: Translator,
+    parity: Parity | None = None,
+) -> ExportRecord:
+    found = {name: installed_version(name) for name in _PACKAGES[export.target]}
+    return ExportRecord(
+        format="cmlm-kd export",
+        version=__version__,
+        target=export.target,
+        task="translation",
+        architecture=student.architecture,
+        quantization=export.quantization,
+        most_source_tokens=int(original.most_source_tokens or 0),
+        most_target_tokens=student.most_target_tokens,
+        model_hash=original.hash,
+        languages=student.languages,
+        kd_signature=signature_of_checkpoint(student.state.get("cfg") or {}),
+        opset=_opset(export.target),
+        versions={name: number for name, number in found.items() if number is not None},
+        parity={} if parity is None else asdict(parity),
+    )
+
+
+def _opset(target: str) -> int | None:
+    if target != "onnx":
+        return None
+    from cmlm_kd.deployment.onnx_files import OPSET
+
+    return OPSET
+
+
+def _facts(
+    export: TranslatorExport, student: TranslationStudent, sentences: Sentences, parity: Parity
+) -> CardFacts:
+    """Return what the model card says: nothing in it names a folder of this computer."""
+    name = export.output.resolve().name
+    code = HUGGING_FACE_TRANSLATOR if export.target == "huggingface" else CTRANSLATE2
+    if export.target == "onnx":
+        from cmlm_kd.deployment.snippets import ONNX_TRANSLATOR as code
+    metrics = []
+    if parity.bleu_after is not None:
+        metrics.append(("BLEU", sentences.name, parity.bleu_after))
+    return CardFacts(
+        title=name,
+        data=_data_of(student),
+        teacher=_teacher_of(student.data),
+        criterion=str(settings_of(student.state, "criterion").get("_name") or "") or None,
+        settings=_criterion_of(student),
+        metrics=metrics,
+        code=filled(code, name, sentences.sources[0]),
+    )
+
+
+def _data_of(student: TranslationStudent) -> dict[str, object]:
+    from cmlm_kd.data.translation.manifest import load_manifest
+
+    facts: dict[str, object] = {"updates": number_of_updates(student.state)}
+    try:
+        manifest = load_manifest(student.data)
+    except UserError:
+        return facts
+    train = manifest.splits.get("train")
+    if train is not None:
+        facts["sentence pairs"] = f"{train.pairs:,}"
+    facts["corpus"] = f"`{manifest.corpora.get('train', 'unknown')[:12]}` (hash of the training split)"
+    return facts
+
+
+def _teacher_of(data: Path) -> str | None:
+    from cmlm_kd.data.translation.manifest import load_manifest
+
+    try:
+        return Path(load_manifest(data).teacher).name
+    except UserError:
+        return None
+
+
+def _criterion_of(student: TranslationStudent) -> dict[str, object]:
+    """Return the settings of the criterion that say how it learnt."""
+    settings = settings_of(student.state, "criterion")
+    kept = {name: value for name, value in settings.items() if name.startswith("kd_")}
+    kept["label_smoothing"] = settings.get(
+        "label_smoothing", all_settings(student.state).get("label_smoothing")
+    )
+    return {name: value for name, value in kept.items() if value is not None}

@@ -1,0 +1,73 @@
+"""``cmlm-kd serve`` in a process of its own, asked over the loopback by a real client."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+from tiny_classification import sentences, write_bert
+
+import cmlm_kd
+from cmlm_kd.cli import main
+
+TEXTS = [text for text, _ in sentences(24, seed=5)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_bert(tmp_path_factory.mktemp("serve") / "model", layers=1)
+
+
+@pytest.fixture
+def service(model):
+    """The running process and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cmlm_kd", "serve", model, "--port", "0", "--max-characters", "500"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        yield process, process.stdout.readline().split()[-1]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(30)
+
+
+def test_a_real_client_loses_no_request_and_sigterm_ends_it(service, model):
+    process, address = service
+
+    async def ask():
+        async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+            asked = [client.post("/classify", json={"texts": [text]}) for text in TEXTS]
+            answers = await asyncio.gather(*asked)
+            long = await client.post("/classify", json={"texts": ["film " * 101]})
+            return answers, long, await client.get("/metrics")
+
+    assert address.startswith("http://127.0.0.1:")
+    answers, long, metrics = asyncio.run(ask())
+    assert [answer.status_code for answer in answers] == [200] * len(TEXTS)
+    wanted = cmlm_kd.load(model).classify(TEXTS)
+    found = [answer.json()["classified"][0] for answer in answers]
+    assert [one["label"] for one in found] == [one.label for one in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one["probabilities"] == pytest.approx(other.probabilities, abs=1e-6)
+    assert long.status_code == 422 and "500 are allowed" in long.json()["error"]
+    assert f"cmlm_kd_texts_total {len(TEXTS)}.0" in metrics.text
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+def test_what_serve_refuses(model, capsys, tmp_path):
+    assert main(["serve", str(model), "--port", "70000"]) == 2
+    assert "--port is 70000; it must be from 0 to 65535" in capsys.readouterr().err
+    assert main(["serve", str(model), "--max-texts", "0"]) == 2
+    assert "--max-texts is 0" in capsys.readouterr().err
+    assert main(["serve", str(tmp_path / "none"), "--port", "0"]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert main(["serve", str(model), "--host", "192.0.2.1", "--port", "0"]) == 2
+    assert "cannot listen at 192.0.2.1:0" in capsys.readouterr().err

@@ -1,0 +1,201 @@
+"""The HTTP service: what is asked at once is answered together, and what is too large is refused."""
+
+import asyncio
+import threading
+
+import httpx
+import pytest
+
+from cmlm_kd.deployment.batching import Batcher, TooBusy
+from cmlm_kd.deployment.loaded import Classification, Loaded, Translation
+from cmlm_kd.deployment.service import Limits, create_app
+from cmlm_kd.errors import UserError
+
+
+class Shouting(Loaded):
+    """Translates into capitals, and keeps what it was given at a time."""
+
+    task = "translation"
+
+    def __init__(self):
+        super().__init__("shouting")
+        self.batches = []
+        self.busy, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def translate_with_scores(self, texts, decoding=None, **settings):
+        self.busy.set()
+        self.go.wait(20)
+        self.batches.append(list(texts))
+        if "bad" in texts:
+            raise UserError("a text is bad; send another")
+        if "worse" in texts:
+            raise RuntimeError("a bug")
+        return [Translation(text.upper(), -0.5, True) for text in texts]
+
+
+class Sentiment(Loaded):
+    """Finds every text good."""
+
+    task = "classification"
+
+    def classify(self, texts, second=None, **settings):
+        return [Classification("good", {"bad": 0.25, "good": 0.75}, None) for _ in texts]
+
+
+def client_of(app):
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://test"
+    )
+
+
+async def asked_together(model, client, texts):
+    """Ask while the model is at work on another text; return the answers."""
+    model.go.clear()
+    first = asyncio.create_task(client.post("/translate", json={"texts": ["first"]}))
+    while not model.busy.is_set():
+        await asyncio.sleep(0.01)
+    asked = [asyncio.create_task(client.post("/translate", json={"texts": [text]})) for text in texts]
+    for _ in range(1000):
+        if (await client.get("/health")).json()["waiting"] == len(texts):
+            break
+        await asyncio.sleep(0.01)
+    model.go.set()
+    await first
+    return await asyncio.gather(*asked)
+
+
+def served(model, steps, **limits):
+    """Run steps with a client of a running service."""
+    app = create_app(model, Limits(**limits))
+
+    async def run():
+        async with app.router.lifespan_context(app), client_of(app) as client:
+            return await steps(client)
+
+    return asyncio.run(run())
+
+
+def test_answers_come_in_the_order_of_the_texts():
+    async def steps(client):
+        return (await client.post("/translate", json={"texts": ["a", "b"]})).json()
+
+    assert served(Shouting(), steps) == {
+        "translations": [
+            {"text": "A", "score": -0.5, "finished": True},
+            {"text": "B", "score": -0.5, "finished": True},
+        ]
+    }
+
+
+def test_what_waits_together_is_one_batch_and_nothing_is_lost():
+    model = Shouting()
+    texts = [f"t{i}" for i in range(40)]
+    answers = served(model, lambda client: asked_together(model, client, texts))
+    assert [answer.json()["translations"][0]["text"] for answer in answers] == [f"T{i}" for i in range(40)]
+    assert model.batches == [["first"], texts]
+
+
+def test_a_request_that_is_refused_does_not_spoil_the_others():
+    model = Shouting()
+    answers = served(model, lambda client: asked_together(model, client, ["good", "bad", "fine"]))
+    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert answers[1].json() == {"error": "a text is bad; send another"}
+
+
+@pytest.mark.parametrize(
+    ("body", "limits", "status", "message"),
+    [
+        ({"texts": ["a"] * 5}, {"texts": 4}, 422, "texts: 5 of them, 4 are allowed"),
+        ({"texts": ["a" * 11]}, {"characters": 10}, 422, "number 1 has 11 characters, 10 are allowed"),
+        ({"texts": ["a" * 100]}, {"body": 50}, 413, "50 are allowed; send less"),
+        ({"texts": []}, {}, 422, "texts: List should have at least 1 item"),
+        ({"texts": "a"}, {}, 422, "texts: Input should be a valid list"),
+        ({"texts": [1]}, {}, 422, "texts.0: Input should be a valid string"),
+        ({"text": ["a"]}, {}, 422, "texts: Field required"),
+        ([], {}, 422, "the request: "),
+    ],
+)
+def test_what_is_too_large_or_malformed_is_refused_as_json(body, limits, status, message):
+    async def steps(client):
+        return await client.post("/translate", json=body)
+
+    answer = served(Shouting(), steps, **limits)
+    assert answer.status_code == status and message in answer.json()["error"]
+
+
+def test_late_and_busy_services_say_so():
+    model = Shouting()
+
+    async def steps(client):
+        model.go.clear()
+        asked = [asyncio.create_task(client.post("/translate", json={"texts": ["a", "b"]})) for _ in range(4)]
+        found = await asyncio.gather(*asked)
+        model.go.set()
+        return {answer.status_code for answer in found}
+
+    assert served(model, steps, seconds=0.3, waiting=3) == {503, 504}
+
+
+def test_a_bug_is_an_error_of_one_request_and_the_service_goes_on():
+    async def steps(client):
+        broken = await client.post("/translate", json={"texts": ["worse"]})
+        return broken.status_code, (await client.post("/translate", json={"texts": ["a"]})).status_code
+
+    assert served(Shouting(), steps) == (500, 200)
+
+
+def test_other_paths_health_and_metrics():
+    async def steps(client):
+        await client.post("/classify", json={"texts": ["a"], "second": ["b"]})
+        answers = [
+            await client.post("/classify", json={"texts": ["a", "b"], "second": ["b"]}),
+            await client.post("/translate", json={"texts": ["a"]}),
+            await client.get("/health"),
+            await client.get("/metrics"),
+        ]
+        return answers
+
+    uneven, other, health, metrics = served(Sentiment("sentiment"), steps)
+    assert uneven.status_code == 422 and "second: 1 texts for 2; give pairs" in uneven.json()["error"]
+    assert other.status_code == 404
+    assert health.json()["status"] == "ok" and health.json()["task"] == "classification"
+    assert 'cmlm_kd_requests_total{path="/classify",status="200"} 1.0' in metrics.text
+    assert "cmlm_kd_texts_total 1.0" in metrics.text
+
+
+def test_a_batcher_keeps_kinds_apart_and_large_jobs_alone():
+    seen = []
+
+    def work(jobs):
+        seen.append(list(jobs))
+        return jobs
+
+    async def run():
+        batcher = Batcher(work, len, lambda job: job[0], batch=4, waiting=100)
+        asked = [asyncio.create_task(batcher.ask(job)) for job in ("aa", "b", "a", "aaaaaa", "bb", "a")]
+        await asyncio.sleep(0)
+        async with batcher.running():
+            return await asyncio.gather(*asked)
+
+    assert asyncio.run(run()) == ["aa", "b", "a", "aaaaaa", "bb", "a"]
+    assert seen == [["aa", "a", "a"], ["b", "bb"], ["aaaaaa"]]
+
+
+def test_a_full_queue_refuses():
+    async def run():
+        batcher = Batcher(list, len, lambda job: 0, batch=4, waiting=3)
+        first = asyncio.create_task(batcher.ask("aaa"))
+        await asyncio.sleep(0)
+        with pytest.raises(TooBusy, match="3 texts are waiting, 3 may"):
+            await batcher.ask("b")
+        first.cancel()
+
+    asyncio.run(run())
+
+
+def test_limits_are_checked():
+    with pytest.raises(UserError, match="--max-texts is 0"):
+        Limits(texts=0)
+    with pytest.raises(UserError, match="--max-seconds is 0"):
+        Limits(seconds=0.0)
