@@ -32,7 +32,7 @@ def load_saved(kind: Any, name_or_path: str | Path, **settings: Any) -> Any:
         Exception: whatever transformers raises, which is of many types.
     """
     for name in _CONFIGS:
-        check_no_code(_settings(Path(name_or_path) / name), f"{Path(name_or_path) / name}")
+        check_no_code(saved_settings(Path(name_or_path) / name), f"{Path(name_or_path) / name}")
     return kind.from_pretrained(name_or_path, trust_remote_code=False, **settings)
 
 
@@ -55,8 +55,9 @@ def check_no_code(settings: dict[str, Any], subject: str) -> None:
         )
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    """Return a JSON object; nothing where there is none, or what transformers is going to complain about."""
+def saved_settings(path: Path) -> dict[str, Any]:
+    """Return what a configuration such as ``config.json`` says; nothing where there is none, or one that
+    transformers is going to complain about."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

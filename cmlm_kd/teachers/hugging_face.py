@@ -6,7 +6,6 @@ What they say of their own tokens is carried into the student's (:mod:`cmlm_kd.t
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,17 +28,21 @@ from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import read_symbols
 from cmlm_kd.models.translators.language_model import PROMPT, Prompt, read_examples
-from cmlm_kd.models.translators.loading import end_tokens, load_language_model, load_seq2seq, source_ids
+from cmlm_kd.models.translators.loading import (
+    UNLIMITED,
+    end_tokens,
+    load_language_model,
+    load_seq2seq,
+    source_ids,
+)
 from cmlm_kd.system.devices import bfloat16_autocast
+from cmlm_kd.system.hugging_face import saved_settings
 from cmlm_kd.teachers.carrying import Carrier, Masses
 from cmlm_kd.tokenization.spelled_bytes import END, bytes_of_dictionary, bytes_of_tokenizer
 from cmlm_kd.tokenization.spelling import SPECIALS, pieces_to_text
 
 MOST_LOGITS = 1 << 27
 """Of one forward: half a gigabyte of float32. A vocabulary of 256,000 leaves room for 512 tokens."""
-
-UNLIMITED = 1 << 20
-"""Tokenizers say a very large number where they know no limit."""
 
 CARRYING = "carrying 1"
 """Part of the hash; changes when the same model would be carried otherwise."""
@@ -196,7 +199,7 @@ class EncoderDecoderTeacher(CarriedTeacher):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Return whether a directory's ``config.json`` says that it has an encoder and a decoder."""
-        return bool(_config(path).get("is_encoder_decoder"))
+        return bool(saved_settings(path / "config.json").get("is_encoder_decoder"))
 
     @classmethod
     def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> EncoderDecoderTeacher:
@@ -245,7 +248,7 @@ class LanguageModelTeacher(CarriedTeacher):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Return whether a directory's ``config.json`` says that it is one, or it is a ``.gguf`` file."""
-        named = " ".join(_config(path).get("architectures") or [])
+        named = " ".join(saved_settings(path / "config.json").get("architectures") or [])
         return path.suffix == ".gguf" or "CausalLM" in named
 
     @classmethod
@@ -288,11 +291,3 @@ class LanguageModelTeacher(CarriedTeacher):
 def _logarithms(masses: Masses) -> NDArray[np.float32]:
     with np.errstate(divide="ignore"):
         return np.log(masses).astype(np.float32)
-
-
-def _config(path: Path) -> dict[str, Any]:
-    """Return a directory's ``config.json``; empty where there is none."""
-    try:
-        return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}

@@ -109,11 +109,18 @@ class CheckpointTranslator(Translator):
             return self._generator(decoding).generate(self.ensemble.models, sample)
         except (AssertionError, IndexError, RuntimeError) as error:
             # Where a model gives NaN, no hypothesis ever ends, or nothing can be drawn.
-            if isinstance(error, RuntimeError) and "multinomial" not in str(error):
+            if self._gives_numbers(sample["net_input"]):
                 raise
             raise UserError(
                 "the model gives no finite numbers: its training has diverged; take an earlier checkpoint"
             ) from error
+
+    def _gives_numbers(self, inputs: dict[str, Any]) -> bool:
+        """Return whether what the models say first is finite."""
+        end = self.ensemble.task.target_dictionary.eos()  # which stands for the beginning, too
+        begin = inputs["src_tokens"].new_full((len(inputs["src_tokens"]), 1), end)  # (B, 1)
+        said = (model(**inputs, prev_output_tokens=begin)[0] for model in self.ensemble.models)
+        return all(bool(logits.isfinite().all()) for logits in said)
 
     def _hypothesis(self, found: dict[str, Any], most_tokens: int) -> Hypothesis:
         dictionary = self.ensemble.task.target_dictionary

@@ -119,8 +119,13 @@ def _check_same_pair(paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> 
             )
 
 
+def task_settings(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a checkpoint's task; older ones have those of all parts under ``args``."""
+    return {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
+
+
 def _languages(state: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
+    settings = task_settings(state)
     return settings.get("source_lang"), settings.get("target_lang")
 
 
@@ -137,8 +142,7 @@ def _pair(databin: Path, state: Mapping[str, Any]) -> tuple[str, str]:
 def _databin(path: str, state: Mapping[str, Any], data: Path | None) -> Path:
     """Return the data-bin that is named, or that a checkpoint was trained on."""
     if data is None:
-        settings = {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
-        recorded = utils.split_paths(str(settings.get("data") or "")) or [""]
+        recorded = utils.split_paths(str(task_settings(state).get("data") or "")) or [""]
         data = Path(recorded[0])
     source, target = _languages(state)
     if source is None or target is None:

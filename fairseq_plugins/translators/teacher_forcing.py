@@ -25,12 +25,12 @@ from cmlm_kd.api.next_tokens import (
 )
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIONARY_HASH, task_state
-from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
+from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.system.devices import bfloat16_autocast
 from fairseq_plugins.models.inner_states import describe_translator, inner_states
 from fairseq_plugins.models.output_layer import Projection, find_projection, without_output_layer
-from fairseq_plugins.translators.loading import load_ensemble
+from fairseq_plugins.translators.loading import load_ensemble, task_settings
 
 DECODER_PREFIX = "decoder."
 """Of the weights' names, of every encoder-decoder of fairseq."""
@@ -181,7 +181,7 @@ def check_same_data(path: Path, state: Mapping[str, Any], data: TranslationData)
 
 def _check_languages(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:
     """Refuse a translator of another pair of languages."""
-    settings = settings_of(state, "task")
+    settings = task_settings(state)
     found = (settings.get("source_lang"), settings.get("target_lang"))
     if None in found and _trained_on(state).is_dir():
         found = tuple(infer_language_pair(str(_trained_on(state))))
@@ -223,4 +223,4 @@ def _hash_of_file(path: Path, state: Mapping[str, Any], language: str) -> str:
 
 def _trained_on(state: Mapping[str, Any]) -> Path:
     """Return the (first) data-bin that a checkpoint names; perhaps it is gone."""
-    return Path(utils.split_paths(str(settings_of(state, "task").get("data") or ""))[0])
+    return Path(utils.split_paths(str(task_settings(state).get("data") or ""))[0])

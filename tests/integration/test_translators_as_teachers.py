@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -200,8 +201,12 @@ def test_a_translator_of_other_languages(road, tmp_path, capsys):
     data.mkdir()
     for file in (road / "data").iterdir():
         shutil.copy(file, data / file.name.replace("de-en", "fr-en").replace(".de", ".fr"))
-    error = refusal(capsys, tmp_path, dump(road, tmp_path / "store", "lstm", data=data))
-    assert "translates de to en" in error and "has fr to en; give a teacher of these languages" in error
+    state = torch.load(teacher(road, "lstm"), weights_only=False)
+    settings = {**vars(state["cfg"]["model"]), **state["cfg"]["task"], "task": "translation"}
+    torch.save({**state, "args": Namespace(**settings), "cfg": None}, tmp_path / "older.pt")
+    for name in ("lstm", tmp_path / "older.pt"):  # whose settings stand elsewhere
+        error = refusal(capsys, tmp_path, dump(road, tmp_path / "store", name, data=data))
+        assert "translates de to en" in error and "has fr to en; give a teacher of these languages" in error
 
 
 @pytest.mark.parametrize(

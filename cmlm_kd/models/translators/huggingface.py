@@ -14,10 +14,8 @@ from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Tr
 from cmlm_kd.models.exported import export_record
 from cmlm_kd.models.translators.ctranslate2 import explained_conversion, import_ctranslate2
 from cmlm_kd.models.translators.generation import generate, sequence_scores
-from cmlm_kd.models.translators.loading import Seq2Seq, end_tokens, load_seq2seq, source_ids
+from cmlm_kd.models.translators.loading import UNLIMITED, Seq2Seq, end_tokens, load_seq2seq, source_ids
 from cmlm_kd.models.translators.spelled_tokens import TransformersText
-
-_UNLIMITED = 1 << 20  # tokenizers say a very large number where they know no limit
 
 
 @translators.register("huggingface")
@@ -68,8 +66,8 @@ class HuggingFaceTranslator(Translator):
         """Its positions, where it has a number of them."""
         config = self.model.config
         learnt = getattr(config, "max_position_embeddings", None)  # T5's are relative
-        most = min(learnt or _UNLIMITED, int(self.tokenizer.model_max_length))
-        return most if most < _UNLIMITED else None
+        most = min(learnt or UNLIMITED, int(self.tokenizer.model_max_length))
+        return most if most < UNLIMITED else None
 
     def to_ctranslate2(self, directory: Path, quantization: str) -> TransformersText:
         """Convert the model that was loaded, by its name."""
@@ -150,7 +148,7 @@ class HuggingFaceTranslator(Translator):
     @property
     def _most_target_tokens(self) -> int:
         """What the decoder's positions leave for a hypothesis."""
-        learnt = getattr(self.model.config, "max_position_embeddings", None) or _UNLIMITED
+        learnt = getattr(self.model.config, "max_position_embeddings", None) or UNLIMITED
         return max(1, int(learnt) - 2 - len(self._forced))
 
 

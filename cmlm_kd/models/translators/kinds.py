@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 from dataclasses import fields, replace
 from pathlib import Path
 
 from cmlm_kd.api.translator import ModelChoice, Translator, translators
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.hugging_face import saved_settings
 
 ENTRY_POINTS = "cmlm_kd.translators"
 """Group of entry points: name of a kind -> the module of an installed package that registers it."""
@@ -105,9 +105,6 @@ def _kind_of(path: str) -> str:
 
 def _is_decoder_only(directory: Path) -> bool:
     """Return whether a Hugging Face directory says that its model has no encoder."""
-    try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False  # said when it is loaded
+    config = saved_settings(directory / "config.json")
     named = " ".join(config.get("architectures") or [])
     return "CausalLM" in named and not config.get("is_encoder_decoder", False)

@@ -14,7 +14,7 @@ from torch import Tensor
 from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.generation import generate, sequence_scores
-from cmlm_kd.models.translators.loading import LanguageModel, end_tokens, load_language_model
+from cmlm_kd.models.translators.loading import UNLIMITED, LanguageModel, end_tokens, load_language_model
 from cmlm_kd.system.text import iterate_pairs
 
 PROMPT = "{source_language}: {source}\n{target_language}: {target}"
@@ -222,7 +222,7 @@ class LanguageModelTranslator(Translator):
 
     @property
     def _positions(self) -> int:
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 20)
+        return int(getattr(self.model.config, "max_position_embeddings", None) or UNLIMITED)
 
     @cached_property
     def _ends(self) -> list[int]:

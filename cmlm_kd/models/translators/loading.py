@@ -19,6 +19,9 @@ from cmlm_kd.models.translators.languages import Languages
 from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 
+UNLIMITED = 1 << 20
+"""Tokens, of a model that knows no limit; tokenizers say a very large number."""
+
 
 @dataclass(frozen=True)
 class Seq2Seq:
