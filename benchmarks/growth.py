@@ -214,8 +214,6 @@ def slope(sizes: list[int], values: list[float]) -> float:
 
 
 def report(stage: str, sizes: list[int], found: list[Measured]) -> None:
-    for size, each in zip(sizes, found, strict=True):
-        print(f"{stage:<8} {size:>9,} pairs: {each.seconds:8.2f} s, {each.peak / 2**20:6.0f} MiB", flush=True)
     if len(sizes) < 2:
         return
     grown = (found[-1].peak - found[0].peak) / (sizes[-1] - sizes[0])
@@ -263,6 +261,8 @@ def main() -> None:
             write_text(Path(name), pairs, args.vocabulary)
             for stage in found:
                 found[stage].append(in_process(stage, Path(name)))
+                seconds, peak = found[stage][-1]
+                print(f"{stage:<8} {pairs:>9,} pairs: {seconds:8.2f} s, {peak / 2**20:6.0f} MiB", flush=True)
     for stage in args.stages:
         report(stage, sizes, found[stage])
     if args.plot:
