@@ -111,7 +111,8 @@ def test_pairs_of_the_embedded_corpus(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("beliefs", "teachers"), [("ensemble", ["member-1", "member-101", "member-102", "member-103"]), ("cmlm", ["teacher"])]
+    ("beliefs", "teachers"),
+    [("ensemble", ["member-101", "member-102", "member-103"]), ("cmlm", ["teacher"])],
 )
 def test_the_embedded_corpus(tmp_path, beliefs, teachers):
     output = tmp_path / "run"
