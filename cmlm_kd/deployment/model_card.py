@@ -94,7 +94,7 @@ def _head(record: ExportRecord, facts: CardFacts) -> str:
             for metric, data, value in facts.metrics
         ]
         head["model-index"] = [{"name": facts.title, "results": results}]
-    return _LICENCE + yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    return _LICENCE + str(yaml.safe_dump(head, sort_keys=False, allow_unicode=True))
 
 
 def _training(record: ExportRecord, facts: CardFacts) -> str:
