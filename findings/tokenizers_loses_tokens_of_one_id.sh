@@ -8,8 +8,8 @@
 # Meaning:  several spellings cannot share an embedding row by sharing an id. Give each an id of its own, and copy the row.
 #
 # Output seen:
-#   before saving: ['▁house', '##s'] [4, 5], 6 tokens
-#   after saving:  5 tokens
+#   before saving: ['▁house', '##s'] [4, 5], 7 tokens
+#   after saving:  6 tokens
 set -euo pipefail
 
 folder=$(mktemp -d)

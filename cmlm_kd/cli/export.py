@@ -177,6 +177,12 @@ def _export_another(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.export_checksums import note_checksums
 
     checkpoint, output = arguments.checkpoint, arguments.output
+    for flag in ("quantize", "sentences", "references", "least_equal"):
+        if getattr(arguments, flag) is not None:
+            raise UserError(
+                f"--{flag.replace('_', '-')} goes with translation students and classifiers, to huggingface, "
+                "ctranslate2 or onnx; leave it out"
+            )
     if arguments.to != "huggingface" and arguments.tokenizer is not None:
         raise UserError(
             f"--tokenizer goes with --to huggingface; --to {arguments.to} has its own: leave it out"
