@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
@@ -91,10 +92,12 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
     from cmlm_kd.system.files import check_new_directory
 
-    check_new_directory(arguments.output, remedy="remove it or give another --output")
     if arguments.to in ("teacher", "bilstm"):
         _export_another(arguments)
         return
+    holds_a_model = os.path.exists(arguments.output / "config.json")
+    problem = "already holds a model" if holds_a_model else "is not empty"
+    check_new_directory(arguments.output, problem, "remove it or give another --output")
     state = read_checkpoint(arguments.checkpoint)
     if is_translator(state):
         _export_translator(arguments)
