@@ -26,7 +26,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def embedding_of(weight: Tensor) -> nn.Embedding:
     """Return an embedding with a matrix ``(V, d)``."""
-    return nn.Embedding(*weight.shape, _weight=weight.clone())
+    return nn.Embedding(weight.size(0), weight.size(1), _weight=weight.clone())
 
 
 class _Layer(nn.Module):
