@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
@@ -91,10 +92,12 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
     from cmlm_kd.system.files import check_new_directory
 
-    check_new_directory(arguments.output, remedy="remove it or give another --output")
     if arguments.to in ("teacher", "bilstm"):
         _export_another(arguments)
         return
+    holds_a_model = os.path.exists(arguments.output / "config.json")
+    problem = "already holds a model" if holds_a_model else "is not empty"
+    check_new_directory(arguments.output, problem, "remove it or give another --output")
     state = read_checkpoint(arguments.checkpoint)
     if is_translator(state):
         _export_translator(arguments)
@@ -177,6 +180,12 @@ def _export_another(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.export_checksums import note_checksums
 
     checkpoint, output = arguments.checkpoint, arguments.output
+    for flag in ("quantize", "sentences", "references", "least_equal"):
+        if getattr(arguments, flag) is not None:
+            raise UserError(
+                f"--{flag.replace('_', '-')} goes with translation students and classifiers, to huggingface, "
+                "ctranslate2 or onnx; leave it out"
+            )
     if arguments.to != "huggingface" and arguments.tokenizer is not None:
         raise UserError(
             f"--tokenizer goes with --to huggingface; --to {arguments.to} has its own: leave it out"

@@ -27,6 +27,7 @@ from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.ranges import SHARE, check_range
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.system.transformers_reports import without_reports
+from cmlm_kd.tokenization.saving import write_tokenizer
 from cmlm_kd.version import __version__
 
 _PACKAGES = {
@@ -124,7 +125,7 @@ def export_classifier(export: ClassifierExport) -> list[str]:
             with without_reports():
                 model.model.save_pretrained(partial)
                 model.inputs.tokenizer.model_max_length = model.inputs.max_length
-                model.inputs.tokenizer.save_pretrained(partial)
+                write_tokenizer(model.inputs.tokenizer, partial, model.model.config)
         record = _record(export, state, model)
         record.write(partial)
         parity = None if texts is None else _compared(export, model, partial, texts)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cmlm_kd.deployment.piece_vocabulary import PieceVocabulary, write_tokenizer
+from cmlm_kd.deployment.piece_vocabulary import PieceVocabulary, write_entries_tokenizer
 from cmlm_kd.deployment.student import EOS, PAD, UNK, TranslationStudent
 from cmlm_kd.deployment.transformer import TransformerSizes, positions, transformer_sizes
 from cmlm_kd.system.hugging_face import load_saved
@@ -45,7 +45,7 @@ def write_huggingface(student: TranslationStudent, directory: Path, texts: Seque
     from transformers import AutoTokenizer
 
     sizes = transformer_sizes(student, "transformers", NEAREST)
-    vocabulary = write_tokenizer(student, directory, sizes.positions[0])
+    vocabulary = write_entries_tokenizer(student, directory, sizes.positions[0])
     model = _model(student, sizes, vocabulary)
     with without_reports():
         model._keys_to_ignore_on_save = None  # the table of positions belongs to the model here

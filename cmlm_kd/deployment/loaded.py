@@ -180,7 +180,7 @@ class LoadedTranslator(Loaded):
 
     def _parts(self, lines: Sequence[str], long_texts: LongTexts, where: TextPlace) -> list[list[str]]:
         """Return what is translated of each text: itself, its sentences, or nothing."""
-        parts = []
+        parts: list[list[str]] = []
         for row, (line, source) in enumerate(zip(lines, self.translator.encode(lines), strict=True)):
             if not line:
                 parts.append([])

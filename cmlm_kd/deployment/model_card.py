@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from cmlm_kd.deployment.citations import CITATIONS, FAIRSEQ
+from cmlm_kd.api.registry import kd_criteria
+from cmlm_kd.criteria import load_criteria
 from cmlm_kd.models.exported import CARD, ExportRecord
 from cmlm_kd.system.text import table
 
@@ -17,6 +18,16 @@ _LICENCE = (
     "license:  # FILL IN the licence that you publish under, such as mit; mind those of teacher and data\n"
 )
 _LIBRARIES = {"huggingface": "transformers", "ctranslate2": "ctranslate2", "onnx": "onnx"}
+
+_FAIRSEQ = """\
+@inproceedings{ott-etal-2019-fairseq,
+  title = {fairseq: A Fast, Extensible Toolkit for Sequence Modeling},
+  author = {Ott, Myle and Edunov, Sergey and Baevski, Alexei and Fan, Angela and Gross, Sam and Ng, Nathan and
+    Grangier, David and Auli, Michael},
+  booktitle = {Proceedings of NAACL-HLT 2019: Demonstrations},
+  year = {2019},
+  url = {https://aclanthology.org/N19-4009},
+}"""
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ def _head(record: ExportRecord, facts: CardFacts) -> str:
             for metric, data, value in facts.metrics
         ]
         head["model-index"] = [{"name": facts.title, "results": results}]
-    return _LICENCE + yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    return _LICENCE + str(yaml.safe_dump(head, sort_keys=False, allow_unicode=True))
 
 
 def _training(record: ExportRecord, facts: CardFacts) -> str:
@@ -126,5 +137,9 @@ def _evaluation(record: ExportRecord, facts: CardFacts, checked: Sequence[str]) 
 
 
 def _citations(facts: CardFacts) -> str:
-    found = [CITATIONS[facts.criterion]] if facts.criterion in CITATIONS else []
-    return "\n".join(f"- {line}" for line in [*found, FAIRSEQ])
+    """Return the papers as BibTeX: those of the criterion, and that of fairseq."""
+    load_criteria()
+    own = ""
+    if facts.criterion is not None and facts.criterion in kd_criteria:
+        own = str(getattr(kd_criteria.get(facts.criterion).cls, "citation", "")).strip()
+    return "```bibtex\n" + "\n\n".join(filter(None, [own, _FAIRSEQ])) + "\n```"

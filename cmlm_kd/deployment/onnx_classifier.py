@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cmlm_kd.deployment.onnx_files import write_graph
 from cmlm_kd.models.bilstm.model import BiLSTMClassifier, compared_states
 from cmlm_kd.models.onnx_classifier import GRAPH, WORDS
+from cmlm_kd.tokenization.saving import write_tokenizer
 from cmlm_kd.tokenization.words import WORD_PATTERN
 
 _BATCH, _LENGTH = 3, 7
@@ -40,7 +41,8 @@ def write_classifier_graph(model: Any, directory: Path, quantize: str | None) ->
         words = json.dumps({**model.inputs.to_dict(), "pattern": WORD_PATTERN}, ensure_ascii=False)
         (directory / WORDS).write_text(words + "\n", encoding="utf-8")
     else:
-        model.inputs.tokenizer.save_pretrained(directory)
+        config = getattr(getattr(model, "model", None), "config", None)  # of several tasks' student: none
+        write_tokenizer(model.inputs.tokenizer, directory, config)
     free = {name: {0: "batch", 1: "length"} for name in inputs}
     write_graph(graph.eval(), inputs, ("logits",), free, directory / GRAPH, quantize)
 

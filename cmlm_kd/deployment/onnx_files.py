@@ -60,6 +60,7 @@ def write_graph(
                 verbose=False,
             )
             program.save(str(float_path), external_data=False)  # type: ignore[union-attr]
+            _forget_shapes_of_results(float_path)
     except Exception as error:  # the exporter raises many types
         raise UserError(
             f"torch {torch.__version__} cannot export the model to ONNX: {first_line(error)}; export it to "
@@ -68,6 +69,16 @@ def write_graph(
     if quantize is not None:
         _quantized(float_path, path)
         float_path.unlink()
+
+
+def _forget_shapes_of_results(path: Path) -> None:
+    """Take the shapes of what a graph returns out of it: of LSTMs the exporter notes the example's length."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for result in model.graph.output:
+        result.type.tensor_type.ClearField("shape")
+    onnx.save(model, str(path))
 
 
 def _quantized(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cmlm_kd.deployment.onnx_transformer import embedding_of
 from cmlm_kd.deployment.student import TranslationStudent
 from cmlm_kd.errors import UserError
 
@@ -30,7 +31,7 @@ class LSTMEncoder(nn.Module):
         super().__init__()
         _check(student)
         weights = student.weights
-        self.embedding = nn.Embedding.from_pretrained(weights["encoder.embed_tokens.weight"])
+        self.embedding = embedding_of(weights["encoder.embed_tokens.weight"])
         named = _below(weights, "encoder.lstm.")
         self.layers = 1 + max(int(name.split("_l")[1].split("_")[0]) for name in named)
         self.two_ways = any(name.endswith("_reverse") for name in named)
@@ -81,7 +82,7 @@ class LSTMDecoder(nn.Module):
     def __init__(self, student: TranslationStudent) -> None:
         super().__init__()
         weights = student.weights
-        self.embedding = nn.Embedding.from_pretrained(weights["decoder.embed_tokens.weight"])
+        self.embedding = embedding_of(weights["decoder.embed_tokens.weight"])
         self.cells = nn.ModuleList()
         for i in range(_decoder_layers(weights)):
             named = _below(weights, f"decoder.layers.{i}.")

@@ -8,6 +8,7 @@ token behind them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,17 @@ from torch import Tensor, nn
 from cmlm_kd.deployment.student import TranslationStudent
 from cmlm_kd.deployment.transformer import TransformerSizes, positions
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "gelu": nn.functional.gelu,
     "gelu_new": lambda x: nn.functional.gelu(x, approximate="tanh"),
     "tanh": torch.tanh,
 }
+
+
+def embedding_of(weight: Tensor) -> nn.Embedding:
+    """Return an embedding with a matrix ``(V, d)``."""
+    return nn.Embedding(weight.size(0), weight.size(1), _weight=weight.clone())
 
 
 class _Layer(nn.Module):
@@ -49,7 +55,8 @@ class _Layer(nn.Module):
     def split(self, name: str, states: Tensor) -> Tensor:
         """Return what a projection makes of states ``(B, T, d)``, by head: ``(B, h, T, d / h)``."""
         found: Tensor = self.maps[name](states)
-        return found.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        width = found.size(2) // self.heads
+        return found.reshape(found.size(0), found.size(1), self.heads, width).transpose(1, 2)
 
     def attend(self, name: str, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Return attention of states ``(B, T, d)`` over keys and values ``(B, h, S, d / h)``.
@@ -65,11 +72,15 @@ class _Layer(nn.Module):
 
     def before(self, norm: str, states: Tensor) -> Tensor:
         """Normalise the input of a part, where the layer normalises inputs."""
-        return self.maps[norm](states) if self.pre_norm else states
+        return self._normed(norm, states) if self.pre_norm else states
 
     def after(self, norm: str, states: Tensor) -> Tensor:
         """Normalise the output of a part, where the layer normalises outputs."""
-        return states if self.pre_norm else self.maps[norm](states)
+        return states if self.pre_norm else self._normed(norm, states)
+
+    def _normed(self, norm: str, states: Tensor) -> Tensor:
+        found: Tensor = self.maps[norm](states)
+        return found
 
     def feed_forward(self, states: Tensor) -> Tensor:
         """Return the layer's output of what its attention returned, ``(B, T, d)``."""
@@ -80,16 +91,19 @@ class _Layer(nn.Module):
 class _Side(nn.Module):
     """Embeddings, layers and last normalisation of one side."""
 
+    positions: Tensor
+
     def __init__(self, student: TranslationStudent, sizes: TransformerSizes, side: str) -> None:
         super().__init__()
         number = 0 if side == "encoder" else 1
         self.scale = sizes.scale
-        self.embedding = nn.Embedding.from_pretrained(student.weights[f"{side}.embed_tokens.weight"])
+        self.embedding = embedding_of(student.weights[f"{side}.embed_tokens.weight"])
         self.register_buffer("positions", positions(student, side, sizes.positions[number]))
-        self.layers = nn.ModuleList(
+        self.each = tuple(
             _Layer(student, sizes, f"{side}.layers.{i}.", sizes.heads[number])
             for i in range(sizes.layers[number])
         )
+        self.layers = nn.ModuleList(self.each)
         self.norm = nn.LayerNorm(sizes.width) if sizes.pre_norm else nn.Identity()
         if sizes.pre_norm:
             self.norm.load_state_dict(
@@ -107,9 +121,10 @@ class TransformerEncoder(_Side):
 
     def __init__(self, student: TranslationStudent, sizes: TransformerSizes) -> None:
         super().__init__(student, sizes, "encoder")
-        self.decoder_layers = nn.ModuleList(
+        self.of_decoder = tuple(
             _Layer(student, sizes, f"decoder.layers.{i}.", sizes.heads[1]) for i in range(sizes.layers[1])
         )
+        self.decoder_layers = nn.ModuleList(self.of_decoder)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values of the source for the decoder's layers, ``(L, B, h, S, d / h)`` each.
@@ -120,15 +135,15 @@ class TransformerEncoder(_Side):
         """
         added = mask[:, None, None, :]  # (B, 1, 1, S)
         states = self.embedding(tokens) * self.scale + self.positions[: tokens.size(1)]  # (B, S, d)
-        for layer in self.layers:
+        for layer in self.each:
             inputs = layer.before("self_attn_layer_norm", states)
             keys, values = layer.split("self_attn-k_proj", inputs), layer.split("self_attn-v_proj", inputs)
             states = states + layer.attend("self_attn", inputs, keys, values, added)
             states = layer.feed_forward(layer.after("self_attn_layer_norm", states))
         states = self.norm(states)
-        keys = [layer.split("encoder_attn-k_proj", states) for layer in self.decoder_layers]
-        values = [layer.split("encoder_attn-v_proj", states) for layer in self.decoder_layers]
-        return torch.stack(keys), torch.stack(values)
+        all_keys = [layer.split("encoder_attn-k_proj", states) for layer in self.of_decoder]
+        all_values = [layer.split("encoder_attn-v_proj", states) for layer in self.of_decoder]
+        return torch.stack(all_keys), torch.stack(all_values)
 
 
 class TransformerDecoder(_Side):
@@ -171,7 +186,7 @@ class TransformerDecoder(_Side):
         over_target = torch.where(first, -1e9, 0.0)[None, None, None, :]
         states = self.embedding(token) * self.scale + self.positions[position]  # (B, 1, d)
         all_keys, all_values = [], []
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.each):
             inputs = layer.before("self_attn_layer_norm", states)
             k = torch.cat([keys[i], layer.split("self_attn-k_proj", inputs)], 2)  # (B, h, T + 1, d / h)
             v = torch.cat([values[i], layer.split("self_attn-v_proj", inputs)], 2)

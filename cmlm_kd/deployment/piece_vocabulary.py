@@ -49,7 +49,9 @@ class PieceVocabulary:
         return {token: i for i, token in enumerate(self.tokens)}
 
 
-def write_tokenizer(student: TranslationStudent, directory: Path, model_max_length: int) -> PieceVocabulary:
+def write_entries_tokenizer(
+    student: TranslationStudent, directory: Path, model_max_length: int
+) -> PieceVocabulary:
     """Write files that ``AutoTokenizer.from_pretrained`` loads, and return the vocabulary that they have.
 
     Args:

@@ -26,6 +26,7 @@ from cmlm_kd.system.environment import installed_version
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE, check_range
 from cmlm_kd.tokenization.plain_files import write_plain_files
+from cmlm_kd.tokenization.saving import write_tokenizer
 from cmlm_kd.version import __version__
 
 TARGETS = ("huggingface", "ctranslate2", "onnx")
@@ -136,7 +137,7 @@ def _write(
         from cmlm_kd.deployment.onnx_translator import write_onnx
 
         write_onnx(student, directory, export.quantize)
-    student.pieces.tokenizer.save_pretrained(directory / PIECES)
+    write_tokenizer(student.pieces.tokenizer, directory / PIECES)
     write_plain_files(student.pieces, directory)
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,14 +61,14 @@ def export_to_huggingface(
     The directory appears only when complete. What a criterion trained beside a student is not part of it.
 
     Args:
-        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``mobilebert``, ``ib_bert``,
-            ``bert_classifier``, ``multitask_bert`` or ``fastbert``.
+        checkpoint: file that fairseq-train wrote, of ``bert_masked_lm``, ``mobilebert``, ``ib_bert`` or
+            ``fastbert``; other classifiers and translators are exported by :mod:`cmlm_kd.deployment`.
         directory: what to write.
         tokenizer: Hugging Face directory or hub name; default: the one the model was trained with.
-        task: which of the tasks of a ``multitask_bert`` checkpoint; None where it has but one.
+        task: refused, as none of these has several.
 
     Returns:
-        what loads the directory: ``AutoModelForMaskedLM.from_pretrained`` and its like, and of a FastBERT,
+        what loads the directory: ``AutoModelForMaskedLM.from_pretrained``, and of a FastBERT,
         whose encoder ``AutoModel.from_pretrained`` loads, 'cmlm-kd classify'.
 
     Raises:
@@ -81,16 +80,14 @@ def export_to_huggingface(
     from cmlm_kd.models.fastbert import model as fastbert
     from cmlm_kd.models.fastbert.directory import save_fastbert
     from cmlm_kd.models.loading import fastbert_of_checkpoint
-    from cmlm_kd.models.multitask import ARCHITECTURE
     from cmlm_kd.system.files import check_new_directory, directory_written_aside
     from cmlm_kd.system.transformers_reports import without_reports
     from cmlm_kd.tokenization.saving import write_tokenizer
 
-    problem = "already holds a model" if os.path.exists(directory / "config.json") else "is not empty"
-    check_new_directory(directory, problem, "remove it or give another --output")
+    check_new_directory(directory)
     state = read_checkpoint(checkpoint)
     name = settings_of(state, "model").get("_name")
-    if task is not None and name != ARCHITECTURE:
+    if task is not None:
         raise UserError(
             f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
         )
@@ -99,17 +96,12 @@ def export_to_huggingface(
         check_finite(early_exits, str(checkpoint))
         save_fastbert(directory, early_exits)
         return "'cmlm-kd classify'"
-    if name in ("bert_classifier", ARCHITECTURE):
-        model, loaded_tokenizer = _classifier_and_tokenizer(state, tokenizer, task)
-        loader = "AutoModelForSequenceClassification"
-    else:
-        model, loaded_tokenizer = _masked_lm_and_tokenizer(state, tokenizer)
-        loader = "AutoModelForMaskedLM"
+    model, loaded_tokenizer = _masked_lm_and_tokenizer(state, tokenizer)
     check_finite(model, str(checkpoint))
     with without_reports(), directory_written_aside(directory) as partial:
         model.save_pretrained(partial)
         write_tokenizer(loaded_tokenizer, partial, model.config)
-    return f"{loader}.from_pretrained"
+    return "AutoModelForMaskedLM.from_pretrained"
 
 
 def _masked_lm_and_tokenizer(state: Mapping[str, Any], tokenizer: str | None) -> tuple[Any, Any]:
@@ -143,23 +135,6 @@ def check_vocabulary(state: Mapping[str, Any], vocabulary: str, where: str) -> N
         {VOCABULARY_HASH: vocabulary},
         "give the tokenizer that it was trained with",
     )
-
-
-def _classifier_and_tokenizer(
-    state: Mapping[str, Any], tokenizer: str | None, task: str | None
-) -> tuple[Any, Any]:
-    from cmlm_kd.fairseq_files.checkpoints import settings_of
-    from cmlm_kd.models.loading import bert_of_checkpoint, multitask_of_checkpoint
-    from cmlm_kd.models.multitask import ARCHITECTURE
-
-    if settings_of(state, "model").get("_name") == ARCHITECTURE:
-        whole = multitask_of_checkpoint(state, tokenizer)
-        classifier = whole.for_task(task).to_sequence_classifier()
-    else:
-        classifier = bert_of_checkpoint(state, tokenizer)
-    loaded_tokenizer = classifier.inputs.tokenizer
-    loaded_tokenizer.model_max_length = classifier.inputs.max_length
-    return classifier.model, loaded_tokenizer
 
 
 def export_bilstm(checkpoint: Path, directory: Path) -> None:

@@ -68,7 +68,7 @@ def _of_wordpiece(pieces: PieceTokenizer) -> tuple[dict[str, Any], list[str]]:
     spellings = marked_spellings(description)
     vocabulary = [SPECIALS[3], *spellings]
     model = description["model"]
-    document = {
+    document: dict[str, Any] = {
         **{"version": "1.0", "truncation": None, "padding": None, "added_tokens": []},
         "normalizer": marked_normalizer(description["normalizer"]),
         "pre_tokenizer": marked_pre_tokenizer(description["normalizer"]),

@@ -114,7 +114,8 @@ def _best(
     cells = np.argpartition(-total, count - 1, axis=1)[:, :count]  # (n, count)
     values = np.take_along_axis(total, cells, 1)
     order = np.argsort(-values, axis=1, kind="stable")
-    cells, values = (np.take_along_axis(part, order, 1) for part in (cells, values))
+    cells = np.take_along_axis(cells, order, 1)
+    values = np.take_along_axis(values, order, 1)
     return [
         [(int(cell), float(value)) for cell, value in zip(*row, strict=True) if value > -np.inf]
         for row in zip(cells, values, strict=True)

@@ -6,7 +6,7 @@ import pytest
 from tiny_tokenizers import SENTENCES, training_lines, write_byte_level, write_sentencepiece, write_wordpiece
 from transformers import AutoTokenizer
 
-from cmlm_kd.deployment.piece_vocabulary import write_tokenizer
+from cmlm_kd.deployment.piece_vocabulary import write_entries_tokenizer
 from cmlm_kd.deployment.student import EOS, UNK, TranslationStudent
 from cmlm_kd.errors import UserError
 from cmlm_kd.tokenization.pieces import PieceTokenizer
@@ -26,7 +26,7 @@ def student_of(teacher, leave_out=0):
 
 def saved(student, folder):
     """Return the vocabulary and the tokenizer that a user of transformers loads."""
-    vocabulary = write_tokenizer(student, folder, 50)
+    vocabulary = write_entries_tokenizer(student, folder, 50)
     (folder / "config.json").write_text('{"model_type": "marian"}')
     return vocabulary, AutoTokenizer.from_pretrained(folder)
 
@@ -74,11 +74,11 @@ def test_translations_are_read_back(write, tmp_path):
 
 def test_tokens_have_one_id_each(tmp_path):
     write_wordpiece(tmp_path / "teacher", training_lines(), lowercase=False)
-    vocabulary = write_tokenizer(student_of(tmp_path / "teacher"), tmp_path, 50)
+    vocabulary = write_entries_tokenizer(student_of(tmp_path / "teacher"), tmp_path, 50)
     assert len(set(vocabulary.tokens)) == len(vocabulary.tokens) == len(vocabulary.source_rows)
 
 
 def test_a_byte_level_tokenizer_is_refused_with_a_target_that_takes_it(tmp_path):
     write_byte_level(tmp_path / "teacher", training_lines(), add_prefix_space=False)
     with pytest.raises(UserError, match=r"byte-level BPE.* export it to ctranslate2"):
-        write_tokenizer(student_of(tmp_path / "teacher"), tmp_path, 50)
+        write_entries_tokenizer(student_of(tmp_path / "teacher"), tmp_path, 50)
