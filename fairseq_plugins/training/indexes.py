@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 from pathlib import Path
+from types import SimpleNamespace
 
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 
@@ -21,9 +23,10 @@ def check_indexes() -> None:
 
     @functools.wraps(begin)
     def begin_checked(self: MMapIndexedDataset, path: str) -> None:
-        if (
-            Path(path).parent / PREPARE_MANIFEST
-        ).is_file():  # others may have kinds of numbers that ours has not
+        # Others may have kinds of numbers that ours has not.
+        if (Path(path).parent / PREPARE_MANIFEST).is_file():
+            # What the destructor closes, if this is as far as it gets.
+            self._index, self._bin_buffer_mmap = None, SimpleNamespace(_mmap=io.BytesIO())
             Databin.open(path)
         begin(self, path)
 
