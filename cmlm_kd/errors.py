@@ -39,6 +39,9 @@ _REMEDIES = {
 """Number of an error of the operating system -> what the user can do."""
 
 _NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # as Rust's libraries say it: safetensors, tokenizers
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|Overflow when unpacking long|Storage size calculation overflow"
+)
 _LINK_LOOP = re.compile(r"Symlink loop from '(.+)'$")  # a RuntimeError of pathlib's resolve
 _LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _LONGEST = 2000  # characters of a message, which begins with what and ends with what to do
@@ -88,6 +91,17 @@ def os_error_of(error: BaseException) -> OSError | None:
         cut_short = _CUT_SHORT.search(str(error)) is not None
         return OSError(errno.ENOSPC, "Only a part could be written") if cut_short else None
     return next((cause for cause in _causes(error) if cause.errno in NO_SPACE), None)
+
+
+def memory_message(error: BaseException) -> str | None:
+    """Return what to say of numbers that no memory can hold; None for other errors.
+
+    torch has RuntimeErrors for them.
+    """
+    if not isinstance(error, MemoryError) and _NO_MEMORY.search(str(error)) is None:
+        return None
+    said = f" ({first_line(error)})" if str(error) else ""
+    return f"not enough memory{said}; ask for less at once"
 
 
 def os_error_message(error: OSError, place: str = "") -> str | None:

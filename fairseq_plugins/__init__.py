@@ -16,6 +16,7 @@ from fairseq_plugins.command_line.user_errors import print_user_errors
 from fairseq_plugins.training.before_training import check_before_training
 from fairseq_plugins.training.dictionaries import check_dictionaries
 from fairseq_plugins.training.entries import compare_entries
+from fairseq_plugins.training.indexes import check_indexes
 from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
 from fairseq_plugins.training.processes import check_processes
 from fairseq_plugins.training.row_lengths import check_row_lengths
@@ -28,6 +29,7 @@ print_user_errors()
 answer_unknown_names()
 keep_checkpoints_whole()
 check_dictionaries()
+check_indexes()
 compare_entries()
 check_settings_of_checkpoints()
 check_row_lengths()

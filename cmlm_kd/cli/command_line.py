@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType, ModuleType
 
-from cmlm_kd.errors import UserError, first_line, one_line, os_error_message, os_error_of
+from cmlm_kd.errors import UserError, memory_message, one_line, os_error_message, os_error_of
 from cmlm_kd.version import __version__
 
 COMMANDS = {
@@ -111,11 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _drop_output()
             sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error
             return 141
-        except MemoryError as error:
-            said = f" ({first_line(error)})" if str(error) else ""
-            return _end(command, f"not enough memory{said}; ask for less at once", 2)
         except Exception as error:
-            message = _os_message(error)
+            message = memory_message(error) or _os_message(error)
             if message is not None:
                 _drop_output()
                 return _end(command, message, 2)

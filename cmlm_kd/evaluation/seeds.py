@@ -176,7 +176,7 @@ def differences(runs: Sequence[Run], baseline: str, metric: str) -> dict[str, Di
     if baseline not in systems:
         raise UserError(f"--baseline {baseline}: there are only {', '.join(systems)}")
     if metric not in runs[0].metrics:
-        raise UserError(f"--metric {metric}: measured were {', '.join(runs[0].metrics)}")
+        raise UserError(f"--metric {metric} was not measured; choose one of {', '.join(runs[0].metrics)}")
     others = [name for name, own in systems.items() if name != baseline and (SEPARATOR in own[0].name)]
     testable = {name: min(len(systems[name]), len(systems[baseline])) > 1 for name in others}
     return {

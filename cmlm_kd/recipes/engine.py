@@ -57,7 +57,7 @@ class Engine:
         self._temporaries.find_missing(selected, self._may_run)
         control = TaskControl([self._task(step) for step in selected.values()])
         control.process([step.place for step in selected.values()])
-        runner = MThreadRunner(self._records, _Reporter(self), num_process=lanes)
+        runner = MThreadRunner(self._records, _Reporter(self), num_process=min(lanes, len(selected)))
         try:
             runner.run_all(control.task_dispatcher())
         except BaseException:

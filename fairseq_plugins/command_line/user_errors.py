@@ -10,7 +10,7 @@ from types import TracebackType
 
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from cmlm_kd.errors import UserError, one_line, os_error_message, os_error_of
+from cmlm_kd.errors import UserError, memory_message, one_line, os_error_message, os_error_of
 
 
 class UserErrorInStep(UserError, RuntimeError):
@@ -64,6 +64,9 @@ def user_message(error: BaseException) -> str | None:
             return message.strip()
     if isinstance(error, AssertionError):
         return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
+    memory = memory_message(error)
+    if memory is not None:
+        return memory
     if isinstance(error, OSError) and text.startswith(_NO_MODEL):
         return f"{text}; give a file that fairseq-train wrote, such as checkpoint_best.pt of its --save-dir"
     refused = os_error_of(error) if isinstance(error, OSError) or text.startswith("Symlink loop") else None

@@ -9,7 +9,7 @@ from typing import Any
 import fairseq.checkpoint_utils
 from omegaconf import DictConfig, OmegaConf
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
 
@@ -25,9 +25,11 @@ def check_settings_of_checkpoints() -> None:
             parts = {part: state.get(part) for part in ("args", "cfg")}
         except (UserError, OSError):
             raise
-        except Exception:  # of torch and fairseq, of many types
+        except Exception as error:  # of torch and fairseq, of many types
             read_checkpoint(Path(path))  # says in one line what is wrong with the file
-            raise
+            raise UserError(
+                f"{path} is damaged ({type(error).__name__}: {first_line(error)}); take another checkpoint"
+            ) from error
         for settings in parts.values():
             if isinstance(settings, DictConfig):
                 settings = OmegaConf.to_container(settings, resolve=False)

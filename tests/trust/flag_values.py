@@ -111,7 +111,12 @@ def _try(program: Program, words: tuple[str, ...], flag: str, value: str, place:
     ended = place.run(program, words)
     after = place.files()
     if ended.status:
-        shown = [value[:12].replace("\n", "\\n"), flag.lstrip("-"), value.strip() and repr(value)[1:12]]
+        shown = [
+            value[:12].replace("\n", "\\n"),
+            value[:12].replace("\n", " "),
+            flag.lstrip("-"),
+            value.strip() and repr(value)[1:12],
+        ]
         return wrong_refusal(ended, program, before, after, shown if value.strip(" ./") else ())
     wrong = wrong_success(ended, program, before, after)
     if wrong is not None and flag.startswith(("--output", "--", "argument")):

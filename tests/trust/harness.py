@@ -142,7 +142,7 @@ def chosen(place: Place, arguments: argparse.Namespace) -> list[Case]:
     """Return the cases that the flags ask for."""
     found = []
     for part in arguments.parts:
-        cases = list(PARTS[part](place.base, arguments.seed))
+        cases = list({case.name: case for case in PARTS[part](place.base, arguments.seed)}.values())
         if arguments.only:
             cases = [case for case in cases if any(text in case.name for text in arguments.only)]
         found += cases if arguments.most is None else sample(cases, arguments.most, arguments.seed)

@@ -232,6 +232,8 @@ PROGRAMS: tuple[Program, ...] = (
         reads="text/train.de text/train.en",
         writes="new",
     ),
-    program("run", "translation", "run recipe.yaml --output new", reads="recipe.yaml", writes="new"),
+    program(
+        "run", "translation", "run recipe.yaml --output new", reads="recipe.yaml", writes="new", goes_on="new"
+    ),
 )
 """What is spoilt, killed and tried in other surroundings."""

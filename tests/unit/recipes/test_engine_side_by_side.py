@@ -63,6 +63,10 @@ def test_one_lane(tmp_path, capsys, four_threads):
     assert "--lanes is 0; it must be at least 1" in capsys.readouterr().err
 
 
+def test_more_lanes_than_steps_start_no_threads_for_nothing(tmp_path):
+    assert TinyRecipe(tmp_path).run("--lanes", 10**20) == 0
+
+
 def test_variables_of_the_user_are_kept(tmp_path, capsys, four_threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("GLIBC_TUNABLES", "mine")

@@ -85,6 +85,14 @@ def test_a_model_that_is_not_there():
     assert message.startswith("Model file not found: gone.pt; give a file")
 
 
+def test_sizes_that_no_memory_holds():
+    message = user_message(
+        RuntimeError('empty(): argument failed with error "Overflow when unpacking long\n"')
+    )
+    assert message.startswith("not enough memory (empty(): ") and message.endswith("; ask for less at once")
+    assert user_message(RuntimeError("something else")) is None
+
+
 def test_the_hook_prints_one_line_and_hands_everything_else_on(monkeypatch, capsys):
     handed_on = []
     monkeypatch.setattr(sys, "excepthook", lambda *given: handed_on.append(given))

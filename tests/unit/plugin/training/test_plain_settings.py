@@ -18,13 +18,15 @@ class LeavesATrace:
         return open, (str(self.path), "w")
 
 
-@pytest.mark.parametrize("kind", ["pickle", "list", "nothing", "cut off", "program"])
+@pytest.mark.parametrize("kind", ["pickle", "list", "nothing", "cut off", "program", "field"])
 def test_what_is_no_checkpoint_is_named_and_never_run(tmp_path, kind):
     path, trace = tmp_path / "model.pt", tmp_path / "trace"
     if kind == "pickle":
         path.write_bytes(pickle.dumps(LeavesATrace(trace)))
     elif kind == "program":
         torch.save({"model": {}, "args": None, "cfg": {"optimizer": {"adam_betas": "open('x')"}}}, path)
+    elif kind == "field":
+        torch.save({"model": {}, "args": None, "cfg": {}, "optimizer_history": "text"}, path)
     else:
         torch.save([1] if kind == "list" else {}, path)
         path.write_bytes(path.read_bytes()[: 40 if kind == "cut off" else None])
