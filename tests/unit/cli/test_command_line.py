@@ -145,6 +145,7 @@ def test_which_commands_go_on_after_an_interruption():
     assert {name for name in modules if getattr(modules[name], "GOES_ON", False)} == {
         "dump",
         "fetch-multi30k",
+        "merge",
         "run",
         "translate",
         "tune",
