@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import multiprocessing
+import pickle
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,27 @@ def write_graph(
         UserError: a package is missing, or torch cannot export the module.
     """
     import_onnx()
+    job = (module, inputs, outputs, dynamic, path, quantize)
+    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        # torch 2.13 keeps an LSTM's length free in the first export of a process only (docs/traps.md).
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            pool.submit(_write_pickled, pickle.dumps(job)).result()
+    else:
+        _write_graph(*job)
+
+
+def _write_pickled(job: bytes) -> None:
+    _write_graph(*pickle.loads(job))  # of this program's own making, a moment ago
+
+
+def _write_graph(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+    path: Path,
+    quantize: str | None,
+) -> None:
     sizes: dict[str, Any] = {}
     shapes = {
         name: {axis: sizes.setdefault(size, torch.export.Dim.DYNAMIC) for axis, size in axes.items()}
