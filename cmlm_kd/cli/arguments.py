@@ -43,6 +43,15 @@ def _own_gpu() -> str:
     return f"cuda:{rank}" if rank else "cuda"
 
 
+def without_lone_seeds(named: dict[str, Path]) -> dict[str, Path]:
+    """Return ``NAME@SEED -> file`` as ``NAME -> file`` where no system has a second run to tell it from."""
+    from cmlm_kd.evaluation.differences import runs_by_system, system_of
+
+    if any(len(runs) > 1 for runs in runs_by_system(named).values()):
+        return named
+    return {system_of(name): file for name, file in named.items()}
+
+
 def add_shard(parser: argparse._ActionsContainer, work: str, and_then: str) -> None:
     """Declare ``--shard``; :func:`chosen_share` reads it.
 

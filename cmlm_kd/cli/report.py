@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cmlm_kd.cli.arguments import add_clusters, chosen_clusters
+from cmlm_kd.cli.arguments import add_clusters, chosen_clusters, without_lone_seeds
 from cmlm_kd.errors import UserError
 
 HELP = "compare students: scores with significance, decoding speed, parameters, learning curves, signatures"
@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--log names {', '.join(sorted(set(logs) - set(checkpoints)))}, which --student does not"
         )
+    checkpoints, generated, logs = map(without_lone_seeds, (checkpoints, generated, logs))
     settings = ScoreSettings(
         ("bleu", "chrf"), arguments.lowercase, arguments.tokenize, 0, arguments.paired_bs_n, arguments.seed
     )

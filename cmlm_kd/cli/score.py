@@ -9,6 +9,7 @@ from cmlm_kd.cli.arguments import (
     check_output,
     chosen_clusters,
     print_or_write,
+    without_lone_seeds,
 )
 from cmlm_kd.errors import UserError
 
@@ -101,4 +102,4 @@ def _named_files(values: list[str]) -> dict[str, Path]:
         if name in named:
             raise UserError(f"two systems are called {name!r}; name them: --hypothesis NAME=FILE NAME=FILE")
         named[name] = path
-    return named
+    return without_lone_seeds(named)

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         create_app(model, limits),
         host=arguments.host,
         port=arguments.port,
+        log_config=None,  # its own would shut every handler of this process first
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=int(arguments.max_seconds) + 1,

@@ -38,7 +38,7 @@ def check_convertible(settings: Mapping[str, Any], name: str) -> None:
         found.append(f"--activation-fn {activation}, which CTranslate2 has not")
     for setting in _EQUAL:
         pair = [settings.get(f"{side}_{setting}") for side in ("encoder", "decoder")]
-        if pair[0] != pair[1]:
+        if None not in pair and pair[0] != pair[1]:  # older checkpoints do not say all of it
             flag = setting.replace("_", "-")
             found.append(
                 f"--encoder-{flag} {pair[0]} beside --decoder-{flag} {pair[1]}, which must be equal there"
