@@ -9,7 +9,6 @@ from cmlm_kd.cli.arguments import (
     check_output,
     chosen_clusters,
     print_or_write,
-    without_lone_seeds,
 )
 from cmlm_kd.errors import UserError
 
@@ -102,4 +101,4 @@ def _named_files(values: list[str]) -> dict[str, Path]:
         if name in named:
             raise UserError(f"two systems are called {name!r}; name them: --hypothesis NAME=FILE NAME=FILE")
         named[name] = path
-    return without_lone_seeds(named)
+    return named
