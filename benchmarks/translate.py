@@ -28,8 +28,8 @@ from measuring import in_turn, make_parser, spread
 from sacrebleu.metrics.bleu import BLEU
 
 from cmlm_kd.api.translator import Decoding, ModelChoice, Translator
+from cmlm_kd.data.translating.engine import translate_texts
 from cmlm_kd.models.translators.kinds import load_translator
-from cmlm_kd.translation.engine import translate_texts
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (

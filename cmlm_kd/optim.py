@@ -45,6 +45,14 @@ LAYER_PREFIX = ".encoder.layer."
 """What stands before a layer's number, from 0, in the names of a Hugging Face encoder's parameters."""
 
 
+def _loss_of(closure: Callable[[], float] | None) -> float | None:
+    """Return the loss that the caller's closure computes again, with its gradients; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
 class Lamb(Optimizer):
     """LAMB; equations in the module docstring. A class of its own because torch has none.
 
@@ -78,10 +86,7 @@ class Lamb(Optimizer):
         Args:
             closure: computes the loss again, where the caller wants it.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss_of(closure)
         for group in self.param_groups:
             tensors = [tensor for tensor in group["params"] if tensor.grad is not None]
             if tensors:
@@ -163,10 +168,7 @@ class FusedAdam(torch.optim.AdamW):
         Args:
             closure: computes the loss again, where the caller wants it.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss_of(closure)
         groups = self.param_groups
         self.param_groups = [part for group in groups for part in self._parts(group)]
         try:

@@ -118,8 +118,6 @@ _CLASSIFIERS = ("bert_classifier", "multitask_bert")
 
 def _export_classifier(arguments: argparse.Namespace) -> None:
     from cmlm_kd.deployment.classifier import ClassifierExport, export_classifier
-    from cmlm_kd.deployment.model_card import publishing
-    from cmlm_kd.models.export_checksums import note_checksums
 
     if arguments.to == "ctranslate2":
         raise UserError("--to ctranslate2 takes translation students, not classifiers; export it to onnx")
@@ -138,17 +136,11 @@ def _export_classifier(arguments: argparse.Namespace) -> None:
         arguments.references,
         arguments.least_equal,
     )
-    print("\n".join(export_classifier(export)))
-    if arguments.checksums:
-        note_checksums(arguments.output)
-    print("to publish it, fill in the licence in README.md; then:")
-    print("\n".join(f"  {command}" for command in publishing(arguments.output)))
+    _tell(export_classifier(export), arguments)
 
 
 def _export_translator(arguments: argparse.Namespace) -> None:
-    from cmlm_kd.deployment.model_card import publishing
     from cmlm_kd.deployment.translator import TranslatorExport, export_translator
-    from cmlm_kd.models.export_checksums import note_checksums
 
     for flag in ("tokenizer", "task"):
         if getattr(arguments, flag) is not None:
@@ -164,7 +156,15 @@ def _export_translator(arguments: argparse.Namespace) -> None:
         arguments.beam,
         arguments.least_equal,
     )
-    print("\n".join(export_translator(export)))
+    _tell(export_translator(export), arguments)
+
+
+def _tell(lines: list[str], arguments: argparse.Namespace) -> None:
+    """Print what an export found, and how to publish it."""
+    from cmlm_kd.deployment.model_card import publishing
+    from cmlm_kd.models.export_checksums import note_checksums
+
+    print("\n".join(lines))
     if arguments.checksums:
         note_checksums(arguments.output)
     print("to publish it, fill in the licence in README.md; then:")

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     import contextlib
     import json
 
+    from cmlm_kd.evaluation.differences import system_of
     from cmlm_kd.evaluation.report import Student, build_report
     from cmlm_kd.evaluation.training_log import read_validations, shared_measures, write_csv, write_png
     from cmlm_kd.evaluation.translation import ScoreSettings
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"--log names {', '.join(sorted(set(logs) - set(checkpoints)))}, which --student does not"
         )
     checkpoints, generated, logs = map(without_lone_seeds, (checkpoints, generated, logs))
+    baseline = arguments.baseline if arguments.baseline in checkpoints else system_of(arguments.baseline)
     settings = ScoreSettings(
         ("bleu", "chrf"), arguments.lowercase, arguments.tokenize, 0, arguments.paired_bs_n, arguments.seed
     )
@@ -79,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     curves = {name: read_validations(path) for name, path in logs.items()}
     shared_measures(curves)
     clusters = chosen_clusters(arguments)
-    report = build_report(students, arguments.reference, arguments.baseline, settings, clusters)
+    report = build_report(students, arguments.reference, baseline, settings, clusters)
 
     with contextlib.ExitStack() as stack:  # all four, or none
         text, document, table, picture = (stack.enter_context(written_aside(path)) for path in paths)

@@ -164,9 +164,9 @@ def run(arguments: argparse.Namespace) -> None:
     from dataclasses import fields
 
     from cmlm_kd.api.translator import Decoding
+    from cmlm_kd.data.translating.job import JobOptions, check_job, translate_file
+    from cmlm_kd.data.translating.selection import Selection
     from cmlm_kd.models.translators.kinds import load_translator
-    from cmlm_kd.translation.job import JobOptions, check_job, translate_file
-    from cmlm_kd.translation.selection import Selection
 
     if str(arguments.input) == "-":
         _translate_stream(arguments)

@@ -19,12 +19,12 @@ from typing import Literal
 
 from cmlm_kd.api.translator import Decoding, ModelChoice, Translator
 from cmlm_kd.data.classification.texts import TextPlace
+from cmlm_kd.data.translating.engine import is_readable, translate_texts
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.exported import export_record
 from cmlm_kd.models.prediction import Classifier
 from cmlm_kd.models.text_classification import ClassifiedTexts, classify_texts
 from cmlm_kd.models.translators.kinds import load_translator
-from cmlm_kd.translation.engine import is_readable, translate_texts
 
 LongTexts = Literal["refuse", "split"]
 """What becomes of a text that is longer than the model reads."""

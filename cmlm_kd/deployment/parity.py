@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
+from cmlm_kd.data.translating.engine import translate_texts
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.text import read_lines
-from cmlm_kd.translation.engine import translate_texts
 
 MOST_SENTENCES = 200
 """Sentences that are compared, where a file has more."""

@@ -16,13 +16,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from cmlm_kd.api import TeacherBatch
 from cmlm_kd.losses import IGNORED, sparse_kd_loss
 from cmlm_kd.store import ShardRows, SoftTargetStore, StoreHeader, StoreWriter
+from cmlm_kd.system.hugging_face import load_saved
 
 TOP_K, TOKENS, BATCH = 8, 512, 16
 
 
 def read(model, text):
     """Return the tokens of each line, end of sentence included, and hashes of vocabulary and text."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_saved(AutoTokenizer, model)
     lines = Path(text).read_text(encoding="utf-8").splitlines()
     rows = [[*tokenizer(line).input_ids[: TOKENS - 1], tokenizer.eos_token_id] for line in lines if line]
     contents = {"dictionary_hash": sorted(tokenizer.get_vocab().items()), "corpus_hash": rows}
@@ -34,7 +35,7 @@ def read(model, text):
 def dump(teacher, text, store):
     """Write what a teacher believes of each token but a line's first; an interrupted dump goes on."""
     rows, hashes = read(teacher, text)
-    model = AutoModelForCausalLM.from_pretrained(teacher, dtype="float32").eval()
+    model = load_saved(AutoModelForCausalLM, teacher, dtype="float32").eval()
     digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in model.state_dict().values()))
     sizes = {"rows": len(rows), "k": TOP_K, "vocabulary_size": model.config.vocab_size, "shard_rows": 1000}
     header = StoreHeader(**sizes, **hashes, tail_temperatures=(1.0,), teacher_hash=digest.hexdigest())
@@ -64,7 +65,7 @@ def train(student, text, store, output, alpha=0.5, updates=1000):
     soft_targets = SoftTargetStore.open(store, checksums=True)
     if any(getattr(soft_targets.manifest.header, name) != value for name, value in hashes.items()):
         raise SystemExit(f"{store} is of other text, or of a teacher with other tokens, than {student}'s")
-    model = AutoModelForCausalLM.from_pretrained(student, dtype="float32")
+    model = load_saved(AutoModelForCausalLM, student, dtype="float32")
     head, optimizer = model.get_output_embeddings(), torch.optim.AdamW(model.parameters(), 5e-4, fused=True)
     check_head(model.eval(), rows[0][None], head)
     model.train()
@@ -85,7 +86,7 @@ def train(student, text, store, output, alpha=0.5, updates=1000):
         if update % 100 == 0:
             print(f"{update}: {loss.item():.3f} nats per token", flush=True)
     model.save_pretrained(output)
-    AutoTokenizer.from_pretrained(student).save_pretrained(output)
+    load_saved(AutoTokenizer, student).save_pretrained(output)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 import sacrebleu
 
 from cmlm_kd.api.translator import Hypothesis
-from cmlm_kd.translation.pick import Row, pick, sentence_metric, utilities
+from cmlm_kd.data.translating.pick import Row, pick, sentence_metric, utilities
 
 SOURCE = "ein hund sieht den mann"
 TEXTS = ["a dog sees a man", "the dog sees the man", "the cat sees the man", "dog man"]

@@ -4,8 +4,8 @@ import pytest
 from toy_translator import Toy
 
 from cmlm_kd.api.translator import Decoding
+from cmlm_kd.data.translating.engine import batches, translate_texts
 from cmlm_kd.errors import UserError
-from cmlm_kd.translation.engine import batches, translate_texts
 
 TEXTS = ["c", "a b c d", "", "a b", "   ", "x y z", "e " * 12]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cmlm_kd.api.translator import Hypothesis
+from cmlm_kd.data.translating.filters import Filter, Pair, filter_values, make_filters
+from cmlm_kd.data.translating.pick import ALL, FIRST, Row, check_way, pick
+from cmlm_kd.data.translating.scorer import scored
+from cmlm_kd.data.translating.text import TextFile
 from cmlm_kd.data.translation.synthetic import manifest_path
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import written_aside
-from cmlm_kd.translation.filters import Filter, Pair, filter_values, make_filters
-from cmlm_kd.translation.pick import ALL, FIRST, Row, check_way, pick
-from cmlm_kd.translation.scorer import scored
-from cmlm_kd.translation.text import TextFile
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Selection:
         output: file of the hypotheses.
         output_source: file of their sources, line by line; None where every source has its line in the input.
         output_scores: file of all hypotheses: number of the line, from 1, score and text, separated by tabs.
-        pick: see :data:`cmlm_kd.translation.pick.WAYS`.
+        pick: see :data:`cmlm_kd.data.translating.pick.WAYS`.
         reference: translations of the input by others.
-        scorer: a command, see :func:`cmlm_kd.translation.scorer.scored`.
+        scorer: a command, see :func:`cmlm_kd.data.translating.scorer.scored`.
         filters: ``NAME[=VALUE]`` each; None writes every source's line, empty ones too.
         target_language: for the filter of languages.
     """

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cmlm_kd.data.translating.pick import Row
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.system.text import iterate_lines
-from cmlm_kd.translation.pick import Row
 
 
 @contextmanager

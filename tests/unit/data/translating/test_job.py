@@ -8,7 +8,7 @@ import signal
 import pytest
 from toy_translator import lines_of, run, run_child, write_lines
 
-from cmlm_kd.translation import job as job_module
+from cmlm_kd.data.translating import job as job_module
 
 TEXTS = [f"{'wort ' * (number % 7)}nummer {number}" for number in range(23)]
 CAPITALS = [text.upper() for text in TEXTS]

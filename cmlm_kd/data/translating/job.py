@@ -12,16 +12,16 @@ from typing import Any
 from tqdm import tqdm
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
+from cmlm_kd.data.translating.engine import seed_of, translate_texts
+from cmlm_kd.data.translating.parts import Parts
+from cmlm_kd.data.translating.selection import Selection, Selector
+from cmlm_kd.data.translating.text import TextFile
 from cmlm_kd.data.translation.synthetic import FORMAT, manifest_path, read_translation_manifest
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.files import check_new_file, file_sha256, written_aside
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.system.shares import Share
-from cmlm_kd.translation.engine import seed_of, translate_texts
-from cmlm_kd.translation.parts import Parts
-from cmlm_kd.translation.selection import Selection, Selector
-from cmlm_kd.translation.text import TextFile
 
 FEW = 16
 """Fewer sources than this may all be translated without an end by chance: the last lines of a text, say."""

@@ -2,9 +2,9 @@
 
 import pytest
 
+from cmlm_kd.data.translating import languages
+from cmlm_kd.data.translating.filters import Pair, make_filters
 from cmlm_kd.errors import UserError
-from cmlm_kd.translation import languages
-from cmlm_kd.translation.filters import Pair, make_filters
 
 
 def dropped_by(settings, source, hypothesis, score=-1.0, finished=True, language="en"):

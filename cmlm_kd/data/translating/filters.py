@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
+from cmlm_kd.data.translating.languages import language_identifier
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.ranges import Range, at_least, check_range
-from cmlm_kd.translation.languages import language_identifier
 
 _ANY = Range("a finite number", lambda value: abs(value) < float("inf"))
 

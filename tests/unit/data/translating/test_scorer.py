@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from cmlm_kd.api.translator import Hypothesis
+from cmlm_kd.data.translating.pick import Row
+from cmlm_kd.data.translating.scorer import scored
 from cmlm_kd.errors import UserError
-from cmlm_kd.translation.pick import Row
-from cmlm_kd.translation.scorer import scored
 
 ROWS = [
     Row("a\tb", "r 1", [Hypothesis("x", 0.0), Hypothesis("yy", 0.0)]),
