@@ -262,6 +262,17 @@ def test_equal_students_are_not_significantly_different(run, capsys):
     )
 
 
+@pytest.mark.parametrize("baseline", ["without teacher", "without teacher@1"])
+def test_one_seed_of_each_is_no_more_than_a_name(run, capsys, baseline):
+    """Recipes name the seed of every run; with one of each the table is that of single runs."""
+    command = [word.replace(" teacher=", " teacher@1=") for word in COMMAND]
+    command[command.index("without teacher")] = baseline
+    assert main(command) == 0
+    table = capsys.readouterr().out
+    assert main([*COMMAND[:-1], "again"]) == 0
+    assert table.replace("result/", "again/") == capsys.readouterr().out
+
+
 def test_several_seeds_are_a_line_each_student_with_all_numbers_in_the_document(run, capsys):
     students, generated = [], []
     for student in ("alone", "taught"):
