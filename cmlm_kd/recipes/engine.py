@@ -187,7 +187,8 @@ class Engine:
         begun = self._records.begun(step.place)
         unfinished = bool(begun) and begun == _identity(state)
         mends = step.text.resumes == "always" and not begun and _same(record, state)
-        there = [path for path in step.outputs if os.path.lexists(path)]
+        beside = [f"{path}.parts" for path in step.outputs]  # where `translate` keeps what it has done so far
+        there = [path for path in (*step.outputs, *beside) if os.path.lexists(path)]
         text = step.title
         if there and (mends or (unfinished and step.text.resumes != "no")):
             text = f"{step.title}: goes on in what is there"

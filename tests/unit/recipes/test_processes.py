@@ -112,6 +112,28 @@ def test_nothing_goes_on_in_what_was_begun_differently(tmp_path, capsys):
     assert "goes on" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("word", ["one", "two"])
+def test_what_a_command_keeps_beside_its_output_goes_when_something_has_changed(tmp_path, word):
+    text = (
+        HEAD
+        + """
+steps:
+  translated:
+    title: Translate
+    run:
+      - echo {{ word }} >> {{ run }}/translated.parts
+      - '[ $(wc -l < {{ run }}/translated.parts) = 2 ] || [ {{ word }} = two ]'
+      - mv {{ run }}/translated.parts {{ run }}/translated
+    outputs: [translated]
+    resumes: unfinished
+"""
+    )
+    recipe = TinyRecipe(tmp_path, text)
+    assert recipe.run(word="one") == 2 and recipe.read("translated.parts") == "one\n"
+    assert recipe.run(word=word) == 0
+    assert recipe.read("translated") == {"one": "one\none\n", "two": "two\n"}[word]
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
     recipe = TinyRecipe(tmp_path, COUNTING.replace("RESUMES", "unfinished"))
     process = start(recipe)
