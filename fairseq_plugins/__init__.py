@@ -17,6 +17,7 @@ from fairseq_plugins.training.before_training import check_before_training
 from fairseq_plugins.training.dictionaries import check_dictionaries
 from fairseq_plugins.training.entries import compare_entries
 from fairseq_plugins.training.indexes import check_indexes
+from fairseq_plugins.training.log_file import log_each_line_once
 from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
 from fairseq_plugins.training.processes import check_processes
 from fairseq_plugins.training.row_lengths import check_row_lengths
@@ -28,6 +29,7 @@ torch.serialization.add_safe_globals(SAFE_GLOBALS)
 print_user_errors()
 answer_unknown_names()
 keep_checkpoints_whole()
+log_each_line_once()
 check_dictionaries()
 check_indexes()
 compare_entries()

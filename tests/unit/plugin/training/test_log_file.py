@@ -1,0 +1,33 @@
+"""A log file has each line once, and other handlers of the logger stay."""
+
+import logging
+import os
+
+import fairseq.logging.progress_bar
+
+import fairseq_plugins  # noqa: F401  # closes what former bars opened
+
+
+def open_files(path):
+    links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+    return sum(os.path.exists(link) and os.path.samefile(link, path) for link in links)
+
+
+def test_lines_are_written_once_however_many_epochs_there_were(tmp_path, caplog):
+    log, other = tmp_path / "train.log", logging.FileHandler(tmp_path / "other.log")
+    bars = fairseq.logging.progress_bar
+    bars.logger.addHandler(other)
+    try:
+        with caplog.at_level(logging.INFO, logger=bars.logger.name):
+            for epoch in range(1, 5):
+                bar = bars.progress_bar([], log_format="simple", log_file=str(log), epoch=epoch)
+                bar.print({"loss": "1.0"}, tag="train")
+        lines = log.read_text().splitlines()
+        assert [line.split(" | ")[0] for line in lines] == [f"epoch {epoch:03d}" for epoch in range(1, 5)]
+        assert open_files(log) == 1 and other in bars.logger.handlers
+        assert len((tmp_path / "other.log").read_text().splitlines()) == 4
+    finally:
+        for handler in [other, *bars.logger.handlers]:
+            if isinstance(handler, logging.FileHandler):
+                bars.logger.removeHandler(handler)
+                handler.close()
