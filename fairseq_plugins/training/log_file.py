@@ -1,8 +1,8 @@
 """A log file that has each line once.
 
-fairseq makes a progress bar for each epoch and each validation, and opens ``--log-file`` anew for each of them
-without closing the last one: a line is written once for each bar so far, and open files grow until the system's
-limit.
+fairseq makes a progress bar for each epoch and each validation, and opens ``--log-file`` anew for each of
+them without closing the last one: a line is written once for each bar so far, and open files grow until the
+system's limit.
 """
 
 from __future__ import annotations

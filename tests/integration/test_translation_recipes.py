@@ -170,19 +170,52 @@ def test_captions_and_a_recurrent_student(tmp_path):
     assert "decoder.fc_out.weight" in read_checkpoint(output / "distilled@1" / "checkpoint_best.pt")["model"]
 
 
-def test_iwslt14(tmp_path):
-    archive = write_archive(tmp_path)
-    teacher = write_bert(tmp_path / "bert", [sentence.lower() for pair in PAIRS for sentence in pair])
+def given_text(folder, recipe):
+    """Write what a recipe of the paper reads; returns text of both sides for the tokenizer."""
+    sources, targets = zip(*PAIRS[:40], strict=True)
+    if recipe == "iwslt14":
+        write_archive(folder)
+    elif recipe == "gigaword":
+        for split in ("train.{}", "valid.{}.filter"):
+            for side, lines in (("article", sources), ("title", targets)):
+                (folder / f"{split.format(side)}.txt").write_text("\n".join([*lines, ""]))
+    else:
+        target = {"iwslt15": "vi", "wmt14": "de"}[recipe]
+        held_out = {"iwslt15": ("tst2012", "tst2013"), "wmt14": ("newstest2013", "newstest2014")}[recipe]
+        for name, rows in zip(("train", *held_out), (slice(40), slice(6), slice(6, 12)), strict=True):
+            for side, lines in (("en", sources), (target, targets)):
+                (folder / f"{name}.{side}").write_text("\n".join([*lines[rows], ""]))
+    return [sentence.lower() if recipe == "iwslt14" else sentence for pair in PAIRS for sentence in pair]
+
+
+@pytest.mark.parametrize("recipe", ["iwslt14", "iwslt15", "wmt14", "gigaword"])
+def test_experiments_of_the_paper(tmp_path, recipe):
+    data = tmp_path / "data"
+    data.mkdir()
+    teacher = write_bert(tmp_path / "bert", given_text(data, recipe))
+    (tmp_path / "small.yaml").write_text(
+        f"name: {recipe}\noutput: unused\ninclude: {EXAMPLES}/{recipe}.yaml\n"
+        + ("values: {sampled: 8}\n" if recipe == "gigaword" else "")
+    )
     sizes = (("layers", 1), ("embed-dim", 16), ("ffn-embed-dim", 16), ("attention-heads", 2))
     tiny = " ".join(f"--{side}-{name} {size}" for side in ("encoder", "decoder") for name, size in sizes)
-    settings = (f"data_dir={archive.parent}", f"teacher={teacher}", f"flags={tiny}")
-    done = run(EXAMPLES / "iwslt14.yaml", tmp_path / "out", *settings)
+    settings = (f"data_dir={data}", f"teacher={teacher}", f"flags={tiny}")
+    output = tmp_path / "out"
+    done = run(tmp_path / "small.yaml", output, *settings)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     table = done.stdout[done.stdout.rindex("== Score") :]
-    assert "alone " in table and "distilled " in table and "case:lc" in table
+    assert "alone " in table and "distilled " in table
+    assert {"iwslt14": "case:lc", "gigaword": "ROUGE"}.get(recipe, "case:mixed") in table
     for training in ("teacher", "alone", "distilled"):
-        state = read_checkpoint(tmp_path / "out" / training / "checkpoint_last.pt")
+        state = read_checkpoint(output / training / "checkpoint_last.pt")
         assert number_of_updates(state) == 2
+    begins_as_alone = "loading pretrained model from" in (output / "logs" / "distilled.log").read_text()
+    assert begins_as_alone == (recipe == "wmt14")
+    if recipe == "gigaword":
+        valid, test = (
+            (output / "raw" / f"{split}.title").read_text().split("\n") for split in ("valid", "test")
+        )
+        assert len(valid) == len(test) == 9 and not {*valid[:-1]} & {*test}
 
 
 @pytest.fixture
