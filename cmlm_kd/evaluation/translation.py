@@ -114,7 +114,10 @@ def evaluate(
     if several:
         samples, seed = settings.bootstrap_samples, settings.seed
         return evaluate_runs(systems, streams, metrics, baseline, clusters, samples, seed, notes)
-    if baseline is not None and len(systems) > 1:
+    if baseline is not None and len(systems) > 1 and len(references[0]) == 1:
+        # Every resample is that sentence, so that any difference would be found in all of them.
+        notes += (f"not tested against {baseline!r}: a single line says nothing of others",)
+    elif baseline is not None and len(systems) > 1:
         ordered = [
             (baseline, systems[baseline]),
             *((name, systems[name]) for name in systems if name != baseline),
