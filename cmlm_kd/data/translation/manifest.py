@@ -254,6 +254,9 @@ def load_manifest(data: Path) -> PrepareManifest:
     if not path.is_file():
         raise UserError(f"{data} has no {PREPARE_MANIFEST}; write the data with 'cmlm-kd prepare'")
     manifest = read_manifest(path, PrepareManifest, WRITE_AGAIN)
+    for name in (*manifest.languages, *manifest.splits, *manifest.corpora):
+        if Path(name).name != name:
+            raise UserError(f"{path} is damaged ({name!r} is no part of a file's name); {WRITE_AGAIN}")
     for language in manifest.languages:
         if language not in manifest.dictionaries:
             raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {WRITE_AGAIN}")

@@ -114,6 +114,19 @@ def test_a_manifest_that_leads_out_of_the_data_bin(data):
         check(data)
 
 
+@pytest.mark.parametrize("field", ["splits", "corpora", "source_language"])
+def test_names_that_lead_out_of_the_data_bin(data, field):
+    manifest = json.loads((data / "prepare.json").read_text(encoding="utf-8"))
+    del manifest["manifest_sha256"]
+    if field == "source_language":
+        manifest[field] = "../de"
+    else:
+        manifest[field]["../de"] = manifest[field]["valid"]
+    (data / "prepare.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"prepare\.json is damaged \('\.\./de' is no part of a file's name\)"):
+        load_manifest(data)
+
+
 def test_teacher_ids_of_other_types(data):
     forget_checksums(data)
     path = data / "dict.de.teacher_ids.npy"
