@@ -91,9 +91,12 @@ def test_a_pointer_to_another_sentence_without_checksums(data):
         check(data)
 
 
-def test_a_data_bin_of_an_earlier_release(data):
+def test_a_data_bin_of_an_earlier_release(data, capsys):
     """It has hashes of dictionaries and corpora."""
     forget_checksums(data)
+    flip(data / "raw" / "train.en", 0)
+    assert main(["verify", str(data)]) == 0
+    assert "a data-bin, of an earlier release, without checksums" in capsys.readouterr().out
     check(data, whole=True)
     flip(data / "train.de-en.en.bin", 0)
     check(data)
@@ -123,7 +126,9 @@ def test_names_that_lead_out_of_the_data_bin(data, field):
     else:
         manifest[field]["../de"] = manifest[field]["valid"]
     (data / "prepare.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=r"prepare\.json is damaged \('\.\./de' is no part of a file's name\)"):
+    with pytest.raises(
+        UserError, match=r"prepare\.json is damaged \('\.\./de' is no part of a file's name\)"
+    ):
         load_manifest(data)
 
 
