@@ -182,7 +182,7 @@ def _bleu(settings: ScoreSettings) -> BLEU:
         if not settings.tokenize.endswith("mecab"):  # of sentencepiece
             raise UserError(
                 f"--tokenize {settings.tokenize}: its model in sacreBLEU's folder is damaged "
-                f"({first_line(error)}); remove it, so that it is downloaded again, or choose another tokenizer"
+                f"({first_line(error)}); remove it to have it downloaded again, or choose another"
             ) from error
         # Of tokenizers that are extras of sacreBLEU.
         extra = settings.tokenize.partition("-")[0]
