@@ -90,8 +90,10 @@ class PreparedData:
         return [self._split(name) for name in found]
 
     def _split(self, split: str) -> tuple[Databin, Databin]:
-        source = Databin.open(self._prefix(split, self.source_language))
-        target = Databin.open(self._prefix(split, self.target_language))
+        source, target = (
+            Databin.open(self._prefix(split, language), self.manifest.dictionaries[language].size)
+            for language in (self.source_language, self.target_language)
+        )
         if len(source) != len(target):
             raise UserError(
                 f"{self.path}, {split}: {len(source)} sources but {len(target)} targets; prepare again"

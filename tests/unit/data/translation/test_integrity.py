@@ -7,6 +7,7 @@ import shutil
 import fairseq_cli.train
 import numpy as np
 import pytest
+from fairseq.data.indexed_dataset import MMapIndexedDataset
 from fairseq_runs import TINY_STUDENT, exit_of
 from tiny_prepare import forget_checksums, run, write_corpus, write_teacher
 
@@ -35,9 +36,9 @@ def data(written, tmp_path):
     return shutil.copytree(written, tmp_path / "data")
 
 
-def flip(path, position=-2):
+def flip(path, position=-2, bit=1):
     content = bytearray(path.read_bytes())
-    content[position] ^= 1
+    content[position] ^= bit
     path.write_bytes(content)
 
 
@@ -155,6 +156,22 @@ def test_a_training_looks_at_its_data(data, tmp_path):
     flip(data / "train.de-en.de.idx", -16)
     status, errors = exit_of(fairseq_cli.train, *flags, "--save-dir", tmp_path / "s")
     assert status == 1 and "train.de-en.de.idx is damaged (checksum" in errors.splitlines()[-1]
+
+
+def test_an_id_without_an_entry_is_named_where_it_is_read(data, tmp_path):
+    """The ids themselves are not read beforehand; one that is too large would be torch's IndexError."""
+    size = load_manifest(data).dictionaries["en"].size
+    flip(data / "train.de-en.en.bin", -3, 0x40)  # of the last sentence
+    said = rf"train\.de-en\.en\.bin is damaged \(sentence 3 has id \d+, its dictionary {size} entries\)"
+    sentences = MMapIndexedDataset(str(data / "train.de-en.en"))
+    assert len(sentences[0])
+    with pytest.raises(UserError, match=said):
+        sentences[3]
+    with pytest.raises(UserError, match=said):
+        PreparedData(str(data)).splits("train", False)[0][1][3]
+    flags = ("--task", "translation", *TINY_STUDENT, "--max-tokens", 99, "--save-dir", tmp_path / "out")
+    status, errors = exit_of(fairseq_cli.train, data, *flags)
+    assert status == 1 and re.search(said, errors.splitlines()[-1])
 
 
 def test_tasks_look_at_each_part(data, written, tmp_path):
