@@ -69,13 +69,13 @@ def _verify_other(path: Path) -> tuple[str, bool] | None:
     None stands for a store, or what is none of ours.
     """
     from cmlm_kd.data.text.corpus import TokenizedCorpus, is_tokenized
-    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+    from cmlm_kd.data.translation.manifest import is_databin, load_manifest
     from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
     from cmlm_kd.models.export_checksums import CHECKSUMS, verify_export
     from cmlm_kd.models.exported import is_exported, read_export
     from cmlm_kd.teachers.cache import is_cache, verify_cache
 
-    if (path / PREPARE_MANIFEST).is_file():
+    if is_databin(path):
         _verify_databin(path)
         return "a data-bin", bool(load_manifest(path).checksums)
     if (path / DESCRIPTION).is_file():
@@ -187,7 +187,7 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
 def _verify_databin(data: Path) -> None:
     """Read every byte of a data-bin that 'cmlm-kd prepare' wrote; another has nothing to compare it with."""
     from cmlm_kd.data.translation.integrity import check_databin
-    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+    from cmlm_kd.data.translation.manifest import is_databin, load_manifest
 
-    if (data / PREPARE_MANIFEST).is_file():
+    if is_databin(data):
         check_databin(data, load_manifest(data), whole=True)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 from torch import Tensor
 
-from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+from cmlm_kd.data.translation.manifest import is_databin, load_manifest
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, check_ids
 
@@ -28,7 +28,7 @@ def check_indexes() -> None:
     @functools.wraps(begin)
     def begin_checked(self: MMapIndexedDataset, path: str) -> None:
         # Others may have kinds of numbers that ours has not.
-        if (Path(path).parent / PREPARE_MANIFEST).is_file():
+        if is_databin(Path(path).parent):
             # What the destructor closes, if this is as far as it gets.
             self._index, self._bin_buffer_mmap = None, SimpleNamespace(_mmap=io.BytesIO())
             Databin.open(path)

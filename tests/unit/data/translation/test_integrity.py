@@ -8,8 +8,8 @@ import fairseq_cli.train
 import numpy as np
 import pytest
 from fairseq.data.indexed_dataset import MMapIndexedDataset
-from fairseq_runs import TINY_STUDENT, exit_of
-from tiny_prepare import forget_checksums, run, write_corpus, write_teacher
+from fairseq_runs import TINY_STUDENT, build_task, exit_of
+from tiny_prepare import contents, forget_checksums, run, write_corpus, write_teacher
 
 from cmlm_kd.cli import main
 from cmlm_kd.data.translation.integrity import check_databin
@@ -172,6 +172,35 @@ def test_an_id_without_an_entry_is_named_where_it_is_read(data, tmp_path):
     flags = ("--task", "translation", *TINY_STUDENT, "--max-tokens", 99, "--save-dir", tmp_path / "out")
     status, errors = exit_of(fairseq_cli.train, data, *flags)
     assert status == 1 and re.search(said, errors.splitlines()[-1])
+
+
+def _read_by_verify(data):
+    assert main(["verify", str(data)]) == 0
+
+
+def _read_by_score(data):
+    raw = str(data / "raw" / "train.en")
+    assert main(["score", "--hypothesis", raw, "--reference", raw, "--metrics", "chrf"]) == 0
+
+
+def _read_by_a_task(data, task="translation_kd"):
+    build_task(data, "--task", task, *TINY_STUDENT)
+
+
+def _read_by_fairseqs_task(data):
+    _read_by_a_task(data, "translation")
+
+
+@pytest.mark.parametrize("read", [_read_by_verify, _read_by_score, _read_by_a_task, _read_by_fairseqs_task])
+def test_a_data_bin_that_is_half_moved_is_whole_for_every_reader(written, data, read):
+    """A kill of 'prepare --overwrite' leaves files of two data-bins, and no manifest."""
+    moved = ["dict.de.txt", "raw/train.en", "train.de-en.de.bin", "prepare.json"]
+    for name in moved:
+        (data / ".partial" / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).rename(data / ".partial" / "new" / name)
+    (data / ".partial" / "commit.json").write_text(json.dumps({"remove": [], "move": moved}))
+    read(data)
+    assert contents(data) == contents(written)
 
 
 def test_tasks_look_at_each_part(data, written, tmp_path):
