@@ -85,7 +85,7 @@ def load_pretrained(
         the model, and the names of its weights that the directory lacks, which are random.
 
     Raises:
-        UserError: if nothing can be loaded, an exported directory has changed since, or a weight is not finite.
+        UserError: if nothing can be loaded, an exported directory has changed, or a weight is not finite.
     """
     if Path(name_or_path).is_dir():
         export_record(Path(name_or_path))
