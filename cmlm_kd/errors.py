@@ -45,6 +45,8 @@ _NO_MEMORY = re.compile(
 _LINK_LOOP = re.compile(r"Symlink loop from '(.+)'$")  # a RuntimeError of pathlib's resolve
 _LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _LONGEST = 2000  # characters of a message, which begins with what and ends with what to do
+_PICKLE = "Weights only load failed"
+"""Words of torch's safe loading, which go on with how to switch it off."""
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # as NumPy says it, without a number
 
 
@@ -60,6 +62,10 @@ class UserError(Exception):
 def first_line(error: BaseException) -> str:
     """Return what another library's exception says, as part of a message of ours: its first line of text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith(_PICKLE):
+        return (
+            "its weights are a pickle of more than tensors, which is never loaded: save them as safetensors"
+        )
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 

@@ -52,40 +52,46 @@ def run(arguments: argparse.Namespace) -> None:
     """Verify and print one summary."""
     other = _verify_other(arguments.store)
     if other is not None:
+        kind, has_checksums = other
         if arguments.data is not None:
-            raise UserError(f"{arguments.store} is {other}; --data goes with a store: leave it out")
-        print(f"{arguments.store}: {other}, every byte is as it was written")
+            raise UserError(f"{arguments.store} is {kind}; --data goes with a store: leave it out")
+        said = "every byte is as it was written"
+        if not has_checksums:
+            said = "of an earlier release, without checksums: what can be seen without them is right"
+        print(f"{arguments.store}: {kind}, {said}")
         return
     _verify_store(arguments)
 
 
-def _verify_other(path: Path) -> str | None:
-    """Check a directory of another kind and return what it is; None for a store, or what is none of ours."""
+def _verify_other(path: Path) -> tuple[str, bool] | None:
+    """Check a directory of another kind; return what it is and whether it has checksums.
+
+    None stands for a store, or what is none of ours.
+    """
     from cmlm_kd.data.text.corpus import TokenizedCorpus, is_tokenized
-    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
+    from cmlm_kd.data.translation.manifest import is_databin, load_manifest
     from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
     from cmlm_kd.models.export_checksums import CHECKSUMS, verify_export
     from cmlm_kd.models.exported import is_exported, read_export
     from cmlm_kd.teachers.cache import is_cache, verify_cache
 
-    if (path / PREPARE_MANIFEST).is_file():
+    if is_databin(path):
         _verify_databin(path)
-        return "a data-bin"
+        return "a data-bin", bool(load_manifest(path).checksums)
     if (path / DESCRIPTION).is_file():
-        verify_teacher(path)
-        return "a C-MLM teacher"
+        return "a C-MLM teacher", bool(verify_teacher(path).checksums)
     if is_exported(path):
-        read_export(path)
-        return "an exported model"
+        return "an exported model", bool(read_export(path).checksums)
     if (path / CHECKSUMS).is_file():
         verify_export(path)
-        return "an exported model"
+        return "an exported model", True
     if is_cache(path):
         verify_cache(path)
-        return "a teacher cache"
+        return "a teacher cache", True
     if is_tokenized(path):
-        TokenizedCorpus(path).verify()
-        return "text in tokens"
+        corpus = TokenizedCorpus(path)
+        corpus.verify()
+        return "text in tokens", bool(corpus.manifest.checksums)
     return None
 
 
@@ -181,7 +187,7 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
 def _verify_databin(data: Path) -> None:
     """Read every byte of a data-bin that 'cmlm-kd prepare' wrote; another has nothing to compare it with."""
     from cmlm_kd.data.translation.integrity import check_databin
-    from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+    from cmlm_kd.data.translation.manifest import is_databin, load_manifest
 
-    if (data / PREPARE_MANIFEST).is_file():
+    if is_databin(data):
         check_databin(data, load_manifest(data), whole=True)

@@ -19,6 +19,7 @@ _REMEDIES = {
     "LAO": "flores200 or char",
     "KHMER": "flores200 or char",
     "MYANMAR": "flores200 or char",
+    "TIBETAN": "flores200 or char",
 }
 """Script, as names of characters begin -> ``--tokenize`` that cuts it."""
 

@@ -194,9 +194,12 @@ class Report:
         """Return in one sentence how a student compares with the baseline in BLEU."""
         baseline = next(other for other in self.rows if other.name == self.baseline)
         difference = row.bleu.value - baseline.bleu.value
+        against = f"{row.name}: {difference:+.2f} BLEU against {self.baseline}"
+        if row.bleu.p_value is None:
+            return f"{against}; not tested, because there is a single line."
         significant = "significant" if row.bleu.is_significant else "not significant"
         return (
-            f"{row.name}: {difference:+.2f} BLEU against {self.baseline}; the difference is {significant} "
+            f"{against}; the difference is {significant} "
             f"(p = {_p_value(row.bleu)}, paired bootstrap, level {SIGNIFICANCE_LEVEL})."
         )
 

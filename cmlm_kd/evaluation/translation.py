@@ -15,7 +15,7 @@ from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from cmlm_kd.data.translation.integrity import check_raw
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.evaluation.bleu_notes import notes_on_bleu
 from cmlm_kd.evaluation.differences import runs_by_system
 from cmlm_kd.evaluation.scores import Evaluation, Score
@@ -114,7 +114,10 @@ def evaluate(
     if several:
         samples, seed = settings.bootstrap_samples, settings.seed
         return evaluate_runs(systems, streams, metrics, baseline, clusters, samples, seed, notes)
-    if baseline is not None and len(systems) > 1:
+    if baseline is not None and len(systems) > 1 and len(references[0]) == 1:
+        # Every resample is that sentence, so that any difference would be found in all of them.
+        notes += (f"not tested against {baseline!r}: a single line says nothing of others",)
+    elif baseline is not None and len(systems) > 1:
         ordered = [
             (baseline, systems[baseline]),
             *((name, systems[name]) for name in systems if name != baseline),
@@ -175,7 +178,13 @@ def _bleu(settings: ScoreSettings) -> BLEU:
     try:
         # force: no warning about periods after a space, the lines are detokenised
         return BLEU(lowercase=settings.lowercase, tokenize=settings.tokenize, force=True)
-    except RuntimeError as error:  # of tokenizers that are extras of sacreBLEU
+    except RuntimeError as error:
+        if not settings.tokenize.endswith("mecab"):  # of sentencepiece
+            raise UserError(
+                f"--tokenize {settings.tokenize}: its model in sacreBLEU's folder is damaged "
+                f"({first_line(error)}); remove it to have it downloaded again, or choose another"
+            ) from error
+        # Of tokenizers that are extras of sacreBLEU.
         extra = settings.tokenize.partition("-")[0]
         raise UserError(
             f"--tokenize {settings.tokenize}: its packages are not installed; run: pip install "

@@ -1,6 +1,6 @@
 """Averages of the checkpoints of one training run, and the choice of which."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,18 @@ import torch
 from torch import Tensor
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import FOLD, check_same_entries, task_state
+from cmlm_kd.fairseq_files.checkpoint_keys import (
+    FOLD,
+    HEADS,
+    INPUTS_HASH,
+    LABELS,
+    check_same_entries,
+    task_state,
+)
 from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, settings_of
+
+_OUTPUTS = {LABELS: "classes", HEADS: "tasks", INPUTS_HASH: "tokenizer"}
+"""What the weights of students over sentences stand for, under its key in a checkpoint -> its name."""
 
 
 def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
@@ -20,7 +30,8 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
 
     Raises:
         UserError: nothing to average, a file is no checkpoint, or the models differ in weights, shapes,
-            dictionaries or the part of the training set that they were kept from.
+            dictionaries, classes or the part of the training set that they were kept from, or a mean is not
+            finite.
     """
     if not paths:
         raise UserError("no checkpoint to average")
@@ -36,8 +47,10 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
             "average checkpoints of one training run",
         )
         _check_same_fold(path, task_state(state).get(FOLD), paths[0], task_state(states[0]).get(FOLD))
+        _check_same_outputs(path, task_state(state), paths[0], task_state(states[0]))
     averaged = {key: value for key, value in newest.items() if key != "last_optimizer_state"}
     averaged["model"] = _mean_weights([state["model"] for state in states], newest["model"])
+    _check_finite(averaged["model"], paths)
     updates = {path.name: number_of_updates(state) for path, state in zip(paths, states, strict=True)}
     averaged["extra_state"] = {**(newest.get("extra_state") or {}), "averaged": updates}
     return averaged
@@ -113,6 +126,29 @@ def _check_same_fold(path: Path, fold: str | None, first: Path, expected: str | 
             f"{path} was trained {mine}, {first} {theirs}, so that their mean has seen every row; average "
             "checkpoints of one training run"
         )
+
+
+def _check_same_outputs(
+    path: Path, state: Mapping[str, Any], first: Path, expected: Mapping[str, Any]
+) -> None:
+    """Refuse students whose logits, or ids, stand for other things."""
+    for key, what in _OUTPUTS.items():
+        mine, theirs = state.get(key), expected.get(key)
+        if mine is not None and theirs is not None and mine != theirs:
+            raise UserError(
+                f"{path} and {first} have different {what} ({str(mine)[:200]} and {str(theirs)[:200]}); "
+                "average checkpoints of one training run"
+            )
+
+
+def _check_finite(weights: Mapping[str, Tensor], paths: Sequence[Path]) -> None:
+    """Refuse a mean with numbers that are not finite, which whoever loads it would refuse."""
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise UserError(
+                f"{', '.join(map(str, paths))}: the mean of {name} has numbers that are not finite: the "
+                "training diverged, or a file is damaged; take earlier checkpoints"
+            )
 
 
 def _mean_weights(models: Sequence[dict[str, Tensor]], newest: dict[str, Tensor]) -> dict[str, Tensor]:

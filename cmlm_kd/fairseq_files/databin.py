@@ -40,12 +40,20 @@ class Databin:
         prefix: the path without ``.bin``.
         sizes: tokens of each sentence, EOS included, ``(rows,)`` int32.
         tokens: all ids end to end, ``(sum(sizes),)``.
+        entries: of the dictionary, with which each sentence is compared when it is read; None: not compared.
     """
 
-    def __init__(self, prefix: Path, sizes: NDArray[np.int32], tokens: NDArray[np.integer]) -> None:
+    def __init__(
+        self,
+        prefix: Path,
+        sizes: NDArray[np.int32],
+        tokens: NDArray[np.integer],
+        entries: int | None = None,
+    ) -> None:
         self.prefix = prefix
         self.sizes = sizes
         self.tokens = tokens
+        self.entries = entries
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -53,8 +61,12 @@ class Databin:
         return np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
 
     @classmethod
-    def open(cls, prefix: Path | str) -> Databin:
+    def open(cls, prefix: Path | str, entries: int | None = None) -> Databin:
         """Map a split.
+
+        Args:
+            prefix: the path without ``.bin``.
+            entries: of the dictionary, where each sentence that is read is to be compared with it.
 
         Raises:
             UserError: if the files are missing, are not fairseq's mmap format, or do not fit each other.
@@ -82,15 +94,22 @@ class Databin:
                 f"{data} has {data.stat().st_size} bytes, its index wants {total * dtype.itemsize}"
             )
         if not total:  # nothing to map
-            return cls(prefix, sizes, np.empty(0, dtype))
-        return cls(prefix, sizes, np.memmap(data, dtype, "r", shape=(total,)))
+            return cls(prefix, sizes, np.empty(0, dtype), entries)
+        return cls(prefix, sizes, np.memmap(data, dtype, "r", shape=(total,)), entries)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def __getitem__(self, row: int) -> NDArray[np.integer]:
-        """Return the ids of one sentence, EOS included, as a view."""
-        return self.tokens[self.offsets[row] : self.offsets[row + 1]]
+        """Return the ids of one sentence, EOS included, as a view.
+
+        Raises:
+            UserError: one is no entry of the dictionary.
+        """
+        ids = self.tokens[self.offsets[row] : self.offsets[row + 1]]
+        if self.entries is not None:
+            check_ids(self.prefix, row, ids, self.entries)
+        return ids
 
     def __iter__(self) -> Iterator[NDArray[np.integer]]:
         return (self[row] for row in range(len(self)))
@@ -101,6 +120,25 @@ class Databin:
         for start in range(0, len(self.tokens), _AT_ONCE):
             digest.update(np.ascontiguousarray(self.tokens[start : start + _AT_ONCE]).tobytes())
         return digest.hexdigest()
+
+
+def check_ids(prefix: Path | str, row: int, ids: NDArray[np.integer], entries: int) -> None:
+    """Refuse a sentence with an id that is no entry of its dictionary, for which no model has an embedding.
+
+    Args:
+        prefix: of the data-bin's file, without ``.bin``.
+        row: number of the sentence.
+        ids: of it.
+        entries: of the dictionary.
+
+    Raises:
+        UserError: naming file, sentence and id.
+    """
+    if len(ids) and int(ids.max()) >= entries:
+        raise UserError(
+            f"{prefix}.bin is damaged (sentence {row} has id {int(ids.max())}, its dictionary {entries} "
+            "entries); write the data again with 'cmlm-kd prepare'"
+        )
 
 
 def is_mapped(index: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmlm_kd.errors import UserError
 from cmlm_kd.system.checksums import FileRecord, as_json, check_files, describe_files
 from cmlm_kd.system.files import written_aside
 from cmlm_kd.system.manifests import read_manifest, write_manifest
@@ -52,4 +53,7 @@ def verify_export(directory: Path) -> None:
 
 
 def _noted(directory: Path) -> dict[str, FileRecord]:
-    return read_manifest(directory / CHECKSUMS, ExportManifest, _EXPORT_AGAIN).checksums
+    records = read_manifest(directory / CHECKSUMS, ExportManifest, _EXPORT_AGAIN).checksums
+    if not records:
+        raise UserError(f"{directory / CHECKSUMS} is damaged (it names no file); {_EXPORT_AGAIN}")
+    return records

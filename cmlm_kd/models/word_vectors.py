@@ -206,23 +206,19 @@ def _teacher_embeddings(teacher: str) -> tuple[Any, Tensor]:
     """Return tokenizer and embedding table ``(tokens, e)`` of a Hugging Face model."""
     from transformers import AutoModel
 
-    from cmlm_kd.system.hugging_face import load_saved
-    from cmlm_kd.system.transformers_reports import without_reports
+    from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained
     from cmlm_kd.tokenization.loading import load_tokenizer
 
     tokenizer = load_tokenizer(teacher, required=("pad", "unk"))
-    try:
-        with without_reports():
-            model: Any = load_saved(AutoModel, teacher, dtype=torch.float32)
-    except UserError:
-        raise
-    except Exception as error:  # damaged files raise many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"cannot load word embeddings from teacher {teacher!r}: {reason}; "
-            "give a directory written by save_pretrained, or a hub name that can be reached"
-        ) from error
-    table = model.get_input_embeddings().weight.detach()  # (tokens, e)
+    model, missing = load_pretrained(AutoModel, teacher, "word embeddings")
+    embeddings = model.get_input_embeddings().weight  # (tokens, e)
+    check_weights(
+        f"teacher {teacher!r}",
+        (name for name, weight in model.named_parameters() if weight is embeddings and name in missing),
+        "; give a directory written by save_pretrained",
+        tensors="tensors of word embeddings",
+    )
+    table = embeddings.detach()  # (tokens, e)
     if len(tokenizer) > len(table):
         raise UserError(
             f"the tokenizer of {teacher!r} has {len(tokenizer)} tokens, the model embeds {len(table)}; give "

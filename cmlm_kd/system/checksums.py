@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import file_sha256
+from cmlm_kd.system.git_lfs import refuse_pointer
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def check_files(
         if not path.is_file():
             raise UserError(f"{owner}{path} is no file; {remedy}")
         if status.st_size != record.bytes:
+            refuse_pointer(path)
             raise UserError(
                 f"{owner}{path} is damaged ({status.st_size} bytes, {record.bytes} were written); {remedy}"
             )

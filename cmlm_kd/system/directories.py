@@ -111,7 +111,7 @@ def finish_interrupted(path: Path) -> None:
     if os.path.isdir(former) and not os.path.lexists(place):
         with named_os_errors(path):
             former.rename(place)
-    if os.path.isfile(place / _WORK / _COMMIT):
+    if os.path.isfile(place / _WORK / _COMMIT) and not _is_link(place):
         with named_os_errors(path):
             descriptor = _lock(place)
             try:
@@ -170,13 +170,26 @@ class _Plan(NamedTuple):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             plan = cls(*([str(name) for name in document[part]] for part in cls._fields))
-            paths = [Path(name) for name in plan.remove + plan.move]
-            inside = not any(path.is_absolute() or ".." in path.parts for path in paths)
+            inside = plan.way_out(path.parent.parent) is None
         except (ValueError, KeyError, TypeError):
             inside = False
         if not inside:
             raise UserError(f"{path} is damaged; remove the folder {path.parent}")
         return plan
+
+    def way_out(self, path: Path) -> str | None:
+        """Return a name that leads out of the directory, by itself or by a link; None if there is none."""
+        places = [(path, name) for name in self.remove + self.move]
+        places += [(path / _WORK / _NEW, name) for name in self.move]
+        return next((name for folder, name in places if _leads_out(folder, name)), None)
+
+
+def _leads_out(folder: Path, name: str) -> bool:
+    """Return whether a file's name, relative to a folder, is of another place, or a link on its way there."""
+    relative = Path(name)
+    if not relative.parts or relative.is_absolute() or ".." in relative.parts:
+        return True
+    return any((folder / parent).is_symlink() for parent in relative.parents if parent.parts)
 
 
 def _begin_commit(path: Path, manifest: str, replaces: tuple[str, ...]) -> None:
@@ -189,6 +202,9 @@ def _begin_commit(path: Path, manifest: str, replaces: tuple[str, ...]) -> None:
         sorted(replaces, key=lambda name: (name != manifest, name)),
         sorted(moved, key=lambda name: (name == manifest, name)),
     )
+    wrong = plan.way_out(path)
+    if wrong is not None:
+        raise UserError(f"{path}: {wrong!r} leads out of this directory; give another one")
     written = path / _WORK / f"{_COMMIT}.new"
     written.write_text(json.dumps(plan._asdict()), encoding="utf-8")
     to_disk(written)
@@ -209,7 +225,7 @@ def _check_room(path: Path, name: str, replaces: tuple[str, ...]) -> None:
 def _finish(path: Path) -> None:
     """Do what is written down and not done yet, and remove what was written aside."""
     work = path / _WORK
-    if (work / _COMMIT).is_file():
+    if (work / _COMMIT).is_file() and not _is_link(path):
         plan = _Plan.read(work / _COMMIT)
         _remove(path, plan.remove, keep=_moved_already(work / _NEW, plan.move))
         for name in plan.move:
@@ -217,8 +233,15 @@ def _finish(path: Path) -> None:
             with contextlib.suppress(FileNotFoundError):  # moved before a kill
                 os.replace(work / _NEW / name, path / name)
         to_disk(path)
-    if work.is_dir() and not work.is_symlink():
+    if work.is_symlink():
+        work.unlink()
+    elif work.is_dir():
         shutil.rmtree(work)
+
+
+def _is_link(path: Path) -> bool:
+    """Return whether what is written aside in a directory is elsewhere, which is not of this module."""
+    return (path / _WORK).is_symlink() or (path / _WORK / _NEW).is_symlink()
 
 
 def _moved_already(new: Path, names: list[str]) -> set[str]:

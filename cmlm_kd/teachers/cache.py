@@ -313,8 +313,10 @@ def verify_cache(path: Path) -> CacheManifest:
         UserError: naming the file that is damaged.
     """
     manifest = _read_manifest(path)
-    for name in manifest.files:
-        _read_array(path, manifest, len(manifest.identity.labels), name)
+    identity = manifest.identity
+    names = [f"logits-{index}.npy" for index in range(len(identity.teachers))]
+    for name in (*names, *(f"hidden-{layer}.npy" for layer in identity.hidden_states)):
+        _read_array(path, manifest, len(identity.labels), name)
     return manifest
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
 from cmlm_kd.data.translation.integrity import check_corpus, check_databin
-from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+from cmlm_kd.data.translation.manifest import is_databin, load_manifest
 from cmlm_kd.data.translation.pairs import PairFormat
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash, read_symbols
@@ -99,7 +99,7 @@ def open_corpus(data: Path, split: str) -> Corpus:
         UserError: it is not there, is damaged, or its sides have different numbers of sentences.
     """
     manifest = None
-    if (data / PREPARE_MANIFEST).is_file() or not any(data.glob(f"{split}.*.idx")):
+    if is_databin(data) or not any(data.glob(f"{split}.*.idx")):
         manifest = load_manifest(data)
         check_databin(data, manifest, splits=[split])
         languages = manifest.languages

@@ -24,7 +24,7 @@ from cmlm_kd.api.next_tokens import (
     TranslationData,
     next_token_teachers,
 )
-from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
+from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import read_symbols
 from cmlm_kd.models.translators.language_model import PROMPT, Prompt, read_examples
@@ -73,7 +73,7 @@ class CarriedTeacher(NamedTeacher):
         *,
         line_feed_ends: bool = False,
     ) -> None:
-        if not (data.directory / PREPARE_MANIFEST).is_file():
+        if not is_databin(data.directory):
             raise UserError(
                 f"teacher {path} has tokens of its own, and only the dictionaries of 'cmlm-kd prepare' say "
                 f"which text an entry stands for; prepare {data.directory} with it"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _NORMAL, _USER_DEFINED = 1, 4  # types of pieces
+_WORD = 3  # type of model: whatever is no piece from space to space is unknown
 _SPACE = "\u2581"
 _SPECIAL = ("cls", "sep", "mask", "pad", "unk", "bos", "eos")
 _WORDS = 200
@@ -37,6 +38,7 @@ def refuse_lost_settings(path: Path, model: Any) -> None:
     trainer, normalizer = model.trainer_spec, model.normalizer_spec
     inner = any(_SPACE in piece.piece.strip(_SPACE) for piece in model.pieces if piece.type == _NORMAL)
     lost = {
+        "model_type=word": trainer.model_type == _WORD,
         "treat_whitespace_as_suffix": trainer.treat_whitespace_as_suffix,
         "split_by_whitespace=false, with pieces of several words": not trainer.split_by_whitespace and inner,
         "add_dummy_prefix=false": not normalizer.add_dummy_prefix,

@@ -34,6 +34,11 @@ _NO_MODEL = "Model file not found: "
 
 
 _ASSERTIONS = {
+    "Must specify batch size": "nothing says how large a batch is: pass --max-tokens or --batch-size",
+    "--path required": "no model is named: pass --path with a checkpoint",
+    "--batch-size cannot be larger": "--batch-size is larger than --buffer-size: pass a --buffer-size as "
+    "large, or larger",
+    "--sampling requires": "--sampling gives as many translations as --beam says: pass the same as --nbest",
     "--replace-unk requires a raw": "--replace-unk reads raw text, which prepared data are not; leave it "
     "out: pieces of words have few unknown ones, and 'cmlm-kd score' says how many",
     "Criterion does not match": "the checkpoint was trained with another --criterion, whose optimizer is of "

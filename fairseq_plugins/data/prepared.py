@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmlm_kd.data.translation.integrity import check_databin
-from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST, load_manifest
+from cmlm_kd.data.translation.manifest import is_databin, load_manifest
 from cmlm_kd.data.translation.pairs import PairFormat
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, dictionary_hash, is_mapped
@@ -90,8 +90,10 @@ class PreparedData:
         return [self._split(name) for name in found]
 
     def _split(self, split: str) -> tuple[Databin, Databin]:
-        source = Databin.open(self._prefix(split, self.source_language))
-        target = Databin.open(self._prefix(split, self.target_language))
+        source, target = (
+            Databin.open(self._prefix(split, language), self.manifest.dictionaries[language].size)
+            for language in (self.source_language, self.target_language)
+        )
         if len(source) != len(target):
             raise UserError(
                 f"{self.path}, {split}: {len(source)} sources but {len(target)} targets; prepare again"
@@ -119,7 +121,7 @@ def check_fairseq_data(directories: Sequence[str], path: str, split: str, *, who
             directories have different dictionaries.
     """
     data = Path(path)
-    if (data / PREPARE_MANIFEST).is_file():
+    if is_databin(data):
         manifest = load_manifest(data)
         names = [name for name in manifest.splits if name.rstrip("0123456789") == split or name == split]
         check_databin(data, manifest, splits=names, whole=whole)

@@ -18,6 +18,7 @@ from omegaconf import II
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
 from cmlm_kd.api.next_tokens import TranslationData
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
+from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
 from cmlm_kd.store import StoredSoftTargets
@@ -87,6 +88,14 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         self._model: BaseFairseqModel | None = None
         self._begins = False  # a model that is built for training, not for a checkpoint's weights
         self.state.merge_state_dict(entries_of(self))
+
+    @classmethod
+    def setup_task(cls, cfg: TranslationKDConfig, **kwargs: Any) -> "TranslationKDTask":
+        """Read the dictionaries, of whole data-bins."""
+        for path in utils.split_paths(cfg.data):
+            is_databin(Path(path))
+        task: TranslationKDTask = super().setup_task(cfg, **kwargs)
+        return task
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the model and note in its checkpoints which part of the training set it was kept from."""

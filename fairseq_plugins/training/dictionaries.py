@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 from fairseq.data import Dictionary
 
+from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError, first_line
 
 _LONGEST = 120
@@ -19,6 +21,8 @@ def check_dictionaries() -> None:
 
     @functools.wraps(add)
     def add_checked(self: Dictionary, file: Any) -> Any:
+        if isinstance(file, str):
+            is_databin(Path(file).parent)  # what an interrupted 'cmlm-kd prepare' had begun is finished
         try:
             return add(self, file)
         except (UserError, OSError):

@@ -1,33 +1,54 @@
-"""An index of a data-bin is looked at when it is opened, whichever task opens it."""
+"""A data-bin is looked at when it is opened, and each sentence when it is read, whichever task does it."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 from pathlib import Path
 from types import SimpleNamespace
 
 from fairseq.data.indexed_dataset import MMapIndexedDataset
+from torch import Tensor
 
-from cmlm_kd.data.translation.manifest import PREPARE_MANIFEST
-from cmlm_kd.fairseq_files.databin import Databin
+from cmlm_kd.data.translation.manifest import is_databin, load_manifest
+from cmlm_kd.errors import UserError
+from cmlm_kd.fairseq_files.databin import Databin, check_ids
 
 
 def check_indexes() -> None:
-    """Let fairseq refuse a damaged index of a data-bin that 'cmlm-kd prepare' wrote.
+    """Let fairseq refuse a damaged index, and ids of no entry, in a data-bin that 'cmlm-kd prepare' wrote.
 
     fairseq follows the pointers of an index, whatever they are: one that has changed ends in an exception
-    without the file's name, or reads another sentence in silence.
+    without the file's name, or reads another sentence in silence. An id that has changed, and has no
+    embedding, ends in an IndexError of torch.
     """
-    begin = MMapIndexedDataset._do_init
+    begin, read = MMapIndexedDataset._do_init, MMapIndexedDataset.__getitem__
 
     @functools.wraps(begin)
     def begin_checked(self: MMapIndexedDataset, path: str) -> None:
         # Others may have kinds of numbers that ours has not.
-        if (Path(path).parent / PREPARE_MANIFEST).is_file():
+        if is_databin(Path(path).parent):
             # What the destructor closes, if this is as far as it gets.
             self._index, self._bin_buffer_mmap = None, SimpleNamespace(_mmap=io.BytesIO())
             Databin.open(path)
+            self._entries = _entries_of(Path(path))
         begin(self, path)
 
-    MMapIndexedDataset._do_init = begin_checked
+    @functools.wraps(read)
+    def read_checked(self: MMapIndexedDataset, row: int) -> Tensor:
+        ids = read(self, row)
+        entries = getattr(self, "_entries", None)
+        if entries is not None:
+            check_ids(self._path, row, ids.numpy(), entries)
+        return ids
+
+    MMapIndexedDataset._do_init, MMapIndexedDataset.__getitem__ = begin_checked, read_checked
+
+
+def _entries_of(prefix: Path) -> int | None:
+    """Return how many entries the dictionary of a data-bin's file has; None where the manifest is damaged."""
+    with contextlib.suppress(UserError):  # which the tasks of this plug-in refuse
+        record = load_manifest(prefix.parent).dictionaries.get(prefix.suffix.removeprefix("."))
+        return None if record is None else record.size
+    return None

@@ -109,13 +109,16 @@ def _text_columns(dataset: Any, options: ReadingOptions, place: str) -> tuple[st
         if name != LABEL_COLUMN and getattr(feature, "dtype", None) in STRINGS
     )
     chosen = options.text_columns or _usual_columns(strings)
-    missing = [name for name in chosen if name not in dataset.features]
-    if missing or len(chosen) not in (1, 2):
+    # Of others Python's way to show a list, or the label itself, would become the text.
+    others = set(chosen) - set(strings)
+    if others or len(set(chosen)) != len(chosen) or len(chosen) not in (1, 2):
         raise UserError(
             f"{place}: cannot tell the sentences: columns of strings are "
             f"{', '.join(map(repr, strings)) or 'none'}; name one or two with --text-columns"
         )
-    logger.info("%s: sentences are read from %s", place, " and ".join(map(repr, chosen)))
+    # A choice of ours is told by the commands, too, which show warnings only.
+    level = logging.WARNING if not options.text_columns and len(strings) > len(chosen) else logging.INFO
+    logger.log(level, "%s: sentences are read from %s", place, " and ".join(map(repr, chosen)))
     return chosen
 
 

@@ -206,7 +206,10 @@ def _read_manifest(directory: Path) -> dict[str, Any] | None:
         manifest = read_object(directory / NUMBERS_MANIFEST, "")
     except UserError:  # whatever is there: it is not, or not any more, what this command wrote
         return None
-    return manifest if isinstance(manifest.get("sha256"), dict) else None
+    hashes = manifest.get("sha256")
+    # Of another program's manifest, the files beside it are not this command's to replace.
+    ours = {"seed", "sizes"} <= manifest.keys() and isinstance(hashes, dict) and hashes.keys() <= set(FILES)
+    return manifest if ours else None
 
 
 def read_corpus_manifest(directory: Path, seed: int, sizes: CorpusSizes) -> dict[str, Any] | None:

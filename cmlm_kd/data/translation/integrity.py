@@ -6,9 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cmlm_kd.data.translation.manifest import (
-    PREPARE_MANIFEST,
     WRITE_AGAIN,
     PrepareManifest,
+    is_databin,
     load_manifest,
 )
 from cmlm_kd.data.translation.vocabulary import Vocabulary
@@ -82,7 +82,7 @@ def check_raw(path: Path) -> None:
     """
     folder = path.absolute().parent
     data, name = folder.parent, f"{_RAW}{path.name}"
-    if f"{folder.name}/" != _RAW or not (data / PREPARE_MANIFEST).is_file():
+    if f"{folder.name}/" != _RAW or not is_databin(data):
         return
     records = load_manifest(data).checksums
     if name in records:

@@ -243,6 +243,19 @@ def _from_any_folder(teacher: str) -> str:
     return str(path.resolve()) if path.is_dir() else teacher
 
 
+def is_databin(data: Path) -> bool:
+    """Return whether 'cmlm-kd prepare' wrote a directory.
+
+    What an interrupted run of it had begun to move is moved first: until then there is no manifest, and some
+    of the files are the former ones.
+
+    Raises:
+        UserError: the operating system refuses.
+    """
+    finish_interrupted(data)
+    return (data / PREPARE_MANIFEST).is_file()
+
+
 def load_manifest(data: Path) -> PrepareManifest:
     """Read the manifest of a prepared data-bin.
 
@@ -250,10 +263,12 @@ def load_manifest(data: Path) -> PrepareManifest:
         UserError: if there is none, or it is damaged, naming the field.
     """
     path = data / PREPARE_MANIFEST
-    finish_interrupted(data)
-    if not path.is_file():
+    if not is_databin(data):
         raise UserError(f"{data} has no {PREPARE_MANIFEST}; write the data with 'cmlm-kd prepare'")
     manifest = read_manifest(path, PrepareManifest, WRITE_AGAIN)
+    for name in (*manifest.languages, *manifest.splits, *manifest.corpora):
+        if Path(name).name != name:
+            raise UserError(f"{path} is damaged ({name!r} is no part of a file's name); {WRITE_AGAIN}")
     for language in manifest.languages:
         if language not in manifest.dictionaries:
             raise UserError(f"{path} is damaged (dictionaries.{language} is missing); {WRITE_AGAIN}")

@@ -1,13 +1,16 @@
 """Multi30k, fetched once and checked against the checksums that the results were made with."""
 
 import http.client
+import queue
 import shutil
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -103,7 +106,7 @@ def _append_rest(url: str, partial: Path) -> None:
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+        response = _answer(request)
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # nothing is missing; the checksum decides
@@ -123,3 +126,26 @@ def _append_rest(url: str, partial: Path) -> None:
                     raise TimeoutError(f"{received} of {length} bytes came in {_LONGEST_SECONDS} seconds")
     if received < length:
         raise ConnectionError(f"the connection broke after {received} of {length} bytes")
+
+
+def _answer(request: urllib.request.Request) -> Any:
+    """Return the response to a request, of a server that gives its headers within the time of a download.
+
+    Nobody else limits that: a line of a header now and then is no silence.
+    """
+    found: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found.put(urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS))
+        except Exception as error:
+            found.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = found.get(timeout=_LONGEST_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer came in {_LONGEST_SECONDS} seconds") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

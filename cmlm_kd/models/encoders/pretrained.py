@@ -14,6 +14,7 @@ from torch import nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.heads import has_head, split_masked_lm
+from cmlm_kd.models.exported import export_record
 from cmlm_kd.system.git_lfs import refuse_pointer
 from cmlm_kd.system.hugging_face import check_no_code, load_saved
 from cmlm_kd.system.transformers_reports import without_reports
@@ -84,8 +85,10 @@ def load_pretrained(
         the model, and the names of its weights that the directory lacks, which are random.
 
     Raises:
-        UserError: if nothing can be loaded, or a weight is not finite.
+        UserError: if nothing can be loaded, an exported directory has changed, or a weight is not finite.
     """
+    if Path(name_or_path).is_dir():
+        export_record(Path(name_or_path))
     check_sizes(load_config(name_or_path, what, **more), repr(name_or_path))
     with _explained(what, name_or_path), contextlib.nullcontext() if with_reports else without_reports():
         settings = {"dtype": torch.float32, "output_loading_info": True, **more}

@@ -19,6 +19,7 @@ ENGLISH = ["the dog sleeps in the garden", "we saw 我 on a sign"]
         (CHINESE, "CJK"),
         (JAPANESE, "HIRAGANA"),
         (THAI, "THAI"),
+        (["བོད་སྐད་ཀྱི་ཡི་གེ"], "TIBETAN"),
         (ENGLISH, None),
         (["1 2 3"], None),
         ([], None),
@@ -50,12 +51,19 @@ def test_other_metrics_need_no_note():
     assert evaluate({"a": CHINESE}, [CHINESE], ScoreSettings(metrics=("chrf",))).notes == ()
 
 
-@pytest.mark.parametrize(("tokenize", "error"), [("ja-mecab", RuntimeError), ("flores200", OSError)])
-def test_a_tokenizer_that_cannot_be_had_is_named(monkeypatch, tokenize, error):
+@pytest.mark.parametrize(
+    ("tokenize", "error", "said"),
+    [
+        ("ja-mecab", RuntimeError, "packages are not installed"),
+        ("flores200", OSError, "can't be downloaded"),
+        ("flores200", RuntimeError, "is damaged"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_had_is_named(monkeypatch, tokenize, error, said):
     class Missing(BLEU):
         def __init__(self, **_):
             raise error("not there")
 
     monkeypatch.setattr("cmlm_kd.evaluation.translation.BLEU", Missing)
-    with pytest.raises(UserError, match=f"--tokenize {tokenize}"):
+    with pytest.raises(UserError, match=f"--tokenize {tokenize}: .*{said}"):
         evaluate({"a": ENGLISH}, [ENGLISH], ScoreSettings(metrics=("bleu",), tokenize=tokenize))

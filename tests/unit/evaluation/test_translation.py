@@ -130,6 +130,13 @@ def test_what_a_metric_does_not_see_is_not_significant(lowercase, metric, change
     assert scores["b"][metric].p_value == 1.0
 
 
+def test_a_single_line_is_not_tested():
+    """Every resample is that line, so that any difference would be found in all of them."""
+    result = evaluate({"a": GOOD[3:4], "b": POOR[1:2]}, [REFERENCE[3:4]], ScoreSettings(), baseline="a")
+    assert not any(score.is_significant for scores in result.systems.values() for score in scores.values())
+    assert result.notes == ("not tested against 'a': a single line says nothing of others",)
+
+
 @pytest.mark.parametrize(("p_value", "significant"), [(None, False), (0.05, False), (0.049, True)])
 def test_significance_level(p_value, significant):
     assert Score(1.0, p_value).is_significant is significant

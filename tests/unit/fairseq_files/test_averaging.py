@@ -249,6 +249,34 @@ def test_teachers_that_were_kept_from_different_folds(tmp_path):
             average_checkpoints([paths[0], paths[other]])
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (
+            {"labels": ["no", "yes"]},
+            {"labels": ["yes", "no"]},
+            "different classes .*'yes', 'no'.*'no', 'yes'",
+        ),
+        ({"heads": [{"name": "A"}]}, {"heads": [{"name": "B"}]}, "different tasks"),
+        ({"inputs": "1234"}, {"inputs": "5678"}, "different tokenizer"),
+    ],
+)
+def test_students_of_other_classes(tmp_path, one, other, said):
+    """Their weights have equal shapes, and their mean says nothing."""
+    paths = [write(tmp_path / f"{n}.pt", n, 1.0, task_state=state) for n, state in enumerate((one, other))]
+    with pytest.raises(UserError, match=rf"1\.pt and .*0\.pt have {said}"):
+        average_checkpoints(paths)
+    assert average_checkpoints(paths[:1] * 2)["task_state"] == one
+
+
+def test_weights_that_are_not_finite(tmp_path):
+    paths = [write(tmp_path / f"{value}.pt", 1, value) for value in (1.0, float("nan"))]
+    with pytest.raises(
+        UserError, match=r"the mean of encoder\.embed_tokens\.weight has numbers that are not"
+    ):
+        average_checkpoints(paths)
+
+
 def test_equal_inputs_give_equal_bytes(tmp_path):
     for updates in (1, 2):
         write(tmp_path / f"checkpoint{updates}.pt", updates, float(updates))

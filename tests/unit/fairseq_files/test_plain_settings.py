@@ -1,7 +1,10 @@
 """Settings of checkpoints that fairseq would evaluate: values, or a refusal that names them."""
 
+import re
 from argparse import Namespace
+from pathlib import Path
 
+import fairseq
 import fairseq_cli.generate
 import pytest
 from fairseq_runs import exit_of
@@ -10,8 +13,11 @@ from tiny_corpus import write_split
 from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import write_checkpoint
-from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
+from cmlm_kd.fairseq_files.plain_settings import EVALUATED, check_plain_settings
 
+EVALUATES = re.compile(
+    r"(?<![.\w])(?:(?:utils|options)\.)?(?:eval|eval_str_list|eval_str_dict|eval_bool)\(\s*(?:\w+\.)*(\w+)"
+)
 HARMLESS = "open('trace', 'w')"  # leaves a file where it is run
 
 
@@ -59,11 +65,26 @@ def test_what_is_looked_up_elsewhere():
     check_plain_settings({"task": {"seed": "${common.seed}", "data": "/a/b(1)/__import__"}}, "x")
     with pytest.raises(UserError, match=r"its setting task\.data is '\$\{oc\.env:HOME\}'"):
         check_plain_settings({"task": {"data": ["${oc.env:HOME}"]}}, "x")
+    for reference in ("${${a}:HOME}", "${oc.${a}:HOME}", "${ oc.env : HOME }", "x ${a} ${b:c}"):
+        with pytest.raises(UserError, match="no plain value"):
+            check_plain_settings({"a": "oc.env", "data": reference}, "x")
+    check_plain_settings({"data": "${a.${b}}: ${list[0]}"}, "x")
     deep = {}
     for _ in range(100):
         deep = {"a": deep}
     with pytest.raises(UserError, match="nested too deeply"):
         check_plain_settings(deep, "x")
+
+
+def test_all_that_fairseq_evaluates_is_looked_at():
+    """A new release may evaluate more settings."""
+    found = set()
+    for path in Path(fairseq.__file__).parent.rglob("*.py"):
+        if "examples" not in path.parts:
+            found |= set(EVALUATES.findall(path.read_text(encoding="utf-8")))
+    assert {"encoder_layers", "adam_betas", "conv_aggregator_layers"} <= found
+    # Lines of a file of data, and what functions call their own argument.
+    assert found - {"strip", "x", "uf"} <= EVALUATED
 
 
 def test_every_command_looks_first(tmp_path, monkeypatch, capsys):

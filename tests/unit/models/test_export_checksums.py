@@ -26,6 +26,12 @@ def test_a_changed_file(exported, capsys):
         verify_export(exported)
 
 
+def test_checksums_of_nothing(exported):
+    (exported / "checksums.json").write_text('{"checksums": {}}')
+    with pytest.raises(UserError, match=r"checksums\.json is damaged \(it names no file\)"):
+        verify_export(exported)
+
+
 def test_a_calibrated_threshold_is_a_change_of_ours(exported):
     (exported / "config.json").write_text('{"speed": 0.5}')
     with pytest.raises(UserError, match=r"config\.json is damaged"):

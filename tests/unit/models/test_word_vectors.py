@@ -5,6 +5,8 @@ import gzip
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from tiny_classification import write_bert
 from tiny_encoders import write_encoder
 from tiny_tokenizers import training_lines, write_byte_level, write_wordpiece
 
@@ -133,7 +135,7 @@ def test_a_teachers_own_embeddings(tmp_path, family):
 def test_teachers_that_cannot_serve(tmp_path):
     write_wordpiece(tmp_path, training_lines(), lowercase=True)
     vocabulary = WordVocabulary([PAD, UNKNOWN, "the"])
-    with pytest.raises(UserError, match="cannot load word embeddings from teacher"):
+    with pytest.raises(UserError, match="cannot load word embeddings from"):
         teacher_word_vectors(str(tmp_path), vocabulary)
     write_encoder(tmp_path, vocab_size=30)
     with pytest.raises(UserError, match=r"has \d+ tokens, the model embeds 30"):
@@ -141,6 +143,16 @@ def test_teachers_that_cannot_serve(tmp_path):
     write_encoder(tmp_path, vocab_size=len(load_tokenizer(str(tmp_path))))
     with pytest.raises(UserError, match="knows none of the words"):
         teacher_word_vectors(str(tmp_path), WordVocabulary([PAD, UNKNOWN, "\u4e2d"]))
+
+
+def test_a_teacher_without_its_embeddings(tmp_path, vocabulary):
+    """transformers makes random ones."""
+    folder = write_bert(tmp_path / "bert", labels=None, layers=1)
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "word_embeddings" in name)
+    save_file({key: weight for key, weight in weights.items() if key != name}, folder / "model.safetensors")
+    with pytest.raises(UserError, match="no weights for 1 tensors of word embeddings, such as"):
+        teacher_word_vectors(str(folder), vocabulary)
 
 
 @pytest.mark.real

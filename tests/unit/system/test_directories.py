@@ -206,6 +206,42 @@ def test_a_plan_from_elsewhere_leads_nowhere(tmp_path, plan):
     assert (tmp_path / "victim").exists()
 
 
+@pytest.mark.parametrize(
+    "plan", ['{"remove": ["link/victim"], "move": []}', '{"remove": [], "move": ["link/new"]}']
+)
+def test_a_plan_follows_no_links(tmp_path, plan):
+    fill(tmp_path, {"theirs/victim": "", "out/.partial/commit.json": plan, "out/.partial/new/link/new": ""})
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "theirs")
+    with pytest.raises(UserError, match=r"commit\.json is damaged"):
+        finish_interrupted(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["victim"]
+
+
+@pytest.mark.parametrize("linked", [".partial", ".partial/new"])
+def test_a_place_aside_that_is_a_link_is_nobodys(tmp_path, linked):
+    plan = '{"remove": [], "move": ["config.json"]}'
+    fill(tmp_path, {"theirs/commit.json": plan, "theirs/new/config.json": "", "theirs/config.json": ""})
+    (tmp_path / "out" / linked).parent.mkdir(parents=True)
+    (tmp_path / "out" / linked).symlink_to(tmp_path / "theirs")
+    if linked != ".partial":
+        fill(tmp_path / "out", {".partial/commit.json": plan})
+    finish_interrupted(tmp_path / "out")
+    with directory_written_aside(tmp_path / "out") as partial:
+        fill(partial)
+    assert contents(tmp_path / "out") == NEW
+    assert set(contents(tmp_path / "theirs")) == {"commit.json", "new/config.json", "config.json"}
+
+
+def test_what_makes_room_is_in_the_directory(tmp_path):
+    fill(tmp_path, {"victim": "theirs", "out/config.json": "old"})
+    with (
+        pytest.raises(UserError, match=r"'\.\./victim' leads out of this directory"),
+        directory_written_aside(tmp_path / "out", replaces=["config.json", "../victim"]) as partial,
+    ):
+        fill(partial)
+    assert contents(tmp_path) == {"victim": "theirs", "out/config.json": "old"}
+
+
 def test_a_full_disk(tmp_path):
     path = tmp_path / "made" / "out"
     message = f"^{path}: File too large; make room or choose another place$"

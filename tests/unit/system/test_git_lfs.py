@@ -10,6 +10,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.models.classifier import load_classifier
 from cmlm_kd.models.encoders.pretrained import load_masked_lm
+from cmlm_kd.system.checksums import FileRecord, check_files
 from cmlm_kd.system.git_lfs import pointer_in
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.tokenization.loading import load_tokenizer
@@ -46,6 +47,13 @@ def test_a_file_that_is_a_pointer(tmp_path, name, read):
     (tmp_path / name).write_text(POINTER)
     with pytest.raises(UserError, match=f"{name} is a Git LFS pointer"):
         read(tmp_path / name)
+
+
+def test_a_pointer_where_a_manifest_knows_more(tmp_path):
+    """Such as in a clone of what 'cmlm-kd export' wrote, where it would be taken for damage."""
+    (tmp_path / "model.safetensors").write_text(POINTER)
+    with pytest.raises(UserError, match=r"model\.safetensors is a Git LFS pointer"):
+        check_files(tmp_path, {"model.safetensors": FileRecord(438235074, "0" * 64)}, "export again")
 
 
 def test_what_is_no_pointer(bert, tmp_path):

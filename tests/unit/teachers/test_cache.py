@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -187,6 +188,8 @@ def test_manifests_of_other_contents(folders, tmp_path, change, reason):
         with pytest.raises(UserError) as refused:
             open_cache(tmp_path / "c", identity, "logits")
         assert message in str(refused.value) and "will be computed again" in str(refused.value)
+        with pytest.raises(UserError, match=re.escape(message)):
+            verify_cache(tmp_path / "c")
 
 
 def test_what_is_no_cache_is_left_alone(folders, tmp_path):

@@ -237,6 +237,12 @@ def test_pieces_of_several_words_are_refused(tmp_path):
         load_tokenizer(str(tmp_path))
 
 
+def test_a_model_of_whole_words_is_refused(lines, tmp_path):
+    write_sentencepiece(tmp_path, lines, "xlm-roberta", "word", size=100)
+    with pytest.raises(UserError, match=r"was trained with model_type=word, .*would be cut otherwise"):
+        load_tokenizer(str(tmp_path))
+
+
 @pytest.mark.parametrize("family", ["xlm-roberta", "camembert", "albert", "deberta-v2", "bert"])
 def test_user_defined_symbols_stand_alone(lines, tmp_path, family):
     """transformers makes added tokens of them, which swallow the space before and get one after."""

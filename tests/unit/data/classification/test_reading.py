@@ -191,11 +191,20 @@ def test_a_second_column_of_strings_is_no_second_sentence(tmp_path, beside, capl
     datasets = pytest.importorskip("datasets")
     rows = {beside: ["x", "y"], "text": ["a", "b"], "label": [0, 1]}
     datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "d")
-    with caplog.at_level("INFO"):
-        examples = read(tmp_path / "d", "huggingface")
+    examples = read(tmp_path / "d", "huggingface")
     assert (examples.first, examples.second) == (["a", "b"], None)
-    assert "sentences are read from 'text'" in caplog.text
+    assert "sentences are read from 'text'" in caplog.text  # as a warning, which commands show
     assert read(tmp_path / "d", "huggingface", text_columns=("text", beside)).second == ["x", "y"]
+
+
+@pytest.mark.parametrize("chosen", [("label",), ("words",), ("text", "text"), ("text", "label")])
+def test_columns_of_other_types_are_no_sentences(tmp_path, chosen):
+    """The label would be its own explanation, a list would be spelled as Python shows it."""
+    datasets = pytest.importorskip("datasets")
+    rows = {"text": ["a b", "c"], "words": [["a", "b"], ["c"]], "label": [0, 1]}
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "d")
+    with pytest.raises(UserError, match="columns of strings are 'text'; name one or two with --text-columns"):
+        read(tmp_path / "d", "huggingface", text_columns=chosen)
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,9 @@ def test_files_of_somebody_else_are_left_alone(tmp_path):
     (tmp_path / "train.de").write_text("Mein Satz.\n")
     with pytest.raises(UserError, match=r"holds train\.de but no manifest\.json"):
         write_numbers_corpus(tmp_path, 5, SIZES)
+    (tmp_path / "manifest.json").write_text('{"sha256": {"train.de": "", "train.fr": ""}}')  # another's
+    with pytest.raises(UserError, match=r"holds train\.de but no manifest\.json of this command"):
+        write_numbers_corpus(tmp_path, 5, SIZES)
     assert (tmp_path / "train.de").read_text() == "Mein Satz.\n"
 
 

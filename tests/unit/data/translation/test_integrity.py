@@ -7,8 +7,9 @@ import shutil
 import fairseq_cli.train
 import numpy as np
 import pytest
-from fairseq_runs import TINY_STUDENT, exit_of
-from tiny_prepare import forget_checksums, run, write_corpus, write_teacher
+from fairseq.data.indexed_dataset import MMapIndexedDataset
+from fairseq_runs import TINY_STUDENT, build_task, exit_of
+from tiny_prepare import contents, forget_checksums, run, write_corpus, write_teacher
 
 from cmlm_kd.cli import main
 from cmlm_kd.data.translation.integrity import check_databin
@@ -35,9 +36,9 @@ def data(written, tmp_path):
     return shutil.copytree(written, tmp_path / "data")
 
 
-def flip(path, position=-2):
+def flip(path, position=-2, bit=1):
     content = bytearray(path.read_bytes())
-    content[position] ^= 1
+    content[position] ^= bit
     path.write_bytes(content)
 
 
@@ -91,9 +92,12 @@ def test_a_pointer_to_another_sentence_without_checksums(data):
         check(data)
 
 
-def test_a_data_bin_of_an_earlier_release(data):
+def test_a_data_bin_of_an_earlier_release(data, capsys):
     """It has hashes of dictionaries and corpora."""
     forget_checksums(data)
+    flip(data / "raw" / "train.en", 0)
+    assert main(["verify", str(data)]) == 0
+    assert "a data-bin, of an earlier release, without checksums" in capsys.readouterr().out
     check(data, whole=True)
     flip(data / "train.de-en.en.bin", 0)
     check(data)
@@ -112,6 +116,21 @@ def test_a_manifest_that_leads_out_of_the_data_bin(data):
     (data / "prepare.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"its manifest names '\.\./secret', no file in it"):
         check(data)
+
+
+@pytest.mark.parametrize("field", ["splits", "corpora", "source_language"])
+def test_names_that_lead_out_of_the_data_bin(data, field):
+    manifest = json.loads((data / "prepare.json").read_text(encoding="utf-8"))
+    del manifest["manifest_sha256"]
+    if field == "source_language":
+        manifest[field] = "../de"
+    else:
+        manifest[field]["../de"] = manifest[field]["valid"]
+    (data / "prepare.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        UserError, match=r"prepare\.json is damaged \('\.\./de' is no part of a file's name\)"
+    ):
+        load_manifest(data)
 
 
 def test_teacher_ids_of_other_types(data):
@@ -137,6 +156,51 @@ def test_a_training_looks_at_its_data(data, tmp_path):
     flip(data / "train.de-en.de.idx", -16)
     status, errors = exit_of(fairseq_cli.train, *flags, "--save-dir", tmp_path / "s")
     assert status == 1 and "train.de-en.de.idx is damaged (checksum" in errors.splitlines()[-1]
+
+
+def test_an_id_without_an_entry_is_named_where_it_is_read(data, tmp_path):
+    """The ids themselves are not read beforehand; one that is too large would be torch's IndexError."""
+    size = load_manifest(data).dictionaries["en"].size
+    flip(data / "train.de-en.en.bin", -3, 0x40)  # of the last sentence
+    said = rf"train\.de-en\.en\.bin is damaged \(sentence 3 has id \d+, its dictionary {size} entries\)"
+    sentences = MMapIndexedDataset(str(data / "train.de-en.en"))
+    assert len(sentences[0])
+    with pytest.raises(UserError, match=said):
+        sentences[3]
+    with pytest.raises(UserError, match=said):
+        PreparedData(str(data)).splits("train", False)[0][1][3]
+    flags = ("--task", "translation", *TINY_STUDENT, "--max-tokens", 99, "--save-dir", tmp_path / "out")
+    status, errors = exit_of(fairseq_cli.train, data, *flags)
+    assert status == 1 and re.search(said, errors.splitlines()[-1])
+
+
+def _read_by_verify(data):
+    assert main(["verify", str(data)]) == 0
+
+
+def _read_by_score(data):
+    raw = str(data / "raw" / "train.en")
+    assert main(["score", "--hypothesis", raw, "--reference", raw, "--metrics", "chrf"]) == 0
+
+
+def _read_by_a_task(data, task="translation_kd"):
+    build_task(data, "--task", task, *TINY_STUDENT)
+
+
+def _read_by_fairseqs_task(data):
+    _read_by_a_task(data, "translation")
+
+
+@pytest.mark.parametrize("read", [_read_by_verify, _read_by_score, _read_by_a_task, _read_by_fairseqs_task])
+def test_a_data_bin_that_is_half_moved_is_whole_for_every_reader(written, data, read):
+    """A kill of 'prepare --overwrite' leaves files of two data-bins, and no manifest."""
+    moved = ["dict.de.txt", "raw/train.en", "train.de-en.de.bin", "prepare.json"]
+    for name in moved:
+        (data / ".partial" / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).rename(data / ".partial" / "new" / name)
+    (data / ".partial" / "commit.json").write_text(json.dumps({"remove": [], "move": moved}))
+    read(data)
+    assert contents(data) == contents(written)
 
 
 def test_tasks_look_at_each_part(data, written, tmp_path):

@@ -147,6 +147,14 @@ def test_a_server_that_drips(tmp_path, monkeypatch):
     assert 0 < len(kept) < 100 and content.startswith(kept)
 
 
+def test_a_server_that_drips_headers(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_module, "_LONGEST_SECONDS", 0.2)
+    headers = (f"X-{number}: 1\r\n".encode() for number in range(90))
+    with pytest.raises(UserError, match=r"cannot be fetched: no answer came in 0\.2 seconds; run again"):
+        fetch(tmp_path, CHECKSUMS, answering(b"HTTP/1.1 200 OK\r\n", *headers))
+    assert contents(tmp_path) == {}
+
+
 def test_two_downloads_of_the_same_file(tmp_path, server):
     with written_aside(tmp_path / "train.de.gz") as partial:
         partial.write_bytes(b"another process is at work")

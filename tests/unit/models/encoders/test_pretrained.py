@@ -5,6 +5,7 @@ import json
 import pytest
 from tiny_classification import write_bert
 from tiny_encoders import write_encoder
+from tiny_store import flip_bit
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -13,8 +14,15 @@ from transformers import (
 )
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.models.classifier import load_classifier
 from cmlm_kd.models.encoders import pretrained
-from cmlm_kd.models.encoders.pretrained import config_of, load_masked_lm, load_pretrained
+from cmlm_kd.models.encoders.pretrained import (
+    config_of,
+    load_encoder_and_transform,
+    load_masked_lm,
+    load_pretrained,
+)
+from cmlm_kd.models.exported import ExportRecord
 
 
 @pytest.mark.parametrize("description", [{}, [], None, {"model_type": "nobodys"}, {"model_type": 5}])
@@ -44,6 +52,23 @@ def test_sizes_of_a_damaged_configuration(tmp_path, setting, value):
     ):
         with pytest.raises(UserError, match=message):
             load()
+
+
+@pytest.mark.parametrize("load", [load_classifier, load_encoder_and_transform])
+def test_an_exported_directory_that_has_changed(tmp_path, load):
+    """As a teacher or a start it would teach something else for days."""
+    folder = write_bert(tmp_path / "bert", layers=1)
+    known = {"version": "0", "architecture": "bert_classifier", "quantization": "float32", "model_hash": ""}
+    ExportRecord(
+        "cmlm-kd export", target="huggingface", task="classification", most_source_tokens=0,
+        most_target_tokens=0, **known,
+    ).write(folder)  # fmt: skip
+    load(str(folder))
+    flip_bit(folder / "model.safetensors", -5)
+    with pytest.raises(
+        UserError, match=r"model\.safetensors is damaged \(checksum .*; export the checkpoint"
+    ):
+        load(str(folder))
 
 
 @pytest.mark.parametrize("sine_waves", [True, False])

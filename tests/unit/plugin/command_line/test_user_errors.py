@@ -4,6 +4,8 @@ import sys
 
 import pytest
 import torch
+from fairseq_cli import generate, interactive, train
+from fairseq_runs import exit_of
 from torch.multiprocessing import ProcessRaisedException, start_processes
 
 from cmlm_kd.errors import UserError, first_line
@@ -70,6 +72,21 @@ def test_what_ends_a_step_is_what_fairseq_makes_no_crash_file_of(travelled):
 @pytest.mark.parametrize("travelled", [directly, from_a_worker, from_a_process])
 def test_faults_of_ours_are_not_for_the_user(travelled):
     assert user_message(travelled(ValueError(MESSAGE))) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "said"),
+    [
+        (train, (), "pass --max-tokens or --batch-size"),
+        (generate, (), "pass --path"),
+        (generate, ("--path", "x", "--sampling", "--nbest", "2"), "pass the same as --nbest"),
+        (interactive, ("--path", "x", "--batch-size", "8"), "pass a --buffer-size"),
+    ],
+)
+def test_assertions_of_fairseq_about_flags(tmp_path, command, flags, said):
+    more = ("--task", "translation", "--arch", "transformer") if command is train else ()
+    status, errors = exit_of(command, tmp_path, *more, *flags, "--cpu")
+    assert status == 1 and said in errors.splitlines()[-1] and "Traceback" not in errors
 
 
 def test_a_bug_met_while_reporting_is_a_bug():
