@@ -1,4 +1,4 @@
-"""The kind ``encoder_decoder`` of ``cmlm-kd translate``: encoder-decoders, such as Marian, NLLB, mBART and T5."""
+"""The kind ``encoder_decoder`` of ``cmlm-kd translate``: Marian, NLLB, mBART, T5 and their like."""
 
 from __future__ import annotations
 
