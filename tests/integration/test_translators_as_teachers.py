@@ -214,12 +214,17 @@ def test_a_translator_of_other_languages(road, tmp_path, capsys):
     [
         ("nowhere.pt", "nowhere.pt does not exist; give a checkpoint that fairseq-train wrote, a"),
         ("empty", "empty holds no teacher that is known"),
+        ("ct2", "is a model of CTranslate2, which translates and says nothing of a given target; give the"),
+        ("x.pt:y.pt", "names 2 models; the mean of several is 'cmlm-kd dump --teacher A B'"),
         ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, encoder_decoder, fairseq"),
     ],
 )
 def test_what_is_no_teacher(road, tmp_path, capsys, name, message):
-    (tmp_path / "empty").mkdir()
-    path = name if "=" in name else tmp_path / name
+    for directory in ("empty", "ct2"):
+        (tmp_path / directory).mkdir()
+    for file in ("ct2/model.bin", "x.pt", "y.pt"):
+        (tmp_path / file).touch()
+    path = name if "=" in name else ":".join(str(tmp_path / part) for part in name.split(":"))
     assert message in refusal(capsys, tmp_path, dump(road, tmp_path / "store", path))
 
 
