@@ -245,6 +245,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
     def _named_source(self) -> NamedSource | None:
         """Return the registered source that ``--soft-targets`` names, made when it is first asked for."""
         if self._named is None:
+            asking: dict[str, Any] = {name: getattr(self.cfg, name, None) for name in _ASKING}
             training_set = TrainingSet(
                 Path(utils.split_paths(self.cfg.data)[0]),
                 self.cfg.train_subset,
@@ -255,7 +256,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
                 "cuda" if torch.cuda.is_available() and self.cfg.cpu is not True else "cpu",
                 bf16_autocast=self.cfg.bf16_autocast,
                 request=self._request,
-                loading=TeacherOptions(**{name: getattr(self.cfg, name, None) for name in _ASKING}),
+                loading=TeacherOptions(**asking),
             )
             load_sources()
             self._named = named_source(str(self._soft_targets), training_set)
