@@ -56,7 +56,11 @@ def run(*words: object) -> None:
 
 
 def numbers(folder: Path) -> tuple[Path, Path, list[Path]]:
-    """Write the corpus of sentences about numbers; return prefixes of training, validation and to translate."""
+    """Write the corpus of sentences about numbers.
+
+    Returns:
+        prefixes of the training and of the validation set, and those of what is translated.
+    """
     run("-m", "cmlm_kd", "numbers-corpus", folder, "--valid", 20, "--test", 1, "--monolingual", 1)
     return folder / "train", folder / "valid", [folder / "train"]
 
@@ -138,7 +142,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--input", type=Path)
     parser.add_argument("--reference", type=Path)
-    parser.add_argument("--captions", type=Path, metavar="DIR", help="Multi30k's files, to train a student on")
+    parser.add_argument(
+        "--captions", type=Path, metavar="DIR", help="Multi30k's files, to train a student on"
+    )
     parser.add_argument(
         "--updates", type=int, help="of the student that is trained; default: 400, with --captions 2000"
     )

@@ -107,8 +107,8 @@ def _refuse_translators(place: Path) -> None:
     parts = str(place).split(":")
     if len(parts) > 1 and all(Path(part).exists() for part in parts):
         raise UserError(
-            f"teacher {place} names {len(parts)} models; the mean of several is 'cmlm-kd dump --teacher A B', "
-            "or --online-teacher A,B"
+            f"teacher {place} names {len(parts)} models; the mean of several is 'cmlm-kd dump --teacher A "
+            "B', or --online-teacher A,B"
         )
 
 
