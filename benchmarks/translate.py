@@ -1,8 +1,10 @@
 """Sentences a second of ``cmlm-kd translate --via ctranslate2`` against fairseq's own search, and their BLEU.
 
-Without a checkpoint it makes the corpus of sentences about numbers and trains a student of 4+4 layers on it
-for some hundred updates, so that hypotheses have the lengths of real ones::
+It trains a student of 4+4 layers, so that hypotheses have the lengths of real ones: with ``--captions`` on
+the captions of Multi30k, whose validation and test set it translates, without on sentences about numbers, in
+some hundred updates. ``--checkpoint`` takes a student that there is::
 
+    python benchmarks/translate.py --captions multi30k
     python benchmarks/translate.py [--checkpoint student/checkpoint_best.pt --input test.de --reference
     test.en]
 
@@ -30,6 +32,7 @@ from sacrebleu.metrics.bleu import BLEU
 from cmlm_kd.api.translator import Decoding, ModelChoice, Translator
 from cmlm_kd.data.translating.engine import translate_texts
 from cmlm_kd.models.translators.kinds import load_translator
+from cmlm_kd.system.text import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (
@@ -43,6 +46,8 @@ TRAINING = (
     "--no-epoch-checkpoints --required-batch-size-multiple 1 --num-workers 0 --no-progress-bar"
 )
 QUANTIZATIONS = ("float32", "int8")
+LANGUAGES = ("de", "en")
+PIECES = 1200
 
 
 def run(*words: object) -> None:
@@ -50,17 +55,33 @@ def run(*words: object) -> None:
     subprocess.run([sys.executable, *map(str, words)], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
-def train(folder: Path, updates: int) -> tuple[Path, Path, Path]:
+def numbers(folder: Path) -> tuple[Path, Path, list[Path]]:
+    """Write the corpus of sentences about numbers.
+
+    Returns:
+        prefixes of the training and of the validation set, and those of what is translated.
+    """
+    run("-m", "cmlm_kd", "numbers-corpus", folder, "--valid", 20, "--test", 1, "--monolingual", 1)
+    return folder / "train", folder / "valid", [folder / "train"]
+
+
+def captions(folder: Path, given: Path) -> tuple[Path, Path, list[Path]]:
+    """Copy the captions that are given; what is translated the student has not learnt from."""
+    run("-m", "cmlm_kd", "fetch-multi30k", folder, "--from", given)
+    held_out = [folder / "val", folder / "test_2016_flickr"]
+    return folder / "train", held_out[0], held_out
+
+
+def train(folder: Path, corpus: tuple[Path, Path, list[Path]], updates: int) -> tuple[Path, Path, Path]:
     """Return a checkpoint, sources and references."""
-    corpus, tool = folder / "corpus", ("-m", "cmlm_kd")
-    run(*tool, "numbers-corpus", corpus, "--valid", 20, "--test", 1, "--monolingual", 1)
-    texts = [corpus / "train.de", corpus / "train.en"]
-    run(*tool, "train-tokenizer", "--vocab-size", 1200, "--input", *texts, "--output", folder / "bert")
+    (training, valid, translated), tool = corpus, ("-m", "cmlm_kd")
+    texts = [_text(training, language) for language in LANGUAGES]
+    run(*tool, "train-tokenizer", "--vocab-size", PIECES, "--input", *texts, "--output", folder / "bert")
     from transformers import AutoTokenizer, BertConfig
 
     pieces = len(AutoTokenizer.from_pretrained(folder / "bert"))
     BertConfig(vocab_size=pieces, max_position_embeddings=256).save_pretrained(folder / "bert")
-    pairs = ("--trainpref", corpus / "train", "--validpref", corpus / "valid", "--destdir", folder / "data")
+    pairs = ("--trainpref", training, "--validpref", valid, "--destdir", folder / "data")
     run(*tool, "prepare", "--teacher", folder / "bert", "-s", "de", "-t", "en", *pairs)
     place = (
         "--save-dir",
@@ -72,7 +93,16 @@ def train(folder: Path, updates: int) -> tuple[Path, Path, Path]:
     )
     trained = ("-c", "from fairseq_cli.train import cli_main; cli_main()", folder / "data")
     run(*trained, *TRAINING.split(), *SIZES.split(), *place)
-    return folder / "student" / "checkpoint_last.pt", corpus / "train.de", corpus / "train.en"
+    for language in LANGUAGES:
+        lines = [line for prefix in translated for line in read_lines(_text(prefix, language))]
+        (folder / f"translated.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sides = (folder / f"translated.{language}" for language in LANGUAGES)
+    return folder / "student" / "checkpoint_last.pt", *sides
+
+
+def _text(prefix: Path, language: str) -> Path:
+    plain = prefix.with_name(f"{prefix.name}.{language}")
+    return plain if plain.exists() else plain.with_name(f"{plain.name}.gz")
 
 
 def fairseq_decoder(translator: Translator, texts: list[str], beam: int) -> Callable[[int], list[str]]:
@@ -112,7 +142,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--input", type=Path)
     parser.add_argument("--reference", type=Path)
-    parser.add_argument("--updates", type=int, default=400, help="of the student, where none is given")
+    parser.add_argument(
+        "--captions", type=Path, metavar="DIR", help="Multi30k's files, to train a student on"
+    )
+    parser.add_argument(
+        "--updates", type=int, help="of the student that is trained; default: 400, with --captions 2000"
+    )
     parser.add_argument("--sentences", type=int, default=2000)
     parser.add_argument("--beam", type=int, default=4)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64, 256])
@@ -125,10 +160,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, source, reference = args.checkpoint, args.input, args.reference
         if checkpoint is None:
-            checkpoint, source, reference = train(Path(folder), args.updates)
-        texts, references = (
-            path.read_text(encoding="utf-8").split("\n")[: args.sentences] for path in (source, reference)
-        )
+            place, given = Path(folder), args.captions
+            corpus = numbers(place / "corpus") if given is None else captions(place / "corpus", given)
+            updates = args.updates or (400 if given is None else 2000)
+            checkpoint, source, reference = train(place, corpus, updates)
+        texts, references = (read_lines(path)[: args.sentences] for path in (source, reference))
         choice = ModelChoice((), data=args.data)
         base = load_translator(str(checkpoint), choice)
         ours = {

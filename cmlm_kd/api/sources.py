@@ -24,6 +24,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
+from cmlm_kd.api.next_tokens import TeacherOptions
 from cmlm_kd.api.registry import Registry
 from cmlm_kd.api.signals import TeacherSignal
 
@@ -99,6 +100,7 @@ class TrainingSet:
         device: where the training runs, as torch names it.
         bf16_autocast: whether it computes in bfloat16 where that is safe.
         request: what the source will be asked for.
+        loading: languages, prompt and examples for a teacher that wants them; all else is the training's.
     """
 
     data: Path
@@ -110,6 +112,7 @@ class TrainingSet:
     device: str = "cpu"
     bf16_autocast: bool = False
     request: Request = NOTHING_ELSE
+    loading: TeacherOptions = field(default_factory=TeacherOptions)
 
 
 class NamedSource(SignalSource):

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[KIND=]PATH",
         help="checkpoint of 'fairseq-train --task cmlm', or an exported teacher; checkpoint of a translator "
         "with the same dictionaries; Hugging Face directory of an encoder-decoder or a language model; "
-        "several: the mean of their probabilities",
+        "several: the mean of their probabilities; KIND, where what is there does not tell: cmlm, fairseq, "
+        "encoder_decoder, language_model, knn",
     )
     parser.add_argument(
         "--weights",

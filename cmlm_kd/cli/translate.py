@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="[KIND=]PATH",
         help="fairseq checkpoint (several, separated by colons, are an ensemble), Hugging Face directory or "
-        "hub name, or CTranslate2 directory",
+        "hub name, ONNX or CTranslate2 directory; KIND, where what is there does not tell: fairseq, "
+        "encoder_decoder, language_model, onnx, ctranslate2",
     )
     parser.add_argument(
         "--input",

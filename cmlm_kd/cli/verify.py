@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATA_BIN",
         help="data-bin that the store should belong to; also prints how often the teacher was right",
     )
-    parser.add_argument("--split", default="train", help="split of the data-bin")
+    parser.add_argument("--split", help="split of the data-bin; default: the one that was dumped")
     parser.add_argument(
         "--valid-store",
         type=Path,
@@ -96,7 +96,7 @@ def _verify_other(path: Path) -> tuple[str, bool] | None:
 
 
 def _verify_store(arguments: argparse.Namespace) -> None:
-    from cmlm_kd.store import verify_store
+    from cmlm_kd.store import SoftTargetStore, verify_store
     from cmlm_kd.store.manifest import TEACHER_KIND
 
     if arguments.valid_store is not None and arguments.data is None:
@@ -107,6 +107,9 @@ def _verify_store(arguments: argparse.Namespace) -> None:
     corpus, target = None, None
     if arguments.data is not None:
         _verify_databin(arguments.data)
+        if arguments.split is None:
+            header = SoftTargetStore.open(arguments.store).manifest.header
+            arguments.split = str(header.settings.get("split", "train"))
         corpus, target = _open_split(arguments, arguments.split)
     manifest = verify_store(arguments.store, corpus)
     header = manifest.header

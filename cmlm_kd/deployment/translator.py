@@ -116,7 +116,7 @@ def export_translator(export: TranslatorExport) -> list[str]:
 
 
 def _kind(target: str) -> str:
-    return {"huggingface": "huggingface", "ctranslate2": "ctranslate2", "onnx": "onnx"}[target]
+    return {"huggingface": "encoder_decoder", "ctranslate2": "ctranslate2", "onnx": "onnx"}[target]
 
 
 def _write(

@@ -31,6 +31,7 @@ from cmlm_kd.models.translators.language_model import PROMPT, Prompt, read_examp
 from cmlm_kd.models.translators.loading import (
     UNLIMITED,
     end_tokens,
+    last_logits,
     load_language_model,
     load_seq2seq,
     source_ids,
@@ -126,7 +127,9 @@ class CarriedTeacher(NamedTeacher):
 
     def _all_distributions(self, contexts: list[list[int]], tokens: list[list[int]]) -> Iterator[Tensor]:
         """Yield ``(M, U)`` for each pair, as many pairs at a time as memory allows."""
-        longest = max(len(context) + len(target) for context, target in zip(contexts, tokens, strict=True))
+        lengths = [len(context) for context in contexts]
+        # What stands before all targets of a batch has no logits.
+        longest = max(map(len, tokens)) + max(lengths) - min(lengths) + 1
         size = len(self.carrier.first)
         at_once = max(1, MOST_LOGITS // (longest * size))
         for start in range(0, len(tokens), at_once):
@@ -281,10 +284,12 @@ class LanguageModelTeacher(CarriedTeacher):
     def _logits(self, contexts: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> list[Tensor]:
         rows = [[*context, *target[:-1]] for context, target in zip(contexts, tokens, strict=True)]
         ids, mask = self._padded(rows)
-        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # (B, T, U)
+        first = min(map(len, contexts)) - 1  # the position that says the first token of the earliest target
+        logits = last_logits(self.model, ids.size(1) - first, input_ids=ids, attention_mask=mask)  # (B, T, U)
+        begins = [len(context) - 1 - first for context in contexts]
         return [
-            row[len(context) - 1 : len(context) - 1 + len(target)]
-            for row, context, target in zip(logits, contexts, tokens, strict=True)
+            row[begin : begin + len(target)]
+            for row, begin, target in zip(logits, begins, tokens, strict=True)
         ]
 
 

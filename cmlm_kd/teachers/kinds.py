@@ -31,6 +31,10 @@ PLUGIN = tuple(f"{PLUGIN_NAME}.translators.{name}" for name in ("teacher_forcing
 without."""
 
 
+_ENGINES = {"model.bin": "CTranslate2", "decoder.onnx": "ONNX"}
+"""A file that tells it -> an engine that decodes and gives no distributions under teacher forcing."""
+
+
 @cache
 def load_kinds(*, with_fairseq: bool) -> None:
     """Register our kinds and those of installed packages.
@@ -77,6 +81,7 @@ def kind_of(text: str) -> tuple[Entry[NamedTeacher], Path]:
         load_kinds(with_fairseq=True)
         found = _recognised(place)
     if found is None:
+        _refuse_translators(place)
         load_kinds(with_fairseq=True)
         known = ", ".join(next_token_teachers)
         problem = "holds no teacher that is known" if place.exists() else "does not exist"
@@ -85,6 +90,26 @@ def kind_of(text: str) -> tuple[Entry[NamedTeacher], Path]:
             f"or name its kind (KIND=PATH with one of {known})"
         )
     return found, place
+
+
+def _refuse_translators(place: Path) -> None:
+    """Say of what 'cmlm-kd translate' takes for a model, and a dump does not, what to give instead.
+
+    Raises:
+        UserError: the place is of that sort.
+    """
+    engine = next((name for file, name in _ENGINES.items() if (place / file).is_file()), None)
+    if engine is not None:
+        raise UserError(
+            f"teacher {place} is a model of {engine}, which translates and says nothing of a given target; "
+            "give the checkpoint or the Hugging Face directory that it was made of"
+        )
+    parts = str(place).split(":")
+    if len(parts) > 1 and all(Path(part).exists() for part in parts):
+        raise UserError(
+            f"teacher {place} names {len(parts)} models; the mean of several is 'cmlm-kd dump --teacher A "
+            "B', or --online-teacher A,B"
+        )
 
 
 def _recognised(path: Path) -> Entry[NamedTeacher] | None:

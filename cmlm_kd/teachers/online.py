@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription, Request
-from cmlm_kd.api.next_tokens import NextTokens, NextTokenTeacher, Pairs, TeacherOptions, TranslationData
+from cmlm_kd.api.next_tokens import NextTokens, NextTokenTeacher, Pairs, TranslationData
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, signal_sources
 from cmlm_kd.errors import UserError
@@ -48,7 +49,9 @@ class OnlineTeacher(NamedSource):
             training_set.target_language,
             training_set.vocabulary,
         )
-        options = TeacherOptions(training_set.device, training_set.bf16_autocast)
+        options = replace(
+            training_set.loading, device=training_set.device, bf16_autocast=training_set.bf16_autocast
+        )
         teacher = load_teachers(teachers, data, options, weights)
         temperatures = training_set.request.tail_temperatures or DumpOptions.tail_temperatures
         return cls(teacher, training_set.vocabulary, temperatures)

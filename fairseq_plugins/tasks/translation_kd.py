@@ -16,7 +16,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
 
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
-from cmlm_kd.api.next_tokens import TranslationData
+from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError
@@ -38,6 +38,9 @@ from fairseq_plugins.translators.teacher_forcing import FairseqTeacher
 
 logger = logging.getLogger(__name__)
 
+_ASKING = ("source_language", "target_language", "prompt", "examples")
+"""Settings of an online teacher, as of :class:`TeacherOptions`; earlier checkpoints have none of them."""
+
 
 @dataclass
 class TranslationKDConfig(PrecisionConfig, FoldConfig, InheritedConfig, TranslationConfig):
@@ -55,10 +58,29 @@ class TranslationKDConfig(PrecisionConfig, FoldConfig, InheritedConfig, Translat
     online_teacher: str | None = field(
         default=None,
         metadata={
-            "help": "checkpoint of a translator or C-MLM that gives the soft targets in the step, without a "
-            "store; several, separated by commas, count by the mean of their probabilities (0.7*A,0.3*B for "
+            "help": "any teacher of 'cmlm-kd dump', asked for the soft targets in the step, without a store; "
+            "several, separated by commas, count by the mean of their probabilities (0.7*A,0.3*B for "
             "weights); stands for --soft-targets online=MODEL"
         },
+    )
+    source_language: str | None = field(
+        default=None,
+        metadata={"help": "code or name by which an online teacher of many languages knows the source"},
+    )
+    target_language: str | None = field(
+        default=None,
+        metadata={"help": "code or name by which an online teacher of many languages knows the target"},
+    )
+    prompt: str | None = field(
+        default=None,
+        metadata={
+            "help": "template of the prompt of an online language model, with {source} in it; as in "
+            "'cmlm-kd dump'"
+        },
+    )
+    examples: str | None = field(
+        default=None,
+        metadata={"help": "pairs that an online language model is shown first, PREFIX:SRC-TGT"},
     )
     cpu: bool = II("common.cpu")
     # fairseq's own default, -1, fails with several training sets.
@@ -181,6 +203,12 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
                     f"--soft-targets {NO_STORE}"
                 )
             return
+        given = [name for name in _ASKING if getattr(self.cfg, name, None) is not None]
+        if given and (self._soft_targets == NO_STORE or self._named_source() is None):
+            raise UserError(
+                f"translation_kd: --{given[0].replace('_', '-')} is for --online-teacher, and with "
+                f"--soft-targets {self._soft_targets} no teacher is asked; leave it out"
+            )
         if self._soft_targets == NO_STORE:
             return
         pairs, source = self.datasets[split], self._source(epoch, combine)
@@ -226,6 +254,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
     def _named_source(self) -> NamedSource | None:
         """Return the registered source that ``--soft-targets`` names, made when it is first asked for."""
         if self._named is None:
+            asking: dict[str, Any] = {name: getattr(self.cfg, name, None) for name in _ASKING}
             training_set = TrainingSet(
                 Path(utils.split_paths(self.cfg.data)[0]),
                 self.cfg.train_subset,
@@ -236,6 +265,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
                 "cuda" if torch.cuda.is_available() and self.cfg.cpu is not True else "cpu",
                 bf16_autocast=self.cfg.bf16_autocast,
                 request=self._request,
+                loading=TeacherOptions(**asking),
             )
             load_sources()
             self._named = named_source(str(self._soft_targets), training_set)

@@ -25,6 +25,20 @@ def train_translator(save_dir, data, *flags, model=TINY_STUDENT, updates=2, task
     return save_dir / "checkpoint_last.pt"
 
 
+def first_step(data, save_dir, *flags):
+    """Train a student for one epoch without moving it and return its loss terms, as the log has them."""
+    run_train(
+        *(data, "--task", "translation_kd", *flags, "--criterion", "soft_target_kd", *TINY_STUDENT),
+        *("--kd-topk", 4, "--kd-temperature", 3, "--max-tokens", 90, "--seed", 5, "--disable-validation"),
+        *("--max-epoch", 1, "--lr", 1e-9, "--save-dir", save_dir, "--no-epoch-checkpoints"),
+    )
+    state = torch.load(save_dir / "checkpoint_last.pt", weights_only=False)
+    meters = dict((entry[1], entry[3]) for entry in state["extra_state"]["metrics"]["train"])
+    return {
+        name: float(meters[name]["sum"] / meters[name]["count"]) for name in ("loss", "kd_loss", "nll_loss")
+    }
+
+
 @torch.no_grad()
 def naive_logits(model, source, target):
     """Return the logits ``(L, V)`` of a target under teacher forcing, the pair alone in its batch."""

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from tiny_next_tokens import first_step
 from tiny_teacher import write_bert
 from tiny_translators import write_m2m100, write_mbart, write_mbart50, write_nllb
 from toy_translator import lines_of
 
 from cmlm_kd.cli import main
+from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.loading import load_seq2seq
 from cmlm_kd.store import SoftTargetStore
 from cmlm_kd.teachers.carrying import Carrier
@@ -98,3 +100,23 @@ def test_a_teacher_is_asked_as_transformers_trains_it(root, family, tmp_path, mo
     for probs, tokens in seen:
         right = next(found for found, own in wanted if own == tokens)
         torch.testing.assert_close(probs, right, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["nllb", "mbart"], indirect=True)  # the code is forced, or begins
+def test_a_teacher_in_the_step_gives_the_losses_of_the_store(root, family, tmp_path):
+    directory, codes = family
+    flags = ["dump", root / "data", "--teacher", directory, "--output", tmp_path / "store", "--topk", 4]
+    assert main([*map(str, flags), "--tail-temperatures", "3", *codes]) == 0
+    stored = first_step(root / "data", tmp_path / "a", "--soft-targets", tmp_path / "store")
+    asked = first_step(root / "data", tmp_path / "b", "--online-teacher", directory, *codes)
+    assert asked == pytest.approx(stored, rel=2e-4)
+
+
+def test_a_teacher_in_the_step_without_its_codes(root, tmp_path):
+    directory = write_nllb(tmp_path / "nllb")
+    with pytest.raises(UserError, match="knows several languages; say with --source-language which"):
+        first_step(root / "data", tmp_path / "save", "--online-teacher", directory)
+    codes = ("--source-language", "deu_Latn", "--target-language", "de")
+    with pytest.raises(UserError, match=r"--target-language is 'de', which model .*nllb does not know"):
+        first_step(root / "data", tmp_path / "save", "--online-teacher", directory, *codes)
+    assert not (tmp_path / "save" / "checkpoint_last.pt").exists()

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tiny_next_tokens import first_step
 from tiny_teacher import write_bert
 from tiny_translators import write_language_model, write_marian, write_t5
 
@@ -114,6 +115,29 @@ def test_batches_do_not_change_what_is_said(road):
     alone = torch.cat([teacher.next_tokens(pairs_of(road, row)).logits for row in (0, 4)])
     together = teacher.next_tokens(pairs_of(road, 0, 4)).logits
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+SHOTS = ("--source-language", "German", "--target-language", "English", "--examples", "{root}/train:de-en")
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("t5", ("--source-language", "German", "--target-language", "English")),
+        ("lm", SHOTS),
+        ("marian,{root}/lm", SHOTS[-2:]),  # a mean, of which one member reads the examples
+    ],
+)
+def test_in_the_step_they_give_the_losses_of_the_store(road, tmp_path, name, flags):
+    """What a model of many languages or a prompt is told means the same to both."""
+    flags = [str(flag).replace("{root}", str(road)) for flag in flags]
+    names = f"{road / name}".replace("{root}", str(road))
+    told = ["--tail-temperatures", 3, *flags, "--teacher", *names.split(",")]
+    assert dump(road, tmp_path / "store", "marian", *told) == 0
+    stored = first_step(road / "data", tmp_path / "a", "--soft-targets", tmp_path / "store")
+    asked = first_step(road / "data", tmp_path / "b", "--online-teacher", names, *flags)
+    assert asked == pytest.approx(stored, rel=2e-4)
+    assert asked["kd_loss"] != pytest.approx(asked["nll_loss"], rel=1e-2), "so that there is a difference"
 
 
 def refusal(capsys, tmp_path, status):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tiny_dump
 import torch
-from fairseq_runs import TINY_STUDENT, run_train
+from fairseq_runs import TINY_STUDENT
 from tiny_corpus import VOCABULARY
-from tiny_next_tokens import LSTM, ROWS, naive_logits, train_translator, write_data
+from tiny_next_tokens import LSTM, ROWS, first_step, naive_logits, train_translator, write_data
 from tiny_store import contents
 
 from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
@@ -214,12 +214,17 @@ def test_a_translator_of_other_languages(road, tmp_path, capsys):
     [
         ("nowhere.pt", "nowhere.pt does not exist; give a checkpoint that fairseq-train wrote, a"),
         ("empty", "empty holds no teacher that is known"),
+        ("ct2", "is a model of CTranslate2, which translates and says nothing of a given target; give the"),
+        ("x.pt:y.pt", "names 2 models; the mean of several is 'cmlm-kd dump --teacher A B'"),
         ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, encoder_decoder, fairseq"),
     ],
 )
 def test_what_is_no_teacher(road, tmp_path, capsys, name, message):
-    (tmp_path / "empty").mkdir()
-    path = name if "=" in name else tmp_path / name
+    for directory in ("empty", "ct2"):
+        (tmp_path / directory).mkdir()
+    for file in ("ct2/model.bin", "x.pt", "y.pt"):
+        (tmp_path / file).touch()
+    path = name if "=" in name else ":".join(str(tmp_path / part) for part in name.split(":"))
     assert message in refusal(capsys, tmp_path, dump(road, tmp_path / "store", path))
 
 
@@ -234,27 +239,13 @@ def test_a_teacher_whose_weights_are_no_numbers(road, tmp_path, capsys):
 # Online
 
 
-def first_step(road, save_dir, *flags):
-    """Train one update and return its loss terms, as the log has them."""
-    run_train(
-        *(road / "data", "--task", "translation_kd", *flags, "--criterion", "soft_target_kd", *TINY_STUDENT),
-        *("--kd-topk", 4, "--kd-temperature", 3, "--max-tokens", 90, "--seed", 5, "--disable-validation"),
-        *("--max-epoch", 1, "--lr", 1e-9, "--save-dir", save_dir, "--no-epoch-checkpoints"),
-    )
-    state = torch.load(save_dir / "checkpoint_last.pt", weights_only=False)
-    meters = dict((entry[1], entry[3]) for entry in state["extra_state"]["metrics"]["train"])
-    return {
-        name: float(meters[name]["sum"] / meters[name]["count"]) for name in ("loss", "kd_loss", "nll_loss")
-    }
-
-
 def test_online_teachers_give_the_losses_of_the_store(road, tmp_path):
     """Within float16's rounding of what is on disk, over a whole epoch; weights included."""
     places = [str(teacher(road, name)) for name in ("transformer", "lstm")]
     flags = ("--topk", 4, "--weights", 0.3, 0.7, "--tail-temperatures", 3)
     assert dump(road, tmp_path / "store", *places, flags=flags) == 0
-    stored = first_step(road, tmp_path / "a", "--soft-targets", tmp_path / "store")
-    online = first_step(road, tmp_path / "b", "--online-teacher", f"0.3*{places[0]},0.7*{places[1]}")
+    stored = first_step(road / "data", tmp_path / "a", "--soft-targets", tmp_path / "store")
+    online = first_step(road / "data", tmp_path / "b", "--online-teacher", f"0.3*{places[0]},0.7*{places[1]}")
     assert online == pytest.approx(stored, rel=2e-4)
     assert online["kd_loss"] != pytest.approx(online["nll_loss"], rel=1e-2), "so that there is a difference"
 
@@ -270,9 +261,13 @@ def test_online_teachers_give_the_losses_of_the_store(road, tmp_path):
         (("--online-teacher", "much*a.pt,b.pt"), r"what stands before \* is no number"),
         (("--online-teacher", "0.5*a.pt,b.pt"), r"--weights has 1 numbers \(0.5\) for 2 teachers"),
         (("--online-teacher", "nowhere.pt"), "teacher nowhere.pt does not exist"),
+        (
+            ("--soft-targets", "none", "--prompt", "{source}:"),
+            "--prompt is for --online-teacher, and with --soft-targets none no teacher is asked",
+        ),
     ],
 )
 def test_online_teachers_that_are_refused_before_training(road, tmp_path, flags, message):
     with pytest.raises(UserError, match=message):
-        first_step(road, tmp_path / "save", *flags)
+        first_step(road / "data", tmp_path / "save", *flags)
     assert not (tmp_path / "save" / "checkpoint_last.pt").exists()

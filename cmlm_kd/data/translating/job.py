@@ -119,7 +119,12 @@ class TranslationJob:
         if self.options.merge:
             self.parts.collect(self.options.merge)
             self._check_merged()
-        self.translate(self._mine(self.parts.pending()))
+        try:
+            self.translate(self._mine(self.parts.pending()))
+        except UserError:  # a model that is of no use, say: the next try may have other settings
+            if self.options.shard is None:
+                self.parts.remove_if_empty()
+            raise
         if self.options.shard is not None:
             return None
         return self._finish(reference, selector)

@@ -67,8 +67,9 @@ class Parts:
             raise UserError(
                 f"{folder} has no readable {JOB}; give the folder of an unfinished translation, OUTPUT.parts"
             ) from None
-        for name in [*self.identity, *found]:
-            here, there = self.identity.get(name), found.get(name)
+        ours, theirs = _one_by_one(self.identity), _one_by_one(found)
+        for name in [*ours, *theirs]:
+            here, there = ours.get(name), theirs.get(name)
             if here != there:
                 raise UserError(
                     f"{folder} holds shards with {name} {there}, this translation has {here}; give the flags "
@@ -154,3 +155,20 @@ class Parts:
     def remove(self) -> None:
         """Delete the folder; the result is elsewhere."""
         shutil.rmtree(self.folder)
+
+    def remove_if_empty(self) -> None:
+        """Delete the folder if no shard is in it, so that nothing stands in the way of other settings."""
+        if len(self.pending()) == self.count and {entry.name for entry in self.folder.iterdir()} == {JOB}:
+            self.remove()
+
+
+def _one_by_one(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with those of groups, such as of the decoding, among the others."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= (
+            {f"{name}.{key}": each for key, each in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    return found

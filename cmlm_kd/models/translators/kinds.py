@@ -6,6 +6,7 @@ import importlib
 from dataclasses import fields, replace
 from pathlib import Path
 
+from cmlm_kd.api.registry import unknown_name
 from cmlm_kd.api.translator import ModelChoice, Translator, translators
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.hugging_face import saved_settings
@@ -14,7 +15,7 @@ ENTRY_POINTS = "cmlm_kd.translators"
 """Group of entry points: name of a kind -> the module of an installed package that registers it."""
 
 FAIRSEQ = "fairseq"
-OWN_KINDS = ("huggingface", "language_model", "ctranslate2", "onnx")
+OWN_KINDS = ("encoder_decoder", "language_model", "ctranslate2", "onnx")
 """Kinds of this package; each is the module of that name here."""
 
 
@@ -64,7 +65,16 @@ def translator_class(kind: str) -> type[Translator]:
             "fairseq checkpoints are translated by the plug-in of this package, which is not installed; run "
             "'pip install .' (in a checkout 'pip install -e .') again"
         )
+    if kind not in translators and kind not in translators.broken:
+        raise unknown_name(translators.kind, kind, known := _names(), known)
     return translators.get(kind).cls
+
+
+def _names() -> list[str]:
+    """Return all kinds; a kind is imported when it is named, so that the registry knows few of them."""
+    from importlib.metadata import entry_points
+
+    return sorted({*OWN_KINDS, *translators, *(point.name for point in entry_points(group=ENTRY_POINTS))})
 
 
 def split_model(model: str) -> tuple[str, tuple[str, ...]]:
@@ -100,7 +110,7 @@ def _kind_of(path: str) -> str:
         raise UserError(
             f"--model {path} does not exist; give a checkpoint, a model's directory or a hub name"
         )
-    return "language_model" if _is_decoder_only(place) else "huggingface"
+    return "language_model" if _is_decoder_only(place) else "encoder_decoder"
 
 
 def _is_decoder_only(directory: Path) -> bool:

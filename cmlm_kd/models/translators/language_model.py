@@ -14,7 +14,13 @@ from torch import Tensor
 from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.generation import generate, sequence_scores
-from cmlm_kd.models.translators.loading import UNLIMITED, LanguageModel, end_tokens, load_language_model
+from cmlm_kd.models.translators.loading import (
+    UNLIMITED,
+    LanguageModel,
+    end_tokens,
+    last_logits,
+    load_language_model,
+)
 from cmlm_kd.system.text import iterate_pairs
 
 PROMPT = "{source_language}: {source}\n{target_language}: {target}"
@@ -193,13 +199,14 @@ class LanguageModelTranslator(Translator):
         def logits(rows: range, entries: Tensor) -> Tensor:
             of = torch.tensor([row // decoding.n_best for row in rows], device=self.device)
             seen = torch.cat([mask[of], torch.ones_like(entries)], 1)
-            output = self.model(
+            kept = last_logits(
+                self.model,
+                entries.size(1) + 1,
                 input_ids=torch.cat([ids[of], entries], 1),
                 attention_mask=seen,
                 position_ids=(seen.cumsum(-1) - 1).clamp(min=0),
-                use_cache=False,
             )
-            return output.logits[:, longest - 1 : -1]  # type: ignore[no-any-return]  # (N, T, V)
+            return kept[:, :-1]  # (N, T, V)
 
         scores = sequence_scores(
             found,

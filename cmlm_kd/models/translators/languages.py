@@ -98,7 +98,7 @@ class Languages:
         if code not in codes:
             raise UserError(
                 f"{flag} is {code!r}, which model {self.name} does not know; its codes are "
-                f"{self._some_codes()}"
+                f"{self._some_codes(str(code))}"
             )
         return codes[code]
 
@@ -109,8 +109,9 @@ class Languages:
         named = set(self.tokenizer.all_special_tokens) - set(self.tokenizer.special_tokens_map.values())
         return {code: int(self.tokenizer.convert_tokens_to_ids(code)) for code in named if "_" in str(code)}
 
-    def _some_codes(self) -> str:
-        codes = sorted(self._codes())
+    def _some_codes(self, near: str = "") -> str:
+        """Return some codes, those first that begin as another one does."""
+        codes = sorted(self._codes(), key=lambda code: (code[:2] != near[:2].lower(), code))
         return ", ".join(codes[:8]) + (", ..." if len(codes) > 8 else "")
 
     def _check_one_pair(self) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained, model_hash
@@ -170,6 +171,22 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     ends = model.generation_config.eos_token_id
     ends = tokenizer.eos_token_id if ends is None else ends
     return [] if ends is None else [int(end) for end in ends] if isinstance(ends, list) else [int(ends)]
+
+
+def last_logits(model: Any, keep: int, **inputs: Any) -> Tensor:
+    """Return a decoder-only model's logits of the last positions, ``(B, keep, V)``.
+
+    The others', which a prompt has many of, are not computed where the model can leave them out: a vocabulary
+    of 256,000 makes a megabyte of each.
+
+    Args:
+        model: of transformers.
+        keep: how many positions, at least 1.
+        inputs: of its ``forward``.
+    """
+    fewer = {"logits_to_keep": keep} if "logits_to_keep" in signature(model.forward).parameters else {}
+    logits: Tensor = model(**inputs, **fewer, use_cache=False).logits
+    return logits[:, -keep:]
 
 
 def _ready(name: str, model: nn.Module, missing: set[str]) -> None:

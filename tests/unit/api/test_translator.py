@@ -31,6 +31,9 @@ def test_kinds_by_name():
     assert isinstance(load_translator("toy=a", ModelChoice(())), Toy)
     with pytest.raises(UserError, match="no kind of translator is named 'toi'; did you mean 'toy'"):
         translator_class("toi")
+    # Kinds that nobody has imported yet are named as well.
+    with pytest.raises(UserError, match="'huggingface'; registered are: ctranslate2, encoder_decoder, fairs"):
+        translator_class("huggingface")
 
 
 def test_kinds_by_what_lies_there(tmp_path):
@@ -45,13 +48,13 @@ def test_kinds_by_what_lies_there(tmp_path):
     kinds = {
         "a.pt": "fairseq",
         "a.pt:b.pt": "fairseq",
-        "marian": "huggingface",
+        "marian": "encoder_decoder",
         "llama": "language_model",
         "ct2": "ctranslate2",
         "a.gguf": "language_model",
     }
     assert {name: split_model(str(tmp_path / name))[0] for name in kinds} == kinds
-    assert split_model("Helsinki-NLP/opus-mt-de-en") == ("huggingface", ("Helsinki-NLP/opus-mt-de-en",))
+    assert split_model("Helsinki-NLP/opus-mt-de-en") == ("encoder_decoder", ("Helsinki-NLP/opus-mt-de-en",))
 
 
 def test_a_model_that_is_not_there(tmp_path):

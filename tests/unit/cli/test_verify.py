@@ -62,6 +62,13 @@ def test_languages_may_be_given(capsys, data, store):
     assert status == 2 and "was dumped for corpus" in error
 
 
+def test_the_split_is_the_one_that_was_dumped(capsys, tmp_path, data):
+    other = write_store(tmp_path / "other", data, "valid", settings={"split": "valid"})
+    assert verify(capsys, other, "--data", data)[0] == 0
+    status, _, error = verify(capsys, other, "--data", data, "--split", "train")
+    assert status == 2 and "was dumped for a corpus of sentences: 5, the data has 40" in error
+
+
 def test_unfinished_store(capsys, store):
     (store / "manifest.json").rename(store / "manifest.partial.json")
     status, _, error = verify(capsys, store)

@@ -165,7 +165,7 @@ def test_shards_that_do_not_fit(job, tmp_path, capsys):
     assert "--merge: 2 of 5 shards are in none of the folders (1, 3); name all folders" in said
     run(*flags, "--beam", 3, "--shard", "2/2", "--parts", two)
     said = refused(capsys, *flags, "--merge", one, two)
-    assert f"{two} holds shards with decoding " in said and "'beam': 3" in said
+    assert f"{two} holds shards with decoding.beam 3, this translation has 5" in said
     said = refused(capsys, *flags, "--merge", tmp_path)
     assert f"{tmp_path} has no readable job.json" in said
     run(*flags, "--shard", "1/1", "--parts", tmp_path / "three")
@@ -208,6 +208,7 @@ def test_a_model_that_says_nothing_or_finds_no_end_is_refused_after_a_shard(job,
     said = refused(capsys, *flags, "--shard-rows", 20, way=way)
     assert "ends none of 20 translations within --max-length 200, or says nothing; is it trained" in said
     assert not output.exists()
+    assert not output.with_name("y.en.parts").exists(), "or other flags would be refused next"
 
 
 @pytest.mark.parametrize(

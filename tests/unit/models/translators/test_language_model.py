@@ -8,6 +8,7 @@ from cmlm_kd.api.translator import Decoding, ModelChoice
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.kinds import load_translator
 from cmlm_kd.models.translators.language_model import PROMPT, Prompt
+from cmlm_kd.models.translators.loading import last_logits
 
 PAIRS = [("ein hund", "a dog"), ("{target}", "{source}")]
 TEXTS = ["der mann geht", "ein hund sieht den mann"]
@@ -73,6 +74,20 @@ def test_a_batch_says_what_each_sentence_says_alone(translator):
             alone = translator.translate([source], decoding)[0]
             assert [entry.text for entry in alone] == [entry.text for entry in row]
             assert [entry.score for entry in alone] == pytest.approx([entry.score for entry in row], abs=1e-4)
+
+
+def test_no_logits_of_the_prompt_are_computed(translator):
+    """With a vocabulary of 256,000 those of a prompt with examples are most of the work and of the memory."""
+    ids = torch.tensor([translator.encode(TEXTS[:1])[0].tokens])
+    kept = last_logits(translator.model, 3, input_ids=ids)
+    torch.testing.assert_close(kept, translator.model(ids).logits[:, -3:])
+    positions = []
+    hook = translator.model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, given: positions.append(given[0].size(1))
+    )
+    translator.translate(translator.encode(TEXTS), Decoding(beam=1, max_length=2))
+    hook.remove()
+    assert 1 < max(positions) <= 4 < ids.size(1)
 
 
 def test_a_line_feed_ends_a_translation(translator):

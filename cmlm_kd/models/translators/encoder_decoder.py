@@ -1,4 +1,4 @@
-"""The kind ``huggingface`` of ``cmlm-kd translate``: encoder-decoders, such as Marian, NLLB, mBART and T5."""
+"""The kind ``encoder_decoder`` of ``cmlm-kd translate``: Marian, NLLB, mBART, T5 and their like."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from cmlm_kd.models.translators.loading import UNLIMITED, Seq2Seq, end_tokens, l
 from cmlm_kd.models.translators.spelled_tokens import TransformersText
 
 
-@translators.register("huggingface")
-class HuggingFaceTranslator(Translator):
+@translators.register("encoder_decoder")
+class EncoderDecoderTranslator(Translator):
     """An encoder-decoder of transformers.
 
     Args:
@@ -36,7 +36,7 @@ class HuggingFaceTranslator(Translator):
         self.device = torch.device(device)
 
     @classmethod
-    def load(cls, choice: ModelChoice) -> HuggingFaceTranslator:
+    def load(cls, choice: ModelChoice) -> EncoderDecoderTranslator:
         """Load a directory or a model of the hub."""
         record = export_record(Path(choice.path).expanduser())
         if record is None:
