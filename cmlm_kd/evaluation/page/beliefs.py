@@ -160,7 +160,7 @@ class ShownStore:
             UserError: no student can be asked.
         """
         models, notes = self._load(students)
-        rows = self._rows(models.values(), most)
+        rows = self._rows(list(models.values()), most)
         sentences: list[Sentence] = []
         for start in range(0, len(rows), _AT_ONCE):
             sentences += self._sentences(rows[start : start + _AT_ONCE], list(models.values()))
