@@ -190,8 +190,8 @@ class ShownStore:
     def _rows(self, models: Sequence[NextTokenTeacher], most: int) -> list[int]:
         """Return the rows that are shown."""
         taught = np.flatnonzero(self.store.lengths > 0)  # (rows with a teacher,)
-        # Each model says for itself what it can read; a few more are asked about than are shown.
-        chosen = taught[evenly_spread(len(taught), 2 * most)]
+        # Each model says for itself what it can read, so more are asked about than are shown.
+        chosen = taught[evenly_spread(len(taught), 4 * most)]
         if not len(chosen):
             return []
         pairs = self._pairs(chosen.tolist())
