@@ -85,7 +85,9 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def check_output(arguments: argparse.Namespace) -> None:
-    """Refuse what ``--output``, and ``--plot`` where there is one, cannot be written to, before the work.
+    """Refuse what ``--output``, ``--plot`` and ``--html``, where there are such, cannot be written to.
+
+    It is called before the work.
 
     Raises:
         UserError: naming what is in the way, and why.
@@ -93,7 +95,8 @@ def check_output(arguments: argparse.Namespace) -> None:
     from cmlm_kd.system.files import check_file_place
 
     check_file_place(arguments.output)
-    check_file_place(getattr(arguments, "plot", None))
+    for name in ("plot", "html"):
+        check_file_place(getattr(arguments, name, None))
 
 
 def print_or_write(text: str, arguments: argparse.Namespace) -> None:

@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="texts at once, 1 or more")
     add_device(parser)
     parser.add_argument("--plot", type=Path, metavar="PNG", help="picture to write")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write a page for browsers: the curve, and where inputs leave at each threshold",
+    )
     parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print")
     add_output(parser)
 
@@ -54,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.early_exit.prediction import DEFAULT_SPEED
     from cmlm_kd.models.loading import load_early_exits, load_student
     from cmlm_kd.models.prediction import predict_logits
+    from cmlm_kd.system.files import written_aside
 
     check_output(arguments)
     device = chosen_device(arguments)
@@ -79,10 +86,17 @@ def run(arguments: argparse.Namespace) -> None:
         plain: Any = load_student(arguments.plain)
         logits = predict_logits(plain.to(device), examples, arguments.batch_size, device)
         choices.insert(0, all_layers(measured, logits, plain.labels, str(arguments.plain)))
+    marked = thresholds[-1] if thresholds else at_threshold(measured, DEFAULT_SPEED)
     if arguments.plot is not None:
-        curve = measured.curve()
-        marked = thresholds[-1] if thresholds else at_threshold(measured, DEFAULT_SPEED)
-        write_exit_plot(arguments.plot, curve, marked, depths)
+        write_exit_plot(arguments.plot, measured.curve(), marked, depths)
+    if arguments.html is not None:
+        from cmlm_kd.evaluation.page.exits_page import exits_page
+
+        page = exits_page(
+            measured.curve(), choices, marked, source=examples.source, signature=model.signature
+        )
+        with written_aside(arguments.html) as partial:
+            partial.write_text(page, encoding="utf-8", errors="replace")
     if arguments.format == "json":
         document = {
             "examples": len(examples),

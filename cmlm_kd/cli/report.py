@@ -1,13 +1,23 @@
 """``cmlm-kd report``: the table, the learning curves and the signatures of a run."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmlm_kd.cli.arguments import add_clusters, chosen_clusters, without_lone_seeds
 from cmlm_kd.errors import UserError
 
+if TYPE_CHECKING:
+    from cmlm_kd.evaluation.page.beliefs import ShownStore
+    from cmlm_kd.evaluation.report import Report, Student
+    from cmlm_kd.evaluation.training_log import Curves
+
 HELP = "compare students: scores with significance, decoding speed, parameters, learning curves, signatures"
 FILES = ("report.txt", "report.json", "curves.csv", "curves.png")
+SENTENCES = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +58,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help=f"directory for {', '.join(FILES)}"
     )
+    _add_page(parser.add_argument_group("a page for browsers"))
+
+
+def _add_page(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write one self-contained page: curves, table, translations side by side and, with a "
+        "store, what the teacher believed beside what the students believe",
+    )
+    group.add_argument(
+        "--soft-targets", type=Path, metavar="DIR", help="store of 'cmlm-kd dump' to show on the page"
+    )
+    group.add_argument("--data", type=Path, metavar="DATA_BIN", help="data-bin that the store belongs to")
+    group.add_argument("--split", help="split of the data-bin that the store belongs to (default: train)")
+    group.add_argument(
+        "--source-lang", "-s", help="its source language; default: as the data-bin's file names say"
+    )
+    group.add_argument(
+        "--target-lang", "-t", help="its target language; default: as the data-bin's file names say"
+    )
+    group.add_argument(
+        "--sentences",
+        type=int,
+        metavar="N",
+        help=f"sentences on the page, of the test set and of the store (default: {SENTENCES})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the four files and print the table."""
+    """Write the four files, and the page if it is wanted, and print the table."""
     import contextlib
     import json
 
@@ -62,8 +100,9 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.system.files import check_file_place, written_aside
 
     paths = [arguments.output / name for name in FILES]
-    for path in paths:
+    for path in (*paths, arguments.html):
         check_file_place(path)
+    _check_page(arguments, paths)
     checkpoints = _named("--student", arguments.student)
     generated = _named("--generated", arguments.generated, checkpoints)
     logs = {name: path.parent / "train.log" for name, path in checkpoints.items()}
@@ -81,17 +120,80 @@ def run(arguments: argparse.Namespace) -> None:
     curves = {name: read_validations(path) for name, path in logs.items()}
     shared_measures(curves)
     clusters = chosen_clusters(arguments)
+    store = _open_store(arguments)
     report = build_report(students, arguments.reference, baseline, settings, clusters)
+    html = None if arguments.html is None else _page(arguments, report, students, curves, store)
 
-    with contextlib.ExitStack() as stack:  # all four, or none
+    with contextlib.ExitStack() as stack:  # all of them, or none
         text, document, table, picture = (stack.enter_context(written_aside(path)) for path in paths)
+        if html is not None:
+            page = stack.enter_context(written_aside(arguments.html))
+            page.write_text(html, encoding="utf-8")
         text.write_text(report.to_text(), encoding="utf-8")
         contents = json.dumps(report.to_document(), indent=2, ensure_ascii=False)
         document.write_text(contents + "\n", encoding="utf-8")
         write_csv(table, curves)
         write_png(picture, curves)
     print(report.to_text(), end="")
-    print(f"\ncurves: {paths[3]}; all numbers: {paths[1]}")
+    shown = "" if html is None else f"; page: {arguments.html}"
+    print(f"\ncurves: {paths[3]}; all numbers: {paths[1]}{shown}")
+
+
+def _check_page(arguments: argparse.Namespace, paths: Sequence[Path]) -> None:
+    """Refuse flags of the page that do not go together, before the work."""
+    from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
+
+    given = {
+        "--soft-targets": arguments.soft_targets,
+        "--data": arguments.data,
+        "--split": arguments.split,
+        "--source-lang": arguments.source_lang,
+        "--target-lang": arguments.target_lang,
+        "--sentences": arguments.sentences,
+    }
+    named = [flag for flag, value in given.items() if value is not None]
+    if named and arguments.html is None:
+        raise UserError(f"{', '.join(named)}: this is about the page; name it with --html FILE")
+    of_store = [flag for flag in named if flag != "--sentences"]
+    if of_store and (arguments.soft_targets is None or arguments.data is None):
+        raise UserError(
+            f"{', '.join(of_store)}: soft targets are shown of a store and the data-bin that it was dumped "
+            "for; give both, --soft-targets DIR and --data DATA_BIN"
+        )
+    if arguments.sentences is not None:
+        check_range("--sentences", arguments.sentences, AT_LEAST_ONE)
+    if arguments.html is not None and arguments.html.resolve() in [path.resolve() for path in paths]:
+        raise UserError(f"--html {arguments.html} is a file of the report's own; give another name")
+
+
+def _open_store(arguments: argparse.Namespace) -> ShownStore | None:
+    if arguments.soft_targets is None:
+        return None
+    from cmlm_kd.evaluation.page.beliefs import ShownStore
+
+    return ShownStore.open(
+        arguments.soft_targets,
+        arguments.data,
+        arguments.split or "train",
+        (arguments.source_lang, arguments.target_lang),
+    )
+
+
+def _page(
+    arguments: argparse.Namespace,
+    report: Report,
+    students: Sequence[Student],
+    curves: Curves,
+    store: ShownStore | None,
+) -> str:
+    from cmlm_kd.evaluation.page.run_page import asked_students, run_page
+    from cmlm_kd.evaluation.translation import read_references
+
+    most = arguments.sentences or SENTENCES
+    asked = asked_students(students, [row.name for row in report.rows])
+    beliefs = None if store is None else store.beliefs(asked, most)
+    references = read_references(arguments.reference)
+    return run_page(report, students, curves, references, beliefs, most, lowercase=arguments.lowercase)
 
 
 def _named(flag: str, values: list[str], expected: dict[str, Path] | None = None) -> dict[str, Path]:

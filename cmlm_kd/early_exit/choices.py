@@ -163,7 +163,12 @@ def fixed_exits(measured: LabelledExits) -> list[ExitChoice]:
 
 
 def choices_table(choices: Sequence[ExitChoice]) -> str:
-    """Return the choices as a Markdown table: accuracy times 100, operations in millions."""
+    """Return the choices as a Markdown table; see :func:`choices_rows`."""
+    return table(choices_rows(choices))
+
+
+def choices_rows(choices: Sequence[ExitChoice]) -> list[list[str]]:
+    """Return a heading and a row a choice: accuracy times 100, operations in millions."""
     rows = [["", "threshold", "accuracy", "operations (M)", "speed-up", "mean exit layer"]]
     for choice in choices:
         rows.append(
@@ -176,7 +181,7 @@ def choices_table(choices: Sequence[ExitChoice]) -> str:
                 _mean_layer(choice),
             ]
         )
-    return table(rows)
+    return rows
 
 
 def _mean_layer(choice: ExitChoice) -> str:

@@ -10,6 +10,7 @@ from cmlm_kd.system.text import read_lines
 from cmlm_kd.tokenization.spelling import WORD_START, joined_to_text, pieces_to_text
 
 _HYPOTHESIS = re.compile(r"([HD])-(\d+)\t[^\t]*\t(.*)")
+_SOURCE = re.compile(r"S-(\d+)\t(.*)")
 _SPEED = re.compile(
     r"Translated ([\d,]+) sentences \(([\d,]+) tokens\) in ([\d.]+)s "
     r"\(([\d.]+) sentences/s, ([\d.]+) tokens/s\)"
@@ -60,6 +61,31 @@ def read_hypotheses(path: Path, sentences: int | None = None) -> list[str]:
             f"{path} has {len(hypotheses)} sentences, {count} are expected; it is of another text"
         )
     return _join_pieces([hypotheses[sentence] for sentence in range(count)])
+
+
+def read_sources(path: Path, sentences: int) -> list[str] | None:
+    """Return the sources that ``fairseq-generate`` printed (``S-`` lines), as text, in corpus order.
+
+    Args:
+        path: the file.
+        sentences: how many there must be.
+
+    Returns:
+        None where it printed none, or not all of them.
+
+    Raises:
+        UserError: the file is missing, or not UTF-8.
+    """
+    found: dict[int, str] = {}
+    for line in read_lines(path):
+        match = _SOURCE.fullmatch(line)
+        if match is not None:
+            found.setdefault(int(match[1]), match[2])
+    return (
+        _join_pieces([found[row] for row in range(sentences)])
+        if set(found) == set(range(sentences))
+        else None
+    )
 
 
 def refuse_generated(path: Path, lines: Sequence[str]) -> None:

@@ -180,15 +180,23 @@ class Report:
             runs = [str(len(row.runs))] if self.evaluation else []
             speed = [f"{row.speed.sentences_per_second:.1f}", f"{row.speed.tokens_per_second:.0f}"]
             cells.append([row.name, *runs, *scores, *speed, f"{row.parameters:,}", f"{row.updates:,}"])
-        verdicts = [self.verdict(row) for row in self.rows if row.name != self.baseline]
-        if self.evaluation is not None:
-            verdicts = self.evaluation.verdicts(_BLEU, _CHRF)
-        lines = [table(cells), "", *verdicts, ""]
-        lines += [f"    {metric}|{signature}" for metric, signature in self.signatures.items()]
-        if self.evaluation is not None and self.evaluation.runs_test is not None:
-            lines.append(f"    {self.evaluation.runs_test.to_text()}")
-        lines += [f"    {row.name}: {row.kd_signature}" for row in self.rows if row.kd_signature is not None]
+        lines = [table(cells), "", *self.verdicts(), "", *(f"    {line}" for line in self.signature_lines())]
         return "\n".join(lines) + "\n"
+
+    def verdicts(self) -> list[str]:
+        """Return in a sentence each how the students compare with the baseline."""
+        if self.evaluation is not None:
+            return self.evaluation.verdicts(_BLEU, _CHRF)
+        return [self.verdict(row) for row in self.rows if row.name != self.baseline]
+
+    def signature_lines(self) -> list[str]:
+        """Return a line for each metric, for the test of runs, and for each student that had a teacher."""
+        lines = [f"{metric}|{signature}" for metric, signature in self.signatures.items()]
+        if self.evaluation is not None and self.evaluation.runs_test is not None:
+            lines.append(self.evaluation.runs_test.to_text())
+        return lines + [
+            f"{row.name}: {row.kd_signature}" for row in self.rows if row.kd_signature is not None
+        ]
 
     def verdict(self, row: StudentRow) -> str:
         """Return in one sentence how a student compares with the baseline in BLEU."""

@@ -104,8 +104,9 @@ def _numbers(values: Mapping[str, object]) -> dict[str, float]:
 Curves = Mapping[str, Sequence[ValidationPoint]]
 """Student -> its validations."""
 
-# measure -> (label of the axis, whether more is better)
-_PANELS = {"bleu": ("validation BLEU", True), "nll_loss": ("validation NLL (bits per token)", False)}
+PANELS = {"bleu": ("validation BLEU", True), "nll_loss": ("validation NLL (bits per token)", False)}
+"""Measure -> label of its axis, and whether more is better."""
+
 # Colours that the colour-blind tell apart, and markers for paper without colour.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
 
@@ -116,10 +117,15 @@ def shared_measures(curves: Curves) -> list[str]:
     Raises:
         UserError: there is none.
     """
-    names = [name for name in _PANELS if all(any(name in p.measures for p in c) for c in curves.values())]
+    names = [name for name in PANELS if all(any(name in p.measures for p in c) for c in curves.values())]
     if not names:
         raise UserError(f"the logs of {', '.join(curves)} share neither bleu nor nll_loss; nothing to draw")
     return names
+
+
+def best_point(points: Sequence[ValidationPoint], measure: str, more_is_better: bool) -> ValidationPoint:
+    """Return the first validation at which a measure was best; all points have it."""
+    return (max if more_is_better else min)(points, key=lambda point: point.measures[measure])
 
 
 def write_csv(path: Path, curves: Curves) -> None:
@@ -146,13 +152,13 @@ def write_png(path: Path, curves: Curves) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for name, axes in zip(names, panels, strict=True):
-        label, more_is_better = _PANELS[name]
+        label, more_is_better = PANELS[name]
         for student, points in curves.items():
             number = list(systems).index(system_of(student))
             colour, marker = _STYLES[number % len(_STYLES)]
-            measured = [(point.updates, point.measures[name]) for point in points if name in point.measures]
-            best = (max if more_is_better else min)(measured, key=lambda pair: pair[1])
-            updates, values = zip(*measured, strict=True)
+            measured = [point for point in points if name in point.measures]
+            best = best_point(measured, name, more_is_better)
+            updates, values = zip(*((point.updates, point.measures[name]) for point in measured), strict=True)
             axes.plot(
                 updates,
                 values,
@@ -162,7 +168,7 @@ def write_png(path: Path, curves: Curves) -> None:
                 markersize=4,
                 label=system_of(student) if student in first else None,
             )
-            axes.plot(*best, color=colour, marker=marker, markersize=7)
+            axes.plot(best.updates, best.measures[name], color=colour, marker=marker, markersize=7)
         axes.set_xlabel("updates")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

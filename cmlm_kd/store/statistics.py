@@ -3,6 +3,7 @@ heart."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,7 @@ def teacher_statistics(store: SoftTargetStore, target: Databin) -> TeacherStatis
     """
     sums = np.zeros(5)
     tokens = 0
-    column = int(np.argmin(np.abs(np.log(store.tail_temperatures))))
+    column = tail_nearest_to_one(store.tail_temperatures)
     for shard, record in zip(store.shards, store.manifest.shards, strict=True):
         ends = target.offsets[record.first_row : record.first_row + record.rows + 1]  # (rows + 1,)
         taught = np.repeat(np.diff(shard.offsets) > 0, np.diff(ends))  # (tokens of all rows,)
@@ -65,6 +66,11 @@ def teacher_statistics(store: SoftTargetStore, target: Databin) -> TeacherStatis
         tokens += len(references)
     means = sums / tokens if tokens else np.full(5, np.nan)
     return TeacherStatistics(*means.tolist())
+
+
+def tail_nearest_to_one(temperatures: Sequence[float]) -> int:
+    """Return which of a store's tail temperatures is nearest to 1, as a factor."""
+    return int(np.argmin(np.abs(np.log(temperatures))))
 
 
 def reference_accuracy(store: SoftTargetStore, target: Databin) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from cmlm_kd.api.next_tokens import (
 from cmlm_kd.api.registry import Entry
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.system.root_logger import root_logger_kept
 from cmlm_kd.system.user_dir import PLUGIN_NAME
 from cmlm_kd.teachers.mean import MeanOfTeachers, check_weights
 
@@ -50,8 +51,9 @@ def load_kinds(*, with_fairseq: bool) -> None:
     next_token_teachers.load_entry_points(ENTRY_POINTS)
     if with_fairseq:
         try:
-            for module in PLUGIN:
-                importlib.import_module(module)
+            with root_logger_kept():  # fairseq's tasks make it print whatever any library has to say
+                for module in PLUGIN:
+                    importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise UserError(
                 f"a translator's checkpoint needs fairseq ({error}); run: pip install --no-deps "

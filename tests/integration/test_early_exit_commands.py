@@ -182,12 +182,15 @@ def test_exits_beside_fixed_depths(place, copied, capsys, tmp_path):
     capsys.readouterr()
     words = ["exits", str(copied), str(place / "SST-2"), "--corpus", "SST-2", "--speed", "0.2", "0.9"]
     plain = ["--plain", str(place / "fine-tuned"), "--plot", str(tmp_path / "exits.png")]
+    plain += ["--html", str(tmp_path / "exits.html")]
     assert main([*words, *plain]) == 0
     table = capsys.readouterr().out
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][1:]
     depths = [f"all after layer {layer}" for layer in (1, 2, 3, 4)]
     assert names == ["fine-tuned encoder", "speed 0.2", "speed 0.9", "calibrated", *depths]
     assert (tmp_path / "exits.png").exists()
+    page = (tmp_path / "exits.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>") and "30 examples of" in page and "fine-tuned encoder" in page
     assert main([*words, "--format", "json", "--output", str(tmp_path / "exits.json")]) == 0
     document = json.loads((tmp_path / "exits.json").read_text())
     assert document["examples"] == 30 and len(document["choices"]) == 7

@@ -12,6 +12,7 @@ FILES = {
     "masked": ["evaluate-masked-lm", "no", "--model", "no", "--output"],
     "exits": ["exits", "no", "no", "--corpus", "SST-2", "--output"],
     "plot": ["exits", "no", "no", "--corpus", "SST-2", "--plot"],
+    "exits page": ["exits", "no", "no", "--corpus", "SST-2", "--html"],
     "calibrate": ["calibrate", "folder", "no", "--corpus", "SST-2", "--target-accuracy", "0.5", "--plot"],
     "average": ["average", "--inputs", "no", "--output"],
     "augment": ["augment", "no", "--corpus", "SST-2", "--tagger", "os:listdir", "--output"],

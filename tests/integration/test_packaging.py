@@ -73,6 +73,9 @@ def test_regular_install_gives_the_command_and_the_plugin_by_name(tmp_path, fair
     assert Path(found["library"]).resolve().parent == fairseq_site / "cmlm_kd"
     assert found["criterion"]
     assert (fairseq_site / "cmlm_kd" / "py.typed").is_file()
+    own = REPOSITORY / "cmlm_kd" / "evaluation" / "page" / "templates"
+    installed = fairseq_site / "cmlm_kd" / "evaluation" / "page" / "templates"
+    assert {path.name for path in installed.iterdir()} == {path.name for path in own.iterdir()}
 
 
 def test_link_of_an_editable_install_gives_the_plugin_by_name(tmp_path, fairseq_site):
