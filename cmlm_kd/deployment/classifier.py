@@ -206,7 +206,7 @@ def _compared(
         "classes",
         (parity.equal, parity.texts),
         parity.largest_difference,
-        export.quantization,
+        export.quantize is None,
         export.least_equal,
         str(export.output),
     )

@@ -17,10 +17,11 @@ MOST_SENTENCES = 200
 LARGEST_DIFFERENCE = 1e-3
 """Of the log-probability per token of equal translations, in float32."""
 
-LEAST_EQUAL = {"float32": 0.99}
-"""Share of equal translations by the type of weights; :data:`LEAST_EQUAL_QUANTIZED` for all others."""
+LEAST_EQUAL = 0.99
+"""Share of equal answers of what computes the same in float32."""
 
-LEAST_EQUAL_QUANTIZED = 0.5
+LEAST_EQUAL_INEXACT = 0.5
+"""The same of int8, and of a shortlist."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,14 @@ def compare_translators(
     )
 
 
-def check_parity(parity: Parity, quantization: str, least_equal: float | None, place: str) -> None:
+def check_parity(parity: Parity, exact: bool, least_equal: float | None, place: str) -> None:
     """Refuse an export that translates otherwise than its checkpoint; see :func:`check_share`."""
     compared = parity.sentences - parity.other_tokens
     check_share(
         "translations",
         (parity.equal_of_same_tokens, compared),
         parity.largest_difference,
-        quantization,
+        exact,
         least_equal,
         place,
     )
@@ -188,7 +189,7 @@ def check_share(
     what: str,
     equal: tuple[int, int],
     difference: float,
-    quantization: str,
+    exact: bool,
     least_equal: float | None,
     place: str,
 ) -> None:
@@ -198,21 +199,22 @@ def check_share(
         what: the answers, for the message.
         equal: how many are equal, and how many there are.
         difference: the largest of their logits, or log-probabilities per token.
-        quantization: of the exported weights.
-        least_equal: share that must be equal; None: what suits the weights.
+        exact: whether it computes the same: in float32, and without a shortlist.
+        least_equal: share that must be equal; None: :data:`LEAST_EQUAL`, or :data:`LEAST_EQUAL_INEXACT`.
         place: what was exported, for the message.
 
     Raises:
         UserError: naming the figure, and what it must be.
     """
     count, compared = equal
-    least = LEAST_EQUAL.get(quantization, LEAST_EQUAL_QUANTIZED) if least_equal is None else least_equal
+    usual = LEAST_EQUAL if exact else LEAST_EQUAL_INEXACT
+    least = usual if least_equal is None else least_equal
     if count < least * compared:
         raise UserError(
             f"{place}: {count} of {compared} {what} are equal to the checkpoint's, at least {least:.0%} must "
             "be; nothing was written; give --least-equal where fewer are enough"
         )
-    if quantization == "float32" and difference > LARGEST_DIFFERENCE:
+    if exact and difference > LARGEST_DIFFERENCE:
         raise UserError(
             f"{place}: {what} are given numbers that differ from the checkpoint's by up to {difference:.1e}, "
             f"at most {LARGEST_DIFFERENCE:.0e} is rounding; nothing was written; export to another target"

@@ -19,7 +19,7 @@ batch = tokenizer(["{text}"], return_tensors="pt", padding=True)
 print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 """
 
-CTRANSLATE2 = (
+_CTRANSLATE2 = (
     """\
 import json, re
 
@@ -132,6 +132,12 @@ inputs = {"input_ids": words, "attention_mask": np.ones_like(words), "token_type
 """
     + _ANSWER
 )
+
+
+def ctranslate2_code(shortlist: bool) -> str:
+    """Return the code for a directory of CTranslate2, with or without a shortlist."""
+    plain = "min_decoding_length=0"
+    return _CTRANSLATE2.replace(plain, f"{plain}, use_vmap=True") if shortlist else _CTRANSLATE2
 
 
 def filled(code: str, name: str, text: str) -> str:

@@ -1,0 +1,206 @@
+"""Every target in an environment that has its runtime and nothing of this project: are the answers the same?
+
+Trains small students on real captions and real reviews, exports each to every target that holds it, makes an
+environment for each runtime in a temporary folder, and runs there what the model card says, once a sentence::
+
+    python scripts/fresh_environments.py --captions multi30k --glue glue --bert bert-tiny [--folder DIR]
+
+The captions are train, val and test_2016_flickr, .de.gz and .en.gz; the reviews are GLUE's SST-2, beside RTE
+and STS-B for the student of several tasks. It prints the table of docs/deployment.md. With --folder what is
+there already is not made again. It needs pip and the network, and takes about half an hour on two CPU cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import cmlm_kd
+from cmlm_kd.api.translator import Decoding
+from cmlm_kd.system.text import read_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {
+    "ctranslate2": ("ctranslate2", "tokenizers"),
+    "onnx": ("onnxruntime", "tokenizers", "numpy"),
+    "huggingface": ("transformers", "torch", "sentencepiece"),
+}
+"""Runtime -> what its environment has, in the versions that are installed here."""
+
+# Runs in such an environment: the card's code, once a sentence, with another sentence in it.
+RUNNER = """
+import contextlib, importlib.util, io, json, sys
+job = json.load(sys.stdin)
+there = [name for name in job["without"] if importlib.util.find_spec(name)]
+assert not there, f"{there} are installed here"
+printed = []
+for text in job["texts"]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(job["code"].replace(job["example"], json.dumps(text, ensure_ascii=False)), {})
+    printed.append(said.getvalue().rstrip("\\n"))
+json.dump(printed, sys.stdout)
+"""
+
+SIZES = " ".join(
+    f"--{side}-layers 2 --{side}-embed-dim 64 --{side}-ffn-embed-dim 128 --{side}-attention-heads 4"
+    for side in ("encoder", "decoder")
+)
+TRANSLATOR = (
+    "--task translation --criterion label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer adam "
+    "--adam-betas (0.9,0.98) --clip-norm 1 --lr-scheduler inverse_sqrt --warmup-updates 60 --max-tokens 800"
+)
+CLASSIFIER = "--corpus SST-2 --criterion sentence_classification --max-length 64"
+
+
+@dataclass(frozen=True)
+class Student:
+    """One student.
+
+    Attributes:
+        title: in the table.
+        data: folder of its data, below that of the run or of GLUE.
+        flags: of its training.
+        targets: what it is exported to: target, and more flags of the export.
+        updates: of its training, for one of ``--updates``.
+    """
+
+    title: str
+    data: str
+    flags: str
+    targets: Sequence[tuple[str, str]]
+    updates: float = 1.0
+
+    @property
+    def translates(self) -> bool:
+        """Whether it is a translator."""
+        return self.data == "data-bin"
+
+
+INT8 = "--quantize int8"
+STUDENTS = {
+    "pre-norm": Student(
+        "Transformer, pre-norm, tied, sine waves",
+        "data-bin",
+        f"--arch transformer {SIZES} --lr 3e-3 --share-decoder-input-output-embed "
+        f"--encoder-normalize-before --decoder-normalize-before {TRANSLATOR}",
+        (("ctranslate2", ""), ("ctranslate2", INT8), ("huggingface", ""), ("onnx", ""), ("onnx", INT8)),
+    ),
+    "post-norm": Student(
+        "Transformer, post-norm, untied, learnt positions",
+        "data-bin",
+        f"--arch transformer {SIZES} --lr 3e-3 --encoder-learned-pos --decoder-learned-pos "
+        f"--max-source-positions 256 --max-target-positions 256 {TRANSLATOR}",
+        (("ctranslate2", ""), ("huggingface", ""), ("onnx", "")),
+    ),
+    "lstm": Student(
+        "LSTM with attention",
+        "data-bin",
+        "--arch lstm --encoder-bidirectional --encoder-embed-dim 64 --encoder-hidden-size 64 "
+        "--decoder-embed-dim 64 --decoder-hidden-size 64 --decoder-out-embed-dim 64 --lr 4e-3 "
+        f"{TRANSLATOR}",
+        (("onnx", ""), ("onnx", INT8)),
+    ),
+    "bert": Student(
+        "`bert_classifier`, two layers",
+        "SST-2",
+        "--task classification_kd --arch bert_classifier --bert {bert} --layers 2 --optimizer bert_adamw "
+        f"--lr 1e-4 --batch-size 16 {CLASSIFIER}",
+        (("huggingface", ""), ("onnx", ""), ("onnx", INT8)),
+    ),
+    "bilstm": Student(
+        "`bilstm_classifier`",
+        "SST-2",
+        "--task classification_kd --arch bilstm_classifier --hidden-size 64 --fc-size 64 "
+        f"--optimizer adadelta --adadelta-rho 0.95 --lr 1.0 --batch-size 50 {CLASSIFIER}",
+        (("onnx", ""), ("onnx", INT8)),
+    ),
+    "multitask": Student(
+        "SST-2 of a `multitask_bert`",
+        "",
+        "--task multitask_kd --corpora SST-2,RTE,STS-B --arch multitask_bert --bert {bert} --optimizer "
+        "bert_adamw --lr 1e-4 --batch-size 16 --criterion sentence_classification --max-length 128",
+        (("huggingface", "--task SST-2"), ("onnx", "--task SST-2")),
+    ),
+}
+
+
+def run(*words: object, **others: object) -> str:
+    """Run a command of this environment; returns what it prints."""
+    done = subprocess.run(
+        list(map(str, words)), text=True, capture_output=True, check=False, **others  # type: ignore[call-overload]
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, words))[:400]}\n{done.stdout[-1500:]}{done.stderr[-3000:]}")
+    return str(done.stdout)
+
+
+def tool(*words: object) -> str:
+    return run(sys.executable, "-m", "cmlm_kd", *words)
+
+
+def write_data(args: argparse.Namespace, folder: Path) -> None:
+    """Write the data-bin of the captions, in the tokens of a tokenizer that is made of them."""
+    texts = [args.captions / f"train.{language}.gz" for language in ("de", "en")]
+    tool("train-tokenizer", "--vocab-size", args.pieces, "--input", *texts, "--output", folder / "tokenizer")
+    names = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+    prefixes = [word for split in names for word in (f"--{split}pref", args.captions / names[split])]
+    where = ("--destdir", folder / "data-bin")
+    tool("prepare", "--teacher", folder / "tokenizer", "-s", "de", "-t", "en", *prefixes, *where)
+
+
+def train(args: argparse.Namespace, folder: Path, name: str) -> None:
+    """Train a student; its checkpoint is ``NAME/checkpoint_last.pt``."""
+    student = STUDENTS[name]
+    data = folder / student.data if student.translates else args.glue / student.data
+    run(
+        *(sys.executable, "-c", "from fairseq_cli.train import cli_main; cli_main()", data),
+        *(word.format(bert=args.bert) for word in student.flags.split()),
+        *("--user-dir", ROOT / "fairseq_plugins", "--save-dir", folder / name, "--no-epoch-checkpoints"),
+        *("--max-update", max(1, round(args.updates * student.updates)), "--disable-validation", "--cpu"),
+        *("--seed", 1, "--num-workers", 0, "--no-progress-bar", "--required-batch-size-multiple", 1),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--captions", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--glue", type=Path, required=True, metavar="DIR", help="has SST-2, RTE and STS-B")
+    parser.add_argument("--bert", type=Path, required=True, metavar="DIR", help="a small encoder")
+    parser.add_argument("--folder", type=Path, help="of what is made; default: a temporary one")
+    parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
+    parser.add_argument("--sentences", type=int, default=200)
+    parser.add_argument("--updates", type=int, default=200, help="of each training")
+    parser.add_argument("--pieces", type=int, default=4000, help="of the captions' tokenizer")
+    args = parser.parse_args()
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
+        measure(args, args.folder)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measure(args, Path(folder))
+
+
+def measure(args: argparse.Namespace, folder: Path) -> None:
+    """Make what is missing, and print the table."""
+    if not (folder / "data-bin").is_dir():
+        write_data(args, folder)
+    for name in args.students:
+        if not (folder / name / "checkpoint_last.pt").is_file():
+            print(f"training: {name}", file=sys.stderr, flush=True)
+            train(args, folder, name)
+
+
+if __name__ == "__main__":
+    main()
