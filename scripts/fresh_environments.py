@@ -14,18 +14,24 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import venv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 
 import cmlm_kd
 from cmlm_kd.api.translator import Decoding
+from cmlm_kd.cli import main as main_of_cmlm_kd
+from cmlm_kd.deployment.loaded import Loaded, LoadedClassifier
+from cmlm_kd.models.loading import load_student
 from cmlm_kd.system.text import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,17 +42,22 @@ PACKAGES = {
 }
 """Runtime -> what its environment has, in the versions that are installed here."""
 
-# Runs in such an environment: the card's code, once a sentence, with another sentence in it.
+# Runs in such an environment: the card's code up to the sentence once, the rest with each sentence.
 RUNNER = """
 import contextlib, importlib.util, io, json, sys
 job = json.load(sys.stdin)
-there = [name for name in job["without"] if importlib.util.find_spec(name)]
+there = [name for name in ("cmlm_kd", "fairseq", *job["without"]) if importlib.util.find_spec(name)]
 assert not there, f"{there} are installed here"
+lines = job["code"].splitlines()
+first = next(i for i, line in enumerate(lines) if job["example"] in line)
+names = {}
+exec("\\n".join(lines[:first]), names)
 printed = []
 for text in job["texts"]:
     said = io.StringIO()
+    code = "\\n".join(lines[first:]).replace(job["example"], json.dumps(text, ensure_ascii=False))
     with contextlib.redirect_stdout(said):
-        exec(job["code"].replace(job["example"], json.dumps(text, ensure_ascii=False)), {})
+        exec(code, names)
     printed.append(said.getvalue().rstrip("\\n"))
 json.dump(printed, sys.stdout)
 """
@@ -71,14 +82,12 @@ class Student:
         data: folder of its data, below that of the run or of GLUE.
         flags: of its training.
         targets: what it is exported to: target, and more flags of the export.
-        updates: of its training, for one of ``--updates``.
     """
 
     title: str
     data: str
     flags: str
     targets: Sequence[tuple[str, str]]
-    updates: float = 1.0
 
     @property
     def translates(self) -> bool:
@@ -124,6 +133,13 @@ STUDENTS = {
         f"--optimizer adadelta --adadelta-rho 0.95 --lr 1.0 --batch-size 50 {CLASSIFIER}",
         (("onnx", ""), ("onnx", INT8)),
     ),
+    "fastbert": Student(
+        "FastBERT",
+        "SST-2",
+        "--task classification_kd --arch fastbert --bert {bert} --optimizer bert_adamw --lr 1e-4 "
+        f"--batch-size 16 {CLASSIFIER}",
+        (("onnx", ""),),
+    ),
     "multitask": Student(
         "SST-2 of a `multitask_bert`",
         "",
@@ -166,9 +182,80 @@ def train(args: argparse.Namespace, folder: Path, name: str) -> None:
         *(sys.executable, "-c", "from fairseq_cli.train import cli_main; cli_main()", data),
         *(word.format(bert=args.bert) for word in student.flags.split()),
         *("--user-dir", ROOT / "fairseq_plugins", "--save-dir", folder / name, "--no-epoch-checkpoints"),
-        *("--max-update", max(1, round(args.updates * student.updates)), "--disable-validation", "--cpu"),
+        *("--max-update", args.updates, "--disable-validation", "--cpu"),
         *("--seed", 1, "--num-workers", 0, "--no-progress-bar", "--required-batch-size-multiple", 1),
     )
+
+
+def export(folder: Path, name: str, target: str, flags: str) -> Path | str:
+    """Return the directory of an export, or what was said where it was refused."""
+    output = folder / "-".join([name, target, *flags.replace("--", "").split()[1:]])
+    if not output.is_dir():
+        student = STUDENTS[name]
+        words = ["export", folder / name / "checkpoint_last.pt", "--to", target, "--output", output]
+        words += ["--sentences", folder / ("few.de" if student.translates else "few.txt")]
+        # The comparison here decides, and not that of the command.
+        words += [*flags.split(), "--beam", 1, "--least-equal", 0]
+        said = io.StringIO()
+        with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(said):
+            if main_of_cmlm_kd([str(word) for word in words]):
+                return said.getvalue().strip().splitlines()[-1]
+    return output
+
+
+def answers_of(place: Path, translates: bool, texts: list[str], beam: int) -> list[str]:
+    """Return what a checkpoint or a directory answers through ``cmlm_kd.load``."""
+    if place.parent.name == "multitask":  # a checkpoint of several tasks, one of which is asked
+        model: Loaded = LoadedClassifier(load_student(place, task="SST-2"), "one task")
+    else:
+        model = cmlm_kd.load(place)
+    if translates:
+        return model.translate(texts, Decoding(beam=beam))
+    return [str(one.label) for one in model.classify(texts)]
+
+
+def environment(folder: Path, target: str) -> Path:
+    """Return the interpreter of an environment that has a runtime alone."""
+    place = folder / f"environment-{target}"
+    if not (place / "made").is_file():
+        print(f"installing: {', '.join(PACKAGES[target])}", file=sys.stderr, flush=True)
+        venv.create(place, with_pip=True, clear=True)
+        wanted = [f"{name}=={version(name).split('+')[0]}" for name in PACKAGES[target]]
+        run(place / "bin" / "python", "-m", "pip", "install", "-q", "--no-compile", *wanted)
+        (place / "made").touch()
+    return place / "bin" / "python"
+
+
+def answers_there(folder: Path, target: str, directory: Path, texts: list[str]) -> list[str]:
+    """Return what the card's code prints in the runtime's environment."""
+    code = (directory / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    job = {"code": code, "texts": texts, "without": [] if target == "huggingface" else ["torch"]}
+    job["example"] = '"' + texts[0].replace("\\", "\\\\").replace('"', '\\"') + '"'
+    python = environment(folder, target)
+    clean = {"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    printed = json.loads(
+        run(python, "-I", "-c", RUNNER, input=json.dumps(job), cwd=directory.parent, env=clean)
+    )
+    if target == "huggingface" and printed and printed[0].startswith("["):  # the card prints a list
+        return [str(ast.literal_eval(line)[0]) for line in printed]
+    return [str(line) for line in printed]
+
+
+def compare(folder: Path, name: str, target: str, flags: str, texts: list[str]) -> str:
+    """Return a row of the table."""
+    student = STUDENTS[name]
+    label = f"`{target}`" + (", int8" if INT8 in flags else "")
+    directory = export(folder, name, target, flags)
+    if isinstance(directory, str):
+        return f"| {student.title} | {label} | refused: {directory} | |"
+    # What the cards of ONNX search greedily, those of the others with five hypotheses.
+    beam = 1 if target == "onnx" else 5
+    there = answers_there(folder, target, directory, texts)
+    found = []
+    for place in (directory, folder / name / "checkpoint_last.pt"):
+        here = answers_of(place, student.translates, texts, beam)
+        found.append(str(sum(a == b for a, b in zip(there, here, strict=True))))
+    return f"| {student.title} | {label} | {' | '.join(found)} |"
 
 
 def main() -> None:
@@ -196,10 +283,20 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     """Make what is missing, and print the table."""
     if not (folder / "data-bin").is_dir():
         write_data(args, folder)
+    captions = read_lines(args.captions / "test_2016_flickr.de.gz")[: args.sentences]
+    rows = read_lines(args.glue / "SST-2" / "dev.tsv")[1 : args.sentences + 1]
+    reviews = [row.split("\t")[0].strip() for row in rows]
+    for name, texts in (("few.de", captions), ("few.txt", reviews)):
+        (folder / name).write_text("".join(f"{text}\n" for text in texts[:20]), encoding="utf-8")
+    print(f"Equal answers among {args.sentences}:\n")
+    print("| student | target | `cmlm_kd.load` of the directory | the checkpoint |\n|---|---|---:|---:|")
     for name in args.students:
         if not (folder / name / "checkpoint_last.pt").is_file():
             print(f"training: {name}", file=sys.stderr, flush=True)
             train(args, folder, name)
+        for target, flags in STUDENTS[name].targets:
+            texts = captions if STUDENTS[name].translates else reviews
+            print(compare(folder, name, target, flags, texts), flush=True)
 
 
 if __name__ == "__main__":
