@@ -255,6 +255,9 @@ def compare(folder: Path, name: str, target: str, flags: str, texts: list[str]) 
     for place in (directory, folder / name / "checkpoint_last.pt"):
         here = answers_of(place, student.translates, texts, beam)
         found.append(str(sum(a == b for a, b in zip(there, here, strict=True))))
+        for text, a, b in zip(texts, there, here, strict=True):
+            if a != b:
+                print(f"{text}\n  there: {a}\n  {place}: {b}", file=sys.stderr)
     return f"| {student.title} | {label} | {' | '.join(found)} |"
 
 

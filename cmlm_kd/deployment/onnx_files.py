@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError, first_line, os_error_of
 
 OPSET = 18
 """Of ONNX: what torch's exporter writes by itself, and ONNX Runtime reads since its version 1.14."""
@@ -86,6 +86,8 @@ def _write_graph(
             program.save(str(float_path), external_data=False)  # type: ignore[union-attr]
             _forget_shapes_of_results(float_path)
     except Exception as error:  # the exporter raises many types
+        if os_error_of(error) is not None:  # a full disk is no fault of the model's
+            raise
         raise UserError(
             f"torch {torch.__version__} cannot export the model to ONNX: {first_line(error)}; export it to "
             "huggingface or ctranslate2"

@@ -119,7 +119,7 @@ def export_translator(export: TranslatorExport) -> list[str]:
             exported,
             sentences,
             export.beam,
-            max(1, min(200, student.most_target_tokens - 4)),
+            max(1, min(student.usual_target_tokens, student.most_target_tokens - 4)),
             same_tokens,
         )
         exact = export.quantize is None and shortlist is None
@@ -236,7 +236,7 @@ def _facts(
         criterion=str(settings_of(student.state, "criterion").get("_name") or "") or None,
         settings=_criterion_of(student),
         metrics=metrics,
-        code=filled(code, name, sentences.sources[0]),
+        code=filled(code, name, sentences.sources[0], student.usual_target_tokens),
     )
 
 
