@@ -153,7 +153,11 @@ STUDENTS = {
 def run(*words: object, **others: object) -> str:
     """Run a command of this environment; returns what it prints."""
     done = subprocess.run(
-        list(map(str, words)), text=True, capture_output=True, check=False, **others  # type: ignore[call-overload]
+        list(map(str, words)),
+        text=True,
+        capture_output=True,
+        check=False,
+        **others,  # type: ignore[call-overload]
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, words))[:400]}\n{done.stdout[-1500:]}{done.stderr[-3000:]}")
@@ -161,6 +165,7 @@ def run(*words: object, **others: object) -> str:
 
 
 def tool(*words: object) -> str:
+    """Run a command of cmlm-kd; returns what it prints."""
     return run(sys.executable, "-m", "cmlm_kd", *words)
 
 
@@ -262,6 +267,7 @@ def compare(folder: Path, name: str, target: str, flags: str, texts: list[str]) 
 
 
 def main() -> None:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

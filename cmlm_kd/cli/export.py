@@ -73,13 +73,13 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--sentences",
         type=Path,
         metavar="FILE",
-        help="text to compare with, one sentence a line; default: a translator's data-bin's own",
+        help="text to compare with, one sentence a line; default: the data-bin's or the corpus's own",
     )
     group.add_argument(
         "--references",
         type=Path,
         metavar="FILE",
-        help="translations of --sentences, for BLEU before and after",
+        help="translations, or classes, of --sentences, for BLEU or accuracy before and after",
     )
     group.add_argument(
         "--shortlist",
@@ -96,8 +96,8 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--least-equal",
         type=float,
         metavar="SHARE",
-        help="share of equal answers below which nothing is written, in [0, 1]; default: 0.99, of int8 or with a "
-        "shortlist 0.5",
+        help="share of equal answers below which nothing is written, in [0, 1]; default: 0.99, of int8 "
+        "or with a shortlist 0.5",
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.criteria.signature import signature_by_teachers
-from cmlm_kd.data.classification.texts import TextPlace, parse_texts
+from cmlm_kd.data.classification.texts import TextPlace
+from cmlm_kd.deployment.classifier_texts import ComparedTexts, texts_of_file, texts_of_training
 from cmlm_kd.deployment.model_card import CardFacts, write_card
 from cmlm_kd.deployment.parity import check_share
 from cmlm_kd.deployment.snippets import HUGGING_FACE_CLASSIFIER, ONNX_CLASSIFIER, ONNX_WORDS, filled
@@ -25,7 +26,6 @@ from cmlm_kd.models.text_classification import ClassifiedTexts, classify_texts
 from cmlm_kd.system.environment import installed_version
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.ranges import SHARE, check_range
-from cmlm_kd.system.text import read_lines
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.saving import write_tokenizer
 from cmlm_kd.version import __version__
@@ -47,7 +47,8 @@ class ClassifierExport:
         tokenizer: of a checkpoint whose ``--bert`` is gone.
         task: which of the tasks of a ``multitask_bert``.
         quantize: ``int8``, or None for float32.
-        sentences: lines of text, or of text<TAB>text, to compare with; None compares nothing.
+        sentences: lines of text, or of text<TAB>text, to compare with; None: the dev set that the checkpoint
+            was validated on, where that is there.
         references: the right class, or score, of each, one a line.
         least_equal: share of equal classes, 0 to 1; None for what suits the weights.
 
@@ -115,7 +116,7 @@ def export_classifier(export: ClassifierExport) -> list[str]:
     check_new_directory(export.output, "is not empty", "remove it or give another --output")
     state = read_checkpoint(export.checkpoint)
     model = _model(export)
-    texts = _texts(export)
+    texts = _texts(export, state, model)
     with directory_written_aside(export.output, manifest=EXPORT_MANIFEST) as partial:
         if export.target == "onnx":
             from cmlm_kd.deployment.onnx_classifier import write_classifier_graph
@@ -135,7 +136,9 @@ def export_classifier(export: ClassifierExport) -> list[str]:
     loader = "AutoModelForSequenceClassification.from_pretrained"
     said = [f"{export.output}: written, for {loader if export.target == 'huggingface' else 'ONNX Runtime'}"]
     if parity is None:
-        said.append("  not compared with the checkpoint: give some text with --sentences FILE")
+        said.append(
+            "  not compared with the checkpoint, whose dev set is gone: give some text with --sentences FILE"
+        )
     return said + lines
 
 
@@ -160,34 +163,25 @@ def _model(export: ClassifierExport) -> Any:
     return model.eval()
 
 
-def _texts(export: ClassifierExport) -> tuple[list[str], list[str] | None, list[str] | None] | None:
-    """Return texts, second texts and the right answers; None where nothing is to be compared."""
-    if export.sentences is None:
-        if export.references is not None:
-            raise UserError("--references are the classes of --sentences, which is not given; add it")
-        return None
-    first, second = parse_texts(read_lines(export.sentences), str(export.sentences))
-    if not first:
-        raise UserError(f"{export.sentences} is empty; give a file with at least one line of text")
-    right = None if export.references is None else read_lines(export.references)
-    if right is not None and len(right) != len(first):
-        raise UserError(
-            f"--references {export.references} has {len(right):,} lines, {export.sentences} {len(first):,}; "
-            "give the class of each line"
-        )
-    return first, second, right
+def _texts(export: ClassifierExport, state: dict[str, Any], model: Any) -> ComparedTexts | None:
+    """Return what is to be compared; None where there is nothing."""
+    if export.sentences is not None:
+        return texts_of_file(export.sentences, export.references)
+    if export.references is not None:
+        raise UserError("--references are the classes of --sentences, which is not given; add it")
+    return texts_of_training(state, export.task, tuple(model.labels))
 
 
 def _compared(
     export: ClassifierExport,
     model: Any,
     directory: Path,
-    texts: tuple[list[str], list[str] | None, list[str] | None],
+    texts: ComparedTexts,
 ) -> ClassifierParity:
-    first, second, right = texts
-    place = TextPlace(str(export.sentences))
+    place = TextPlace(str(export.sentences or texts.name))
     before, after = (
-        classify_texts(one, first, second, place=place) for one in (model, load_student(directory))
+        classify_texts(one, texts.first, texts.second, truncate=texts.truncate, place=place)
+        for one in (model, load_student(directory))
     )
     differences = abs(before.logits - after.logits)  # (N, C)
     if model.labels:
@@ -195,12 +189,12 @@ def _compared(
     else:
         equal = int((differences.max(1) < 1e-3).sum())
     parity = ClassifierParity(
-        len(first),
-        export.sentences.name if export.sentences else "",
+        len(texts.first),
+        texts.name,
         equal,
         float(differences.max()),
-        _accuracy(before, right),
-        _accuracy(after, right),
+        _accuracy(before, texts.right),
+        _accuracy(after, texts.right),
     )
     check_share(
         "classes",
@@ -254,7 +248,7 @@ def _facts(
     export: ClassifierExport,
     state: dict[str, Any],
     model: Any,
-    texts: tuple[list[str], list[str] | None, list[str] | None] | None,
+    texts: ComparedTexts | None,
     parity: ClassifierParity | None,
 ) -> CardFacts:
     name = export.output.resolve().name
@@ -262,20 +256,26 @@ def _facts(
     code = HUGGING_FACE_CLASSIFIER
     if export.target == "onnx":
         code = ONNX_WORDS if isinstance(model, BiLSTMClassifier) else ONNX_CLASSIFIER
-    example = texts[0][0] if texts else "a charming film"
+    example = texts.first[0] if texts else "a charming film"
     metrics = []
     if parity is not None and parity.accuracy_after is not None:
         metrics.append(("Accuracy", parity.source, round(parity.accuracy_after, 4)))
     kept = {key: value for key, value in criterion.items() if key.startswith("kd_") and value is not None}
     return CardFacts(
         title=name,
-        data={"updates": number_of_updates(state), "corpus": settings_of(state, "task").get("corpus") or "?"},
+        data={"updates": number_of_updates(state), "corpus": _corpus(state)},
         teacher=_teachers(settings_of(state, "task")),
         criterion=str(criterion.get("_name") or "") or None,
         settings=kept,
         metrics=metrics,
         code=filled(code, name, example),
     )
+
+
+def _corpus(state: dict[str, Any]) -> str:
+    """Return the names of what a student was trained on."""
+    settings = settings_of(state, "task")
+    return str(settings.get("corpus") or settings.get("corpora") or "?")
 
 
 def _teachers(task: dict[str, Any]) -> str | None:

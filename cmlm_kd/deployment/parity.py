@@ -9,6 +9,7 @@ from pathlib import Path
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
 from cmlm_kd.data.translating.engine import translate_texts
 from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
 from cmlm_kd.system.text import read_lines
 
 MOST_SENTENCES = 200
@@ -57,6 +58,7 @@ class Parity:
         bleu_before, bleu_after: of the checkpoint and of the exported model by beam search, where there are
             references.
         bleu_signature: sacreBLEU's.
+        bleu_p_value: of the difference, by sacreBLEU's paired bootstrap.
     """
 
     sentences: int
@@ -70,6 +72,7 @@ class Parity:
     bleu_before: float | None = None
     bleu_after: float | None = None
     bleu_signature: str | None = None
+    bleu_p_value: float | None = None
 
     def lines(self) -> list[str]:
         """Return what to print of it."""
@@ -87,7 +90,8 @@ class Parity:
             )
         if self.bleu_before is not None and self.bleu_after is not None:
             said.append(
-                f"  BLEU {self.bleu_before:.2f} before, {self.bleu_after:.2f} after ({self.bleu_signature})"
+                f"  BLEU {self.bleu_before:.2f} before, {self.bleu_after:.2f} after, p = "
+                f"{self.bleu_p_value:.3f} ({self.bleu_signature})"
             )
         return said
 
@@ -168,7 +172,7 @@ def compare_translators(
         max(differences, default=0.0),
         same.count(False),
         sum(e for e, s in zip(equal, same, strict=True) if s),
-        *_bleu(texts, sentences.references),
+        *_bleu(texts[0], texts[1], sentences.references),
     )
 
 
@@ -226,13 +230,19 @@ def _text(row: Sequence[Hypothesis]) -> str:
 
 
 def _bleu(
-    systems: Sequence[Sequence[str]], references: Sequence[str] | None
-) -> tuple[float | None, float | None, str | None]:
-    """Return sacreBLEU's figure of both systems, and its signature."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    if references is None:
-        return None, None, None
-    metric = BLEU()
-    before, after = (metric.corpus_score(list(texts), [list(references)]).score for texts in systems)
-    return round(before, 2), round(after, 2), str(metric.get_signature())
+    before: Sequence[str], after: Sequence[str], references: Sequence[str] | None
+) -> tuple[float | None, float | None, str | None, float | None]:
+    """Return BLEU of both systems, its signature, and the p-value of the difference."""
+    rows = [row for row, line in enumerate(references or ()) if line.strip()]
+    if references is None or not rows:
+        return None, None, None, None
+    systems = {name: [lines[row] for row in rows] for name, lines in (("before", before), ("after", after))}
+    wanted = [[references[row] for row in rows]]
+    found = evaluate(systems, wanted, ScoreSettings(metrics=("bleu",)), baseline="before")
+    scores = [found.systems[name]["BLEU"] for name in systems]
+    return (
+        round(scores[0].value, 2),
+        round(scores[1].value, 2),
+        found.signatures["BLEU"],
+        scores[1].p_value,
+    )

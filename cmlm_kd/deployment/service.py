@@ -162,7 +162,9 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> JSONResponse:
         there = "/translate" if model.task == "translation" else "/classify"
-        return _refusal(error.status_code, f"{error.detail}; there are POST {there}, GET /health and /metrics")
+        return _refusal(
+            error.status_code, f"{error.detail}; there are POST {there}, GET /health and /metrics"
+        )
 
     from fastapi.exceptions import RequestValidationError
 

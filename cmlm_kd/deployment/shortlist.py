@@ -135,8 +135,8 @@ def _training_pairs(student: TranslationStudent) -> Iterable[tuple[np.ndarray, n
     ]
     if not found:
         raise UserError(
-            f"{student.data} has no training data (train.{pairs[0]}.{languages[0]}.bin), of which --shortlist "
-            "is made; give the data-bin that it was trained on with --data, or leave it out"
+            f"{student.data} has no training data (train.{pairs[0]}.{languages[0]}.bin), of which "
+            "--shortlist is made; give the data-bin that it was trained on with --data, or leave it out"
         )
     for index, pair in found:
         split = index.name.split(".")[0]

@@ -125,7 +125,7 @@ class TranslationStudent:
 
     @property
     def usual_target_tokens(self) -> int:
-        """Where a translation that does not end is cut off, its end not counted: as fairseq's decoding has it."""
+        """Tokens behind which a translation that does not end is cut off, as in fairseq's decoding."""
         return min(Decoding().max_length, self.most_target_tokens - 1)
 
 

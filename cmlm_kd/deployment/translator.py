@@ -84,8 +84,8 @@ class TranslatorExport:
             check_range("--shortlist", self.shortlist, AT_LEAST_ONE)
             if self.target != "ctranslate2":
                 raise UserError(
-                    f"--shortlist goes with --to ctranslate2: {self.target} has no place for one; leave it out, "
-                    "or take the other target"
+                    f"--shortlist goes with --to ctranslate2: {self.target} has no place for one; leave it "
+                    "out, or take the other target"
                 )
 
     @property

@@ -42,7 +42,7 @@ class ExportRecord:
         reads_pairs: whether a classifier was trained on pairs of texts; None where nothing says so.
         kd_signature: what the checkpoint was distilled from; None for a student without a teacher.
         opset: of ONNX.
-        shortlist: of CTranslate2: frequent target tokens in it, and translations of each source token at most.
+        shortlist: of CTranslate2: frequent target tokens in it, and most translations of a source token.
         versions: package -> version, of what wrote and compared it.
         parity: how it was compared with the checkpoint, see the module that did; empty where it was not.
         checksums: every file of the directory but this one and the model card.
