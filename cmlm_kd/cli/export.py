@@ -91,6 +91,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "translations of each source token, found in the training data; N is at least 1, without a number "
         f"{SHORTLIST_SIZE}",
     )
+    group.add_argument(
+        "--opset", type=int, metavar="N", help="of --to onnx: version of its operators, 18 to 23; default: 18"
+    )
     group.add_argument("--beam", type=int, default=5, help="of the comparison by search, at least 1")
     group.add_argument(
         "--least-equal",
@@ -152,6 +155,7 @@ def _export_classifier(arguments: argparse.Namespace) -> None:
         arguments.sentences,
         arguments.references,
         arguments.least_equal,
+        arguments.opset,
     )
     _tell(export_classifier(export), arguments)
 
@@ -173,6 +177,7 @@ def _export_translator(arguments: argparse.Namespace) -> None:
         arguments.beam,
         arguments.least_equal,
         arguments.shortlist,
+        arguments.opset,
     )
     _tell(export_translator(export), arguments)
 
@@ -198,7 +203,7 @@ def _export_another(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.export_checksums import note_checksums
 
     checkpoint, output = arguments.checkpoint, arguments.output
-    for flag in ("quantize", "shortlist", "sentences", "references", "least_equal"):
+    for flag in ("quantize", "shortlist", "opset", "sentences", "references", "least_equal"):
         if getattr(arguments, flag) is not None:
             raise UserError(
                 f"--{flag.replace('_', '-')} goes with translation students and classifiers, to huggingface, "

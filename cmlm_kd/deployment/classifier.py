@@ -12,6 +12,7 @@ from cmlm_kd.criteria.signature import signature_by_teachers
 from cmlm_kd.data.classification.texts import TextPlace
 from cmlm_kd.deployment.classifier_texts import ComparedTexts, texts_of_file, texts_of_training
 from cmlm_kd.deployment.model_card import CardFacts, write_card
+from cmlm_kd.deployment.onnx_files import OPSET, GraphSettings, check_opset
 from cmlm_kd.deployment.parity import check_share
 from cmlm_kd.deployment.snippets import HUGGING_FACE_CLASSIFIER, ONNX_CLASSIFIER, ONNX_WORDS, filled
 from cmlm_kd.errors import UserError
@@ -51,6 +52,7 @@ class ClassifierExport:
             was validated on, where that is there.
         references: the right class, or score, of each, one a line.
         least_equal: share of equal classes, 0 to 1; None for what suits the weights.
+        opset: of ONNX; None for the oldest that there is.
 
     Raises:
         UserError: a value is out of its range.
@@ -65,8 +67,11 @@ class ClassifierExport:
     sentences: Path | None = None
     references: Path | None = None
     least_equal: float | None = None
+    opset: int | None = None
 
     def __post_init__(self) -> None:
+        if self.opset is not None:
+            check_opset(self.opset, self.target)
         if self.least_equal is not None:
             check_range("--least-equal", self.least_equal, SHARE)
 
@@ -121,7 +126,8 @@ def export_classifier(export: ClassifierExport) -> list[str]:
         if export.target == "onnx":
             from cmlm_kd.deployment.onnx_classifier import write_classifier_graph
 
-            write_classifier_graph(model, partial, export.quantize)
+            settings = GraphSettings(export.quantize, export.opset or OPSET)
+            write_classifier_graph(model, partial, settings)
         else:
             with without_reports():
                 model.model.save_pretrained(partial)
@@ -220,11 +226,6 @@ def _record(
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode() + tensor.contiguous().numpy().tobytes())
-    opset = None
-    if export.target == "onnx":
-        from cmlm_kd.deployment.onnx_files import OPSET
-
-        opset = OPSET
     return ExportRecord(
         format="cmlm-kd export",
         version=__version__,
@@ -238,7 +239,7 @@ def _record(
         labels=tuple(model.labels),
         reads_pairs=model.reads_pairs,
         kd_signature=signature_by_teachers(state, export.task),
-        opset=opset,
+        opset=(export.opset or OPSET) if export.target == "onnx" else None,
         versions={name: number for name, number in found.items() if number is not None},
         parity={} if parity is None else asdict(parity),
     )

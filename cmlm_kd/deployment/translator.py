@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cmlm_kd.api.translator import ModelChoice, TokenText, Translator
 from cmlm_kd.deployment.model_card import CardFacts, write_card
+from cmlm_kd.deployment.onnx_files import OPSET, GraphSettings, check_opset, import_onnx
 from cmlm_kd.deployment.parity import (
     Parity,
     Sentences,
@@ -55,6 +56,7 @@ class TranslatorExport:
         beam: of the search in the comparison, at least 1.
         least_equal: share of equal translations, 0 to 1; None for what suits the weights.
         shortlist: of CTranslate2: frequent tokens, and translations of a token, at least 1; None for none.
+        opset: of ONNX; None for the oldest that there is.
 
     Raises:
         UserError: a value is out of its range.
@@ -70,6 +72,7 @@ class TranslatorExport:
     beam: int = 5
     least_equal: float | None = None
     shortlist: int | None = None
+    opset: int | None = None
 
     def __post_init__(self) -> None:
         check_range("--beam", self.beam, AT_LEAST_ONE)
@@ -80,6 +83,8 @@ class TranslatorExport:
                 f"--quantize {self.quantize} goes with --to ctranslate2 and --to onnx: a directory of "
                 "transformers holds floating point; leave it out, or take another target"
             )
+        if self.opset is not None:
+            check_opset(self.opset, self.target)
         if self.shortlist is not None:
             check_range("--shortlist", self.shortlist, AT_LEAST_ONE)
             if self.target != "ctranslate2":
@@ -102,6 +107,8 @@ def export_translator(export: TranslatorExport) -> list[str]:
             otherwise than the checkpoint, or the directory is not empty. Nothing is left then.
     """
     check_new_directory(export.output)
+    if export.target == "onnx":
+        import_onnx()
     original = load_translator(f"{FAIRSEQ}={export.checkpoint}", ModelChoice((), data=export.data))
     source, target = (str(language) for language in original.languages)
     student = TranslationStudent.load(export.checkpoint, export.data, (source, target))
@@ -165,7 +172,7 @@ def _write(
     else:
         from cmlm_kd.deployment.onnx_translator import write_onnx
 
-        write_onnx(student, directory, export.quantize)
+        write_onnx(student, directory, GraphSettings(export.quantize, export.opset or OPSET))
     write_tokenizer(student.pieces.tokenizer, directory / PIECES)
     write_plain_files(student.pieces, directory)
     return None
@@ -201,19 +208,11 @@ def _record(
         model_hash=original.hash,
         languages=student.languages,
         kd_signature=signature_of_checkpoint(student.state.get("cfg") or {}),
-        opset=_opset(export.target),
+        opset=(export.opset or OPSET) if export.target == "onnx" else None,
         shortlist=export.shortlist,
         versions={name: number for name, number in found.items() if number is not None},
         parity={} if parity is None else asdict(parity),
     )
-
-
-def _opset(target: str) -> int | None:
-    if target != "onnx":
-        return None
-    from cmlm_kd.deployment.onnx_files import OPSET
-
-    return OPSET
 
 
 def _facts(

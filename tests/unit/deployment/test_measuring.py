@@ -43,7 +43,9 @@ def test_models_translate_in_turn_and_are_compared_with_the_first(tmp_path):
     assert found.seconds == {"large": [4, 4], "small": [1, 2]}
     assert found.rate("large") == 2 and found.times_as_fast("small") == (3.0, 2.0, 4.0)
     table = markdown(found)
-    assert "| large | 3.00 | 100.00 | 100.00 | 2 | 1.00 (1.00-1.00) |" in table and "| small | 0.50 | " in table
+    assert (
+        "| large | 3.00 | 100.00 | 100.00 | 2 | 1.00 (1.00-1.00) |" in table and "| small | 0.50 | " in table
+    )
     assert "times as fast as large" in table and "BLEU|nrefs:1" in table and "chrF2|nrefs:1" in table
 
 
