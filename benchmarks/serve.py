@@ -1,4 +1,4 @@
-"""Latency of ``cmlm-kd serve`` at several loads, over the loopback: p50, p95, requests a second, what is lost.
+"""Latency of ``cmlm-kd serve`` at several loads, over the loopback: p50, p95, requests a second, losses.
 
 A load is a number of clients, each of which asks for one text after the other and waits for the answer; they
 share one process beside the service's. Without a model it makes a BERT classifier of random weights::

@@ -1,7 +1,5 @@
 """Size, quality and speed side by side: what is counted, and what is refused."""
 
-import pytest
-
 from cmlm_kd.api.translator import Decoding
 from cmlm_kd.cli import main
 from cmlm_kd.deployment.loaded import Loaded, Translation
