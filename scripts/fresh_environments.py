@@ -276,6 +276,7 @@ def main() -> None:
     parser.add_argument("--bert", type=Path, required=True, metavar="DIR", help="a small encoder")
     parser.add_argument("--folder", type=Path, help="of what is made; default: a temporary one")
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
+    parser.add_argument("--targets", nargs="+", choices=PACKAGES, default=list(PACKAGES))
     parser.add_argument("--sentences", type=int, default=200)
     parser.add_argument("--updates", type=int, default=200, help="of each training")
     parser.add_argument("--pieces", type=int, default=4000, help="of the captions' tokenizer")
@@ -304,6 +305,8 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
             print(f"training: {name}", file=sys.stderr, flush=True)
             train(args, folder, name)
         for target, flags in STUDENTS[name].targets:
+            if target not in args.targets:
+                continue
             texts = captions if STUDENTS[name].translates else reviews
             print(compare(folder, name, target, flags, texts), flush=True)
 

@@ -162,8 +162,8 @@ class CTranslate2Translator(Translator):
             [list(source.tokens) for source in sources],
             target_prefix=[prefix] * len(sources) if prefix else None,
             num_hypotheses=decoding.n_best,
-            # As fairseq and transformers count them: a hypothesis and its end.
-            max_decoding_length=most + 1,
+            # Where fairseq gives up: a search that goes one token further ends with another hypothesis.
+            max_decoding_length=most,
             min_decoding_length=0,
             max_input_length=0,
             length_penalty=decoding.length_penalty,
