@@ -208,15 +208,23 @@ def export(folder: Path, name: str, target: str, flags: str) -> Path | str:
     return output
 
 
-def answers_of(place: Path, translates: bool, texts: list[str], beam: int) -> list[str]:
-    """Return what a checkpoint or a directory answers through ``cmlm_kd.load``."""
+def answers_of(place: Path, translates: bool, texts: list[str], beam: int, alone: bool) -> list[str]:
+    """Return what a checkpoint or a directory answers through ``cmlm_kd.load``.
+
+    ``alone`` gives it one text at a time, as the cards' code does: in int8, ONNX Runtime has one scale for
+    all texts of a batch.
+    """
     if place.parent.name == "multitask":  # a checkpoint of several tasks, one of which is asked
         model: Loaded = LoadedClassifier(load_student(place, task="SST-2"), "one task")
     else:
         model = cmlm_kd.load(place)
-    if translates:
-        return model.translate(texts, Decoding(beam=beam))
-    return [str(one.label) for one in model.classify(texts)]
+    answers: list[str] = []
+    for part in [[text] for text in texts] if alone else [texts]:
+        if translates:
+            answers += model.translate(part, Decoding(beam=beam))
+        else:
+            answers += [str(one.label) for one in model.classify(part)]
+    return answers
 
 
 def environment(folder: Path, target: str) -> Path:
@@ -258,7 +266,7 @@ def compare(folder: Path, name: str, target: str, flags: str, texts: list[str]) 
     there = answers_there(folder, target, directory, texts)
     found = []
     for place in (directory, folder / name / "checkpoint_last.pt"):
-        here = answers_of(place, student.translates, texts, beam)
+        here = answers_of(place, student.translates, texts, beam, alone=place == directory)
         found.append(str(sum(a == b for a, b in zip(there, here, strict=True))))
         for text, a, b in zip(texts, there, here, strict=True):
             if a != b:

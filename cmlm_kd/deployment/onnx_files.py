@@ -23,6 +23,9 @@ from cmlm_kd.system.ranges import between, check_range
 OPSET = 18
 """Of ONNX: the oldest that torch's exporter writes, and that ONNX Runtime reads since its version 1.14."""
 
+_QUANTIZED = ["MatMul", "Gemm", "Gather"]
+"""Operators whose weights become int8; Gather reads embeddings, which are most of a small model."""
+
 NEWEST_OPSET = 23
 """The newest that torch's exporter writes."""
 
@@ -32,7 +35,7 @@ class GraphSettings:
     """How graphs are written.
 
     Attributes:
-        quantize: ``int8`` for dynamic quantisation of the weights of matrix products; None for float32.
+        quantize: ``int8`` for dynamic quantisation of embeddings and matrix products; None for float32.
         opset: version of ONNX's operators, :data:`OPSET` to :data:`NEWEST_OPSET`.
 
     Raises:
@@ -152,7 +155,7 @@ def _quantized(source: Path, target: Path) -> None:
 
     with _without_reports():
         quantize_dynamic(
-            str(source), str(target), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"]
+            str(source), str(target), weight_type=QuantType.QInt8, op_types_to_quantize=_QUANTIZED
         )
 
 
