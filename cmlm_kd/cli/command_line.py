@@ -24,7 +24,7 @@ COMMANDS = {
     "Teach": ("translate", "dump", "merge", "verify"),
     "Distil": ("flags", "choose", "tune", "average"),
     "Use": ("export", "calibrate", "classify", "serve"),
-    "Measure": ("score", "report", "evaluate", "evaluate-masked-lm", "compare-seeds", "exits"),
+    "Measure": ("score", "measure", "report", "evaluate", "evaluate-masked-lm", "compare-seeds", "exits"),
     "Tools": ("doctor", "user-dir"),
 }
 """Every command under the heading that ``cmlm-kd --help`` shows it under, in the order of the road."""

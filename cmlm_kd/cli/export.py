@@ -15,6 +15,10 @@ FORMS = ("huggingface", "ctranslate2", "onnx", "teacher", "bilstm")
 """What ``--to`` can be."""
 
 
+SHORTLIST_SIZE = 50
+"""As in the recipes of the Bergamot project."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument(
@@ -69,20 +73,34 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--sentences",
         type=Path,
         metavar="FILE",
-        help="text to compare with, one sentence a line; default: a translator's data-bin's own",
+        help="text to compare with, one sentence a line; default: the data-bin's or the corpus's own",
     )
     group.add_argument(
         "--references",
         type=Path,
         metavar="FILE",
-        help="translations of --sentences, for BLEU before and after",
+        help="translations, or classes, of --sentences, for BLEU or accuracy before and after",
+    )
+    group.add_argument(
+        "--shortlist",
+        type=int,
+        nargs="?",
+        const=SHORTLIST_SIZE,
+        metavar="N",
+        help="of --to ctranslate2: search among the N most frequent target tokens and the N likeliest "
+        "translations of each source token, found in the training data; N is at least 1, without a number "
+        f"{SHORTLIST_SIZE}",
+    )
+    group.add_argument(
+        "--opset", type=int, metavar="N", help="of --to onnx: version of its operators, 18 to 23; default: 18"
     )
     group.add_argument("--beam", type=int, default=5, help="of the comparison by search, at least 1")
     group.add_argument(
         "--least-equal",
         type=float,
         metavar="SHARE",
-        help="share of equal answers below which nothing is written, in [0, 1]; default: 0.99, of int8 0.5",
+        help="share of equal answers below which nothing is written, in [0, 1]; default: 0.99, of int8 "
+        "or with a shortlist 0.5",
     )
 
 
@@ -123,6 +141,8 @@ def _export_classifier(arguments: argparse.Namespace) -> None:
         raise UserError("--to ctranslate2 takes translation students, not classifiers; export it to onnx")
     if arguments.data is not None:
         raise UserError("--data goes with translation students and --to teacher; leave it out")
+    if arguments.shortlist is not None:
+        raise UserError("--shortlist goes with translation students and --to ctranslate2; leave it out")
     if arguments.to == "huggingface" and arguments.quantize is not None:
         raise UserError("--quantize goes with --to onnx: directories of transformers hold floating point")
     export = ClassifierExport(
@@ -135,6 +155,7 @@ def _export_classifier(arguments: argparse.Namespace) -> None:
         arguments.sentences,
         arguments.references,
         arguments.least_equal,
+        arguments.opset,
     )
     _tell(export_classifier(export), arguments)
 
@@ -155,6 +176,8 @@ def _export_translator(arguments: argparse.Namespace) -> None:
         arguments.references,
         arguments.beam,
         arguments.least_equal,
+        arguments.shortlist,
+        arguments.opset,
     )
     _tell(export_translator(export), arguments)
 
@@ -180,7 +203,7 @@ def _export_another(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.export_checksums import note_checksums
 
     checkpoint, output = arguments.checkpoint, arguments.output
-    for flag in ("quantize", "sentences", "references", "least_equal"):
+    for flag in ("quantize", "shortlist", "opset", "sentences", "references", "least_equal"):
         if getattr(arguments, flag) is not None:
             raise UserError(
                 f"--{flag.replace('_', '-')} goes with translation students and classifiers, to huggingface, "

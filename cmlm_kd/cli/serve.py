@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-body", type=int, default=1 << 20, metavar="BYTES", help="of a request")
     group.add_argument("--max-waiting", type=int, default=1024, help="texts of all requests that wait")
     group.add_argument("--max-batch", type=int, default=64, help="texts that the model is given together")
-    group.add_argument("--max-seconds", type=float, default=30.0, help="until a request is given up, above 0")
+    group.add_argument(
+        "--max-seconds",
+        type=float,
+        default=30.0,
+        help="until a request that waits, or does not come, is given up, above 0",
+    )
     add_device(parser)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.criteria.signature import signature_by_teachers
-from cmlm_kd.data.classification.texts import TextPlace, parse_texts
+from cmlm_kd.data.classification.texts import TextPlace
+from cmlm_kd.deployment.classifier_texts import ComparedTexts, texts_of_file, texts_of_training
 from cmlm_kd.deployment.model_card import CardFacts, write_card
+from cmlm_kd.deployment.onnx_files import OPSET, GraphSettings, check_opset
 from cmlm_kd.deployment.parity import check_share
 from cmlm_kd.deployment.snippets import HUGGING_FACE_CLASSIFIER, ONNX_CLASSIFIER, ONNX_WORDS, filled
 from cmlm_kd.errors import UserError
@@ -25,7 +27,6 @@ from cmlm_kd.models.text_classification import ClassifiedTexts, classify_texts
 from cmlm_kd.system.environment import installed_version
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.ranges import SHARE, check_range
-from cmlm_kd.system.text import read_lines
 from cmlm_kd.system.transformers_reports import without_reports
 from cmlm_kd.tokenization.saving import write_tokenizer
 from cmlm_kd.version import __version__
@@ -47,9 +48,11 @@ class ClassifierExport:
         tokenizer: of a checkpoint whose ``--bert`` is gone.
         task: which of the tasks of a ``multitask_bert``.
         quantize: ``int8``, or None for float32.
-        sentences: lines of text, or of text<TAB>text, to compare with; None compares nothing.
+        sentences: lines of text, or of text<TAB>text, to compare with; None: the dev set that the checkpoint
+            was validated on, where that is there.
         references: the right class, or score, of each, one a line.
         least_equal: share of equal classes, 0 to 1; None for what suits the weights.
+        opset: of ONNX; None for the oldest that there is.
 
     Raises:
         UserError: a value is out of its range.
@@ -64,8 +67,11 @@ class ClassifierExport:
     sentences: Path | None = None
     references: Path | None = None
     least_equal: float | None = None
+    opset: int | None = None
 
     def __post_init__(self) -> None:
+        if self.opset is not None:
+            check_opset(self.opset, self.target)
         if self.least_equal is not None:
             check_range("--least-equal", self.least_equal, SHARE)
 
@@ -115,12 +121,13 @@ def export_classifier(export: ClassifierExport) -> list[str]:
     check_new_directory(export.output, "is not empty", "remove it or give another --output")
     state = read_checkpoint(export.checkpoint)
     model = _model(export)
-    texts = _texts(export)
+    texts = _texts(export, state, model)
     with directory_written_aside(export.output, manifest=EXPORT_MANIFEST) as partial:
         if export.target == "onnx":
             from cmlm_kd.deployment.onnx_classifier import write_classifier_graph
 
-            write_classifier_graph(model, partial, export.quantize)
+            settings = GraphSettings(export.quantize, export.opset or OPSET)
+            write_classifier_graph(model, partial, settings)
         else:
             with without_reports():
                 model.model.save_pretrained(partial)
@@ -135,7 +142,9 @@ def export_classifier(export: ClassifierExport) -> list[str]:
     loader = "AutoModelForSequenceClassification.from_pretrained"
     said = [f"{export.output}: written, for {loader if export.target == 'huggingface' else 'ONNX Runtime'}"]
     if parity is None:
-        said.append("  not compared with the checkpoint: give some text with --sentences FILE")
+        said.append(
+            "  not compared with the checkpoint, whose dev set is gone: give some text with --sentences FILE"
+        )
     return said + lines
 
 
@@ -160,34 +169,25 @@ def _model(export: ClassifierExport) -> Any:
     return model.eval()
 
 
-def _texts(export: ClassifierExport) -> tuple[list[str], list[str] | None, list[str] | None] | None:
-    """Return texts, second texts and the right answers; None where nothing is to be compared."""
-    if export.sentences is None:
-        if export.references is not None:
-            raise UserError("--references are the classes of --sentences, which is not given; add it")
-        return None
-    first, second = parse_texts(read_lines(export.sentences), str(export.sentences))
-    if not first:
-        raise UserError(f"{export.sentences} is empty; give a file with at least one line of text")
-    right = None if export.references is None else read_lines(export.references)
-    if right is not None and len(right) != len(first):
-        raise UserError(
-            f"--references {export.references} has {len(right):,} lines, {export.sentences} {len(first):,}; "
-            "give the class of each line"
-        )
-    return first, second, right
+def _texts(export: ClassifierExport, state: dict[str, Any], model: Any) -> ComparedTexts | None:
+    """Return what is to be compared; None where there is nothing."""
+    if export.sentences is not None:
+        return texts_of_file(export.sentences, export.references)
+    if export.references is not None:
+        raise UserError("--references are the classes of --sentences, which is not given; add it")
+    return texts_of_training(state, export.task, tuple(model.labels))
 
 
 def _compared(
     export: ClassifierExport,
     model: Any,
     directory: Path,
-    texts: tuple[list[str], list[str] | None, list[str] | None],
+    texts: ComparedTexts,
 ) -> ClassifierParity:
-    first, second, right = texts
-    place = TextPlace(str(export.sentences))
+    place = TextPlace(str(export.sentences or texts.name))
     before, after = (
-        classify_texts(one, first, second, place=place) for one in (model, load_student(directory))
+        classify_texts(one, texts.first, texts.second, truncate=texts.truncate, place=place)
+        for one in (model, load_student(directory))
     )
     differences = abs(before.logits - after.logits)  # (N, C)
     if model.labels:
@@ -195,18 +195,18 @@ def _compared(
     else:
         equal = int((differences.max(1) < 1e-3).sum())
     parity = ClassifierParity(
-        len(first),
-        export.sentences.name if export.sentences else "",
+        len(texts.first),
+        texts.name,
         equal,
         float(differences.max()),
-        _accuracy(before, right),
-        _accuracy(after, right),
+        _accuracy(before, texts.right),
+        _accuracy(after, texts.right),
     )
     check_share(
         "classes",
         (parity.equal, parity.texts),
         parity.largest_difference,
-        export.quantization,
+        export.quantize is None,
         export.least_equal,
         str(export.output),
     )
@@ -226,11 +226,6 @@ def _record(
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode() + tensor.contiguous().numpy().tobytes())
-    opset = None
-    if export.target == "onnx":
-        from cmlm_kd.deployment.onnx_files import OPSET
-
-        opset = OPSET
     return ExportRecord(
         format="cmlm-kd export",
         version=__version__,
@@ -244,7 +239,7 @@ def _record(
         labels=tuple(model.labels),
         reads_pairs=model.reads_pairs,
         kd_signature=signature_by_teachers(state, export.task),
-        opset=opset,
+        opset=(export.opset or OPSET) if export.target == "onnx" else None,
         versions={name: number for name, number in found.items() if number is not None},
         parity={} if parity is None else asdict(parity),
     )
@@ -254,7 +249,7 @@ def _facts(
     export: ClassifierExport,
     state: dict[str, Any],
     model: Any,
-    texts: tuple[list[str], list[str] | None, list[str] | None] | None,
+    texts: ComparedTexts | None,
     parity: ClassifierParity | None,
 ) -> CardFacts:
     name = export.output.resolve().name
@@ -262,20 +257,26 @@ def _facts(
     code = HUGGING_FACE_CLASSIFIER
     if export.target == "onnx":
         code = ONNX_WORDS if isinstance(model, BiLSTMClassifier) else ONNX_CLASSIFIER
-    example = texts[0][0] if texts else "a charming film"
+    example = texts.first[0] if texts else "a charming film"
     metrics = []
     if parity is not None and parity.accuracy_after is not None:
         metrics.append(("Accuracy", parity.source, round(parity.accuracy_after, 4)))
     kept = {key: value for key, value in criterion.items() if key.startswith("kd_") and value is not None}
     return CardFacts(
         title=name,
-        data={"updates": number_of_updates(state), "corpus": settings_of(state, "task").get("corpus") or "?"},
+        data={"updates": number_of_updates(state), "corpus": _corpus(state)},
         teacher=_teachers(settings_of(state, "task")),
         criterion=str(criterion.get("_name") or "") or None,
         settings=kept,
         metrics=metrics,
         code=filled(code, name, example),
     )
+
+
+def _corpus(state: dict[str, Any]) -> str:
+    """Return the names of what a student was trained on."""
+    settings = settings_of(state, "task")
+    return str(settings.get("corpus") or settings.get("corpora") or "?")
 
 
 def _teachers(task: dict[str, Any]) -> str | None:

@@ -99,7 +99,7 @@ def _model(student: TranslationStudent, sizes: TransformerSizes, vocabulary: Pie
     model.load_state_dict(_weights(student, sizes, vocabulary, model.state_dict()))
     model.generation_config.update(
         num_beams=5,
-        max_length=sizes.positions[1],
+        max_length=min(sizes.positions[1], student.usual_target_tokens + 1),  # what it begins with counts
         bos_token_id=0,
         pad_token_id=PAD,
         eos_token_id=EOS,

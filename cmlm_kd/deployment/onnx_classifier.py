@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.deployment.onnx_files import write_graph
+from cmlm_kd.deployment.onnx_files import GraphSettings, write_graph
 from cmlm_kd.models.bilstm.model import BiLSTMClassifier, compared_states
 from cmlm_kd.models.onnx_classifier import GRAPH, WORDS
 from cmlm_kd.tokenization.saving import write_tokenizer
@@ -20,13 +20,13 @@ _BATCH, _LENGTH = 3, 7
 
 
 @torch.no_grad()
-def write_classifier_graph(model: Any, directory: Path, quantize: str | None) -> None:
+def write_classifier_graph(model: Any, directory: Path, settings: GraphSettings) -> None:
     """Write the graph of a classifier, and what turns text into its ids.
 
     Args:
         model: a :class:`cmlm_kd.models.prediction.Classifier` that is a module.
         directory: an empty one.
-        quantize: ``int8``, or None for float32.
+        settings: how the graph is written.
 
     Raises:
         UserError: torch cannot export it.
@@ -44,7 +44,7 @@ def write_classifier_graph(model: Any, directory: Path, quantize: str | None) ->
         config = getattr(getattr(model, "model", None), "config", None)  # of several tasks' student: none
         write_tokenizer(model.inputs.tokenizer, directory, config)
     free = {name: {0: "batch", 1: "length"} for name in inputs}
-    write_graph(graph.eval(), inputs, ("logits",), free, directory / GRAPH, quantize)
+    write_graph(graph.eval(), inputs, ("logits",), free, directory / GRAPH, settings)
 
 
 class _Logits(nn.Module):

@@ -10,16 +10,59 @@ import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError, first_line, os_error_of
+from cmlm_kd.system.ranges import between, check_range
 
 OPSET = 18
-"""Of ONNX: what torch's exporter writes by itself, and ONNX Runtime reads since its version 1.14."""
+"""Of ONNX: the oldest that torch's exporter writes, and that ONNX Runtime reads since its version 1.14."""
+
+_QUANTIZED = ["MatMul", "Gemm", "Gather"]
+"""Operators whose weights become int8; Gather reads embeddings, which are most of a small model."""
+
+NEWEST_OPSET = 23
+"""The newest that torch's exporter writes."""
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """How graphs are written.
+
+    Attributes:
+        quantize: ``int8`` for dynamic quantisation of embeddings and matrix products; None for float32.
+        opset: version of ONNX's operators, :data:`OPSET` to :data:`NEWEST_OPSET`.
+
+    Raises:
+        UserError: the opset is out of its range.
+    """
+
+    quantize: str | None = None
+    opset: int = OPSET
+
+    def __post_init__(self) -> None:
+        check_opset(self.opset, "onnx")
+
+
+def check_opset(opset: int, target: str) -> None:
+    """Refuse an opset that graphs are not written in.
+
+    Args:
+        opset: what the user asks for.
+        target: what is exported to.
+
+    Raises:
+        UserError: it is out of its range, or the target has none.
+    """
+    if target != "onnx":
+        raise UserError(f"--opset goes with --to onnx, not with --to {target}; leave it out")
+    hint = "torch's exporter writes these"
+    check_range("--opset", opset, between(OPSET, NEWEST_OPSET), hint=hint)
 
 
 def write_graph(
@@ -28,7 +71,7 @@ def write_graph(
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]],
     path: Path,
-    quantize: str | None = None,
+    settings: GraphSettings,
 ) -> None:
     """Write a module as one ONNX file.
 
@@ -38,13 +81,13 @@ def write_graph(
         outputs: names of what it returns, in their order.
         dynamic: input -> axis -> name, of the axes whose size is free; axes of one name have one size.
         path: of the file.
-        quantize: ``int8`` for dynamic quantisation of the weights of matrix products; None for float32.
+        settings: how it is written.
 
     Raises:
         UserError: a package is missing, or torch cannot export the module.
     """
     import_onnx()
-    job = (module, inputs, outputs, dynamic, path, quantize)
+    job = (module, inputs, outputs, dynamic, path, settings)
     if any(isinstance(part, nn.RNNBase) for part in module.modules()):
         # torch 2.13 keeps an LSTM's length free in the first export of a process only (docs/traps.md).
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -63,14 +106,14 @@ def _write_graph(
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]],
     path: Path,
-    quantize: str | None,
+    settings: GraphSettings,
 ) -> None:
     sizes: dict[str, Any] = {}
     shapes = {
         name: {axis: sizes.setdefault(size, torch.export.Dim.DYNAMIC) for axis, size in axes.items()}
         for name, axes in dynamic.items()
     }
-    float_path = path if quantize is None else path.with_suffix(".float.onnx")
+    float_path = path if settings.quantize is None else path.with_suffix(".float.onnx")
     try:
         with _without_reports():
             program = torch.onnx.export(
@@ -79,18 +122,20 @@ def _write_graph(
                 input_names=list(inputs),
                 output_names=list(outputs),
                 dynamic_shapes=tuple(shapes.get(name, {}) for name in inputs),
-                opset_version=OPSET,
+                opset_version=settings.opset,
                 dynamo=True,
                 verbose=False,
             )
             program.save(str(float_path), external_data=False)  # type: ignore[union-attr]
             _forget_shapes_of_results(float_path)
     except Exception as error:  # the exporter raises many types
+        if os_error_of(error) is not None:  # a full disk is no fault of the model's
+            raise
         raise UserError(
             f"torch {torch.__version__} cannot export the model to ONNX: {first_line(error)}; export it to "
             "huggingface or ctranslate2"
         ) from error
-    if quantize is not None:
+    if settings.quantize is not None:
         _quantized(float_path, path)
         float_path.unlink()
 
@@ -110,7 +155,7 @@ def _quantized(source: Path, target: Path) -> None:
 
     with _without_reports():
         quantize_dynamic(
-            str(source), str(target), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"]
+            str(source), str(target), weight_type=QuantType.QInt8, op_types_to_quantize=_QUANTIZED
         )
 
 

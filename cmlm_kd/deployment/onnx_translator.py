@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cmlm_kd.deployment.onnx_files import write_graph
+from cmlm_kd.deployment.onnx_files import GraphSettings, write_graph
 from cmlm_kd.deployment.onnx_lstm import LSTMDecoder, LSTMEncoder, lstm_states
 from cmlm_kd.deployment.onnx_transformer import TransformerDecoder, TransformerEncoder
 from cmlm_kd.deployment.student import EOS, TranslationStudent
@@ -20,13 +20,13 @@ _BATCH, _SOURCE, _TARGET = 3, 5, 4
 """Sizes of the examples that the exporter sees; none is 0 or 1, which it would take for fixed."""
 
 
-def write_onnx(student: TranslationStudent, directory: Path, quantize: str | None) -> None:
+def write_onnx(student: TranslationStudent, directory: Path, settings: GraphSettings) -> None:
     """Write the graphs and the dictionaries.
 
     Args:
         student: a Transformer, or an LSTM with attention.
         directory: an empty one.
-        quantize: ``int8``, or None for float32.
+        settings: how the graphs are written.
 
     Raises:
         UserError: it has something that the graphs know nothing of, or cannot be exported.
@@ -34,9 +34,9 @@ def write_onnx(student: TranslationStudent, directory: Path, quantize: str | Non
     entries = {"source": student.source_symbols, "target": student.target_symbols}
     (directory / ENTRIES).write_text(json.dumps(entries, ensure_ascii=False) + "\n", encoding="utf-8")
     if student.is_recurrent:
-        _write_lstm(student, directory, quantize)
+        _write_lstm(student, directory, settings)
     else:
-        _write_transformer(student, directory, quantize)
+        _write_transformer(student, directory, settings)
 
 
 def _tokens(rows: int, width: int) -> Tensor:
@@ -44,7 +44,7 @@ def _tokens(rows: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def _write_transformer(student: TranslationStudent, directory: Path, quantize: str | None) -> None:
+def _write_transformer(student: TranslationStudent, directory: Path, settings: GraphSettings) -> None:
     sizes = transformer_sizes(student, "the ONNX export", NEAREST)
     encoder: nn.Module = TransformerEncoder(student, sizes).eval()
     decoder: nn.Module = TransformerDecoder(student, sizes).eval()
@@ -56,7 +56,7 @@ def _write_transformer(student: TranslationStudent, directory: Path, quantize: s
         ("source_keys", "source_values"),
         {name: {0: "batch", 1: "source"} for name in ("tokens", "mask")},
         directory / ENCODER,
-        quantize,
+        settings,
     )
     keys, values = encoder(tokens, mask)  # (L, B, h, S, d / h)
     cache = keys.new_zeros(sizes.layers[1], _BATCH, sizes.heads[1], _TARGET, sizes.width // sizes.heads[1])
@@ -83,12 +83,12 @@ def _write_transformer(student: TranslationStudent, directory: Path, quantize: s
             "values": of_target,
         },
         directory / DECODER,
-        quantize,
+        settings,
     )
 
 
 @torch.no_grad()
-def _write_lstm(student: TranslationStudent, directory: Path, quantize: str | None) -> None:
+def _write_lstm(student: TranslationStudent, directory: Path, settings: GraphSettings) -> None:
     encoder: nn.Module = LSTMEncoder(student).eval()
     decoder: nn.Module = LSTMDecoder(student).eval()
     tokens = _tokens(_BATCH, _SOURCE)
@@ -98,7 +98,7 @@ def _write_lstm(student: TranslationStudent, directory: Path, quantize: str | No
         ("memory", "hidden", "cell", "feed"),
         {"tokens": {0: "batch", 1: "source"}},
         directory / ENCODER,
-        quantize,
+        settings,
     )
     memory, *states = encoder(tokens)
     named = dict(zip(("hidden", "cell", "feed"), states, strict=True))
@@ -112,5 +112,5 @@ def _write_lstm(student: TranslationStudent, directory: Path, quantize: str | No
             **{name: lstm_states(name) for name in named},
         },
         directory / DECODER,
-        quantize,
+        settings,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
 from cmlm_kd.data.translating.engine import translate_texts
 from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.translation import ScoreSettings, evaluate
 from cmlm_kd.system.text import read_lines
 
 MOST_SENTENCES = 200
@@ -17,10 +18,11 @@ MOST_SENTENCES = 200
 LARGEST_DIFFERENCE = 1e-3
 """Of the log-probability per token of equal translations, in float32."""
 
-LEAST_EQUAL = {"float32": 0.99}
-"""Share of equal translations by the type of weights; :data:`LEAST_EQUAL_QUANTIZED` for all others."""
+LEAST_EQUAL = 0.99
+"""Share of equal answers of what computes the same in float32."""
 
-LEAST_EQUAL_QUANTIZED = 0.5
+LEAST_EQUAL_INEXACT = 0.5
+"""The same of int8, and of a shortlist."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Parity:
         bleu_before, bleu_after: of the checkpoint and of the exported model by beam search, where there are
             references.
         bleu_signature: sacreBLEU's.
+        bleu_p_value: of the difference, by sacreBLEU's paired bootstrap.
     """
 
     sentences: int
@@ -69,6 +72,7 @@ class Parity:
     bleu_before: float | None = None
     bleu_after: float | None = None
     bleu_signature: str | None = None
+    bleu_p_value: float | None = None
 
     def lines(self) -> list[str]:
         """Return what to print of it."""
@@ -86,7 +90,8 @@ class Parity:
             )
         if self.bleu_before is not None and self.bleu_after is not None:
             said.append(
-                f"  BLEU {self.bleu_before:.2f} before, {self.bleu_after:.2f} after ({self.bleu_signature})"
+                f"  BLEU {self.bleu_before:.2f} before, {self.bleu_after:.2f} after, p = "
+                f"{self.bleu_p_value:.3f} ({self.bleu_signature})"
             )
         return said
 
@@ -167,18 +172,18 @@ def compare_translators(
         max(differences, default=0.0),
         same.count(False),
         sum(e for e, s in zip(equal, same, strict=True) if s),
-        *_bleu(texts, sentences.references),
+        *_bleu(texts[0], texts[1], sentences.references),
     )
 
 
-def check_parity(parity: Parity, quantization: str, least_equal: float | None, place: str) -> None:
+def check_parity(parity: Parity, exact: bool, least_equal: float | None, place: str) -> None:
     """Refuse an export that translates otherwise than its checkpoint; see :func:`check_share`."""
     compared = parity.sentences - parity.other_tokens
     check_share(
         "translations",
         (parity.equal_of_same_tokens, compared),
         parity.largest_difference,
-        quantization,
+        exact,
         least_equal,
         place,
     )
@@ -188,7 +193,7 @@ def check_share(
     what: str,
     equal: tuple[int, int],
     difference: float,
-    quantization: str,
+    exact: bool,
     least_equal: float | None,
     place: str,
 ) -> None:
@@ -198,21 +203,22 @@ def check_share(
         what: the answers, for the message.
         equal: how many are equal, and how many there are.
         difference: the largest of their logits, or log-probabilities per token.
-        quantization: of the exported weights.
-        least_equal: share that must be equal; None: what suits the weights.
+        exact: whether it computes the same: in float32, and without a shortlist.
+        least_equal: share that must be equal; None: :data:`LEAST_EQUAL`, or :data:`LEAST_EQUAL_INEXACT`.
         place: what was exported, for the message.
 
     Raises:
         UserError: naming the figure, and what it must be.
     """
     count, compared = equal
-    least = LEAST_EQUAL.get(quantization, LEAST_EQUAL_QUANTIZED) if least_equal is None else least_equal
+    usual = LEAST_EQUAL if exact else LEAST_EQUAL_INEXACT
+    least = usual if least_equal is None else least_equal
     if count < least * compared:
         raise UserError(
             f"{place}: {count} of {compared} {what} are equal to the checkpoint's, at least {least:.0%} must "
             "be; nothing was written; give --least-equal where fewer are enough"
         )
-    if quantization == "float32" and difference > LARGEST_DIFFERENCE:
+    if exact and difference > LARGEST_DIFFERENCE:
         raise UserError(
             f"{place}: {what} are given numbers that differ from the checkpoint's by up to {difference:.1e}, "
             f"at most {LARGEST_DIFFERENCE:.0e} is rounding; nothing was written; export to another target"
@@ -224,13 +230,19 @@ def _text(row: Sequence[Hypothesis]) -> str:
 
 
 def _bleu(
-    systems: Sequence[Sequence[str]], references: Sequence[str] | None
-) -> tuple[float | None, float | None, str | None]:
-    """Return sacreBLEU's figure of both systems, and its signature."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    if references is None:
-        return None, None, None
-    metric = BLEU()
-    before, after = (metric.corpus_score(list(texts), [list(references)]).score for texts in systems)
-    return round(before, 2), round(after, 2), str(metric.get_signature())
+    before: Sequence[str], after: Sequence[str], references: Sequence[str] | None
+) -> tuple[float | None, float | None, str | None, float | None]:
+    """Return BLEU of both systems, its signature, and the p-value of the difference."""
+    rows = [row for row, line in enumerate(references or ()) if line.strip()]
+    if references is None or not rows:
+        return None, None, None, None
+    systems = {name: [lines[row] for row in rows] for name, lines in (("before", before), ("after", after))}
+    wanted = [[references[row] for row in rows]]
+    found = evaluate(systems, wanted, ScoreSettings(metrics=("bleu",)), baseline="before")
+    scores = [found.systems[name]["BLEU"] for name in systems]
+    return (
+        round(scores[0].value, 2),
+        round(scores[1].value, 2),
+        found.signatures["BLEU"],
+        scores[1].p_value,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -15,11 +16,14 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from cmlm_kd.deployment.batching import Batcher, TooBusy
 from cmlm_kd.deployment.loaded import Loaded
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.ranges import AT_LEAST_ONE, POSITIVE, check_range
+
+logger = logging.getLogger(__name__)
 
 Texts = Annotated[list[str], Field(min_length=1)]
 
@@ -34,7 +38,7 @@ class Limits:
         body: bytes of a request, at least 1.
         waiting: texts that may wait, of all requests together, at least 1.
         batch: texts that the model is given together, at least 1.
-        seconds: until a request is given up, above 0.
+        seconds: until a request that waits, or whose body does not come, is given up, above 0.
 
     Raises:
         UserError: a value is out of its range.
@@ -126,11 +130,22 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
         elif request.method == "POST" and int(length) > limits.body:
             response = _refusal(413, f"the request has {length} bytes, {limits.body} are allowed; send less")
         else:
-            response = await follow(request)
+            response = await answered(request, follow)
         path = request.url.path if request.url.path in _PATHS else "other"
         requests.labels(path, response.status_code).inc()
         seconds.labels(path).observe(loop.time() - start)
         return response
+
+    async def answered(request: Request, follow: Any) -> Any:
+        """Answer a request; one whose body does not come, and one that meets a bug, is told so as JSON."""
+        try:
+            async with asyncio.timeout(limits.seconds + _GRACE):
+                return await follow(request)
+        except TimeoutError:
+            return _refusal(408, f"the request did not come within {limits.seconds:g} seconds; send it again")
+        except Exception:  # a bug: said in full where the service runs, and to the client in a word
+            logger.exception("%s", request.url.path)
+            return _refusal(500, "the service failed at this request; its own output says why")
 
     @app.exception_handler(UserError)
     async def explained(_: Request, error: UserError) -> JSONResponse:
@@ -143,6 +158,13 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     @app.exception_handler(TimeoutError)
     async def late(_: Request, error: TimeoutError) -> JSONResponse:
         return _refusal(504, f"no answer within {limits.seconds:g} seconds; send fewer texts, or later")
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_: Request, error: HTTPException) -> JSONResponse:
+        there = "/translate" if model.task == "translation" else "/classify"
+        return _refusal(
+            error.status_code, f"{error.detail}; there are POST {there}, GET /health and /metrics"
+        )
 
     from fastapi.exceptions import RequestValidationError
 
@@ -180,6 +202,9 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
 
     return app
 
+
+_GRACE = 1.0
+"""Seconds that the middleware waits longer than the handler, which says more."""
 
 _PATHS = ("/translate", "/classify", "/health", "/metrics")
 

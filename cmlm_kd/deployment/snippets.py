@@ -19,7 +19,7 @@ batch = tokenizer(["{text}"], return_tensors="pt", padding=True)
 print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 """
 
-CTRANSLATE2 = (
+_CTRANSLATE2 = (
     """\
 import json, re
 
@@ -34,7 +34,8 @@ translator = ctranslate2.Translator("{name}")
     + """
 
 source = [symbols[i] for i in tokenizer.encode("{text}").ids]
-found = translator.translate_batch([source], beam_size=5, min_decoding_length=0)
+found = translator.translate_batch(
+    [source], beam_size=5, min_decoding_length=0, max_decoding_length={most})
 print(to_text(found[0].hypotheses[0]))
 """
 )
@@ -66,7 +67,7 @@ if "keys" in inputs:  # a Transformer's cache, empty but for a place that is not
     layers, batch, heads, _, width = states["source_keys"].shape
     states["keys"] = states["values"] = np.zeros((layers, batch, heads, 1, width), np.float32)
 said, token = [], 2
-for position in range(200):  # greedily; 2 is the end, 1 padding
+for position in range({most}):  # greedily; 2 is the end, 1 padding
     states |= {"token": np.array([[token]]), "position": np.array([position]), "mask": given["mask"]}
     found = decoder.run(None, {name: states[name] for name in inputs})
     states |= dict(zip([one.name.removeprefix("next_") for one in decoder.get_outputs()], found))
@@ -134,6 +135,20 @@ inputs = {"input_ids": words, "attention_mask": np.ones_like(words), "token_type
 )
 
 
-def filled(code: str, name: str, text: str) -> str:
-    """Return a piece of code for a directory of that name, with a sentence to translate."""
-    return code.replace("{name}", name).replace("{text}", text.replace("\\", "\\\\").replace('"', '\\"'))
+def ctranslate2_code(shortlist: bool) -> str:
+    """Return the code for a directory of CTranslate2, with or without a shortlist."""
+    plain = "min_decoding_length=0"
+    return _CTRANSLATE2.replace(plain, f"{plain}, use_vmap=True") if shortlist else _CTRANSLATE2
+
+
+def filled(code: str, name: str, text: str, most: int = 0) -> str:
+    """Return a piece of code for a directory of that name.
+
+    Args:
+        code: one of the above.
+        name: of the directory.
+        text: the sentence in it.
+        most: tokens of a translation, at most.
+    """
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return code.replace("{most}", str(most)).replace("{name}", name).replace("{text}", text)

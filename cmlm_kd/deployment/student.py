@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cmlm_kd.api.translator import Decoding
 from cmlm_kd.data.translation.vocabulary import EOS, PAD, UNK
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import (
@@ -121,6 +122,11 @@ class TranslationStudent:
     def most_target_tokens(self) -> int:
         """The longest translation, its end counted."""
         return int(self.settings.get("max_target_positions") or 1024)
+
+    @property
+    def usual_target_tokens(self) -> int:
+        """Tokens behind which a translation that does not end is cut off, as in fairseq's decoding."""
+        return min(Decoding().max_length, self.most_target_tokens - 1)
 
 
 def all_settings(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cmlm_kd.api.translator import ModelChoice, TokenText, Translator
 from cmlm_kd.deployment.model_card import CardFacts, write_card
+from cmlm_kd.deployment.onnx_files import OPSET, GraphSettings, check_opset, import_onnx
 from cmlm_kd.deployment.parity import (
     Parity,
     Sentences,
@@ -15,7 +16,8 @@ from cmlm_kd.deployment.parity import (
     compare_translators,
     parity_sentences,
 )
-from cmlm_kd.deployment.snippets import CTRANSLATE2, HUGGING_FACE_TRANSLATOR, filled
+from cmlm_kd.deployment.shortlist import Shortlist, learn_shortlist
+from cmlm_kd.deployment.snippets import HUGGING_FACE_TRANSLATOR, ctranslate2_code, filled
 from cmlm_kd.deployment.student import TranslationStudent, all_settings
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.report import signature_of_checkpoint
@@ -53,6 +55,8 @@ class TranslatorExport:
         references: their translations.
         beam: of the search in the comparison, at least 1.
         least_equal: share of equal translations, 0 to 1; None for what suits the weights.
+        shortlist: of CTranslate2: frequent tokens, and translations of a token, at least 1; None for none.
+        opset: of ONNX; None for the oldest that there is.
 
     Raises:
         UserError: a value is out of its range.
@@ -67,6 +71,8 @@ class TranslatorExport:
     references: Path | None = None
     beam: int = 5
     least_equal: float | None = None
+    shortlist: int | None = None
+    opset: int | None = None
 
     def __post_init__(self) -> None:
         check_range("--beam", self.beam, AT_LEAST_ONE)
@@ -77,6 +83,15 @@ class TranslatorExport:
                 f"--quantize {self.quantize} goes with --to ctranslate2 and --to onnx: a directory of "
                 "transformers holds floating point; leave it out, or take another target"
             )
+        if self.opset is not None:
+            check_opset(self.opset, self.target)
+        if self.shortlist is not None:
+            check_range("--shortlist", self.shortlist, AT_LEAST_ONE)
+            if self.target != "ctranslate2":
+                raise UserError(
+                    f"--shortlist goes with --to ctranslate2: {self.target} has no place for one; leave it "
+                    "out, or take the other target"
+                )
 
     @property
     def quantization(self) -> str:
@@ -92,12 +107,17 @@ def export_translator(export: TranslatorExport) -> list[str]:
             otherwise than the checkpoint, or the directory is not empty. Nothing is left then.
     """
     check_new_directory(export.output)
+    if export.target == "onnx":
+        import_onnx()
     original = load_translator(f"{FAIRSEQ}={export.checkpoint}", ModelChoice((), data=export.data))
     source, target = (str(language) for language in original.languages)
     student = TranslationStudent.load(export.checkpoint, export.data, (source, target))
     sentences = parity_sentences(student.data, student.languages, export.sentences, export.references)
+    shortlist = None if export.shortlist is None else learn_shortlist(student, export.shortlist)
     with directory_written_aside(export.output, manifest=EXPORT_MANIFEST) as partial:
         same_tokens = _write(export, student, original, partial, sentences)
+        if shortlist is not None:
+            shortlist.write(partial)
         record = _record(export, student, original)
         record.write(partial)  # the runtime's loader reads limits and languages there
         exported = load_translator(f"{_kind(export.target)}={partial}", ModelChoice(()))
@@ -106,13 +126,29 @@ def export_translator(export: TranslatorExport) -> list[str]:
             exported,
             sentences,
             export.beam,
-            max(1, min(200, student.most_target_tokens - 4)),
+            max(1, min(student.usual_target_tokens, student.most_target_tokens - 4)),
             same_tokens,
         )
-        check_parity(parity, export.quantization, export.least_equal, str(export.output))
-        write_card(partial, record, _facts(export, student, sentences, parity), parity.lines())
+        exact = export.quantize is None and shortlist is None
+        check_parity(parity, exact, export.least_equal, str(export.output))
+        lines = [*parity.lines(), *_shortlist_lines(shortlist, student, sentences)]
+        write_card(partial, record, _facts(export, student, sentences, parity), lines)
         _record(export, student, original, parity).write(partial)
-    return [f"{export.output}: written, for {export.target} ({export.quantization})", *parity.lines()]
+    return [f"{export.output}: written, for {export.target} ({export.quantization})", *lines]
+
+
+def _shortlist_lines(
+    shortlist: Shortlist | None, student: TranslationStudent, sentences: Sentences
+) -> list[str]:
+    """Return what to print of a shortlist."""
+    if shortlist is None:
+        return []
+    encoded = student.pieces.encode_batch(sentences.sources)
+    among = sum(shortlist.among(pieces.symbols) for pieces in encoded) / len(encoded)
+    return [
+        f"  shortlist: {len(shortlist.always)} frequent tokens and at most {shortlist.size} translations of "
+        f"each source token; {among:,.0f} of {shortlist.entries:,} for a sentence alone, on average"
+    ]
 
 
 def _kind(target: str) -> str:
@@ -136,7 +172,7 @@ def _write(
     else:
         from cmlm_kd.deployment.onnx_translator import write_onnx
 
-        write_onnx(student, directory, export.quantize)
+        write_onnx(student, directory, GraphSettings(export.quantize, export.opset or OPSET))
     write_tokenizer(student.pieces.tokenizer, directory / PIECES)
     write_plain_files(student.pieces, directory)
     return None
@@ -172,18 +208,11 @@ def _record(
         model_hash=original.hash,
         languages=student.languages,
         kd_signature=signature_of_checkpoint(student.state.get("cfg") or {}),
-        opset=_opset(export.target),
+        opset=(export.opset or OPSET) if export.target == "onnx" else None,
+        shortlist=export.shortlist,
         versions={name: number for name, number in found.items() if number is not None},
         parity={} if parity is None else asdict(parity),
     )
-
-
-def _opset(target: str) -> int | None:
-    if target != "onnx":
-        return None
-    from cmlm_kd.deployment.onnx_files import OPSET
-
-    return OPSET
 
 
 def _facts(
@@ -191,7 +220,9 @@ def _facts(
 ) -> CardFacts:
     """Return what the model card says: nothing in it names a folder of this computer."""
     name = export.output.resolve().name
-    code = HUGGING_FACE_TRANSLATOR if export.target == "huggingface" else CTRANSLATE2
+    code = HUGGING_FACE_TRANSLATOR
+    if export.target == "ctranslate2":
+        code = ctranslate2_code(export.shortlist is not None)
     if export.target == "onnx":
         from cmlm_kd.deployment.snippets import ONNX_TRANSLATOR as code
     metrics = []
@@ -204,7 +235,7 @@ def _facts(
         criterion=str(settings_of(student.state, "criterion").get("_name") or "") or None,
         settings=_criterion_of(student),
         metrics=metrics,
-        code=filled(code, name, sentences.sources[0]),
+        code=filled(code, name, sentences.sources[0], student.usual_target_tokens),
     )
 
 

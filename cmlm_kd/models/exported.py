@@ -42,6 +42,7 @@ class ExportRecord:
         reads_pairs: whether a classifier was trained on pairs of texts; None where nothing says so.
         kd_signature: what the checkpoint was distilled from; None for a student without a teacher.
         opset: of ONNX.
+        shortlist: of CTranslate2: frequent target tokens in it, and most translations of a source token.
         versions: package -> version, of what wrote and compared it.
         parity: how it was compared with the checkpoint, see the module that did; empty where it was not.
         checksums: every file of the directory but this one and the model card.
@@ -61,6 +62,7 @@ class ExportRecord:
     reads_pairs: bool | None = None
     kd_signature: str | None = None
     opset: int | None = None
+    shortlist: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
     checksums: Mapping[str, FileRecord] = field(default_factory=dict)

@@ -77,6 +77,10 @@ FIGURES = {
     "workers.py": [r"2 workers, times as fast as one, same bytes \(at least 1\.9\): 2\.00"],
     "start_up.py": [r"import cmlm_kd\.api, .* \(at most 0\.15\): \d", r"--help, .* \(at most 0\.1\): \d"],
     "table.py": [r"commit \w+", r"\| `start_up.py` \| cmlm-kd --help, .* \| at most 0\.1 \| \d.* \|"],
+    "serve.py": [
+        rf"{clients} clients: p50 \d+\.\d ms, p95 \d.* lost \(at most 0\): 0, other answers \(at most 0\): 0"
+        for clients in (1, 3)
+    ],
     "store.py": [r"\d\d\.\d bytes a token", r"% of the step", r"x the store's time, .* x its space"],
 }
 
@@ -90,6 +94,7 @@ FIGURES = {
         ("dump.py", DUMP),
         ("translator_dump.py", ("--layers", 1, "--width", 16, "--pairs", 8, "--rounds", 1)),
         ("store.py", STORE),
+        ("serve.py", ("--clients", 1, 3, "--requests", 6, "--layers", 1, "--width", 32)),
         ("classification_step.py", CLASSIFICATION),
         ("pretraining_step.py", PRETRAINING),
         ("significance.py", ("--runs", 2, "--clusters", 20, "--trials", 5, "--resamples", 20)),

@@ -71,6 +71,8 @@ ELSEWHERE = {
     "echo Zwei Männer hören Musik. | cmlm-kd translate": "test_export_translators.py",
     "cmlm-kd classify reviews.txt --model sst2-onnx": "test_export_classifiers.py",
     "cmlm-kd serve": "test_serving.py",
+    "cmlm-kd measure": "tests/unit/deployment/test_measuring.py, and small_and_fast.yaml",
+    "python scripts/fresh_environments.py": "whoever releases: it makes environments from the network",
     "curl": "test_serving.py",
     "pip install cmlm-kd[": "scripts/setup.sh, whose environment has all extras",
 }

@@ -43,6 +43,14 @@ def test_a_graph_classifies_as_the_checkpoint(root, graph):
     assert main(["verify", str(graph)]) == 0
 
 
+def test_without_sentences_the_dev_set_of_the_training_is_compared(root, tmp_path, capsys):
+    assert (
+        main(["export", str(root / "plain" / "checkpoint_last.pt"), "--output", str(tmp_path / "out")]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "classes equal: 16 of 16, on the dev set of SST-2" in printed and "accuracy" in printed
+
+
 def test_the_command_classifies_with_a_graph(root, graph, capsys):
     command = ["classify", str(root / "some.txt"), "--model", str(graph), "--format", "jsonl"]
     assert main(command) == 0

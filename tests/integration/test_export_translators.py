@@ -1,7 +1,9 @@
 """Translation students in other runtimes: the same translations, or nothing is left."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,6 +18,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 import cmlm_kd
 from cmlm_kd.cli import main
 from cmlm_kd.deployment import huggingface
+from cmlm_kd.deployment.onnx_files import GraphSettings, write_graph
+from cmlm_kd.deployment.shortlist import Shortlist
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 
@@ -100,10 +104,47 @@ def test_ctranslate2_translates_as_the_checkpoint(student, exported):
     assert main(["verify", str(exported)]) == 0
 
 
-def test_int8_says_how_much_it_changes(student, texts, tmp_path, capsys):
-    output = export(student, texts, tmp_path / "int8", "--to", "ctranslate2", "--quantize", "int8")
-    assert "of 12 (greedy)" in capsys.readouterr().out
+def test_onnx_translates_as_the_checkpoint(student, texts, tmp_path):
+    directory = export(student, texts, tmp_path / "toy-onnx", "--to", "onnx")
+    parity = json.loads((directory / "export.json").read_text())["parity"]
+    assert parity["equal"] == parity["equal_by_search"] == 12 and parity["bleu_p_value"] == 1.0
+    assert cmlm_kd.load(directory).translate(SENTENCES) == fairseq_says(student)
+
+
+@pytest.mark.parametrize("target", ["ctranslate2", "onnx"])
+def test_int8_says_how_much_it_changes(target, student, texts, tmp_path, capsys):
+    output = export(student, texts, tmp_path / "int8", "--to", target, "--quantize", "int8")
+    printed = capsys.readouterr().out
+    assert "of 12 (greedy)" in printed and " after, p = " in printed
     assert json.loads((output / "export.json").read_text())["quantization"] == "int8"
+    assert cmlm_kd.load(output).translate(SENTENCES[:1])
+
+
+def test_a_shortlist_is_what_the_search_chooses_from(student, exported, texts, tmp_path, capsys):
+    output = export(student, texts, tmp_path / "short", "--to", "ctranslate2", "--shortlist", "4")
+    printed = capsys.readouterr().out
+    assert "shortlist: 4 frequent tokens and at most 4 translations of each source token" in printed
+    record = json.loads((output / "export.json").read_text())
+    assert record["shortlist"] == 4 and "vmap.txt" in record["checksums"]
+    card = (output / "README.md").read_text()
+    assert "use_vmap=True" in card and "shortlist: 4 frequent" in card
+    assert "use_vmap" not in (exported / "README.md").read_text()
+    narrow = shutil.copytree(exported, tmp_path / "narrow")
+    (narrow / "export.json").unlink()
+    tree = Shortlist(1, ["▁tree"], {}, 0)
+    tree.write(narrow)
+    (said,) = cmlm_kd.load(narrow).translate(SENTENCES[:1])
+    assert set(said.replace("<s>", " ").split()) == {"tree"}  # which CTranslate2 leaves a model to say
+
+
+def test_what_goes_with_one_target_alone(student, tmp_path, capsys):
+    output = ("--output", tmp_path / "out")
+    assert "--opset goes with --to onnx" in refused(capsys, student, *output, "--opset", 18)
+    old = refused(capsys, student, *output, "--to", "onnx", "--opset", 9)
+    assert "--opset is 9; it must be from 18 to 23" in old
+    assert "--shortlist goes with --to ctranslate2" in refused(capsys, student, *output, "--shortlist")
+    flags = ("--to", "ctranslate2", "--shortlist", 0)
+    assert "--shortlist is 0; it must be at least 1" in refused(capsys, student, *output, *flags)
 
 
 @pytest.mark.parametrize("kind", ["student", "post_norm"])
@@ -182,20 +223,29 @@ def test_a_directory_that_translates_otherwise_is_not_left(student, texts, tmp_p
     assert names(tmp_path) == []
 
 
-def test_a_full_disk_leaves_nothing(student, texts, tmp_path, capsys):
+@pytest.mark.parametrize("target", ["ctranslate2", "huggingface"])
+def test_a_full_disk_leaves_nothing(target, student, texts, tmp_path, capsys):
+    flags = ("--to", target, "--output", tmp_path / "out", "--sentences", texts / "some.de")
     with largest_file(2000):
-        complaint = refused(
-            capsys,
-            student,
-            "--to",
-            "ctranslate2",
-            "--output",
-            tmp_path / "out",
-            "--sentences",
-            texts / "some.de",
-        )
+        complaint = refused(capsys, student, *flags)
     assert "make room" in complaint or "File too large" in complaint
     assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_no_fault_of_the_model_in_onnx(tmp_path, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "encoder.onnx")
+
+    monkeypatch.setattr(torch.onnx, "export", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_graph(
+            torch.nn.Linear(2, 2),
+            {"input": torch.zeros(3, 2)},
+            ("y",),
+            {},
+            tmp_path / "a.onnx",
+            GraphSettings(),
+        )
 
 
 def test_a_directory_that_was_changed_is_not_loaded(student, texts, tmp_path):

@@ -57,9 +57,9 @@ values: {{sentences: 40}}
 """
 # Nor a teacher.
 SMALL_SEQUENCE_LEVEL = f"""
-name: sequence-level
+name: small-and-fast
 output: unused
-include: {EXAMPLES}/sequence_level.yaml
+include: {EXAMPLES}/small_and_fast.yaml
 {WITHOUT_STORE}{SMALL_PAIRS[SMALL_PAIRS.index("steps:") :]}
   translations-of-teachers:
     title: Take the references for the teachers' translations
@@ -143,13 +143,17 @@ def test_the_embedded_corpus(tmp_path, beliefs, teachers):
 def test_a_small_student_of_large_translators(tmp_path):
     output = tmp_path / "run"
     (tmp_path / "small.yaml").write_text(SMALL_SEQUENCE_LEVEL)
-    done = run(tmp_path / "small.yaml", output, "seeds=1,2")
+    done = run(tmp_path / "small.yaml", output, "rounds=1")
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     table = done.stdout[done.stdout.rindex("== The result\n") :]
     for name in ("alone     ", "translations ", "distilled ", "kd:soft_target|k:8|T:1"):
         assert name in table
+    for name in ("MB on disk", "| teacher |", "| student |", "| int8 |", "| int8-shortlist |"):
+        assert name in table[table.index("== Size, quality and speed") :]
+    record = json.loads((output / "exported" / "int8-shortlist" / "export.json").read_text())
+    assert record["quantization"] == "int8" and record["shortlist"] == 50
     small, large = (
-        read_checkpoint(output / name / "checkpoint_last.pt") for name in ("distilled@2", "teacher-1")
+        read_checkpoint(output / name / "checkpoint_last.pt") for name in ("distilled@1", "teacher-1")
     )
     assert number_of_updates(small) == number_of_updates(large) == 2
     width = "encoder.embed_tokens.weight"

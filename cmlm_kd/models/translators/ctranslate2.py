@@ -28,6 +28,9 @@ from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 _TOKENIZER_FILES = ("tokenizer*.json", "*.spm", "*.model", "vocab.txt")
 
+SHORTLIST = "vmap.txt"
+"""What CTranslate2 names the file in a directory that has a shortlist."""
+
 QUANTIZATIONS = ("float32", "int8", "int8_float32", "int8_float16", "int16", "float16", "bfloat16")
 """What ``--quantize`` can be."""
 
@@ -35,6 +38,9 @@ QUANTIZATIONS = ("float32", "int8", "int8_float32", "int8_float16", "int16", "fl
 @translators.register("ctranslate2")
 class CTranslate2Translator(Translator):
     """An encoder-decoder in CTranslate2's own format.
+
+    A directory that has a shortlist is searched with it. It is one for all sources of a batch, so that what
+    stands beside a source may then change its translation.
 
     Args:
         directory: of the model.
@@ -55,6 +61,7 @@ class CTranslate2Translator(Translator):
         identity: tuple[str, str, tuple[str | None, str | None]],
     ) -> None:
         self._place = (directory, device, compute_type)
+        self._has_shortlist = (directory / SHORTLIST).is_file()
         self.batch_tokens = 512 if device.startswith("cpu") else 4096
         self.engine = self._start()
         self.words = words
@@ -155,13 +162,14 @@ class CTranslate2Translator(Translator):
             [list(source.tokens) for source in sources],
             target_prefix=[prefix] * len(sources) if prefix else None,
             num_hypotheses=decoding.n_best,
-            # As fairseq and transformers count them: a hypothesis and its end.
-            max_decoding_length=most + 1,
+            # Where fairseq gives up: a search that goes one token further ends with another hypothesis.
+            max_decoding_length=most,
             min_decoding_length=0,
             max_input_length=0,
             length_penalty=decoding.length_penalty,
             return_scores=True,
             return_end_token=True,
+            use_vmap=self._has_shortlist,
             **_search(decoding),
         )
         return [

@@ -6,6 +6,8 @@ from tiny_classification import sentences, write_bert
 from transformers import MobileBertConfig, MobileBertForSequenceClassification
 
 from cmlm_kd.deployment.onnx_classifier import write_classifier_graph
+from cmlm_kd.deployment.onnx_files import NEWEST_OPSET, OPSET, GraphSettings
+from cmlm_kd.errors import UserError
 from cmlm_kd.models.bilstm.model import BiLSTMClassifier, BiLSTMConfig, WordInputs
 from cmlm_kd.models.classifier import SequenceClassifier, load_classifier
 from cmlm_kd.models.exported import ExportRecord
@@ -38,10 +40,10 @@ def mobilebert(folder):
     return SequenceClassifier(MobileBertForSequenceClassification(config), tokenizer, "mobilebert").eval()
 
 
-def loaded(model, folder, quantize=None):
+def loaded(model, folder, quantize=None, opset=OPSET):
     """Return what a user loads of an exported model."""
     folder.mkdir()
-    write_classifier_graph(model, folder, quantize)
+    write_classifier_graph(model, folder, GraphSettings(quantize, opset))
     ExportRecord(
         *("cmlm-kd export", "0", "onnx", "classification", "tiny", quantize or "float32"),
         *(int(model.inputs.max_length), 0, "hash"),
@@ -67,8 +69,20 @@ def test_a_graph_gives_the_models_logits(kind, tmp_path):
     assert graph.labels == model.labels and graph.reads_pairs == model.reads_pairs
 
 
-def test_int8_is_near(tmp_path):
+def test_int8_is_near_has_no_large_matrix_in_float32_and_the_opset_that_was_asked_for(tmp_path):
+    onnx = pytest.importorskip("onnx")
     model = load_classifier(str(write_bert(tmp_path / "bert", layers=1)))
-    graph = loaded(model, tmp_path / "out", "int8")
+    graph = loaded(model, tmp_path / "out", "int8", NEWEST_OPSET)
     difference = abs(classify_texts(graph, TEXTS).logits - classify_texts(model, TEXTS).logits).max()
     assert 0 < difference < 0.5
+    written = onnx.load(tmp_path / "out" / "model.onnx")
+    weights = written.graph.initializer
+    floats = [one.dims for one in weights if one.data_type == onnx.TensorProto.FLOAT and len(one.dims) == 2]
+    assert not [dims for dims in floats if dims[0] == len(model.inputs.tokenizer)]  # the embeddings
+    assert {one.domain: one.version for one in written.opset_import}[""] == NEWEST_OPSET
+
+
+@pytest.mark.parametrize("opset", [9, OPSET - 1, NEWEST_OPSET + 1])
+def test_an_opset_that_is_too_old_or_too_new_is_refused(opset):
+    with pytest.raises(UserError, match=rf"--opset is {opset}; it must be from 18 to 23"):
+        GraphSettings(opset=opset)

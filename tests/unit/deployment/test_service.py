@@ -124,6 +124,21 @@ def test_what_is_too_large_or_malformed_is_refused_as_json(body, limits, status,
     assert answer.status_code == status and message in answer.json()["error"]
 
 
+def test_a_body_that_does_not_come_is_not_waited_for():
+    async def slowly():
+        yield b'{"texts": '
+        await asyncio.sleep(30)
+
+    async def steps(client):
+        headers = {"Content-Type": "application/json", "Content-Length": "17"}
+        late = await client.post("/translate", content=slowly(), headers=headers)
+        return late, await client.post("/translate", json={"texts": ["a"]})
+
+    late, other = served(Shouting(), steps, seconds=0.1)
+    assert late.status_code == 408 and "did not come within 0.1 seconds" in late.json()["error"]
+    assert other.status_code == 200
+
+
 def test_late_and_busy_services_say_so():
     model = Shouting()
 
@@ -140,9 +155,12 @@ def test_late_and_busy_services_say_so():
 def test_a_bug_is_an_error_of_one_request_and_the_service_goes_on():
     async def steps(client):
         broken = await client.post("/translate", json={"texts": ["worse"]})
-        return broken.status_code, (await client.post("/translate", json={"texts": ["a"]})).status_code
+        return broken, await client.post("/translate", json={"texts": ["a"]}), await client.get("/metrics")
 
-    assert served(Shouting(), steps) == (500, 200)
+    broken, other, metrics = served(Shouting(), steps)
+    assert broken.status_code == 500 and "the service failed" in broken.json()["error"]
+    assert other.status_code == 200
+    assert 'cmlm_kd_requests_total{path="/translate",status="500"} 1.0' in metrics.text
 
 
 def test_other_paths_health_and_metrics():
@@ -158,7 +176,7 @@ def test_other_paths_health_and_metrics():
 
     uneven, other, health, metrics = served(Sentiment("sentiment"), steps)
     assert uneven.status_code == 422 and "second: 1 texts for 2; give pairs" in uneven.json()["error"]
-    assert other.status_code == 404
+    assert other.status_code == 404 and "there are POST /classify" in other.json()["error"]
     assert health.json()["status"] == "ok" and health.json()["task"] == "classification"
     assert 'cmlm_kd_requests_total{path="/classify",status="200"} 1.0' in metrics.text
     assert "cmlm_kd_texts_total 1.0" in metrics.text
