@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     # torch forgets at the end all that it is told here, what the plug-in allowed for good included.
     allowed = torch.serialization.get_safe_globals()
     try:
-        with torch.serialization.safe_globals([item for item in SAFE_GLOBALS if item not in allowed]):
+        more = [item for item in SAFE_GLOBALS if item not in allowed]
+        with torch.serialization.safe_globals(more), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused all the same
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_archive(path))
     except Exception as error:  # torch raises many types for a damaged file
         lines = [line.strip() for line in str(error).splitlines()]

@@ -147,6 +147,10 @@ def test_what_is_refused(tmp_path):
         ({}, r"models is missing"),
         ({"models": []}, r"names no model"),
         ({"models": [{**whole["models"][0], "metrics": 0.5}]}, r"metrics is 0\.5, it should be"),
+        (
+            {"models": [{**whole["models"][0], "name": "nobody@1"}]},
+            r"names nobody@1, and .*nobody@1\.tsv does not",
+        ),
     ):
         results.write_text(json.dumps(document))
         with pytest.raises(UserError, match=message + r".*give what 'cmlm-kd evaluate --format json' wrote"):
