@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import itertools
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,13 +92,39 @@ def check_output(arguments: argparse.Namespace) -> None:
     It is called before the work.
 
     Raises:
-        UserError: naming what is in the way, and why.
+        UserError: naming what is in the way, and why; a file that the command reads is.
     """
     from cmlm_kd.system.files import check_file_place
 
-    check_file_place(arguments.output)
-    for name in ("plot", "html"):
-        check_file_place(getattr(arguments, name, None))
+    written = ("output", "plot", "html")
+    for flag in written:
+        path = getattr(arguments, flag, None)
+        check_file_place(path)
+        others = (value for name, value in vars(arguments).items() if name not in written)
+        check_not_read(f"--{flag}", path, itertools.chain.from_iterable(map(_each, others)))
+
+
+def check_not_read(flag: str, path: Path | None, read: Iterable[object]) -> None:
+    """Refuse to write over a file that is read.
+
+    Args:
+        flag: what names the file to write.
+        path: the same; None is none.
+        read: values of other flags, of which some are paths of files, as ``PATH`` or ``NAME=PATH``.
+
+    Raises:
+        UserError: naming the file.
+    """
+    if path is None or not path.is_file():
+        return
+    for value in map(str, read):
+        for place in (value, value.partition("=")[2]):
+            if place and "\0" not in place and os.path.isfile(place) and os.path.samefile(place, path):
+                raise UserError(f"{flag} {path} is a file that is read; give another one, or it is lost")
+
+
+def _each(value: object) -> Iterable[object]:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 def print_or_write(text: str, arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from cmlm_kd.cli.arguments import check_not_read
 from cmlm_kd.errors import UserError
 
 HELP = "average checkpoints of a training run; --portable: for a fairseq without this plug-in"
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     check_file_place(arguments.output)
     paths = arguments.inputs or select_checkpoints(arguments.dir, arguments.last, arguments.best)
+    check_not_read("--output", arguments.output, paths)
     state = average_checkpoints(paths)
     if arguments.portable:
         state = make_portable(state)

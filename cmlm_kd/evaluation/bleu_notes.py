@@ -28,6 +28,9 @@ _ENOUGH = 0.3
 
 _LONGEST_N_GRAM = 4
 
+_OF_A_WORD = 4
+"""Letters between two spaces, on average, from which on a text of such a script is not cut into words."""
+
 
 def notes_on_bleu(
     systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], tokenize: str
@@ -57,20 +60,40 @@ def notes_on_bleu(
 
 
 def script_without_spaces(lines: Iterable[str]) -> str | None:
-    """Return the script of most letters that belong to one without spaces; None for few of them."""
+    """Return the script of most letters that belong to one without spaces.
+
+    None stands for few of them, and for a text that is cut into words or characters already.
+    """
     scripts: Counter[str] = Counter()
-    letters = 0
-    for character in "".join(lines):
-        if character.isalpha():
+    letters, words = 0, 0
+    for line in lines:
+        words += len(line.split())
+        for character in filter(str.isalpha, line):
             letters += 1
             script = unicodedata.name(character, "").partition(" ")[0]
             if script in _REMEDIES:
                 scripts[script] += 1
-    if not letters or sum(scripts.values()) < _ENOUGH * letters:
+    if letters <= _OF_A_WORD * words or sum(scripts.values()) < _ENOUGH * letters:
         return None
     # Any share of kana says that the Han characters beside it are Japanese.
     kana = [script for script in ("HIRAGANA", "KATAKANA") if scripts[script] > 0.05 * letters]
     return kana[0] if kana else scripts.most_common(1)[0][0]
+
+
+def note_on_eval_bleu(references: Iterable[str]) -> str | None:
+    """Return what to know of fairseq's ``--eval-bleu`` before it chooses checkpoints; None for nothing.
+
+    Args:
+        references: of the validation set, as BLEU is going to read them.
+    """
+    script = script_without_spaces(references)
+    if script is None:
+        return None
+    return (
+        f"--eval-bleu cuts text at spaces, which {name_of_script(script)} has not, so that BLEU is near 0 "
+        "whatever is learnt: choose checkpoints by the loss, or leave out --eval-bleu-remove-bpe, for BLEU "
+        f"of pieces; 'cmlm-kd score' measures with --tokenize {_REMEDIES[script]}"
+    )
 
 
 def name_of_script(script: str) -> str:

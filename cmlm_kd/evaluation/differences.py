@@ -137,7 +137,9 @@ def difference_of_means(
     # What rounding leaves of equal scores is no variance.
     if total <= (1e-9 * max(1.0, abs(float(sides[1][0].mean())))) ** 2:
         same = math.isclose(value, 0, abs_tol=1e-9)
-        return Difference(value, 0.0, 0.0, 1.0, 1.0 if same else 0.0, bool(of_seeds))
+        # Nothing varies, be there two examples or a thousand: then what a sign test says of as many.
+        p_value = 1.0 if same else 2.0 ** (1 - examples)
+        return Difference(value, 0.0, 0.0, 1.0, p_value, bool(of_seeds))
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
     seeds_error = math.sqrt(sum(variance for variance, _ in of_seeds))
     p_value = two_sided_p(value / math.sqrt(total), freedom)

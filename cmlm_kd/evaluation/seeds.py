@@ -78,7 +78,7 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
     document = check_document(results, read_object(results, remedy), _Results, remedy)
     if not document.models:
         raise UserError(f"{results} names no model; {remedy}")
-    runs = [_run(model, predictions) for model in document.models]
+    runs = [_run(model, results, predictions) for model in document.models]
     first = runs[0]
     for run in runs:
         if not run.metrics or list(run.metrics) != list(first.metrics):
@@ -88,8 +88,14 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
     return runs
 
 
-def _run(model: _Model, predictions: Path) -> Run:
-    predicted, target = _read_predictions(predictions / f"{file_name('model', model.name)}.tsv")
+def _run(model: _Model, results: Path, predictions: Path) -> Run:
+    path = predictions / f"{file_name('model', model.name)}.tsv"
+    if not path.is_file():
+        raise UserError(
+            f"{results} names {model.name}, and {path} does not exist; give the --predictions that 'cmlm-kd "
+            "evaluate' wrote with it"
+        )
+    predicted, target = _read_predictions(path)
     return Run(model.name, model.metrics, model.parameters, model.examples_per_second, predicted, target)
 
 

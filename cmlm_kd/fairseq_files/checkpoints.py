@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy._core import multiarray
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
 from cmlm_kd.system.files import written_aside
 from cmlm_kd.system.git_lfs import refuse_pointer
@@ -33,7 +34,8 @@ SAFE_GLOBALS: list[Any] = [
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a fairseq checkpoint with torch's safe loading, which runs no code of the file.
 
-    Tensors are memory-mapped: what is not used is not read.
+    Tensors are memory-mapped: what is not used is not read. Those of the format before torch 1.6, in which
+    published models still are, are read whole.
 
     Raises:
         UserError: the file is missing, damaged, no checkpoint of fairseq, holds what safe loading refuses, or
@@ -47,11 +49,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     # torch forgets at the end all that it is told here, what the plug-in allowed for good included.
     allowed = torch.serialization.get_safe_globals()
     try:
-        with torch.serialization.safe_globals([item for item in SAFE_GLOBALS if item not in allowed]):
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        more = [item for item in SAFE_GLOBALS if item not in allowed]
+        with torch.serialization.safe_globals(more), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused all the same
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_archive(path))
     except Exception as error:  # torch raises many types for a damaged file
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        reason = next((line for line in lines if "GLOBAL" in line), lines[0])
+        lines = [line.strip() for line in str(error).splitlines()]
+        otherwise = first_line(error) if _is_archive(path) else "it is nothing that torch wrote"
+        reason = next((line for line in lines if "GLOBAL" in line), otherwise)
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}; is the file complete?") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
         raise UserError(
@@ -60,6 +65,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     for part in ("args", "cfg"):
         check_plain_settings(state.get(part), str(path))
     return state
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:

@@ -20,6 +20,7 @@ from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
 from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.bleu_notes import note_on_eval_bleu
 from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
 from cmlm_kd.store import StoredSoftTargets
 from cmlm_kd.teachers import load_sources
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 _ASKING = ("source_language", "target_language", "prompt", "examples")
 """Settings of an online teacher, as of :class:`TeacherOptions`; earlier checkpoints have none of them."""
+_READ_FOR_BLEU = 200
+"""References of which the script is looked at."""
 
 
 @dataclass
@@ -185,6 +188,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         check_fairseq_data(paths, path, split, whole=self.cfg.verify_data)
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
         if not training:
+            self._note_on_bleu(split)
             return
         fold = None if self._criterion is None else self.training_fold()
         targets = self.datasets[split].tgt
@@ -192,6 +196,18 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         if fold is not None:
             padding = self.target_dictionary.pad()
             self.datasets[split] = FoldDataset(self.datasets[split], targets, padding, fold)
+
+    def _note_on_bleu(self, split: str) -> None:
+        """Warn of a BLEU that measures nothing, from some of the references."""
+        if not self.cfg.eval_bleu:
+            return
+        targets = self.datasets[split].tgt
+        rows = (targets[row] for row in range(min(len(targets), _READ_FOR_BLEU)))
+        note = note_on_eval_bleu(
+            self.target_dictionary.string(row, self.cfg.eval_bleu_remove_bpe) for row in rows
+        )
+        if note is not None:
+            logger.warning("%s: %s", split, note)
 
     def _add_soft_targets(self, split: str, epoch: int, combine: bool) -> None:
         """Put the teacher beside the training set, or let it wait for the batches."""

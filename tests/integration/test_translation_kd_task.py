@@ -216,6 +216,18 @@ def test_bfloat16_autocast_and_eval_bleu(corpus, tmp_path):
     assert state["model"]["decoder.embed_tokens.weight"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("removed", ["sentencepiece", None])
+def test_eval_bleu_of_a_script_without_spaces(tmp_path, caplog, removed):
+    """sacreBLEU's default tokenizer takes its clauses for words; pieces are cut."""
+    data = write_split(tmp_path / "data", "valid", 6, seed=1)
+    symbols = "".join(f"{chr(0x4E00 + i)}\u597d 1\n" for i in range(40))
+    (data / "dict.en.txt").write_text(symbols, encoding="utf-8")
+    bleu = ("--eval-bleu", *(("--eval-bleu-remove-bpe", removed) if removed else ()))
+    task, _ = build_task(data, "--task", "translation_kd", "--soft-targets", "none", *TINY_STUDENT, *bleu)
+    task.load_dataset("valid")
+    assert ("--eval-bleu cuts text at spaces, which Han has not" in caplog.text) == bool(removed)
+
+
 def test_soft_target_kd_reads_the_rows(corpus, tmp_path):
     flags = training_flags(tmp_path, corpus / "one", corpus / "store-train", "soft_target_kd")
     run_train(*flags, "--kd-topk", 2, "--max-update", 2)

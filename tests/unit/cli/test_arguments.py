@@ -1,11 +1,12 @@
-"""What ``--device`` of the commands means, and which devices are refused."""
+"""What ``--device`` of the commands means, which devices are refused, and outputs that are inputs."""
 
 import argparse
 
 import pytest
 import torch
 
-from cmlm_kd.cli.arguments import add_device, chosen_device
+from cmlm_kd.cli import main
+from cmlm_kd.cli.arguments import add_device, check_not_read, chosen_device
 from cmlm_kd.errors import UserError
 
 
@@ -32,3 +33,24 @@ def test_devices_that_are_not_there(device):
 def test_no_gpu():
     with pytest.raises(UserError, match="--device is 'cuda', which torch can't use"):
         chosen("--device", "cuda")
+
+
+@pytest.mark.parametrize("output", ["hypothesis", "reference", "link"])
+def test_an_output_that_is_read_is_not_written_over(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    for name in ("hypothesis", "reference"):
+        (tmp_path / name).write_text("a line\n")
+    (tmp_path / "link").symlink_to("hypothesis")
+    words = ["score", "--hypothesis", "a=hypothesis", "--reference", "reference", "--output", output]
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        f"cmlm-kd score: --output {output} is a file that is read; give another one, or it is lost\n"
+    )
+    assert (tmp_path / "hypothesis").read_text() == (tmp_path / "reference").read_text() == "a line\n"
+
+
+def test_other_files_are_written(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    check_not_read("--output", tmp_path / "a", ["x=y", f"x={tmp_path / 'b'}", tmp_path / "b", "\0", None, 5])
+    check_not_read("--output", tmp_path / "new", [tmp_path / "a"])

@@ -21,6 +21,7 @@ ENGLISH = ["the dog sleeps in the garden", "we saw 我 on a sign"]
         (THAI, "THAI"),
         (["བོད་སྐད་ཀྱི་ཡི་གེ"], "TIBETAN"),
         (ENGLISH, None),
+        ([" ".join(line) for line in CHINESE], None),  # cut into words already
         (["1 2 3"], None),
         ([], None),
     ],

@@ -95,6 +95,14 @@ def test_rounding_is_not_a_difference():
     assert found.p_value == 1
 
 
+@pytest.mark.parametrize(("examples", "significant"), [(2, False), (5, False), (6, True), (2000, True)])
+def test_a_difference_without_any_spread_takes_some_examples(examples, significant):
+    """All runs right on all examples, and all wrong: two examples are few for that."""
+    right, wrong = np.full((2, 20), 100.0), np.zeros((2, 20))
+    found = difference_of_means([100.0, 100.0], [0.0, 0.0], right, wrong, examples)
+    assert found.is_significant == significant and found.value == 100.0
+
+
 def test_seeds_that_disagree_make_p_large():
     base = [60.0, 61.0, 62.0]
     near, far = [64.0, 65.0, 66.0], [56.0, 65.0, 74.0]

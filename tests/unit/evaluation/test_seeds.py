@@ -143,6 +143,11 @@ def test_what_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"alone@2 and alone@1 are not of the same examples"):
         read_runs(results, tmp_path)
     whole = json.loads(results.read_text())
+    results.write_text(json.dumps({"models": [{**whole["models"][0], "name": "nobody@1"}]}))
+    with pytest.raises(
+        UserError, match=r"names nobody@1, and .*nobody@1\.tsv does not exist; give the --pred"
+    ):
+        read_runs(results, tmp_path)
     for document, message in (
         ({}, r"models is missing"),
         ({"models": []}, r"names no model"),

@@ -159,7 +159,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_checkpoint(tmp_path / "missing.pt")
     (tmp_path / "text.pt").write_text("not a checkpoint")
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+    with pytest.raises(UserError, match=r"cannot be read as a checkpoint: it is nothing that torch wrote"):
         read_checkpoint(tmp_path / "text.pt")
     whole = write(tmp_path / "whole.pt", 1, 1.0).read_bytes()
     (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
@@ -169,6 +169,18 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no 'model'"):
         read_checkpoint(tmp_path / "other.pt")
     torch.save({"model": {}, "extra_state": Dangerous()}, tmp_path / "code.pt")
+    with pytest.raises(UserError, match="Dangerous"):
+        read_checkpoint(tmp_path / "code.pt")
+
+
+def test_the_format_of_published_models(tmp_path):
+    """Those from before torch 1.6 are pickles, and read as safely."""
+    state = read_checkpoint(write(tmp_path / "new.pt", 1, 2.0))
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    old = read_checkpoint(tmp_path / "old.pt")
+    assert vars(old["cfg"]["model"]) == vars(state["cfg"]["model"])
+    assert all(torch.equal(weight, state["model"][name]) for name, weight in old["model"].items())
+    torch.save({"model": {}, "x": Dangerous()}, tmp_path / "code.pt", _use_new_zipfile_serialization=False)
     with pytest.raises(UserError, match="Dangerous"):
         read_checkpoint(tmp_path / "code.pt")
 
@@ -236,6 +248,14 @@ def test_command(tmp_path, capsys):
     assert "don't go with --inputs" in capsys.readouterr().err
     assert main(["average", "--dir", str(run), "--output", str(output)]) == 2
     assert "exactly one of --last and --best" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_not_replaced_by_a_mean_of_it(tmp_path, capsys):
+    path = write(tmp_path / "checkpoint_last.pt", 1, 1.0)
+    before = path.read_bytes()
+    assert main(["average", "--dir", str(tmp_path), "--last", "1", "--output", str(path)]) == 2
+    assert "checkpoint_last.pt is a file that is read" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_teachers_that_were_kept_from_different_folds(tmp_path):
