@@ -34,9 +34,9 @@ class ValidationPoint:
 def read_validations(path: Path) -> list[ValidationPoint]:
     """Return the validations in a log of ``fairseq-train``, by updates.
 
-    Reads what ``--log-file`` holds in any ``--log-format``, and the standard error of the same run. fairseq
-    without this project's plug-in writes a line several times, and a resumed run repeats validations: of equal
-    updates the last one counts.
+    Reads what ``--log-file`` holds in any ``--log-format``, and the standard error of the same run. Without
+    this project's plug-in fairseq writes a line several times, and a resumed run repeats validations: of
+    equal updates the last one counts.
 
     Raises:
         UserError: the file is missing, or holds no validation.
