@@ -1,5 +1,6 @@
 """Corpus scores of translations and summaries, with signatures and a test against a baseline."""
 
+import logging
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -233,12 +234,16 @@ def _p_value(system: Any, baseline: Any) -> float | None:
 
 @contextmanager
 def _sacrebleu_seed(seed: int) -> Iterator[None]:
-    """SacreBLEU takes its seed from the environment only."""
+    """SacreBLEU takes its seed from the environment only, and reports every test that it makes."""
+    logger = logging.getLogger("sacrebleu")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     before = os.environ.get("SACREBLEU_SEED")
     os.environ["SACREBLEU_SEED"] = str(seed)
     try:
         yield
     finally:
+        logger.setLevel(level)
         if before is None:
             del os.environ["SACREBLEU_SEED"]
         else:
