@@ -111,6 +111,7 @@ def test_without_a_store_one_sentence_says_how_to_show_it(run):
         ((*PAGE, *STORE, "--split", "nothing"), "has no language pairs for split nothing"),
         ((*PAGE, "--soft-targets", "data", "--data", "data"), "holds no store"),
         (("--html", "result/report.json"), "--html result/report.json is a file of the report's own"),
+        (("--html", "result"), "result: Is a directory; a folder is where a file is meant: name a file"),
         (("--html", "data"), "data: Is a directory; a folder is where a file is meant: name a file"),
         (("--html", "reference.txt/page"), "Not a directory; a file is where a folder is meant"),
     ],
