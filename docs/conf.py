@@ -1,4 +1,4 @@
-"""The documentation as a site: Sphinx reads the Markdown files as they are; ``bash scripts/docs.sh`` builds it.
+"""The documentation as a site, built by ``bash scripts/docs.sh``: Sphinx reads the Markdown files as they are.
 
 The source directory is the repository, so that every relative link leads on the site where it leads on a
 code host. Two things are added while a page is read, because their directives would be shown as code there:
@@ -44,7 +44,7 @@ DOCSTRINGS = re.compile(r"<!-- (auto\w+): ([\w.]+) -->")
 
 
 def pages_in(text: str) -> dict[str, str]:
-    """Return the Markdown files that a text links to, in order, and how each is called where it comes first."""
+    """Return the Markdown files that a text links to, in order, each with its name where it comes first."""
     found: dict[str, str] = {}
     for title, target in LINK.findall(text):
         if target.endswith(".md"):

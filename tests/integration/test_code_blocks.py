@@ -41,7 +41,7 @@ def subparsers(parser):
 
 
 def arguments_of(program, words):
-    """Return what stands behind a program, to the end of its part of the line; None where it is not called."""
+    """Return what stands behind a program, to the end of its part of the line; None if it is not called."""
     if program not in words:
         return None
     return list(takewhile(lambda word: word not in SHELL, words[words.index(program) + 1 :]))

@@ -70,7 +70,7 @@ ELSEWHERE = {
     "fairseq-train DATA1:DATA2": "test_stores_of_several_training_sets, below",
     "pip install --no-deps ve-fairseq==0.12.3": "scripts/setup.sh",
     "cmlm-kd export student/checkpoint_best.pt": "test_export_translators.py",
-    "cmlm-kd export runs/numbers-ensemble-transformer/distilled@1/checkpoint_best.pt": "test_export_translators.py",
+    "cmlm-kd export runs/numbers-ensemble-transformer/distilled@1/": "test_export_translators.py",
     ". .venv/bin/activate": "scripts/setup.sh",
     "echo Zwei Männer hören Musik. | cmlm-kd translate": "test_export_translators.py",
     "cmlm-kd classify reviews.txt --model sst2-onnx": "test_export_classifiers.py",

@@ -6,6 +6,7 @@
 import importlib
 import importlib.util
 import re
+from itertools import pairwise
 from types import FunctionType
 
 import pytest
@@ -37,7 +38,8 @@ def test_every_page_is_in_the_table_of_contents_once(conf):
 
 
 def test_the_table_of_contents_is_read_from_the_pages(conf):
-    readme = "# a\n[x](docs/x.md)\n\n## All pages\n\n### Begin\n\n[b](docs/b.md#c), [b](docs/b.md)\n\n### End\n[d](D.md)\n"
+    pages = "### Begin\n\n[b](docs/b.md#c), [b](docs/b.md)\n\n### End\n[d](D.md)\n"
+    readme = f"# a\n[x](docs/x.md)\n\n## All pages\n\n{pages}"
     assert conf.chapters("README", readme) == [("Begin", {"docs/b.md": "b"}), ("End", {"D.md": "d"})]
     folder = "[a](a.md) [up](../data.md) [b](b.md) [out](https://example.org/c.md)\n"
     assert conf.chapters("docs/criteria/README", folder) == [("", {"a.md": "a", "b.md": "b"})]
@@ -58,7 +60,7 @@ def test_a_page_has_one_title_and_skips_no_level(page):
     text = re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
     levels = [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def documented(conf):

@@ -1,4 +1,4 @@
-"""What arrives in TensorBoard: of every criterion the names that docs/tracking.md has in its table, no others.
+"""What arrives in TensorBoard: of every criterion the names in the table of docs/tracking.md, no others.
 
 The files are tensorboardX's, written by fairseq and read here as they lie on disk.
 """
@@ -33,7 +33,8 @@ def words_in(text):
     return set(re.findall(r"`([\w-]+)`", text))
 
 
-ROWS = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", PAGE.partition("\n## The names\n")[2], re.MULTILINE)
+TABLE = PAGE.partition("\n## The names\n")[2]
+ROWS = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", TABLE, re.MULTILINE)
 ALWAYS, ALWAYS_IN_VALIDATION, NOW_AND_THEN = (
     words_in(re.search(rf"^\*\*{part}\.\*\* (.*?)\n\n", PAGE, re.MULTILINE | re.DOTALL)[1])
     for part in ("In training", "In validation", "Now and then")
@@ -57,7 +58,7 @@ def events(folder):
 
 def tracked(folder, *flags):
     """Train with ``--tensorboard-logdir``; returns part of the run -> what :func:`events` found."""
-    writers = progress_bar._tensorboard_writers  # one a process: a second run goes on in the first one's files
+    writers = progress_bar._tensorboard_writers  # one a process: a second run would go on in them
     writers.clear()
     run_train(*flags, "--tensorboard-logdir", folder, "--log-interval", 1, "--dropout", 0)
     for writer in writers.values():
@@ -130,7 +131,8 @@ def runs(tmp_path_factory):
     track(masking(root, "bert_mlm", *ib, arch="ib_bert"))
     checkpoint, exported = root / "bert_mlm" / "checkpoint_last.pt", root / "ib"
     assert main(["export", str(checkpoint), "--output", str(exported)]) == 0
-    mobile = ("--teacher", exported, "--no-save", *MOBILE, "--bottleneck-size", 8, "--feed-forward-networks", 2)
+    mobile = ("--teacher", exported, "--no-save", *MOBILE, "--bottleneck-size", 8)
+    mobile = (*mobile, "--feed-forward-networks", 2)
     stages = ("--kd-transfer-updates", 2, "--max-update", 3)  # layer by layer, then predictions
     track(masking(root, "mobilebert_kd", *mobile, *stages, arch="mobilebert"))
     return found
@@ -143,7 +145,7 @@ def test_the_names_are_those_of_the_page(runs, criterion, training, validation):
     assert set(run["train_inner"]) - ALWAYS - NOW_AND_THEN == words_in(training)
     assert set(run["valid"]) - ALWAYS_IN_VALIDATION - NOW_AND_THEN == words_in(validation)
     assert set(run["train"]) == set(run["train_inner"])
-    assert ALWAYS <= set(run["train_inner"]) and ALWAYS_IN_VALIDATION <= set(run["valid"])
+    assert set(run["train_inner"]) >= ALWAYS and set(run["valid"]) >= ALWAYS_IN_VALIDATION
     updates = [update for update, _ in run["train_inner"]["loss"]]
     assert updates == [*range(1, updates[-1] + 1)] and updates[-1] >= 2
 
