@@ -1,4 +1,4 @@
-"""The documentation as a site, built by ``bash scripts/docs.sh``: Sphinx reads the Markdown files as they are.
+"""The documentation as a site, by ``bash scripts/docs.sh``: Sphinx reads the Markdown files as they are.
 
 The source directory is the repository, so that every relative link leads on the site where it leads on a
 code host. Two things are added while a page is read, because their directives would be shown as code there:
