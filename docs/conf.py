@@ -25,6 +25,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/**.md", "examples/**.md"]
 smartquotes = False  # would make a dash of the two hyphens of a flag
+highlight_language = "none"  # of blocks that name no language: outputs, folders, equations
 
 myst_heading_anchors = 3  # levels of headings that links reach, spelled as code hosts spell them
 
