@@ -5,6 +5,12 @@ import shlex
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    path.relative_to(REPOSITORY)
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+"""Every page, relative to the repository."""
 
 
 def blocks(page, language):
@@ -13,8 +19,15 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def commands(page):
-    """Return the shell commands of a page, each as its words, comments left out."""
-    lines = "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
-    split = (shlex.split(line, comments=True) for line in lines)
+def commands(page, indented=False):
+    """Return the shell commands of a page, each as its words, comments left out.
+
+    Those of fenced blocks; with ``indented`` also those of blocks that are marked by their indentation alone.
+    """
+    text = "".join(blocks(page, "bash"))
+    if indented:
+        whole = (REPOSITORY / page).read_text(encoding="utf-8")
+        text += "".join(re.findall(r"^    (?:cmlm-kd|fairseq-\w+) (?:.*\\\n)*.*\n", whole, re.MULTILINE))
+    text = text.replace("\\\n", " ").replace("$(cmlm-kd user-dir)", "fairseq_plugins")
+    split = (shlex.split(line, comments=True) for line in text.splitlines())
     return [words for words in split if words]

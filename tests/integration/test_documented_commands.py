@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from documentation import REPOSITORY, blocks, commands
+from documentation import PAGES, blocks, commands
 from fairseq_runs import TINY_SIZES, TINY_STUDENT, run_generate, run_interactive, run_train
 from tiny_corpus import has_teacher_row, write_split, write_store
 from tiny_teacher import write_bert
@@ -18,9 +18,11 @@ from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
 from cmlm_kd.fairseq_files.databin import Databin
 
-ROAD = "README.md"  # walked first: what it writes, the other pages start from
-BRANCHES = ("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md")
-CLASSIFICATION = {  # pages about other models than the README's, and which test follows them
+ROAD = "docs/road.md"  # walked first: what it writes, the other pages start from
+BRANCHES = (
+    *("docs/data.md", "docs/teacher.md", "docs/deployment.md", "docs/criteria/cmlm.md", "docs/tracking.md"),
+)
+CLASSIFICATION = {  # pages about other models than the road's, and which test follows them
     "docs/augmentation.md": "test_bilstm_kd.py",
     "docs/autoregressive_teachers.md": "test_translators_as_teachers.py, test_folds.py and "
     "test_nearest_neighbours.py",
@@ -68,6 +70,8 @@ ELSEWHERE = {
     "fairseq-train DATA1:DATA2": "test_stores_of_several_training_sets, below",
     "pip install --no-deps ve-fairseq==0.12.3": "scripts/setup.sh",
     "cmlm-kd export student/checkpoint_best.pt": "test_export_translators.py",
+    "cmlm-kd export runs/numbers-ensemble-transformer/distilled@1/": "test_export_translators.py",
+    ". .venv/bin/activate": "scripts/setup.sh",
     "echo Zwei Männer hören Musik. | cmlm-kd translate": "test_export_translators.py",
     "cmlm-kd classify reviews.txt --model sst2-onnx": "test_export_classifiers.py",
     "cmlm-kd serve": "test_serving.py",
@@ -79,14 +83,13 @@ ELSEWHERE = {
 """How commands begin that are not followed here, and what runs them instead."""
 
 TEACHER = "bert-base-multilingual-cased"
-UPDATES = 5  # one an epoch; the README averages the last five checkpoints
+UPDATES = 5  # one an epoch; the road averages the last five checkpoints
 TRAINING = ("--max-update", UPDATES, "--cpu", "--no-progress-bar")
 DECODING = ("--cpu", "--max-len-a", 0, "--max-len-b", 8)
 
 
 def pages():
-    found = (ROAD, *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/*/*.md"))
-    return [str((REPOSITORY / page).relative_to(REPOSITORY)) for page in found]
+    return [str(page) for page in PAGES if page.name not in ("CONTRIBUTING.md", "CHANGELOG.md")]
 
 
 def runs_elsewhere(words):
@@ -138,7 +141,7 @@ def follow(words):
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
-    """A folder in which the README has been followed to its end."""
+    """A folder in which the road has been followed to its end."""
     root = tmp_path_factory.mktemp("road")
     corpus = build_corpus(1, CorpusSizes(pairs=40, valid=6, test=6, monolingual=1))
     (root / "corpus").mkdir()
@@ -163,7 +166,7 @@ def here(road, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(road, tmp_path / "copy"))
 
 
-def test_the_readme_leads_to_a_scored_student(road):
+def test_the_road_leads_to_a_scored_student(road):
     written = {path.name for path in road.iterdir()}
     assert written >= {"data-bin", "teacher", "soft-targets", "student", "student.pt", "generated.txt"}
 

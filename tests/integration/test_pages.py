@@ -3,13 +3,8 @@
 import re
 
 import pytest
-from documentation import REPOSITORY
+from documentation import PAGES, REPOSITORY
 
-PAGES = sorted(
-    path.relative_to(REPOSITORY)
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
-    for path in REPOSITORY.glob(pattern)
-)
 TOURS = [page for page in PAGES if page.name != "CHANGELOG.md" and page.parent.name != "criteria"]
 """Pages that name modules of today; those of criteria also name files of the released codes."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -1,4 +1,4 @@
-"""The whole road on tiny data, by the commands of the README: from text to scored students."""
+"""The whole road on tiny data, by the commands of docs/road.md: from text to scored students."""
 
 import json
 import shutil
