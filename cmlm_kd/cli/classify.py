@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _answered(texts: str, answer: Answer) -> Iterator[str]:
     """Yield a header, if any, and a line for each text; standard input's as soon as it is there."""
     from cmlm_kd.data.classification.texts import TextPlace, parse_texts
-    from cmlm_kd.system.text import lines_as_they_come, read_lines
+    from cmlm_kd.system.text import flush_output, lines_as_they_come, read_lines
 
     place = "standard input" if texts == "-" else texts
     parts = (
@@ -98,7 +98,7 @@ def _answered(texts: str, answer: Answer) -> Iterator[str]:
         first, second = parse_texts(lines, place, number, width)
         found = answer(first, second, TextPlace(place, number))
         yield from found
-        sys.stdout.flush()
+        flush_output()
         number, width = number + len(lines), 1 if second is None else 2
     if number == 1:
         yield from answer([], None, TextPlace(place))

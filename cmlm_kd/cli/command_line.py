@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType, ModuleType
 
 from cmlm_kd.errors import UserError, memory_message, one_line, os_error_message, os_error_of
+from cmlm_kd.system.text import flush_output
 from cmlm_kd.version import __version__
 
 COMMANDS = {
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments = build_parser().parse_args(argv)
             command, goes_on = f"cmlm-kd {arguments.command}", arguments.goes_on
             arguments.run(arguments)
-            _flush_output()
+            flush_output()  # at Python's end nobody could tell that the disk was full
             return 0
         except UserError as error:
             return _end(command, str(error), 2)
@@ -156,16 +157,6 @@ def _interruptions_noted() -> Iterator[list[int]]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _flush_output() -> None:
-    """Print what is still to be printed: at Python's end nobody could tell that the disk was full."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def _drop_output() -> None:

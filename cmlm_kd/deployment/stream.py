@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from io import BufferedIOBase
 
 from cmlm_kd.api.translator import Decoding
 from cmlm_kd.data.classification.texts import TextPlace
 from cmlm_kd.deployment.loaded import Loaded, LongTexts
-from cmlm_kd.system.text import lines_as_they_come
+from cmlm_kd.system.text import flush_output, lines_as_they_come
 
 LINES_AT_ONCE = 512
 """Lines that are sorted by length together, at most."""
@@ -61,4 +60,4 @@ def translated_lines(
                 "finished": one.finished,
             }
             yield json.dumps(document, ensure_ascii=False)
-        sys.stdout.flush()
+        flush_output()

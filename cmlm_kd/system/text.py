@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,6 +138,20 @@ def _decode(line: bytes, place: str, number: int) -> str:
             f"{place}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; "
             "convert the text, for example with 'iconv -t utf-8', if it is one"
         ) from None
+
+
+def flush_output() -> None:
+    """Print what is still to be printed, so that what goes wrong is told now.
+
+    Raises:
+        OSError: with a name, which standard output's own has not: its disk is full, for example.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def find_side(prefix: str, language: str) -> Path:

@@ -1,11 +1,13 @@
 """Parallel text is read strictly, and what is wrong is named."""
 
+import errno
 import gzip
+import sys
 
 import pytest
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.text import find_side, iterate_pairs, read_lines
+from cmlm_kd.system.text import find_side, flush_output, iterate_pairs, read_lines
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,15 @@ def test_empty_files_are_refused(tmp_path):
         (tmp_path / f"t.{language}").write_text("")
     with pytest.raises(UserError, match=r"t.de and .*t.en are empty; give text with at least one pair"):
         list(iterate_pairs(f"{tmp_path}/t", ("de", "en")))
+
+
+@pytest.mark.parametrize(("error", "named"), [(OSError, True), (BrokenPipeError, False)])
+def test_what_cannot_be_printed_is_of_standard_output(monkeypatch, error, named):
+    class Full:
+        def flush(self):
+            raise error(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(error) as raised:
+        flush_output()
+    assert raised.value.filename == ("standard output" if named else None)
