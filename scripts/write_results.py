@@ -1,7 +1,8 @@
 """Writes the tables of docs/results.md and the figures beside it from the hypotheses and logs in results/.
 
-Run ``python scripts/write_results.py`` after results were added; ``--check`` writes nothing and exits with
-status 1 where the page is out of date. In the page, a table stands between ``<!-- written: NAME -->`` and
+``python scripts/write_results.py --take RUN NAME`` puts what a recipe's run has made into results/NAME, and
+``python scripts/write_results.py`` writes the page; ``--check`` writes nothing and exits with status 1 where
+the page is out of date. In the page, a table stands between ``<!-- written: NAME -->`` and
 ``<!-- end -->``; NAME is a folder of results/ with
 
 - ``result.yaml``: ``baseline``, the system that the others are compared with; ``run``, the commands that
@@ -13,18 +14,25 @@ status 1 where the page is out of date. In the page, a table stands between ``<!
 
 import argparse
 import re
+import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
 from cmlm_kd.cli import main as cmlm_kd
 from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.generation import read_hypotheses
 from cmlm_kd.evaluation.training_log import read_validations, write_png
+from cmlm_kd.system.text import read_lines
 
 RESULTS = Path(__file__).parents[1] / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 PLACE = re.compile(r"(<!-- written: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+VALIDATION = " | valid on '"
+"""In a line of fairseq's log that is about validation, and in no other."""
 
 
 def table(folder: Path, output: Path) -> str:
@@ -57,13 +65,51 @@ def up_to_date(page: str, scratch: Path) -> str:
     return PLACE.sub(lambda place: f"{place[1]}{table(RESULTS / place[2], scratch)}{place[3]}", page)
 
 
+def take(run: Path, folder: Path) -> None:
+    """Put the hypotheses and validations of a translation recipe's run into a folder of results.
+
+    Raises:
+        UserError: the run has no translations yet, or what it has cannot be read.
+    """
+    generated = sorted((run / "generated").glob("*.txt"))
+    if not generated:
+        raise UserError(f"{run} has no translations in generated/; give the folder of a run that is done")
+    reference = read_lines(run / "data-bin" / "raw" / "test.en")
+    validations = {
+        path.stem: [line for line in read_lines(run / path.stem / "train.log") if VALIDATION in line]
+        for path in generated
+    }
+    hypotheses = {path.stem: read_hypotheses(path, len(reference)) for path in generated}
+    for part in ("hypotheses", "logs"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        (folder / part).mkdir(parents=True)
+    for name, lines in hypotheses.items():
+        write_lines(folder / "hypotheses" / f"{name}.txt", lines)
+        write_lines(folder / "logs" / f"{name}.log", validations[name])
+    write_lines(folder / "reference.txt", reference)
+    clusters = run / "corpus" / "test.clauses"
+    if clusters.is_file():
+        write_lines(folder / "clusters.txt", read_lines(clusters))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write text, a line each."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def main() -> int:
     """Write or check the page; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--take", nargs=2, metavar=("RUN", "NAME"), help="put a run into results/NAME")
     parser.add_argument(
         "--check", action="store_true", help="say whether the page is out of date, write nothing"
     )
-    check = parser.parse_args().check
+    arguments = parser.parse_args()
+    if arguments.take:
+        run, name = arguments.take
+        take(Path(run), RESULTS / name)
+        return 0
+    check = arguments.check
     page = PAGE.read_text(encoding="utf-8")
     scratch = RESULTS / ".scores.txt"
     try:

@@ -2,7 +2,10 @@
 
 import importlib.util
 
+import pytest
 from documentation import REPOSITORY
+
+from cmlm_kd.errors import UserError
 
 
 def load_writer():
@@ -27,3 +30,24 @@ def test_every_folder_of_results_is_in_the_page_and_every_run_has_its_curve():
         runs = {path.stem for path in (writer.RESULTS / name / "hypotheses").iterdir()}
         assert runs == {path.stem for path in (writer.RESULTS / name / "logs").iterdir()}
         assert (writer.PAGE.parent / f"results_{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_run_has_made_is_taken(tmp_path):
+    writer, run, folder = load_writer(), tmp_path / "run", tmp_path / "results"
+    for directory in ("generated", "alone@1", "data-bin/raw", "corpus"):
+        (run / directory).mkdir(parents=True)
+    with pytest.raises(UserError, match="has no translations in generated/"):
+        writer.take(run, folder)
+    (run / "data-bin" / "raw" / "test.en").write_text("one\ntwo\n")
+    (run / "corpus" / "test.clauses").write_text("a\nb\n")
+    (run / "generated" / "alone@1.txt").write_text("D-1\t-0.5\tzwei\nD-0\t-0.5\teins\n")
+    line = "epoch 001 | valid on 'valid' subset | loss 3 | nll_loss 2.5 | num_updates 100"
+    (run / "alone@1" / "train.log").write_text(f"epoch 001 | loss 4\n{line}\n")
+    (folder / "hypotheses").mkdir(parents=True)
+    (folder / "hypotheses" / "former@1.txt").touch()
+    writer.take(run, folder)
+    assert [path.name for path in (folder / "hypotheses").iterdir()] == ["alone@1.txt"]
+    assert (folder / "hypotheses" / "alone@1.txt").read_text() == "eins\nzwei\n"
+    assert (folder / "logs" / "alone@1.log").read_text() == f"{line}\n"
+    assert (folder / "reference.txt").read_text() == "one\ntwo\n"
+    assert (folder / "clusters.txt").read_text() == "a\nb\n"
