@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmlm_kd.deployment.student import TranslationStudent
 from cmlm_kd.errors import UserError
@@ -25,6 +26,8 @@ _ITERATIONS = 5
 
 _LEAST = 1e-3
 """Probability below which a translation is none."""
+
+_Ids = NDArray[np.integer[Any]]
 
 _ENTRIES = 4
 """Of fairseq's own in front of every dictionary; CTranslate2 always has those that it needs."""
@@ -120,7 +123,7 @@ def _translations(aligner: Any, source: int) -> list[int]:
     return [entry for _, entry in sorted(found)]
 
 
-def _training_pairs(student: TranslationStudent) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+def _training_pairs(student: TranslationStudent) -> Iterable[tuple[_Ids, _Ids]]:
     """Yield the pairs of all training splits without their ends; those with an empty side are left out.
 
     Raises:
