@@ -27,8 +27,6 @@ _ITERATIONS = 5
 _LEAST = 1e-3
 """Probability below which a translation is none."""
 
-_Ids = NDArray[np.integer[Any]]
-
 _ENTRIES = 4
 """Of fairseq's own in front of every dictionary; CTranslate2 always has those that it needs."""
 
@@ -123,8 +121,8 @@ def _translations(aligner: Any, source: int) -> list[int]:
     return [entry for _, entry in sorted(found)]
 
 
-def _training_pairs(student: TranslationStudent) -> Iterable[tuple[_Ids, _Ids]]:
-    """Yield the pairs of all training splits without their ends; those with an empty side are left out.
+def _training_pairs(student: TranslationStudent) -> Iterable[list[NDArray[np.integer[Any]]]]:
+    """Yield source and target of all training pairs without their ends; none with an empty side.
 
     Raises:
         UserError: the data-bin has none.
@@ -146,4 +144,4 @@ def _training_pairs(student: TranslationStudent) -> Iterable[tuple[_Ids, _Ids]]:
         sides = [Databin.open(student.data / f"{split}.{pair}.{language}") for language in languages]
         for source, target in zip(*sides, strict=True):
             if len(source) > 1 and len(target) > 1:
-                yield source[:-1], target[:-1]
+                yield [source[:-1], target[:-1]]
