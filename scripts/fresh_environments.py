@@ -268,9 +268,9 @@ def compare(folder: Path, name: str, target: str, flags: str, texts: list[str]) 
     for place in (directory, folder / name / "checkpoint_last.pt"):
         here = answers_of(place, student.translates, texts, beam, alone=place == directory)
         found.append(str(sum(a == b for a, b in zip(there, here, strict=True))))
-        for text, a, b in zip(texts, there, here, strict=True):
-            if a != b:
-                print(f"{text}\n  there: {a}\n  {place}: {b}", file=sys.stderr)
+        others = [row for row in zip(texts, there, here, strict=True) if row[1] != row[2]]
+        for text, a, b in others[:3]:
+            print(f"{text}\n  there: {a}\n  {place}: {b}", file=sys.stderr)
     return f"| {student.title} | {label} | {' | '.join(found)} |"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmlm_kd.deployment.student import TranslationStudent
 from cmlm_kd.errors import UserError
@@ -120,8 +121,8 @@ def _translations(aligner: Any, source: int) -> list[int]:
     return [entry for _, entry in sorted(found)]
 
 
-def _training_pairs(student: TranslationStudent) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Yield the pairs of all training splits without their ends; those with an empty side are left out.
+def _training_pairs(student: TranslationStudent) -> Iterable[list[NDArray[np.integer[Any]]]]:
+    """Yield source and target of all training pairs without their ends; none with an empty side.
 
     Raises:
         UserError: the data-bin has none.
@@ -143,4 +144,4 @@ def _training_pairs(student: TranslationStudent) -> Iterable[tuple[np.ndarray, n
         sides = [Databin.open(student.data / f"{split}.{pair}.{language}") for language in languages]
         for source, target in zip(*sides, strict=True):
             if len(source) > 1 and len(target) > 1:
-                yield source[:-1], target[:-1]
+                yield [source[:-1], target[:-1]]
