@@ -1,5 +1,11 @@
 """Recipes with quick commands for steps, run in the test's own process."""
 
+import os
+import subprocess
+import sys
+
+from documentation import REPOSITORY
+
 from cmlm_kd.cli import main
 
 HEAD = """
@@ -65,3 +71,16 @@ class TinyRecipe:
 
     def read(self, name):
         return (self.run_folder / name).read_text()
+
+
+def run_recipe(recipe, output, *settings, flags=()):
+    """Run a recipe in a process of its own, two updates a training; returns how it ended."""
+    command = [sys.executable, "-m", "cmlm_kd", "run", recipe, "--output", output, *flags]
+    return subprocess.run(
+        [*map(str, command), "--set", "updates=2", *map(str, settings)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )

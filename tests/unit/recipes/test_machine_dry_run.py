@@ -37,6 +37,12 @@ def given(tmp_path, monkeypatch):
         (tmp_path / name).mkdir(parents=True)
     for name in ("text/train.txt", "text/valid.txt", "de-en.tgz"):
         (tmp_path / name).touch()
+    pairs = {"train": "vi de", "tst2012": "vi", "tst2013": "vi", "newstest2013": "de", "newstest2014": "de"}
+    for name, languages in pairs.items():
+        for language in ("en", *languages.split()):
+            (tmp_path / "text" / f"{name}.{language}").touch()
+    for name in ("train.article", "train.title", "valid.article.filter", "valid.title.filter"):
+        (tmp_path / "text" / f"{name}.txt").touch()
     return tmp_path
 
 
@@ -44,10 +50,14 @@ RECIPES = {
     "translation/numbers.yaml": ["student=lstm", "beliefs=alone", "seeds=1,2"],
     "translation/numbers_pairs.yaml": ["student=lstm"],
     "translation/sequence_level.yaml": ["pick=mbr-chrf", "hypotheses=4"],
+    "translation/small_and_fast.yaml": ["shortlist=20", "beam=4"],
     "translation/selective.yaml": ["selection=batch", "share=0.3"],
     "translation/hidden_state.yaml": ["hidden=0.1", "decoder_map=last"],
     "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
     "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
+    "translation/iwslt15.yaml": ["data_dir=text", "teacher=bert"],
+    "translation/wmt14.yaml": ["data_dir=text", "teacher=bert"],
+    "translation/gigaword.yaml": ["data_dir=text", "teacher=bert"],
     "classification/students.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],
     "classification/fastbert.yaml": ["corpora=SST-2,RTE", "data=glue", "bert=bert"],
     "classification/pkd_grid.yaml": ["data=glue/RTE", "corpus=RTE", "teacher=teacher", "bert=bert"],
@@ -72,7 +82,7 @@ def test_every_recipe_is_here():
         str(path.relative_to(EXAMPLES))
         for path in EXAMPLES.rglob("*.yaml")
         if path.read_text().startswith("#")
-        and "\nsteps:" in path.read_text()
+        and any(f"\n{key}:" in path.read_text() for key in ("steps", "include"))
         and "\noutput:" in path.read_text()
     }
     assert named == set(RECIPES)
