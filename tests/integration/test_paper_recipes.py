@@ -31,6 +31,7 @@ def given_text(folder, recipe):
     return [sentence.lower() if recipe == "iwslt14" else sentence for pair in PAIRS for sentence in pair]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", ["wmt14", "gigaword"])
 def test_experiments_of_the_paper(tmp_path, recipe):
     data = tmp_path / "data"

@@ -92,7 +92,7 @@ def follow(recipe, output, *settings, students=STUDENTS):
 
 @pytest.mark.parametrize(
     ("beliefs", "teachers"),
-    [("ensemble", ["member-101"]), ("cmlm", ["teacher"])],
+    [("ensemble", ["member-101"]), pytest.param("cmlm", ["teacher"], marks=pytest.mark.long)],
 )
 def test_the_embedded_corpus(tmp_path, beliefs, teachers):
     output = tmp_path / "run"
