@@ -10,6 +10,5 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 "$bin/ruff" check .
 "$bin/mypy"
 PYTHONPATH=$PWD "$bin/lint-imports" --no-logo # of this checkout, whatever is installed
-# A file's tests share what is dear to make, so they stay with one worker. Files in their order, the long ones first: by
-# the number of tests the few long ones would come last, and one worker would wait for the other.
-"$bin/python" -m pytest -n "$(env -u OMP_NUM_THREADS nproc)" --dist loadfile --no-loadscope-reorder "$@"
+# A file's tests share what is dear to make, so they stay with one worker.
+"$bin/python" -m pytest -n "$(env -u OMP_NUM_THREADS nproc)" --dist loadfile "$@"
