@@ -1,36 +1,33 @@
-"""A log file that has each line once.
+"""A log file that has each line of its training once, and no line of another one.
 
 fairseq makes a progress bar for each epoch and each validation, and opens ``--log-file`` anew for each of
-them without closing the last one: a line is written once for each bar so far, and open files grow until the
-system's limit.
+them without closing the last one: a line is written once for each bar so far, open files grow until the
+system's limit, and a second training of the same process writes into the first one's file, too.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import os
 from typing import Any
 
 import fairseq.logging.progress_bar
 
 
 def log_each_line_once() -> None:
-    """Let a progress bar close what former ones opened of the same file."""
+    """Let a progress bar close what the last one opened."""
     progress_bar = fairseq.logging.progress_bar.progress_bar
+    logger = fairseq.logging.progress_bar.logger
+    opened: list[logging.Handler] = []
 
     @functools.wraps(progress_bar)
-    def with_one_file(*passed: Any, log_file: str | None = None, **named: Any) -> Any:
-        if log_file is not None:
-            _close(log_file)
-        return progress_bar(*passed, log_file=log_file, **named)
+    def with_one_file(*passed: Any, **named: Any) -> Any:
+        while opened:
+            logger.removeHandler(handler := opened.pop())
+            handler.close()
+        others = list(logger.handlers)
+        bar = progress_bar(*passed, **named)
+        opened.extend(handler for handler in logger.handlers if handler not in others)
+        return bar
 
     fairseq.logging.progress_bar.progress_bar = with_one_file
-
-
-def _close(path: str) -> None:
-    logger = fairseq.logging.progress_bar.logger
-    for handler in list(logger.handlers):
-        if isinstance(handler, logging.FileHandler) and handler.baseFilename == os.path.abspath(path):
-            logger.removeHandler(handler)
-            handler.close()

@@ -22,10 +22,16 @@ def test_lines_are_written_once_however_many_epochs_there_were(tmp_path, caplog)
             for epoch in range(1, 5):
                 bar = bars.progress_bar([], log_format="simple", log_file=str(log), epoch=epoch)
                 bar.print({"loss": "1.0"}, tag="train")
-        lines = log.read_text().splitlines()
+            lines = log.read_text().splitlines()
+            assert open_files(log) == 1
+            # Neither another training of the process nor one without a log file writes there.
+            for file in (str(tmp_path / "second.log"), None):
+                bar = bars.progress_bar([], log_format="simple", log_file=file, epoch=1)
+                bar.print({"loss": "2.0"}, tag="train")
         assert [line.split(" | ")[0] for line in lines] == [f"epoch {epoch:03d}" for epoch in range(1, 5)]
-        assert open_files(log) == 1 and other in bars.logger.handlers
-        assert len((tmp_path / "other.log").read_text().splitlines()) == 4
+        assert log.read_text().splitlines() == lines and open_files(log) == 0
+        assert len((tmp_path / "second.log").read_text().splitlines()) == 1
+        assert len((tmp_path / "other.log").read_text().splitlines()) == 6
     finally:
         for handler in [other, *bars.logger.handlers]:
             if isinstance(handler, logging.FileHandler):
