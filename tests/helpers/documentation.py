@@ -1,5 +1,6 @@
-"""What the project's pages tell people to type."""
+"""What the project's pages tell people to type, and the scripts that write them."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,14 @@ PAGES = sorted(
     for path in REPOSITORY.glob(pattern)
 )
 """Every page, relative to the repository."""
+
+
+def load_script(path):
+    """Return a Python file of the repository, such as ``docs/conf.py``, as a module of its own."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, REPOSITORY / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def blocks(page, language):

@@ -181,3 +181,12 @@ def write_language_model(directory):
         num_attention_heads=2, max_position_embeddings=256, eos_token_id=0, bos_token_id=None,
     )  # fmt: skip
     return _save(LlamaForCausalLM(config), directory)
+
+
+WITH_CODES = {
+    "m2m100": (write_m2m100, "de", "en"),
+    "nllb": (write_nllb, "deu_Latn", "eng_Latn"),
+    "mbart": (write_mbart, "de_DE", "en_XX"),
+    "mbart50": (write_mbart50, "de_DE", "en_XX"),
+}
+"""Family of models that are told languages -> what writes a tiny one, its codes of German and English."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_next_tokens import first_step
 from tiny_teacher import write_bert
-from tiny_translators import write_m2m100, write_mbart, write_mbart50, write_nllb
+from tiny_translators import WITH_CODES, write_nllb
 from toy_translator import lines_of
 
 from cmlm_kd.cli import main
@@ -15,12 +15,6 @@ from cmlm_kd.teachers.carrying import Carrier
 
 GERMAN = ["ein hund sieht den mann", "der mann geht", "hund und mann"]
 ENGLISH = ["a dog sees the man", "the man goes", "dog and man"]
-FAMILIES = {
-    "m2m100": (write_m2m100, "de", "en"),
-    "nllb": (write_nllb, "deu_Latn", "eng_Latn"),
-    "mbart": (write_mbart, "de_DE", "en_XX"),
-    "mbart50": (write_mbart50, "de_DE", "en_XX"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +29,10 @@ def root(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=WITH_CODES)
 def family(request, root):
     """A model's directory and its flags."""
-    write, source, target = FAMILIES[request.param]
+    write, source, target = WITH_CODES[request.param]
     directory = write(root / request.param)
     return directory, ("--source-language", source, "--target-language", target)
 

@@ -1,10 +1,8 @@
 """examples/language_model: the commands of its README, on a model of one layer."""
 
-import importlib.util
-
 import pytest
 import torch
-from documentation import REPOSITORY, commands
+from documentation import commands, load_script
 from tiny_translators import LINES, write_language_model
 from transformers import AutoModelForCausalLM
 
@@ -15,12 +13,7 @@ PAGE = "examples/language_model/README.md"
 
 @pytest.fixture(scope="module")
 def distil():
-    spec = importlib.util.spec_from_file_location(
-        "distil", REPOSITORY / "examples" / "language_model" / "distil.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/language_model/distil.py")
 
 
 @torch.inference_mode()

@@ -1,18 +1,13 @@
 """docs/results.md says what its hypotheses score."""
 
-import importlib.util
-
 import pytest
-from documentation import REPOSITORY
+from documentation import load_script
 
 from cmlm_kd.errors import UserError
 
 
 def load_writer():
-    spec = importlib.util.spec_from_file_location("writer", REPOSITORY / "scripts" / "write_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/write_results.py")
 
 
 def test_its_tables_are_what_the_results_give(tmp_path):

@@ -4,13 +4,12 @@
 """
 
 import importlib
-import importlib.util
 import re
 from itertools import pairwise
 from types import FunctionType
 
 import pytest
-from documentation import PAGES, REPOSITORY
+from documentation import PAGES, REPOSITORY, load_script
 
 import cmlm_kd.api
 
@@ -19,10 +18,7 @@ REFERENCE = sorted((REPOSITORY / "docs" / "reference").glob("*.md"))
 
 @pytest.fixture(scope="module")
 def conf():
-    spec = importlib.util.spec_from_file_location("conf", REPOSITORY / "docs" / "conf.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("docs/conf.py")
 
 
 def text_of(page):

@@ -1,11 +1,11 @@
 """Settings in words: what ``cmlm-kd flags`` prints and the pages of docs/criteria have in their tables."""
 
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from documentation import load_script
 
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.cli import main
@@ -22,10 +22,7 @@ OWN = [name for name in kd_criteria if kd_criteria.get(name).cls.__module__.star
 
 @pytest.fixture(scope="module")
 def writer():
-    spec = importlib.util.spec_from_file_location("writer", ROOT / "scripts" / "write_criterion_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/write_criterion_pages.py")
 
 
 @dataclass

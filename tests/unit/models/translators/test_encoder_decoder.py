@@ -6,13 +6,10 @@ import shutil
 import pytest
 import torch
 from tiny_translators import (
+    WITH_CODES,
     write_bart,
     write_language_model,
-    write_m2m100,
     write_marian,
-    write_mbart,
-    write_mbart50,
-    write_nllb,
     write_t5,
 )
 
@@ -23,14 +20,7 @@ from cmlm_kd.models.translators.loading import load_seq2seq
 from cmlm_kd.tokenization.spelled_bytes import bytes_of_tokenizer
 
 TEXTS = ["der mann geht", "ein hund", "ein hund sieht den mann und der mann geht"]
-FAMILIES = {
-    "marian": (write_marian, None, None),
-    "m2m100": (write_m2m100, "de", "en"),
-    "nllb": (write_nllb, "deu_Latn", "eng_Latn"),
-    "mbart": (write_mbart, "de_DE", "en_XX"),
-    "mbart50": (write_mbart50, "de_DE", "en_XX"),
-    "t5": (write_t5, "German", "English"),
-}
+FAMILIES = {"marian": (write_marian, None, None), **WITH_CODES, "t5": (write_t5, "German", "English")}
 
 
 @pytest.fixture(scope="module")
