@@ -2,10 +2,10 @@
 # Package:  ve-fairseq 0.12.3, fairseq/logging/progress_bar.py
 #
 # Expected: --log-file keeps a line of a training for each line that the training prints.
-# Happens:  progress_bar() is called for each epoch and each validation, and each time opens the file once more and adds
-#           one more handler to the same logger; none is ever removed. After n calls a line is written n times.
+# Happens:  progress_bar() is called with the file for each epoch, and each time opens it once more and adds one more
+#           handler to the same logger; none is ever removed. After n calls a line is written n times.
 # Meaning:  with small corpora and many epochs the file grows with the square of the epochs (a line of epoch 500 is
-#           there 500 times and more), open files grow with them until the system's limit ends the training, and whoever counts or averages
+#           there 500 times), open files grow with them until the system's limit ends the training, and whoever counts or averages
 #           lines counts some often. Of equal numbers of updates take the last line, and remove former handlers.
 #
 # Output seen:

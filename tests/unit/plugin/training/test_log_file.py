@@ -21,6 +21,8 @@ def test_lines_are_written_once_however_many_epochs_there_were(tmp_path, caplog)
         with caplog.at_level(logging.INFO, logger=bars.logger.name):
             for epoch in range(1, 5):
                 bar = bars.progress_bar([], log_format="simple", log_file=str(log), epoch=epoch)
+                valid = bars.progress_bar([], log_format="simple", epoch=epoch, prefix="valid")
+                valid.print({"loss": "3.0"}, tag="valid")
                 bar.print({"loss": "1.0"}, tag="train")
             lines = log.read_text().splitlines()
             assert open_files(log) == 1
@@ -28,10 +30,14 @@ def test_lines_are_written_once_however_many_epochs_there_were(tmp_path, caplog)
             for file in (str(tmp_path / "second.log"), None):
                 bar = bars.progress_bar([], log_format="simple", log_file=file, epoch=1)
                 bar.print({"loss": "2.0"}, tag="train")
-        assert [line.split(" | ")[0] for line in lines] == [f"epoch {epoch:03d}" for epoch in range(1, 5)]
+        assert lines == [
+            f"epoch {epoch:03d} | {rest}"
+            for epoch in range(1, 5)
+            for rest in ("valid | loss 3.0", "loss 1.0")
+        ]
         assert log.read_text().splitlines() == lines and open_files(log) == 0
         assert len((tmp_path / "second.log").read_text().splitlines()) == 1
-        assert len((tmp_path / "other.log").read_text().splitlines()) == 6
+        assert len((tmp_path / "other.log").read_text().splitlines()) == 10
     finally:
         for handler in [other, *bars.logger.handlers]:
             if isinstance(handler, logging.FileHandler):
