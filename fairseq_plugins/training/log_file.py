@@ -22,7 +22,7 @@ def log_each_line_once() -> None:
 
     @functools.wraps(progress_bar)
     def with_one_file(*passed: Any, **named: Any) -> Any:
-        # A validation's bar is told of no file: its lines go to that of the epoch around it, which stays open.
+        # A validation's bar is told of no file: its lines go to that of the epoch around it.
         while opened and "log_file" in named:
             logger.removeHandler(handler := opened.pop())
             handler.close()
