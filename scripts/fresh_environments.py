@@ -6,7 +6,8 @@ environment for each runtime in a temporary folder, and runs there what the mode
     python scripts/fresh_environments.py --captions multi30k --glue glue --bert bert-tiny [--folder DIR]
 
 The captions are train, val and test_2016_flickr, .de.gz and .en.gz; the reviews are GLUE's SST-2, beside RTE
-and STS-B for the student of several tasks. It prints the table of docs/deployment.md. With --folder what is
+and STS-B for the student of several tasks. It prints what the table of docs/deployment.md was put
+together from. With --folder what is
 there already is not made again. It needs pip and the network, and takes about half an hour on two CPU cores.
 """
 

@@ -8,6 +8,7 @@ the page is out of date. In the page, a table stands between ``<!-- written: NAM
 - ``result.yaml``: ``baseline``, the system that the others are compared with; ``run``, the commands that
   make it all again;
 - ``reference.txt``, one line a sentence, and ``clusters.txt``, what each is about, if they repeat;
+- ``times.txt``, how long each step of the recipe took;
 - ``hypotheses/SYSTEM@SEED.txt``, one line a sentence;
 - ``logs/SYSTEM@SEED.log``, the lines of a training's log that are about validation.
 """
@@ -87,9 +88,9 @@ def take(run: Path, folder: Path) -> None:
         write_lines(folder / "hypotheses" / f"{name}.txt", lines)
         write_lines(folder / "logs" / f"{name}.log", validations[name])
     write_lines(folder / "reference.txt", reference)
-    clusters = run / "corpus" / "test.clauses"
-    if clusters.is_file():
-        write_lines(folder / "clusters.txt", read_lines(clusters))
+    for name, kept in (("corpus/test.clauses", "clusters.txt"), ("times.txt", "times.txt")):
+        if (run / name).is_file():
+            write_lines(folder / kept, read_lines(run / name))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

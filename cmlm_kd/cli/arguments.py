@@ -92,16 +92,19 @@ def check_output(arguments: argparse.Namespace) -> None:
     It is called before the work.
 
     Raises:
-        UserError: naming what is in the way, and why; a file that the command reads is.
+        UserError: naming what is in the way, and why; a file that the command reads is; two are the same.
     """
     from cmlm_kd.system.files import check_file_place
 
-    written = ("output", "plot", "html")
-    for flag in written:
+    flags = ("output", "plot", "html")
+    others = [value for name, value in vars(arguments).items() if name not in flags]
+    written: dict[str, str] = {}
+    for flag in flags:
         path = getattr(arguments, flag, None)
         check_file_place(path)
-        others = (value for name, value in vars(arguments).items() if name not in written)
         check_not_read(f"--{flag}", path, itertools.chain.from_iterable(map(_each, others)))
+        if path is not None and (former := written.setdefault(os.path.realpath(path), flag)) != flag:
+            raise UserError(f"--{flag} and --{former} are both {path}; give each a file of its own")
 
 
 def check_not_read(flag: str, path: Path | None, read: Iterable[object]) -> None:

@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.api.translator import Decoding
     from cmlm_kd.deployment.loaded import load
     from cmlm_kd.deployment.measuring import markdown, measure
+    from cmlm_kd.evaluation.translation import read_references
     from cmlm_kd.system.environment import describe_environment
     from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
     from cmlm_kd.system.text import read_lines
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("rounds", "threads"):
         check_range(f"--{name}", getattr(arguments, name), AT_LEAST_ONE)
     decoding = Decoding(beam=arguments.beam)
-    sources, references = read_lines(arguments.input), read_lines(arguments.reference)
+    sources, [references] = read_lines(arguments.input), read_references([arguments.reference])
     if len(sources) != len(references):
         raise UserError(
             f"--reference {arguments.reference} has {len(references):,} lines, {arguments.input} "
@@ -64,10 +65,11 @@ def run(arguments: argparse.Namespace) -> None:
     models = {}
     for name, path in named_models(arguments.model):
         models[name] = (Path(path), load(path, task="translation"))
+    load_before = round(os.getloadavg()[0], 1)  # of others
     found = measure(models, sources, references, decoding, arguments.rounds)
     machine = {
         **describe_environment(),
-        **{"threads": arguments.threads, "beam": arguments.beam, "load": round(os.getloadavg()[0], 1)},
+        **{"threads": arguments.threads, "beam": arguments.beam, "load": load_before},
     }
     if arguments.format == "json":
         document = {

@@ -32,10 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.errors import UserError
     from cmlm_kd.store import SoftTargetStore
     from cmlm_kd.store.manifest import MANIFEST_NAME
-    from cmlm_kd.store.merging import merge_parts, parts_folder
+    from cmlm_kd.store.merging import merge_parts
+    from cmlm_kd.system.aside import parts_of
     from cmlm_kd.system.files import check_new_directory
 
-    folder = parts_folder(arguments.output)
+    folder = parts_of(arguments.output)
     parts = arguments.parts or (sorted(folder.iterdir()) if folder.is_dir() else [])
     if not parts and (arguments.output / MANIFEST_NAME).is_file():  # merged before
         return print_contents(arguments.output, SoftTargetStore.open(arguments.output).manifest)

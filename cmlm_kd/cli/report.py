@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmlm_kd.cli.arguments import add_clusters, chosen_clusters, without_lone_seeds
+from cmlm_kd.cli.arguments import add_clusters, check_not_read, chosen_clusters, without_lone_seeds
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def run(arguments: argparse.Namespace) -> None:
     paths = [arguments.output / name for name in FILES]
     for path in (*paths, arguments.html):
         check_file_place(path)
+    read = (arguments.student, arguments.generated, arguments.log, arguments.reference, [arguments.clusters])
+    check_not_read("--html", arguments.html, itertools.chain.from_iterable(read))
     _check_page(arguments, paths)
     checkpoints = _named("--student", arguments.student)
     generated = _named("--generated", arguments.generated, checkpoints)

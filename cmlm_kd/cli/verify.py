@@ -139,11 +139,10 @@ def _verify_store(arguments: argparse.Namespace) -> None:
 def _open_split(arguments: argparse.Namespace, split: str) -> tuple[Corpus, Databin]:
     """Return a split of ``--data`` and its target sentences."""
     from cmlm_kd.store import Corpus
-    from cmlm_kd.store.corpus import infer_languages, open_pair
+    from cmlm_kd.store.corpus import chosen_languages, open_pair
 
-    data, languages = arguments.data, (arguments.source_lang, arguments.target_lang)
-    if None in languages:
-        languages = infer_languages(data, split)
+    data = arguments.data
+    languages = chosen_languages(data, split, arguments.source_lang, arguments.target_lang)
     source, target = open_pair(data, split, *languages)
     return Corpus.of_pair(source, target, data / f"dict.{languages[1]}.txt"), target
 

@@ -58,7 +58,7 @@ class Parity:
         bleu_before, bleu_after: of the checkpoint and of the exported model by beam search, where there are
             references.
         bleu_signature: sacreBLEU's.
-        bleu_p_value: of the difference, by sacreBLEU's paired bootstrap.
+        bleu_p_value: of the difference, by sacreBLEU's paired bootstrap; None for a single line.
     """
 
     sentences: int
@@ -89,9 +89,10 @@ class Parity:
                 "equal"
             )
         if self.bleu_before is not None and self.bleu_after is not None:
+            tested = "" if self.bleu_p_value is None else f", p = {self.bleu_p_value:.3f}"
             said.append(
-                f"  BLEU {self.bleu_before:.2f} before, {self.bleu_after:.2f} after, p = "
-                f"{self.bleu_p_value:.3f} ({self.bleu_signature})"
+                f"  BLEU {self.bleu_before:.2f} before, {self.bleu_after:.2f} after{tested} "
+                f"({self.bleu_signature})"
             )
         return said
 

@@ -139,8 +139,9 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     async def answered(request: Request, follow: Any) -> Any:
         """Answer a request; one whose body does not come, and one that meets a bug, is told so as JSON."""
         try:
-            async with asyncio.timeout(limits.seconds + _GRACE):
-                return await follow(request)
+            async with asyncio.timeout(limits.seconds):
+                await request.body()
+            return await follow(request)
         except TimeoutError:
             return _refusal(408, f"the request did not come within {limits.seconds:g} seconds; send it again")
         except Exception:  # a bug: said in full where the service runs, and to the client in a word
@@ -163,7 +164,9 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     async def unknown(_: Request, error: HTTPException) -> JSONResponse:
         there = "/translate" if model.task == "translation" else "/classify"
         return _refusal(
-            error.status_code, f"{error.detail}; there are POST {there}, GET /health and /metrics"
+            error.status_code,
+            f"{error.detail}; there are POST {there}, GET /health and /metrics",
+            dict(error.headers or {}),
         )
 
     from fastapi.exceptions import RequestValidationError
@@ -202,9 +205,6 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
 
     return app
 
-
-_GRACE = 1.0
-"""Seconds that the middleware waits longer than the handler, which says more."""
 
 _PATHS = ("/translate", "/classify", "/health", "/metrics")
 

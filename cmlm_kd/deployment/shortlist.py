@@ -20,6 +20,7 @@ from cmlm_kd.deployment.student import TranslationStudent
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.models.translators.ctranslate2 import SHORTLIST
+from cmlm_kd.tokenization.spelling import SPECIALS
 
 _ITERATIONS = 5
 """Of expectation and maximisation, as fast_align has them."""
@@ -27,7 +28,7 @@ _ITERATIONS = 5
 _LEAST = 1e-3
 """Probability below which a translation is none."""
 
-_ENTRIES = 4
+_ENTRIES = len(SPECIALS)
 """Of fairseq's own in front of every dictionary; CTranslate2 always has those that it needs."""
 
 
@@ -141,7 +142,17 @@ def _training_pairs(student: TranslationStudent) -> Iterable[list[NDArray[np.int
         )
     for index, pair in found:
         split = index.name.split(".")[0]
-        sides = [Databin.open(student.data / f"{split}.{pair}.{language}") for language in languages]
+        sides = [
+            Databin.open(student.data / f"{split}.{pair}.{language}", len(symbols))
+            for language, symbols in zip(
+                languages, (student.source_symbols, student.target_symbols), strict=True
+            )
+        ]
+        if len(sides[0]) != len(sides[1]):
+            raise UserError(
+                f"{student.data}, {split}: {len(sides[0])} sources but {len(sides[1])} targets; write the "
+                "data again with 'cmlm-kd prepare'"
+            )
         for source, target in zip(*sides, strict=True):
             if len(source) > 1 and len(target) > 1:
                 yield [source[:-1], target[:-1]]

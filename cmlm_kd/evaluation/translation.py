@@ -205,7 +205,7 @@ def _paired_bootstrap(
     settings: ScoreSettings,
     notes: tuple[str, ...],
 ) -> Evaluation:
-    with _sacrebleu_seed(settings.seed):
+    with _seeded_sacrebleu(settings.seed):
         test = PairedTest(systems, metrics, references, test_type="bs", n_samples=settings.bootstrap_samples)
         signatures, columns = test()
     results: dict[str, list[Any]] = {name: column for name, column in columns.items() if name != "System"}
@@ -233,7 +233,7 @@ def _p_value(system: Any, baseline: Any) -> float | None:
 
 
 @contextmanager
-def _sacrebleu_seed(seed: int) -> Iterator[None]:
+def _seeded_sacrebleu(seed: int) -> Iterator[None]:
     """SacreBLEU takes its seed from the environment only, and reports every test that it makes."""
     logger = logging.getLogger("sacrebleu")
     level = logger.level

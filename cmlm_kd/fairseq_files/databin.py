@@ -134,10 +134,13 @@ def check_ids(prefix: Path | str, row: int, ids: NDArray[np.integer], entries: i
     Raises:
         UserError: naming file, sentence and id.
     """
-    if len(ids) and int(ids.max()) >= entries:
+    if not len(ids):
+        return
+    least, most = int(ids.min()), int(ids.max())
+    if least < 0 or most >= entries:
         raise UserError(
-            f"{prefix}.bin is damaged (sentence {row} has id {int(ids.max())}, its dictionary {entries} "
-            "entries); write the data again with 'cmlm-kd prepare'"
+            f"{prefix}.bin is damaged (sentence {row} has id {least if least < 0 else most}, its dictionary "
+            f"{entries} entries); write the data again with 'cmlm-kd prepare'"
         )
 
 

@@ -21,6 +21,7 @@ from cmlm_kd.recipes.processes import Gate, Processes, Screen
 from cmlm_kd.recipes.records import Contents, Records, checksums, put_aside
 from cmlm_kd.recipes.run_folder import note_time, package_versions
 from cmlm_kd.recipes.steps import Step, is_inside
+from cmlm_kd.system.aside import parts_of
 
 
 class Engine:
@@ -187,7 +188,7 @@ class Engine:
         begun = self._records.begun(step.place)
         unfinished = bool(begun) and begun == _identity(state)
         mends = step.text.resumes == "always" and not begun and _same(record, state)
-        beside = [f"{path}.parts" for path in step.outputs]  # where `translate` keeps what it has done so far
+        beside = [str(parts_of(Path(path))) for path in step.outputs]  # what a translation has so far
         there = [path for path in (*step.outputs, *beside) if os.path.lexists(path)]
         text = step.title
         if there and (mends or (unfinished and step.text.resumes != "no")):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash
+from cmlm_kd.system.files import finish_interrupted
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,25 @@ def open_pair(
     source = Databin.open(data / f"{split}.{pair}.{source_language}")
     target = Databin.open(data / f"{split}.{pair}.{target_language}")
     return source, target
+
+
+def chosen_languages(data: Path, split: str, source: str | None, target: str | None) -> tuple[str, str]:
+    """Return source and target language: those given, or as the file names of a data-bin say.
+
+    What an interrupted ``cmlm-kd prepare`` had begun to move is moved first.
+
+    Raises:
+        UserError: one of the two alone is given; no such split, or of several language pairs.
+    """
+    finish_interrupted(data)
+    if source is not None and target is not None:
+        return source, target
+    if source is not None or target is not None:
+        raise UserError(
+            f"--{'source' if source else 'target'}-lang is {source or target} and the other one is not "
+            "given; give both, or none"
+        )
+    return infer_languages(data, split)
 
 
 def infer_languages(data: Path | str, split: str) -> tuple[str, str]:

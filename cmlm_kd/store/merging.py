@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.store.manifest import MANIFEST_NAME, PARTIAL_NAME, Manifest, ShardRecord
 from cmlm_kd.store.writer import StoreWriter, check_same
+from cmlm_kd.system.aside import parts_of
 from cmlm_kd.system.shares import Share
 
 _MOST_NAMED = 5
@@ -16,14 +16,7 @@ _MOST_NAMED = 5
 
 def part_of(output: Path, share: Share) -> Path:
     """Return where a worker writes its part of a store unless it is told another place."""
-    return parts_folder(output) / f"{share.index}-of-{share.count}"
-
-
-def parts_folder(output: Path) -> Path:
-    """Return the folder of all parts that are where :func:`part_of` has them."""
-    if output.name in ("", ".."):  # such as ".", which is called something else from above
-        output = Path(os.path.abspath(output))
-    return output.with_name(f"{output.name}.parts")
+    return parts_of(output) / f"{share.index}-of-{share.count}"
 
 
 def merge_parts(parts: Sequence[Path], output: Path) -> Manifest:

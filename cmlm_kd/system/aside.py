@@ -21,6 +21,13 @@ _LONGEST_NAME = 240
 """Bytes of a name that leave room for what is put around it; file systems have 255."""
 
 
+def parts_of(path: Path) -> Path:
+    """Return the folder beside a path for what there is of it so far, of several workers or before a kill."""
+    if path.name in ("", ".."):  # such as ".", which is called something else from above
+        path = Path(os.path.abspath(path))
+    return path.with_name(f"{path.name}.parts")
+
+
 def partial_of(path: Path) -> Path:
     """Return where a path is written before it is complete: always the same place, so that the next run of a
     command finds what a killed one left.

@@ -18,11 +18,11 @@ from omegaconf import II
 from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Needs, Request
 from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
 from cmlm_kd.api.sources import NamedSource, SignalSource, TeacherBatch, TrainingSet, named_source
-from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.bleu_notes import note_on_eval_bleu
 from cmlm_kd.fairseq_files.checkpoint_keys import TEACHERS
 from cmlm_kd.store import StoredSoftTargets
+from cmlm_kd.system.files import finish_interrupted
 from cmlm_kd.teachers import load_sources
 from cmlm_kd.teachers.online import OnlineTeacher
 from fairseq_plugins.data.fold_dataset import FoldDataset
@@ -118,7 +118,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
     def setup_task(cls, cfg: TranslationKDConfig, **kwargs: Any) -> "TranslationKDTask":
         """Read the dictionaries, of whole data-bins."""
         for path in utils.split_paths(cfg.data):
-            is_databin(Path(path))
+            finish_interrupted(Path(path))
         task: TranslationKDTask = super().setup_task(cfg, **kwargs)
         return task
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from fairseq.data import Dictionary
 
-from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.system.files import finish_interrupted
 
 _LONGEST = 120
 """Characters of what fairseq says, which repeats the line, however long."""
@@ -22,7 +22,7 @@ def check_dictionaries() -> None:
     @functools.wraps(add)
     def add_checked(self: Dictionary, file: Any) -> Any:
         if isinstance(file, str):
-            is_databin(Path(file).parent)  # what an interrupted 'cmlm-kd prepare' had begun is finished
+            finish_interrupted(Path(file).parent)  # of 'cmlm-kd prepare'
         try:
             return add(self, file)
         except (UserError, OSError):

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from fairseq import checkpoint_utils, utils
 
-from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.encoders.pretrained import check_finite
+from cmlm_kd.system.files import finish_interrupted
 
 TASKS = ("translation", "translation_kd")
 """Tasks whose models translate from one language into one other."""
@@ -145,7 +145,7 @@ def _databin(path: str, state: Mapping[str, Any], data: Path | None) -> Path:
     if data is None:
         recorded = utils.split_paths(str(task_settings(state).get("data") or "")) or [""]
         data = Path(recorded[0])
-    is_databin(data)  # what an interrupted 'cmlm-kd prepare' had begun is finished
+    finish_interrupted(data)  # of 'cmlm-kd prepare'
     source, target = _languages(state)
     if source is None or target is None:
         wanted = sorted(data.glob("dict.*.txt"))

@@ -113,6 +113,11 @@ def test_without_a_store_one_sentence_says_how_to_show_it(run):
         (("--html", "result/report.json"), "--html result/report.json is a file of the report's own"),
         (("--html", "result"), "result: Is a directory; a folder is where a file is meant: name a file"),
         (("--html", "data"), "data: Is a directory; a folder is where a file is meant: name a file"),
+        (("--html", "reference.txt"), "--html reference.txt is a file that is read; give another one"),
+        (
+            (*PAGE, *STORE, "-s", "de"),
+            "--source-lang is de and the other one is not given; give both, or none",
+        ),
         (("--html", "reference.txt/page"), "Not a directory; a file is where a folder is meant"),
     ],
 )

@@ -18,6 +18,7 @@ from cmlm_kd.data.translating.selection import Selection, Selector
 from cmlm_kd.data.translating.text import TextFile
 from cmlm_kd.data.translation.synthetic import FORMAT, manifest_path, read_translation_manifest
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.aside import parts_of
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.files import check_new_file, file_sha256, written_aside
 from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
@@ -86,8 +87,7 @@ class TranslationJob:
         self.options = options
         self.selection = selection
         self.max_tokens = options.max_tokens or translator.batch_tokens
-        beside = selection.output.with_name(f"{selection.output.name}.parts")
-        self.parts = Parts(options.parts or beside, self.identity())
+        self.parts = Parts(options.parts or parts_of(selection.output), self.identity())
 
     def identity(self) -> dict[str, Any]:
         """Return all that a shard depends on, as JSON would give it back."""

@@ -17,7 +17,7 @@ from cmlm_kd.evaluation.page.translations import evenly_spread
 from cmlm_kd.fairseq_files.databin import Databin, read_symbols
 from cmlm_kd.losses.sparse_teacher import teacher_distribution
 from cmlm_kd.store import Corpus, SentenceTargets, SoftTargetStore
-from cmlm_kd.store.corpus import infer_languages, open_pair
+from cmlm_kd.store.corpus import chosen_languages, open_pair
 from cmlm_kd.store.statistics import tail_nearest_to_one
 from cmlm_kd.teachers.kinds import load_teachers
 from cmlm_kd.tokenization.spelling import SPECIALS, pieces_to_text
@@ -131,13 +131,12 @@ class ShownStore:
             path: of the store.
             data: directory of the data-bin.
             split: of it, such as ``train``.
-            languages: source and target; None: as the file names say.
+            languages: source and target; both None: as the file names say.
 
         Raises:
             UserError: one is missing, damaged, or does not belong to the other.
         """
-        given = languages if None not in languages else infer_languages(data, split)
-        source_language, target_language = (str(language) for language in given)
+        source_language, target_language = chosen_languages(data, split, *languages)
         source, target = open_pair(data, split, source_language, target_language)
         dictionaries = [data / f"dict.{language}.txt" for language in (source_language, target_language)]
         store = SoftTargetStore.open(path, checksums=True)
@@ -211,12 +210,11 @@ class ShownStore:
         found, start = [], 0
         for row in rows:
             gold = torch.from_numpy(self.target[row].astype(np.int64))  # (L,)
-            targets = self.store[row]
-            if targets is None:
-                continue
             own = [probs[start : start + len(gold)] for probs in said]  # of each student (L, V)
             start += len(gold)
-            found.append(self._sentence(row, gold, targets, own))
+            targets = self.store[row]
+            if targets is not None:
+                found.append(self._sentence(row, gold, targets, own))
         return found
 
     def _sentence(self, row: int, gold: Tensor, targets: SentenceTargets, said: Sequence[Tensor]) -> Sentence:

@@ -10,6 +10,7 @@ from cmlm_kd.api.registry import unknown_name
 from cmlm_kd.api.translator import ModelChoice, Translator, translators
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.hugging_face import saved_settings
+from cmlm_kd.system.root_logger import root_logger_kept
 
 ENTRY_POINTS = "cmlm_kd.translators"
 """Group of entry points: name of a kind -> the module of an installed package that registers it."""
@@ -59,7 +60,8 @@ def translator_class(kind: str) -> type[Translator]:
         if kind in OWN_KINDS:
             importlib.import_module(f"cmlm_kd.models.translators.{kind}")
         else:
-            translators.load_entry_points(ENTRY_POINTS, only=kind)
+            with root_logger_kept():  # fairseq's tasks make it print whatever any library has to say
+                translators.load_entry_points(ENTRY_POINTS, only=kind)
     if kind == FAIRSEQ and kind not in translators and kind not in translators.broken:
         raise UserError(
             "fairseq checkpoints are translated by the plug-in of this package, which is not installed; run "

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cmlm_kd.cli import main
-from cmlm_kd.cli.arguments import add_device, check_not_read, chosen_device
+from cmlm_kd.cli.arguments import add_device, check_not_read, check_output, chosen_device
 from cmlm_kd.errors import UserError
 
 
@@ -54,3 +54,10 @@ def test_other_files_are_written(tmp_path):
         (tmp_path / name).touch()
     check_not_read("--output", tmp_path / "a", ["x=y", f"x={tmp_path / 'b'}", tmp_path / "b", "\0", None, 5])
     check_not_read("--output", tmp_path / "new", [tmp_path / "a"])
+
+
+def test_two_outputs_have_files_of_their_own(tmp_path):
+    written = argparse.Namespace(output=tmp_path / "a", plot=tmp_path / "x" / ".." / "a", html=None)
+    with pytest.raises(UserError, match=r"--plot and --output are both .*/a; give each a file of its own"):
+        check_output(written)
+    check_output(argparse.Namespace(output=tmp_path / "a", plot=tmp_path / "b", html=None))

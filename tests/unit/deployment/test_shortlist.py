@@ -56,6 +56,23 @@ def test_the_file_has_a_line_a_token_and_one_for_all(tmp_path):
     assert (tmp_path / "vmap.txt").read_text() == "\ta dog\nhund\tdog dogs\n"
 
 
+@pytest.mark.parametrize(
+    ("german", "message"),
+    [
+        (
+            [[4, 99, END]],
+            r"train\.de-en\.de\.bin is damaged \(sentence 0 has id 99, its dictionary 10 entries\)",
+        ),
+        ([[4, END], [5, END]], r"train: 2 sources but 1 targets"),
+    ],
+)
+def test_damaged_training_data_are_named(tmp_path, german, message):
+    write_pairs(tmp_path, "train", PAIRS[:1])
+    write_databin(tmp_path / "train.de-en.de", [np.array(row) for row in german], 100)
+    with pytest.raises(UserError, match=message):
+        learn_shortlist(student(tmp_path), 1)
+
+
 def test_what_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"has no training data \(train\.de-en\.de\.bin\).*--data"):
         learn_shortlist(student(tmp_path), 1)

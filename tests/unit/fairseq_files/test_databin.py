@@ -9,6 +9,7 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import (
     Databin,
+    check_ids,
     corpus_hash,
     dictionary_hash,
     read_dictionary,
@@ -160,3 +161,15 @@ def test_damaged_dictionaries_are_refused(tmp_path, content, message):
         (tmp_path / "dict.en.txt").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_symbols(tmp_path / "dict.en.txt")
+
+
+@pytest.mark.parametrize(("ids", "wrong"), [([4, 9], 9), ([4, -1], -1), ([4, 7], None)])
+def test_ids_are_compared_with_the_dictionary(ids, wrong):
+    if wrong is None:
+        check_ids("train.de", 3, np.array(ids, np.int32), 8)
+        check_ids("train.de", 3, np.array([], np.int32), 8)
+        return
+    with pytest.raises(
+        UserError, match=rf"train.de.bin is damaged \(sentence 3 has id {wrong}, its dictionary 8"
+    ):
+        check_ids("train.de", 3, np.array(ids, np.int32), 8)
