@@ -15,9 +15,11 @@ from fairseq_plugins.command_line.unknown_names import answer_unknown_names
 from fairseq_plugins.command_line.user_errors import print_user_errors
 from fairseq_plugins.training.before_training import check_before_training
 from fairseq_plugins.training.dictionaries import check_dictionaries
+from fairseq_plugins.training.endings import remember_endings
 from fairseq_plugins.training.entries import compare_entries
 from fairseq_plugins.training.indexes import check_indexes
 from fairseq_plugins.training.log_file import log_each_line_once
+from fairseq_plugins.training.one_training import allow_one_training
 from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
 from fairseq_plugins.training.processes import check_processes
 from fairseq_plugins.training.row_lengths import check_row_lengths
@@ -36,6 +38,8 @@ compare_entries()
 check_settings_of_checkpoints()
 check_row_lengths()
 check_before_training()
+remember_endings()
+allow_one_training()
 check_processes()
 check_conversions()
 

@@ -46,6 +46,10 @@ TEACHERS = "teachers"
 OPTIMIZED = "optimized"
 """Name and shape of each weight that the optimizer has, in its order; older checkpoints have none."""
 
+PATIENCE = "patience"
+"""The best value of the validations so far, and how many running have not reached it; older checkpoints have
+none."""
+
 DICTIONARY_HASH = "dictionary_hash"
 """:func:`cmlm_kd.fairseq_files.databin.dictionary_hash` of the target dictionary: a C-MLM teacher's output
 vocabulary, a translator's target entries."""

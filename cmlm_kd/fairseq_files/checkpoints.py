@@ -31,6 +31,19 @@ SAFE_GLOBALS: list[Any] = [
 """Harmless classes that fairseq's checkpoints carry and torch's safe loading refuses."""
 
 
+_SETTINGS = (Mapping, argparse.Namespace)
+_PARTS: dict[str, tuple[type, ...]] = {
+    "args": _SETTINGS,
+    "cfg": _SETTINGS,
+    "optimizer_history": (list,),
+    "task_state": (Mapping,),
+    "extra_state": (Mapping,),
+    "last_optimizer_state": (Mapping,),
+}
+"""What a checkpoint has beside its weights."""
+_KINDS: dict[type, str] = {Mapping: "a dictionary", argparse.Namespace: "a namespace", list: "a list"}
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a fairseq checkpoint with torch's safe loading, which runs no code of the file.
 
@@ -62,9 +75,33 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not a fairseq checkpoint: it has no 'model'; give a file that fairseq-train wrote"
         )
+    check_parts(state, str(path))
     for part in ("args", "cfg"):
         check_plain_settings(state.get(part), str(path))
     return state
+
+
+def check_parts(state: Mapping[str, Any], subject: str) -> None:
+    """Refuse a checkpoint one of whose parts is of another type than fairseq writes.
+
+    Args:
+        state: as torch or fairseq loads it; a part may be missing or none.
+        subject: what it is, for the message.
+
+    Raises:
+        UserError: naming the part, its type, and the type that it ought to have.
+    """
+    parts = [(name, state.get(name), types) for name, types in _PARTS.items()]
+    if isinstance(settings := state.get("cfg"), Mapping):
+        parts += [(f"cfg.{name}", part, _SETTINGS) for name, part in settings.items() if name != "_name"]
+    if isinstance(history := state.get("optimizer_history"), list):
+        parts += [(f"optimizer_history[{place}]", part, (Mapping,)) for place, part in enumerate(history)]
+    for name, part, types in parts:
+        if part is not None and not isinstance(part, types):
+            raise UserError(
+                f"{subject} is damaged: its {name} is of type {type(part).__name__}, and fairseq writes "
+                f"{' or '.join(_KINDS[kind] for kind in types)}; take another checkpoint"
+            )
 
 
 def _is_archive(path: Path) -> bool:

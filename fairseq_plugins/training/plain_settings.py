@@ -10,7 +10,7 @@ import fairseq.checkpoint_utils
 from omegaconf import DictConfig, OmegaConf
 
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import check_parts, read_checkpoint
 from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
 
 
@@ -30,6 +30,7 @@ def check_settings_of_checkpoints() -> None:
             raise UserError(
                 f"{path} is damaged ({type(error).__name__}: {first_line(error)}); take another checkpoint"
             ) from error
+        check_parts(state, str(path))
         for settings in parts.values():
             if isinstance(settings, DictConfig):
                 settings = OmegaConf.to_container(settings, resolve=False)
