@@ -5,6 +5,7 @@ Every import of the library passes here: nothing heavy is imported.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -39,6 +40,7 @@ _REMEDIES = {
 """Number of an error of the operating system -> what the user can do."""
 
 _NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # as Rust's libraries say it: safetensors, tokenizers
+_NUMBER_IN_LIST = re.compile(r"\[Errno (\d+)\]")
 _NO_MEMORY = re.compile(
     r"can't allocate memory|Overflow when unpacking long|Storage size calculation overflow"
 )
@@ -57,6 +59,21 @@ class UserError(Exception):
     ``cmlm-kd`` command prints it as one line and exits with status 2, without a traceback; fairseq's commands
     print it so too, and exit with status 1 (:mod:`fairseq_plugins.command_line.user_errors`).
     """
+
+
+@contextlib.contextmanager
+def speaking_of(subject: object) -> Iterator[None]:
+    """Let what is refused inside say of which file it is, unless it does.
+
+    Raises:
+        UserError: what was raised, with the subject in front.
+    """
+    try:
+        yield
+    except UserError as error:
+        if str(subject) in str(error):
+            raise
+        raise UserError(f"{subject}: {error}") from error.__cause__
 
 
 def first_line(error: BaseException) -> str:
@@ -93,6 +110,9 @@ def os_error_of(error: BaseException) -> OSError | None:
     number = _NUMBER_IN_TEXT.search(str(error))
     if number is not None:
         return OSError(int(number[1]), os.strerror(int(number[1])))
+    listed = _NUMBER_IN_LIST.search(str(error)) if isinstance(error, OSError) else None
+    if listed is not None:  # of shutil, a list of what could not be copied
+        return OSError(int(listed[1]), os.strerror(int(listed[1])))
     if isinstance(error, OSError):
         cut_short = _CUT_SHORT.search(str(error)) is not None
         return OSError(errno.ENOSPC, "Only a part could be written") if cut_short else None

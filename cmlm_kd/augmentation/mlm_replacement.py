@@ -97,7 +97,7 @@ class ReplacementOptions:
         for name in ("candidates", "max_tokens"):
             check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
         if not SHARE.contains(self.replace):
-            raise UserError(f"--replace is {self.replace}, a probability is {SHARE.allowed}")
+            raise UserError(f"--replace is {self.replace}; give a probability, {SHARE.allowed}")
 
 
 @dataclass(frozen=True)

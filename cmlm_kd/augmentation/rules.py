@@ -43,7 +43,7 @@ class Rules:
     def __post_init__(self) -> None:
         for name in ("mask", "replace", "ngram"):
             if not SHARE.contains(getattr(self, name)):
-                raise UserError(f"--{name} is {getattr(self, name)}, a probability is {SHARE.allowed}")
+                raise UserError(f"--{name} is {getattr(self, name)}; give a probability, {SHARE.allowed}")
         if self.mask + self.replace > 1.0:
             raise UserError(
                 f"--mask {self.mask} and --replace {self.replace} exclude each other; their sum is at most 1"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from cmlm_kd.cli.arguments import check_not_read
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, speaking_of
 
 HELP = "average checkpoints of a training run; --portable: for a fairseq without this plug-in"
 
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_not_read("--output", arguments.output, paths)
     state = average_checkpoints(paths)
     if arguments.portable:
-        state = make_portable(state)
+        with speaking_of(paths[0]):
+            state = make_portable(state)
     write_checkpoint(state, arguments.output)
     names = ", ".join(str(path) for path in paths)
     print(

@@ -107,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             flush_output()  # at Python's end nobody could tell that the disk was full
             return 0
         except UserError as error:
-            return _end(command, str(error), 2)
+            if not interrupted:  # a library that Ctrl-C ended may look like a damaged file
+                return _end(command, str(error), 2)
         except BrokenPipeError:
             _drop_output()
             sys.stderr.close()  # the reader of our output (head, grep -m) went away: not an error

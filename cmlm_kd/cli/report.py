@@ -112,7 +112,8 @@ def run(arguments: argparse.Namespace) -> None:
     logs.update(_named("--log", arguments.log))
     if set(logs) != set(checkpoints):
         raise UserError(
-            f"--log names {', '.join(sorted(set(logs) - set(checkpoints)))}, which --student does not"
+            f"--log names {', '.join(sorted(set(logs) - set(checkpoints)))}, which --student does not; "
+            "give both the same names"
         )
     checkpoints, generated, logs = map(without_lone_seeds, (checkpoints, generated, logs))
     baseline = arguments.baseline if arguments.baseline in checkpoints else system_of(arguments.baseline)

@@ -20,7 +20,7 @@ from cmlm_kd.data.masking.batch import Masker, Masking, frame_batch
 from cmlm_kd.data.masking.positions import MASK_PROBABILITY, SMOOTHING, batch_generator
 from cmlm_kd.data.text.corpus import TokenizedCorpus, rows_of
 from cmlm_kd.data.text.sources import TextFile, is_saved, saved_files
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, speaking_of
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.text import table
 from cmlm_kd.teachers.masked_lm import MaskedLMTeacher, load_masked_lm_teacher
@@ -100,7 +100,8 @@ def load_measured(path: str) -> tuple[MaskedLMTeacher, str | None]:
     from cmlm_kd.models.export import check_vocabulary, masked_lm_of_checkpoint
 
     state = read_checkpoint(Path(path))
-    model = masked_lm_of_checkpoint(state)
+    with speaking_of(path):
+        model = masked_lm_of_checkpoint(state)
     vocabulary = vocabulary_hash(measured_tokenizer(path).tokenizer)
     check_vocabulary(state, vocabulary, "the tokenizer that it names")
     described = model.describe(path, vocabulary)

@@ -180,7 +180,7 @@ def differences(runs: Sequence[Run], baseline: str, metric: str) -> dict[str, Di
     """
     systems = by_system(runs)
     if baseline not in systems:
-        raise UserError(f"--baseline {baseline}: there are only {', '.join(systems)}")
+        raise UserError(f"--baseline {baseline}: the systems are {', '.join(systems)}; name one of them")
     if metric not in runs[0].metrics:
         raise UserError(f"--metric {metric} was not measured; choose one of {', '.join(runs[0].metrics)}")
     others = [name for name, own in systems.items() if name != baseline and (SEPARATOR in own[0].name)]

@@ -144,7 +144,7 @@ def _check(
         raise UserError(f"baseline {baseline!r} is not among the systems: {', '.join(map(repr, names))}")
     sentences = len(references[0])
     if sentences == 0:
-        raise UserError("reference 1 is empty")
+        raise UserError("reference 1 is empty; give one line for each hypothesis")
     named = [(f"reference {number}", stream) for number, stream in enumerate(references, 1)]
     for name, lines in [*named, *((f"system {name!r}", lines) for name, lines in systems.items())]:
         if len(lines) != sentences:

@@ -33,6 +33,7 @@ SAFE_GLOBALS: list[Any] = [
 
 _SETTINGS = (Mapping, argparse.Namespace)
 _PARTS: dict[str, tuple[type, ...]] = {
+    "model": (Mapping,),
     "args": _SETTINGS,
     "cfg": _SETTINGS,
     "optimizer_history": (list,),
@@ -40,7 +41,7 @@ _PARTS: dict[str, tuple[type, ...]] = {
     "extra_state": (Mapping,),
     "last_optimizer_state": (Mapping,),
 }
-"""What a checkpoint has beside its weights."""
+"""What a checkpoint has; all but its weights may be missing."""
 _KINDS: dict[type, str] = {Mapping: "a dictionary", argparse.Namespace: "a namespace", list: "a list"}
 
 
@@ -97,7 +98,7 @@ def check_parts(state: Mapping[str, Any], subject: str) -> None:
     if isinstance(history := state.get("optimizer_history"), list):
         parts += [(f"optimizer_history[{place}]", part, (Mapping,)) for place, part in enumerate(history)]
     for name, part, types in parts:
-        if part is not None and not isinstance(part, types):
+        if (part is not None or name == "model") and not isinstance(part, types):
             raise UserError(
                 f"{subject} is damaged: its {name} is of type {type(part).__name__}, and fairseq writes "
                 f"{' or '.join(_KINDS[kind] for kind in types)}; take another checkpoint"

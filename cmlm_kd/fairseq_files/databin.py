@@ -91,7 +91,8 @@ class Databin:
         total = int(sizes.sum())
         if data.stat().st_size != total * dtype.itemsize:
             raise UserError(
-                f"{data} has {data.stat().st_size} bytes, its index wants {total * dtype.itemsize}"
+                f"{data} has {data.stat().st_size} bytes, its index wants {total * dtype.itemsize}; "
+                "binarise again"
             )
         if not total:  # nothing to map
             return cls(prefix, sizes, np.empty(0, dtype), entries)

@@ -56,7 +56,7 @@ def make_portable(state: dict[str, Any]) -> dict[str, Any]:
     cfg = state.get("cfg")
     if not isinstance(cfg, dict) or not isinstance(cfg.get("task"), dict):
         raise UserError(
-            "portable: the checkpoint has no settings ('cfg'); fairseq 0.11 or later must have written it"
+            "portable: the checkpoint has no settings ('cfg'); give one that fairseq 0.11 or later wrote"
         )
     task, criterion = cfg["task"], cfg.get("criterion") or {}
     if task.get("_name") not in _TRANSLATION_TASKS:

@@ -15,7 +15,7 @@ from torch import nn
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.optim import LAYER_PREFIX
-from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
+from cmlm_kd.system.ranges import MODEL_SIZE, check_range
 
 if TYPE_CHECKING:
     from transformers import MobileBertForMaskedLM
@@ -53,7 +53,7 @@ class BottleneckSizes:
     def check(self, owner: str) -> None:
         """Raise UserError, in the name of ``owner``, unless the sizes make a model."""
         for name, value in vars(self).items():
-            check_range(f"--{name.replace('_', '-')}", value, AT_LEAST_ONE, owner=owner, joint=", ")
+            check_range(f"--{name.replace('_', '-')}", value, MODEL_SIZE, owner=owner, joint=", ")
         if self.bottleneck_size % self.heads:
             raise UserError(
                 f"{owner}: --bottleneck-size {self.bottleneck_size} is no multiple of --heads {self.heads}; "

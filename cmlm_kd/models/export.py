@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, speaking_of
 from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
     MASKED_LM_PREFIX,
@@ -49,7 +49,10 @@ def masked_lm_of_checkpoint(state: Mapping[str, Any]) -> MaskedLM:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"the checkpoint's weights do not fit its configuration: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the checkpoint's weights do not fit its configuration ({reason}); take another checkpoint"
+        ) from error
     return model
 
 
@@ -92,11 +95,13 @@ def export_to_huggingface(
             f"--task goes with checkpoints of multitask_bert, this is one of {name}; leave it out"
         )
     if name == fastbert.ARCHITECTURE:
-        early_exits = fastbert_of_checkpoint(state, tokenizer)
+        with speaking_of(checkpoint):
+            early_exits = fastbert_of_checkpoint(state, tokenizer)
         check_finite(early_exits, str(checkpoint))
         save_fastbert(directory, early_exits)
         return "'cmlm-kd classify'"
-    model, loaded_tokenizer = _masked_lm_and_tokenizer(state, tokenizer)
+    with speaking_of(checkpoint):
+        model, loaded_tokenizer = _masked_lm_and_tokenizer(state, tokenizer)
     check_finite(model, str(checkpoint))
     with without_reports(), directory_written_aside(directory) as partial:
         model.save_pretrained(partial)
@@ -150,7 +155,8 @@ def export_bilstm(checkpoint: Path, directory: Path) -> None:
     from cmlm_kd.system.files import check_new_directory
 
     check_new_directory(directory)
-    model = bilstm_of_checkpoint(read_checkpoint(checkpoint))
+    with speaking_of(checkpoint):
+        model = bilstm_of_checkpoint(read_checkpoint(checkpoint))
     check_finite(model, str(checkpoint))
     save_bilstm(directory, model)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from cmlm_kd.criteria.signature import signature_of_self_distillation
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError, first_line, speaking_of
 from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
     CLASSIFIER_PREFIX,
@@ -53,7 +53,8 @@ def load_student(path: Path, tokenizer: str | None = None, task: str | None = No
     Raises:
         UserError: if it is none of these, its weights do not fit its configuration, or are not all finite.
     """
-    model = _load_student(path, tokenizer, task)
+    with speaking_of(path):
+        model = _load_student(path, tokenizer, task)
     if isinstance(model, nn.Module):
         check_finite(model, str(path))
     student: Classifier = model
@@ -163,7 +164,8 @@ def load_early_exits(path: Path, tokenizer: str | None = None) -> fastbert.FastB
     Raises:
         UserError: if it is of another architecture, cannot be read, or has weights that are not finite.
     """
-    model = load_fastbert(path) if path.is_dir() else _early_exits_of_checkpoint(path, tokenizer)
+    with speaking_of(path):
+        model = load_fastbert(path) if path.is_dir() else _early_exits_of_checkpoint(path, tokenizer)
     check_finite(model, str(path))
     return model
 
@@ -196,8 +198,8 @@ def _described(state: Mapping[str, Any], key: str, tokenizer: str | None) -> tup
     described = own.get(key)
     if described is None:
         raise UserError(
-            "the checkpoint does not describe its model; was it written by --task classification_kd or "
-            "multitask_kd?"
+            "the checkpoint does not describe its model; give one that --task classification_kd or "
+            "multitask_kd wrote"
         )
     name = tokenizer or str(settings_of(state, "model").get("bert") or "")
     loaded_tokenizer = load_tokenizer(name, REQUIRED_TOKENS)
@@ -216,5 +218,7 @@ def _with_weights(model: Model, state: Mapping[str, Any]) -> Model:
         model.load_state_dict(weights_of(state, CLASSIFIER_PREFIX))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the checkpoint's weights do not fit its configuration: {reason}") from error
+        raise UserError(
+            f"the checkpoint's weights do not fit its configuration ({reason}); take another checkpoint"
+        ) from error
     return model.float().eval()

@@ -24,7 +24,7 @@ from cmlm_kd.models.encoders.families import encoder_layers, family_of
 from cmlm_kd.models.encoders.heads import has_head, without_output_layer
 from cmlm_kd.models.encoders.layers import attention_scores, gives_attention_scores
 from cmlm_kd.models.encoders.pretrained import config_of, load_masked_lm
-from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
+from cmlm_kd.system.ranges import MODEL_SIZE, check_range
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
 
@@ -41,9 +41,7 @@ class BertSizes:
     def check(self) -> None:
         """Raise UserError unless the sizes make a model."""
         for name, value in vars(self).items():
-            check_range(
-                f"--{name.replace('_', '-')}", value, AT_LEAST_ONE, owner="bert_masked_lm", joint=", "
-            )
+            check_range(f"--{name.replace('_', '-')}", value, MODEL_SIZE, owner="bert_masked_lm", joint=", ")
         if self.hidden_size % self.heads:
             raise UserError(
                 f"bert_masked_lm: --hidden-size {self.hidden_size} is no multiple of --heads {self.heads}; "

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.manifests import check_document, read_object
+from cmlm_kd.system.manifests import check_document, check_seal, read_object, sealed
 from cmlm_kd.system.ranges import POSITIVE
 
 FORMAT_NAME = "cmlm-kd-soft-targets"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+_CHECKED_ALONE = ("shards", "tokens", "rows_without_teacher")
+"""What is compared with the shards themselves: a wrong record of one is mended by the next dump."""
 PARTIAL_NAME = "manifest.partial.json"
 """The manifest of a store that is still being written; renamed to ``manifest.json`` by the last step."""
 
@@ -212,7 +214,7 @@ class Manifest:
             "environments": [dict(environment) for environment in self.environments],
             "shards": [asdict(shard) for shard in self.shards],
         }
-        return json.dumps(document, indent=2) + "\n"
+        return json.dumps(sealed(document, _CHECKED_ALONE), indent=2) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -232,6 +234,7 @@ class Manifest:
         check_document(path, document, _Document, _MEND, owner="store: ")
         if not document["environments"]:
             raise UserError(f"store: {path} is damaged (environments is [], it has at least one); {_MEND}")
+        check_seal(path, document, _MEND, owner="store: ", but=_CHECKED_ALONE)
         return cls._from_document(document)
 
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,7 +42,7 @@ def read_manifest(path: Path, kind: type[Document], remedy: str, *, owner: str =
     """
     document = read_object(path, remedy, owner=owner)
     manifest = check_document(path, document, kind, remedy, owner=owner)
-    _check_seal(path, document, remedy, owner)  # last: a wrong field says more
+    check_seal(path, document, remedy, owner=owner)  # last: a wrong field says more
     return manifest
 
 
@@ -99,21 +99,44 @@ def write_manifest(path: Path, document: Mapping[str, Any]) -> None:
         path: of the file; it is written in place, in a directory that appears as a whole.
         document: JSON values.
     """
-    sealed = {**document, SEAL: _seal(document)}
-    path.write_text(json.dumps(sealed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(sealed(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _seal(document: Mapping[str, Any]) -> str:
-    rest = {name: value for name, value in document.items() if name != SEAL}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+def sealed(document: Mapping[str, Any], but: Collection[str] = ()) -> dict[str, Any]:
+    """Return JSON values with the checksum of themselves as the last entry.
+
+    Args:
+        document: JSON values.
+        but: names of entries that the checksum leaves out.
+    """
+    return {**document, SEAL: _seal(document, but)}
 
 
-def _check_seal(path: Path, document: Mapping[str, Any], remedy: str, owner: str) -> None:
-    if SEAL in document and document[SEAL] != _seal(document):
+def check_seal(
+    path: Path, document: Mapping[str, Any], remedy: str, *, owner: str = "", but: Collection[str] = ()
+) -> None:
+    """Refuse a manifest in which something was changed; one of a release without checksums passes.
+
+    Args:
+        path: of the file, for the message.
+        document: what it holds.
+        remedy: what the message says to do.
+        owner: what it begins with.
+        but: see :func:`sealed`.
+
+    Raises:
+        UserError: naming both checksums.
+    """
+    if SEAL in document and document[SEAL] != _seal(document, but):
         raise UserError(
             f"{owner}{path} is damaged ({SEAL} is {_shown(document[SEAL])}, its contents have "
-            f"{_seal(document)[:12]}: something in it was changed); {remedy}"
+            f"{_seal(document, but)[:12]}: something in it was changed); {remedy}"
         )
+
+
+def _seal(document: Mapping[str, Any], but: Collection[str]) -> str:
+    rest = {name: value for name, value in document.items() if name != SEAL and name not in but}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _no_json(error: Exception) -> str:

@@ -42,6 +42,10 @@ def between(least: int, most: int) -> Range:
     return Range(f"from {least:,} to {most:,}", lambda value: least <= value <= most)
 
 
+MODEL_SIZE = between(1, 65_536)
+"""Of layers, widths, heads and positions: no model of ours is larger, and no memory holds much more."""
+
+
 def check_range(
     flag: str, value: float, allowed: Range, *, owner: str = "", hint: str = "", joint: str = "; "
 ) -> None:

@@ -93,7 +93,10 @@ class WordVocabulary:
 
     def __init__(self, words: Sequence[str], *, lowercase: bool = True) -> None:
         if list(words[:2]) != [PAD, UNKNOWN]:
-            raise UserError(f"a word vocabulary begins with {PAD} and {UNKNOWN}, got {list(words[:2])}")
+            raise UserError(
+                f"a word vocabulary begins with {PAD} and {UNKNOWN}, not with {list(words[:2])}; give "
+                "the one that was written when the student was trained"
+            )
         self.words = list(words)
         self.lowercase = lowercase
         self._ids = {word: i for i, word in enumerate(self.words)}

@@ -33,7 +33,13 @@ _NO_MODEL = "Model file not found: "
 """Words of fairseq's where --path names no file."""
 
 
+_NO_SPLIT = "Dataset not found: "
+"""Words of fairseq's where a data-bin lacks a split, or one of its files."""
+
+
 _ASSERTIONS = {
+    "Index file doesn't match": "an .idx file of the data-bin is none of --dataset-impl mmap: prepare the "
+    "data again",
     "Must specify batch size": "nothing says how large a batch is: pass --max-tokens or --batch-size",
     "--path required": "no model is named: pass --path with a checkpoint",
     "--batch-size cannot be larger": "--batch-size is larger than --buffer-size: pass a --buffer-size as "
@@ -61,6 +67,9 @@ def user_message(error: BaseException) -> str | None:
     text = str(error)
     if text.startswith(_NOT_LOADED) and isinstance(error.__context__, UserError):
         return user_message(error.__context__)
+    if text.startswith(_NOT_LOADED) and isinstance(error.__context__, RuntimeError):
+        reason = " ".join(str(error.__context__).split())[:300]
+        return f"{text.partition(';')[0]} ({reason}); give the --arch and sizes that it was trained with"
     if isinstance(error, UserError) and _TRACEBACK not in text:
         return text
     if isinstance(error, UserError | ProcessRaisedException):
@@ -74,6 +83,8 @@ def user_message(error: BaseException) -> str | None:
         return memory
     if isinstance(error, OSError) and text.startswith(_NO_MODEL):
         return f"{text}; give a file that fairseq-train wrote, such as checkpoint_best.pt of its --save-dir"
+    if isinstance(error, FileNotFoundError) and text.startswith(_NO_SPLIT):
+        return f"{text}; give a --gen-subset that 'cmlm-kd prepare' wrote there, or prepare the data again"
     refused = os_error_of(error) if isinstance(error, OSError) or text.startswith("Symlink loop") else None
     return None if refused is None else os_error_message(refused)
 

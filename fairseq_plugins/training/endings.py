@@ -82,7 +82,8 @@ def why_ended(updates: int, most: int, patience: int) -> str | None:
 def _counters() -> list[Callable[..., Any]]:
     """Return fairseq's function that counts; started as a program, its module has another name."""
     modules = (sys.modules.get(name) for name in ("fairseq_cli.train", "__main__"))
-    return [module.should_stop_early for module in modules if hasattr(module, "should_stop_early")]
+    counters = (getattr(module, "should_stop_early", None) for module in modules)
+    return [counter for counter in counters if counter is not None]
 
 
 def _found() -> dict[str, Any]:

@@ -91,6 +91,11 @@ def compare_entries() -> None:
                     f"{' or '.join(map(str, filenames))} is of dictionaries of another size than the data "
                     f"({_mismatch(error)}); give the data that it was trained on"
                 ) from error
+            if "in loading state_dict" in str(error):
+                raise UserError(
+                    f"{' or '.join(map(str, filenames))} has other weights than its settings describe "
+                    f"({' '.join(str(error).split())[:300]}); take another checkpoint"
+                ) from error
             raise
 
     @functools.wraps(take_state)

@@ -4,6 +4,7 @@ fairseq builds task and model first and loads weights later, without looking at 
 its classes and of the stage it was trained in.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +64,16 @@ def starting_checkpoint(cfg: StartingPointConfig | DictConfig) -> Path | None:
     """Return the path of the checkpoint that fairseq will load first, None for a run that starts without.
 
     Raises:
-        UserError: the last checkpoint of the save directory is damaged, and so are all others there.
+        UserError: the last checkpoint of the save directory is no file, or damaged like all others there.
     """
     if cfg.restore_file != LAST:
         candidates: list[str | None] = [cfg.restore_file]
     else:
-        if (Path(cfg.save_dir) / LAST).is_file():
+        last = Path(cfg.save_dir) / LAST
+        if last.is_file():
             return newest_whole(Path(cfg.save_dir))
+        if os.path.lexists(last):  # found out otherwise when the training has ended and writes there
+            raise UserError(f"{last} is no file; move it away, or give another --save-dir")
         candidates = [cfg.finetune_from_model]
     return next((Path(path) for path in candidates if path and Path(path).is_file()), None)
 

@@ -243,7 +243,7 @@ def without_mask_token(folder):
         (None, ("--max-length", 65), r"--max-length is 65, it must be in \[3, 64\]"),
         (None, ("--dropout", 1), r"--dropout is 1\.0, it must be in \[0, 1\)"),
         (None, ("--heads", 3), "--hidden-size 16 is no multiple of --heads 3"),
-        (None, ("--layers", 0), "--layers is 0, it must be at least 1"),
+        (None, ("--layers", 0), "--layers is 0, it must be from 1 to 65,536"),
         (None, ("--bert", "/nowhere/bert", "--positions", 9), "--layers is the size of a new model"),
         (None, ("--bert-tokenizer", ""), "a new BERT needs --bert-tokenizer DIR"),
     ],

@@ -116,6 +116,7 @@ def _try(program: Program, words: tuple[str, ...], flag: str, value: str, place:
             value[:12].replace("\n", " "),
             flag.lstrip("-"),
             value.strip() and repr(value)[1:12],
+            value.rpartition("=")[2][:12],
         ]
         return wrong_refusal(ended, program, before, after, shown if value.strip(" ./") else ())
     wrong = wrong_success(ended, program, before, after)

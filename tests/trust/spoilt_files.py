@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from functools import partial
@@ -40,10 +41,20 @@ def malformed_files(base: Path, seed: int) -> Iterator[Case]:
                 yield Case(f"malformed/{program.name}/{name}/{what}", partial(_replace, program, name, what))
 
 
-def names_of(name: str) -> list[str]:
-    """Return what a message may call a file: its name, or that of a folder it is in."""
+def names_of(program: Program, name: str) -> list[str]:
+    """Return what a message may name: the file, a folder it is in, or another one that no longer fits it.
+
+    That one, or the flag before it, is named where nobody can tell which of the two is wrong.
+    """
     path = Path(name)
-    return [path.name, *(str(folder) for folder in path.parents if folder.name)]
+    own = [path.name, *(str(folder) for folder in path.parents if folder.name)]
+    pairs = itertools.pairwise(program.words)
+    flags = [
+        flag.lstrip("-")
+        for flag, value in pairs
+        if flag.startswith("--") and Path(value).parts[:1] == path.parts[:1]
+    ]
+    return [*own, *flags, *program.reads, *program.writes]
 
 
 def _flip(program: Program, name: str, bit: int, place: Place) -> str | None:
@@ -72,7 +83,7 @@ def _judge(program: Program, name: str, place: Place, checked: bool) -> str | No
     after = place.files()
     if ended.status:
         # The line of a store speaks of it, that of a run of its recipe, whichever file is meant.
-        return wrong_refusal(ended, program, before, after, names_of(name)) or _left(place)
+        return wrong_refusal(ended, program, before, after, names_of(program, name)) or _left(place)
     wrong = wrong_success(ended, program, before, after)
     if wrong is None and checked:
         reference = place.references[program.name]

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, speaking_of
 from cmlm_kd.models.bilstm.model import ARCHITECTURE, BiLSTMClassifier
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
 from cmlm_kd.system.manifests import read_object
@@ -53,7 +53,8 @@ def load_bilstm(directory: Path) -> BiLSTMClassifier:
         )
     inputs = _read_json(directory / "vocabulary.json")
     try:
-        model = BiLSTMClassifier.from_state({"config": config, "inputs": inputs})
+        with speaking_of(directory):
+            model = BiLSTMClassifier.from_state({"config": config, "inputs": inputs})
         weights = load_file(directory / "model.safetensors")
         model.load_state_dict(weights)
     except (

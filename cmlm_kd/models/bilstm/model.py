@@ -21,7 +21,7 @@ from cmlm_kd.api.needs import NOTHING_ELSE, ModelDescription, Request
 from cmlm_kd.data.classification.inputs import Encoded
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import BILSTM
-from cmlm_kd.system.ranges import AT_LEAST_ONE, SHARE_BELOW_ONE, check_range
+from cmlm_kd.system.ranges import MODEL_SIZE, SHARE_BELOW_ONE, check_range
 from cmlm_kd.tokenization.words import WordVocabulary
 
 
@@ -113,7 +113,7 @@ class BiLSTMConfig:
 
     def __post_init__(self) -> None:
         for name in ("embedding_dim", "hidden_size", "fc_size"):
-            check_range(name, getattr(self, name), AT_LEAST_ONE, owner="bilstm_classifier")
+            check_range(name, getattr(self, name), MODEL_SIZE, owner="bilstm_classifier")
         check_range("dropout", self.dropout, SHARE_BELOW_ONE, owner="bilstm_classifier", joint=", ")
         if self.embeddings not in get_args(EmbeddingMode):
             allowed = ", ".join(get_args(EmbeddingMode))

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError, first_line, speaking_of
 from cmlm_kd.models.classifier import REQUIRED_TOKENS
 from cmlm_kd.models.export_checksums import renew_checksum
 from cmlm_kd.models.fastbert.branch import check_number_of_classes
@@ -91,7 +91,8 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
     classes = document.get("id2label") or {}
     if not isinstance(classes, dict):
         raise UserError(f"{path}: id2label is {classes!r:.60}, no JSON object; {_SAVE_AGAIN}")
-    check_number_of_classes(len(classes))
+    with speaking_of(path):
+        check_number_of_classes(len(classes))
     tokenizer = load_tokenizer(str(directory), REQUIRED_TOKENS)
     try:
         model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)

@@ -235,7 +235,7 @@ def test_refusals(models, tmp_path):
         ({"iterations": 0}, "--iterations is 0"),
         ({"candidates": 0}, "--candidates is 0"),
         ({"max_tokens": 0}, "--max-tokens is 0"),
-        ({"replace": 1.5}, r"--replace is 1.5, a probability is in \[0, 1\]"),
+        ({"replace": 1.5}, r"--replace is 1.5; give a probability, in \[0, 1\]"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -294,7 +294,7 @@ def test_the_command(models, tmp_path, capsys):
     assert run(tmp_path / "b.tsv", "--seed", "1") == 0
     assert (tmp_path / "b.tsv").read_text() == (tmp_path / "a.tsv").read_text()
     assert run(tmp_path / "c.tsv", "--replace", "2") == 2
-    assert "--replace is 2.0, a probability is in [0, 1]" in capsys.readouterr().err
+    assert "--replace is 2.0; give a probability, in [0, 1]" in capsys.readouterr().err
     assert run(tmp_path / "c.tsv", "--model", "") == 2
     assert "--model is missing" in capsys.readouterr().err
     assert not (tmp_path / "c.tsv").exists()

@@ -156,7 +156,7 @@ def test_pairs_are_told_apart_from_their_sentences(corpus):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"mask": -0.1}, r"--mask is -0.1, a probability"),
+        ({"mask": -0.1}, r"--mask is -0.1; give a probability, in"),
         ({"replace": 1.5}, r"--replace is 1.5"),
         ({"mask": 0.6, "replace": 0.6}, r"exclude each other"),
         ({"longest_ngram": 0}, r"--longest-ngram is 0"),

@@ -222,7 +222,7 @@ def test_parameters_know_their_layer():
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"layers": 0}, "--layers is 0, it must be at least 1"),
+        ({"layers": 0}, "--layers is 0, it must be from 1 to 65,536"),
         ({"heads": 3}, "--bottleneck-size 8 is no multiple of --heads 3"),
         ({"embedding_size": 17}, "--embedding-size 17 exceeds --hidden-size 16"),
         ({"feed_forward_networks": 0}, "--feed-forward-networks is 0"),

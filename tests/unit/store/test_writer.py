@@ -175,6 +175,31 @@ def test_records_in_another_order_are_mended_without_any_work(store_path):
     assert contents(store_path) == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document["settings"].update(stride=8),
+        lambda document: document["environments"].append({"torch": "0"}),
+        lambda document: document.update(teacher_hash="0" * 64),
+    ],
+)
+def test_what_no_shard_can_tell_has_a_checksum(store_path, change):
+    """The records of shards are compared with their files; this is all that there is of the rest."""
+    document = json.loads((store_path / "manifest.json").read_text())
+    change(document)
+    (store_path / "manifest.json").write_text(json.dumps(document))
+    for read in (verify_store, lambda path: StoreWriter.create_or_resume(path, make_header())):
+        with pytest.raises(UserError, match=r"manifest_sha256 is .*: something in it was changed.; put back"):
+            read(store_path)
+
+
+def test_a_manifest_of_an_earlier_release_has_no_checksum(store_path):
+    document = json.loads((store_path / "manifest.json").read_text())
+    del document["manifest_sha256"]
+    (store_path / "manifest.json").write_text(json.dumps(document))
+    assert verify_store(store_path).tokens == 45
+
+
 @pytest.mark.parametrize(("field", "value"), [("size", "9"), ("file", 5), ("tokens", None), ("rows", True)])
 def test_a_record_of_other_types(store_path, field, value):
     document = json.loads((store_path / "manifest.json").read_text())
