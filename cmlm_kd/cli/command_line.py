@@ -137,11 +137,16 @@ def _os_message(error: Exception) -> str | None:
     return None if found is None else os_error_message(found)
 
 
+_A_MOMENT = 0.01
+"""Seconds, after which Python is done with what it ran in passing."""
+
+
 @contextlib.contextmanager
 def _interruptions_noted() -> Iterator[list[int]]:
     """Yield a list that is not empty once Ctrl-C was pressed.
 
-    What it interrupts may be an import, or a library, that ends in an error of its own.
+    What it interrupts may be an import, or a library, that ends in an error of its own. Where it hits what
+    Python runs in passing, such as the end of an object, nobody would hear of it: it comes again.
     """
     noted: list[int] = []
 
@@ -153,10 +158,25 @@ def _interruptions_noted() -> Iterator[list[int]]:
     if not is_usual or threading.current_thread() is not threading.main_thread():
         yield noted
         return
+    former, timers = sys.unraisablehook, list[threading.Timer]()
+
+    def interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            timers.append(
+                threading.Timer(_A_MOMENT, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+            )
+            timers[-1].start()
+        else:
+            former(ignored)
+
     signal.signal(signal.SIGINT, note)
+    sys.unraisablehook = interrupt_again
     try:
         yield noted
     finally:
+        for timer in timers:
+            timer.cancel()
+        sys.unraisablehook = former
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from disk import largest_file
@@ -110,6 +111,24 @@ def test_an_interruption_that_a_library_makes_another_error_of(monkeypatch, caps
     assert main(["user-dir"]) == 130
     assert capsys.readouterr().err == "cmlm-kd user-dir: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interruption_that_hits_the_end_of_an_object(monkeypatch, capsys):
+    """There Python prints a traceback and goes on."""
+
+    class Ending:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def run(arguments):
+        ending = Ending()
+        del ending
+        time.sleep(30)
+
+    monkeypatch.setattr(user_dir, "run", run)
+    begun = time.monotonic()
+    assert main(["user-dir"]) == 130 and time.monotonic() - begun < 20
+    assert capsys.readouterr().err == "cmlm-kd user-dir: interrupted\n"
 
 
 def started(*words, environment=None, **settings):
