@@ -24,9 +24,16 @@ SENTENCES = 50
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="folders that 'cmlm-kd run' made: their students, with everything that their own reports were "
+        "given. Of several, a student is called RUN:NAME",
+    )
+    parser.add_argument(
         "--student",
         nargs="+",
-        required=True,
         metavar="NAME=CHECKPOINT",
         help="the checkpoints that were decoded; NAME@1=CHECKPOINT NAME@2=CHECKPOINT are runs of one "
         "student that differ in their seed, and have the same names in --generated and --log",
@@ -34,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generated",
         nargs="+",
-        required=True,
         metavar="NAME=FILE",
         help="what fairseq-generate printed; its standard error belongs beside it, ending in .log",
     )
@@ -46,9 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the --log-file of each training; train.log beside the checkpoint where none is given",
     )
     parser.add_argument(
-        "--reference", nargs="+", type=Path, required=True, metavar="FILE", help="raw references"
+        "--reference",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="raw references; without RUN these four are needed",
     )
-    parser.add_argument("--baseline", required=True, metavar="NAME", help="the student to compare with")
+    parser.add_argument("--baseline", metavar="NAME", help="the student to compare with")
     parser.add_argument("--lowercase", action="store_true", help="score without regard to case")
     parser.add_argument("--tokenize", default="13a", help="sacreBLEU's tokenizer for BLEU")
     add_clusters(parser)
@@ -57,7 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=12345, help="seed of the bootstrap, at least 1")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help=f"directory for {', '.join(FILES)}"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"directory for {', '.join(FILES)}; may be left out with --html",
     )
     _add_page(parser.add_argument_group("a page for browsers"))
 
@@ -100,7 +113,14 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.evaluation.translation import ScoreSettings
     from cmlm_kd.system.files import check_file_place, written_aside
 
-    paths = [arguments.output / name for name in FILES]
+    arguments = _of_runs(arguments) if arguments.runs else arguments
+    needed = ("student", "generated", "reference", "baseline")
+    missing = [f"--{name}" for name in needed if not getattr(arguments, name)]
+    if missing:
+        raise UserError(f"nothing says {', '.join(missing)}; give them, or the folder of a run")
+    if arguments.output is None and arguments.html is None:
+        raise UserError("the report goes nowhere: give --output DIR, --html FILE, or both")
+    paths = [] if arguments.output is None else [arguments.output / name for name in FILES]
     for path in (*paths, arguments.html):
         check_file_place(path)
     read = (arguments.student, arguments.generated, arguments.log, arguments.reference, [arguments.clusters])
@@ -129,18 +149,61 @@ def run(arguments: argparse.Namespace) -> None:
     html = None if arguments.html is None else _page(arguments, report, students, curves, store)
 
     with contextlib.ExitStack() as stack:  # all of them, or none
-        text, document, table, picture = (stack.enter_context(written_aside(path)) for path in paths)
+        places = [stack.enter_context(written_aside(path)) for path in paths]
         if html is not None:
             page = stack.enter_context(written_aside(arguments.html))
             page.write_text(html, encoding="utf-8")
-        text.write_text(report.to_text(), encoding="utf-8")
-        contents = json.dumps(report.to_document(), indent=2, ensure_ascii=False)
-        document.write_text(contents + "\n", encoding="utf-8")
-        write_csv(table, curves)
-        write_png(picture, curves)
+        if places:
+            text, document, table, picture = places
+            text.write_text(report.to_text(), encoding="utf-8")
+            contents = json.dumps(report.to_document(), indent=2, ensure_ascii=False)
+            document.write_text(contents + "\n", encoding="utf-8")
+            write_csv(table, curves)
+            write_png(picture, curves)
     print(report.to_text(), end="")
-    shown = "" if html is None else f"; page: {arguments.html}"
-    print(f"\ncurves: {paths[3]}; all numbers: {paths[1]}{shown}")
+    shown = [f"curves: {paths[3]}", f"all numbers: {paths[1]}"] if paths else []
+    print("\n" + "; ".join(shown + [f"page: {arguments.html}"] * (html is not None)))
+
+
+def _of_runs(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Return the flags of the runs' own reports, where the user has not given others.
+
+    Raises:
+        UserError: a folder is none of a run, two have one name, or they translated different texts.
+    """
+    from cmlm_kd.recipes.finished import recorded_command
+
+    parser = argparse.ArgumentParser(prog="cmlm-kd report")
+    add_arguments(parser)
+    own = []
+    for run in arguments.runs:
+        found, unknown = parser.parse_known_args(recorded_command(run, "cmlm-kd report"))
+        if unknown:
+            raise UserError(f"{run}: its report was of another release ({unknown[0]}); run the recipe again")
+        own.append(found)
+    names = [run.resolve().name for run in arguments.runs]
+    if len({*names}) < len(names):
+        raise UserError(f"RUN: folders of equal names ({', '.join(names)}) can't be told apart; rename one")
+    for run, other in zip(arguments.runs[1:], own[1:], strict=True):
+        if [path.read_bytes() for path in own[0].reference] != [
+            path.read_bytes() for path in other.reference
+        ]:
+            raise UserError(f"{run} has another reference than {arguments.runs[0]}; give runs of one text")
+    if len(own) > 1:
+        for name, one in zip(names, own, strict=True):
+            for flag in ("student", "generated", "log"):
+                setattr(one, flag, [f"{name}:{value}" for value in getattr(one, flag)])
+            one.baseline = f"{name}:{one.baseline}"
+    whole = own[0]
+    for flag in ("student", "generated", "log"):
+        setattr(whole, flag, list(itertools.chain.from_iterable(getattr(one, flag) for one in own)))
+    whole.runs, whole.output, whole.html = [], arguments.output, arguments.html
+    if whole.html is None:
+        whole.soft_targets = whole.data = whole.split = whole.source_lang = whole.target_lang = None
+    for flag, value in vars(arguments).items():
+        if flag != "runs" and hasattr(whole, flag) and value != parser.get_default(flag):
+            setattr(whole, flag, value)
+    return whole
 
 
 def _check_page(arguments: argparse.Namespace, paths: Sequence[Path]) -> None:

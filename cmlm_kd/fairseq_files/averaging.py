@@ -108,13 +108,14 @@ def _check_same_model(path: Path, model: dict[str, Tensor], first: Path, expecte
     odd = sorted(set(model) ^ set(expected))
     if odd:
         raise UserError(
-            f"{path} and {first} are of different models: only one of them has {', '.join(odd[:3])}"
+            f"{path} and {first} are of different models: only one of them has {', '.join(odd[:3])}; "
+            "give checkpoints of one training"
         )
     for name, tensor in model.items():
         if tensor.shape != expected[name].shape:
             raise UserError(
                 f"{path} and {first} are of different models: {name} has shape {list(tensor.shape)} "
-                f"and {list(expected[name].shape)}"
+                f"and {list(expected[name].shape)}; give checkpoints of one training"
             )
 
 

@@ -1,11 +1,13 @@
 """``cmlm-kd report --html`` from translators of fairseq and a store to the page, and what it refuses."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from disk import largest_file
 from fairseq_runs import run_generate
 from report_pages import data_of
@@ -145,3 +147,70 @@ def test_a_page_that_is_there_is_replaced_whole_or_not_at_all(run, capsys):
     assert main(command(*PAGE)) == 0
     assert json.loads((run / "result" / "report.json").read_text())["sentences"] == 6
     assert (run / "page" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+# -- folders of runs ---------------------------------------------------------------------------------------
+
+
+def record(run, *more):
+    """Write what a recipe leaves in the folder of a run, which lay elsewhere then."""
+    words = [
+        word.replace("alone/", "/then/alone/").replace("taught/", "/then/taught/") for word in command(*more)
+    ]
+    words[words.index("--reference") + 1] = "/then/reference.txt"
+    words[words.index("--output") + 1] = "/then/result"
+    words = [word.replace("=generated.txt", "=/then/generated.txt") for word in words]
+    step = {"title": "The result", "run": f"echo\n{shlex.join(['cmlm-kd', *words])}", "outputs": ["result"]}
+    (run / "recipe.yaml").write_text(yaml.safe_dump({"steps": {"corpus": {"run": "true"}, "report": step}}))
+
+
+def test_the_folder_of_a_run_is_enough(run, capsys):
+    record(run, "--soft-targets", "/then/store", "--data", "/then/data")
+    assert main(command()) == 0
+    expected = capsys.readouterr().out.partition("\ncurves: ")[0]
+    assert main(["report", ".", "--html", "page.html"]) == 0
+    found, _, last = capsys.readouterr().out.partition("\npage: ")
+    assert found == expected and last == "page.html\n"
+    assert data_of((run / "page.html").read_text())["sentences"]
+    assert main(["report", ".", "--output", "again", "--baseline", "taught"]) == 0
+    assert json.loads((run / "again" / "report.json").read_text())["baseline"] == "taught"
+
+
+def test_students_of_two_runs_stand_in_one_table(run, made, capsys):
+    for name in ("first", "second"):
+        (run / name).mkdir()
+        for path in made.iterdir():
+            (run / name / path.name).symlink_to(path)
+        record(run / name)
+    assert main(["report", "first", "second", "--output", "both"]) == 0
+    document = json.loads((run / "both" / "report.json").read_text())
+    names = [student["name"] for student in document["students"]]
+    assert names == ["first:alone", "first:taught", "second:alone", "second:taught"]
+    assert document["baseline"] == "first:alone"
+    (run / "second" / "reference.txt").unlink()
+    (run / "second" / "reference.txt").write_text("other\n")
+    assert main(["report", "first", "second", "--output", "x"]) == 2
+    assert "second has another reference than first; give runs of one text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "words", "message"),
+    [
+        (None, ["."], "is no folder of a run, it has no recipe.yaml; give one of"),
+        ("{", ["."], "recipe.yaml is damaged; run the recipe again"),
+        ("steps: [1]", ["."], "recipe.yaml is damaged; run the recipe again"),
+        ("steps: {a: {run: 'true'}}", ["."], "none of its steps is a 'cmlm-kd report'; give the flags"),
+        ("whole", [".", "."], "folders of equal names"),
+        ("whole", ["."], "the report goes nowhere: give --output DIR, --html FILE, or both"),
+        ("whole", [], "nothing says --student, --generated, --reference, --baseline; give them, or"),
+    ],
+)
+def test_folders_that_are_none_of_a_run(run, capsys, written, words, message):
+    if written == "whole":
+        record(run)
+    elif written is not None:
+        (run / "recipe.yaml").write_text(written)
+    more = [] if "nowhere" in message else ["--output", "x"]
+    assert main(["report", *words, *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not (run / "x").exists()
