@@ -121,6 +121,8 @@ class ModelChoice:
             with.
         target_language: likewise.
         prompt: template of a language model's prompt; None for the kind's own.
+        bpe: of a fairseq model whose data-bin has no tokenizer: what its text was cut with.
+        tokenizer: likewise, what its text was tokenized with before that.
         examples: prefix of a few pairs of text (``PREFIX.SRC``, ``PREFIX.TGT``) to put into the prompt.
         device: where it runs, as torch names it.
         quantize: type of the weights for CTranslate2; None for float32, or for what a directory holds.
@@ -132,6 +134,8 @@ class ModelChoice:
     target_language: str | None = None
     prompt: str | None = None
     examples: str | None = None
+    bpe: str | None = None
+    tokenizer: str | None = None
     device: str = "cpu"
     quantize: str | None = None
 
@@ -177,6 +181,11 @@ class TokenText(ABC):
     end: str = "</s>"
     most_source_tokens: int | None = None
     most_target_tokens: int | None = None
+
+    @property
+    @abstractmethod
+    def hash(self) -> str:
+        """Of all that decides what tokens a text becomes."""
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[Source]:

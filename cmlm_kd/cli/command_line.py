@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType, ModuleType
 
 from cmlm_kd.errors import UserError, memory_message, one_line, os_error_message, os_error_of
@@ -71,9 +72,17 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name, prog=f"cmlm-kd {name}", description=module.HELP, formatter_class=_HelpFormatter
         )
+        command.register("type", Path, _path)
         module.add_arguments(command)
         command.set_defaults(run=module.run, goes_on=getattr(module, "GOES_ON", False))
     return parser
+
+
+def _path(text: str) -> Path:
+    """Return the path of an argument: an empty one, such as a variable that nobody set, is no place."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty path; give the name of a file or folder")
+    return Path(text)
 
 
 def _overview(modules: Mapping[str, ModuleType]) -> str:

@@ -55,6 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, help="data-bin of a fairseq checkpoint; default: the one that it was trained on"
     )
+    parser.add_argument(
+        "--bpe",
+        metavar="NAME[=FILE]",
+        help="of a fairseq checkpoint whose data-bin 'cmlm-kd prepare' did not write: subword_nmt=CODES, "
+        "sentencepiece=MODEL, or pieces for input that is cut already",
+    )
+    parser.add_argument(
+        "--tokenizer", choices=["moses"], help="with --bpe: what the text was tokenized with before"
+    )
     parser.add_argument("--source-language", help="language code that the model knows")
     parser.add_argument("--target-language", help="language code that the model knows")
     parser.add_argument(
@@ -213,12 +222,14 @@ def _choice(arguments: argparse.Namespace, device: str) -> ModelChoice:
     return ModelChoice(
         (),
         arguments.data,
-        arguments.source_language,
-        arguments.target_language,
-        arguments.prompt,
-        arguments.examples,
-        device,
-        arguments.quantize,
+        source_language=arguments.source_language,
+        target_language=arguments.target_language,
+        prompt=arguments.prompt,
+        examples=arguments.examples,
+        bpe=arguments.bpe,
+        tokenizer=arguments.tokenizer,
+        device=device,
+        quantize=arguments.quantize,
     )
 
 

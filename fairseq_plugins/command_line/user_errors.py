@@ -37,6 +37,10 @@ _NO_SPLIT = "Dataset not found: "
 """Words of fairseq's where a data-bin lacks a split, or one of its files."""
 
 
+_NO_PAIR = "Could not infer language pair"
+"""Words of fairseq's where the folder of the data is none."""
+
+
 _ASSERTIONS = {
     "Index file doesn't match": "an .idx file of the data-bin is none of --dataset-impl mmap: prepare the "
     "data again",
@@ -78,6 +82,8 @@ def user_message(error: BaseException) -> str | None:
             return message.strip()
     if isinstance(error, AssertionError):
         return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
+    if text.startswith(_NO_PAIR):
+        return f"{text}: no split lies there; give a folder that 'cmlm-kd prepare' wrote, or -s and -t"
     memory = memory_message(error)
     if memory is not None:
         return memory

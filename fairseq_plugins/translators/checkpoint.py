@@ -11,12 +11,18 @@ from fairseq import search
 from fairseq.data.data_utils import collate_tokens
 from fairseq.sequence_generator import SequenceGenerator
 
-from cmlm_kd.api.translator import Decoding, Hypothesis, ModelChoice, Source, Translator, translators
+from cmlm_kd.api.translator import (
+    Decoding,
+    Hypothesis,
+    ModelChoice,
+    Source,
+    TokenText,
+    Translator,
+    translators,
+)
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.translators.spelled_tokens import PieceText
-from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
-from cmlm_kd.tokenization.spelling import pieces_to_text
 from fairseq_plugins.translators.conversion import convert_checkpoint
 from fairseq_plugins.translators.loading import Ensemble, load_ensemble
 
@@ -25,14 +31,14 @@ from fairseq_plugins.translators.loading import Ensemble, load_ensemble
 class CheckpointTranslator(Translator):
     """fairseq's own search over its own models; what ``fairseq-generate`` does, from text to text."""
 
-    settings: ClassVar[frozenset[str]] = frozenset({"data", "source_language", "target_language"})
+    settings: ClassVar[frozenset[str]] = frozenset(
+        {"data", "source_language", "target_language", "bpe", "tokenizer"}
+    )
 
-    def __init__(
-        self, ensemble: Ensemble, tokenizer: PieceTokenizer, device: str, paths: tuple[str, ...]
-    ) -> None:
+    def __init__(self, ensemble: Ensemble, text: TokenText, device: str, paths: tuple[str, ...]) -> None:
         self.paths = paths
         self.ensemble = ensemble
-        self.tokenizer = tokenizer
+        self.text = text
         self.device = torch.device(device)
         self._generators: dict[Decoding, SequenceGenerator] = {}
 
@@ -41,13 +47,10 @@ class CheckpointTranslator(Translator):
         """Load checkpoints, and the tokenizer of their data-bin."""
         ensemble = load_ensemble(choice.paths, choice.data, choice.device)
         _check_languages(choice, ensemble)
-        teacher = ensemble.data / "teacher"
-        if not teacher.is_dir():
-            raise UserError(
-                f"{ensemble.data} has no tokenizer (the folder 'teacher', which 'cmlm-kd prepare' writes), "
-                "and nothing else tells how text becomes tokens; name a data-bin with --data that has one"
-            )
-        return cls(ensemble, PieceTokenizer.from_pretrained(str(teacher)), choice.device, choice.paths)
+        text = _text(choice, ensemble)
+        text.most_source_tokens = min(int(model.max_positions()[0]) for model in ensemble.models)
+        text.most_target_tokens = min(int(model.max_decoder_positions()) for model in ensemble.models) - 1
+        return cls(ensemble, text, choice.device, choice.paths)
 
     @property
     def description(self) -> str:
@@ -57,8 +60,8 @@ class CheckpointTranslator(Translator):
 
     @property
     def hash(self) -> str:
-        """Of weights, dictionaries and tokenizer."""
-        return f"{self.ensemble.hash[:32]}{serialized_hash(self.tokenizer.tokenizer)[:32]}"
+        """Of weights, dictionaries and what makes tokens of text."""
+        return f"{self.ensemble.hash[:32]}{self.text.hash[:32]}"
 
     @property
     def languages(self) -> tuple[str | None, str | None]:
@@ -68,22 +71,19 @@ class CheckpointTranslator(Translator):
     @property
     def most_source_tokens(self) -> int | None:
         """The positions of the ensemble's shortest encoder."""
-        return min(int(model.max_positions()[0]) for model in self.ensemble.models)
+        return self.text.most_source_tokens
 
-    def to_ctranslate2(self, directory: Path, quantization: str) -> PieceText:
+    def to_ctranslate2(self, directory: Path, quantization: str) -> TokenText:
         """Convert the only checkpoint."""
         convert_checkpoint(self.paths, self.ensemble, directory, quantization)
-        words = PieceText(self.tokenizer)
-        words.most_source_tokens = self.most_source_tokens
-        words.most_target_tokens = self._most_target_tokens
-        return words
+        return self.text
 
     def encode(self, texts: Sequence[str]) -> list[Source]:
         """Return the dictionary's entries of each text, end of sentence included."""
         dictionary = self.ensemble.task.source_dictionary
         return [
-            Source(text, [*map(dictionary.index, pieces.symbols), dictionary.eos()])
-            for text, pieces in zip(texts, self.tokenizer.encode_batch(texts), strict=True)
+            Source(found.text, [*map(dictionary.index, found.tokens), dictionary.eos()])
+            for found in self.text.encode(texts)
         ]
 
     @torch.inference_mode()
@@ -97,7 +97,9 @@ class CheckpointTranslator(Translator):
         lengths = torch.tensor([len(row) for row in rows], device=self.device)  # (B,)
         tokens = collate_tokens(rows, dictionary.pad(), left_pad=self.ensemble.task.cfg.left_pad_source)
         sample = {"net_input": {"src_tokens": tokens.to(self.device), "src_lengths": lengths}}
-        most = min(decoding.most_tokens(tokens.size(1)), self._most_target_tokens)
+        most = decoding.most_tokens(tokens.size(1))
+        if self.text.most_target_tokens is not None:
+            most = min(most, self.text.most_target_tokens)
         found = dict(zip(order, self._generate(sample, decoding), strict=True))
         return [
             [self._hypothesis(entry, most) for entry in found[row][: decoding.n_best]]
@@ -126,12 +128,8 @@ class CheckpointTranslator(Translator):
         dictionary = self.ensemble.task.target_dictionary
         entries = found["tokens"].tolist()[:-1]  # without the end of sentence
         score = float(found["score"])
-        text = pieces_to_text(dictionary[entry] for entry in entries)
+        text = self.text.decode([dictionary[entry] for entry in entries])
         return Hypothesis(text, score, finished=len(entries) < most_tokens)
-
-    @property
-    def _most_target_tokens(self) -> int:
-        return min(int(model.max_decoder_positions()) for model in self.ensemble.models) - 1
 
     def _generator(self, decoding: Decoding) -> SequenceGenerator:
         if decoding not in self._generators:
@@ -154,6 +152,30 @@ class CheckpointTranslator(Translator):
                 )
             }
         return self._generators[decoding]
+
+
+def _text(choice: ModelChoice, ensemble: Ensemble) -> TokenText:
+    """Return what makes tokens of text: the tokenizer of the data-bin, or what the user says.
+
+    Raises:
+        UserError: neither is there, or both are.
+    """
+    teacher = ensemble.data / "teacher"
+    if choice.bpe is None and choice.tokenizer is not None:
+        raise UserError("--tokenizer goes with --bpe, which says what the text was cut with after it")
+    if teacher.is_dir() and choice.bpe is None:
+        return PieceText(PieceTokenizer.from_pretrained(str(teacher)))
+    if teacher.is_dir():
+        raise UserError(f"{ensemble.data} has a tokenizer of its own ({teacher}); leave out --bpe")
+    if choice.bpe is None:
+        raise UserError(
+            f"{ensemble.data} has no tokenizer (the folder 'teacher', which 'cmlm-kd prepare' writes), "
+            "and nothing else tells how text becomes tokens; name a data-bin with --data that has one, or "
+            "say with --bpe what the text was cut with"
+        )
+    from fairseq_plugins.translators.stock_text import StockText
+
+    return StockText(choice.bpe, moses=choice.tokenizer == "moses", languages=ensemble.languages)
 
 
 def _check_languages(choice: ModelChoice, ensemble: Ensemble) -> None:

@@ -61,6 +61,7 @@ ELSEWHERE = {
     "cmlm-kd tune": "tests/unit/recipes/test_tuning.py",
     "cmlm-kd score --reference test.en --baseline alone --clusters": "test_several_runs.py",
     "cmlm-kd report --student": "test_report_page.py",
+    "cmlm-kd report runs/": "test_report_page.py",
     "cmlm-kd exits fastbert-sst2": "test_early_exit_commands.py",
     "bash scripts/test.sh": "whoever runs this test",
     "python scripts/prepare_iwslt14.py": "test_translation_recipes.py, through iwslt14.yaml",

@@ -209,9 +209,10 @@ class TranslationJob:
         enough = min(FEW, self.text.lines)
         if asked >= enough and not answered:
             raise UserError(
-                f"--model {self.translator.description} reads none of {asked:,} lines: with what stands "
-                f"before them they exceed the {self.translator.most_source_tokens} tokens that it takes; "
-                "shorten the lines, or the prompt and its examples"
+                f"--model {self.translator.description} reads none of {asked:,} lines of "
+                f"{self.text.path}: with what stands before them they exceed the "
+                f"{self.translator.most_source_tokens} tokens that it takes; shorten the lines, or the "
+                "prompt and its examples"
             )
         said = [entry for row in found for entry in row]
         if answered >= enough and not any(entry.text and entry.finished for entry in said):

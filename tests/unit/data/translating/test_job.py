@@ -196,7 +196,7 @@ def test_a_shard_with_too_few_lines_is_named(job, capsys):
 def test_a_model_that_reads_none_of_the_lines(tmp_path, capsys):
     write_lines(tmp_path / "x.de", ["wort " * 10] * 20)  # it takes nine
     said = refused(capsys, "--input", tmp_path / "x.de", "--output", tmp_path / "y.en")
-    assert "toy reads none of 20 lines: " in said and "exceed the 9 tokens that it takes" in said
+    assert "toy reads none of 20 lines of " in said and "exceed the 9 tokens that it takes" in said
     write_lines(tmp_path / "blank.de", ["", " "] * 20)
     assert run("--input", tmp_path / "blank.de", "--output", tmp_path / "blank.en") == 0
     assert not (tmp_path / "y.en").exists() and lines_of(tmp_path / "blank.en") == [""] * 40
