@@ -34,7 +34,7 @@ SAFE_GLOBALS: list[Any] = [
 _SETTINGS = (Mapping, argparse.Namespace)
 _PARTS: dict[str, tuple[type, ...]] = {
     "model": (Mapping,),
-    "args": _SETTINGS,
+    "args": (argparse.Namespace,),
     "cfg": _SETTINGS,
     "optimizer_history": (list,),
     "task_state": (Mapping,),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import check_new_directory, directory_written_aside
-from cmlm_kd.system.ranges import SHARE_ABOVE_ZERO, between, check_range
+from cmlm_kd.system.ranges import Range, between, check_range
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.tokenization.saving import write_tokenizer
 from cmlm_kd.tokenization.sentencepiece import sentencepiece_backend
@@ -28,6 +28,9 @@ LONGEST_LINE = 1 << 13
 LONGEST_WORD = 1 << 10
 """Characters between spaces; longer words are cut. The training takes a time that grows with their square."""
 
+COVERAGE = Range("in [0.98, 1]", lambda value: 0.98 <= value <= 1.0)
+"""Sentencepiece's own limits (trainer_interface.cc)."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,8 +40,8 @@ class TokenizerOptions:
 
     Attributes:
         vocab_size: pieces, the five special ones included.
-        character_coverage: share of the text's characters that get a piece, in (0, 1]; the rest, the rarest,
-            become ``[UNK]``. 0.9995 suits languages with thousands of characters.
+        character_coverage: share of the text's characters that get a piece, in [0.98, 1]; the rest, the
+            rarest, become ``[UNK]``. 0.9995 suits languages with thousands of characters.
         split_digits: whether every digit is a piece of its own, so that numbers are copied digit by digit.
     """
 
@@ -125,7 +128,7 @@ def _check(options: TokenizerOptions) -> None:
             f"--vocab-size is {options.vocab_size}, but {len(SPECIAL_TOKENS)} pieces are special; give more"
         )
     check_range("--vocab-size", options.vocab_size, between(1, 1_000_000), joint=", ")
-    check_range("--character-coverage", options.character_coverage, SHARE_ABOVE_ZERO, joint=", ")
+    check_range("--character-coverage", options.character_coverage, COVERAGE, joint=", ")
 
 
 def _train_sentencepiece(lines: Sequence[str], options: TokenizerOptions) -> bytes:

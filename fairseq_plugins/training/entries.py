@@ -25,6 +25,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
 )
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.fairseq_files.databin import symbols_hash
+from cmlm_kd.models.encoders.pretrained import check_finite
 from fairseq_plugins.training.starting_point import StartingPointConfig, starting_checkpoint
 
 _EMBEDDINGS = {"source": "encoder.embed_tokens.weight", "target": "decoder.embed_tokens.weight"}
@@ -82,7 +83,7 @@ def compare_entries() -> None:
     @functools.wraps(load)
     def load_checked(filenames: Sequence[str], *passed: Any, **named: Any) -> Any:
         try:
-            return load(filenames, *passed, **named)
+            models, settings, task = load(filenames, *passed, **named)
         except OtherEntries as error:
             raise UserError(f"{' or '.join(map(str, filenames))}: {error}") from None
         except RuntimeError as error:
@@ -97,6 +98,9 @@ def compare_entries() -> None:
                     f"({' '.join(str(error).split())[:300]}); take another checkpoint"
                 ) from error
             raise
+        for path, model in zip(filenames, models, strict=False):  # a checkpoint in parts has more files
+            check_finite(model, str(path))
+        return models, settings, task
 
     @functools.wraps(take_state)
     def take_checked(self: FairseqTask, state_dict: Mapping[str, Any]) -> None:

@@ -37,7 +37,12 @@ def check_indexes() -> None:
 
     @functools.wraps(read)
     def read_checked(self: MMapIndexedDataset, row: int) -> Tensor:
-        ids = read(self, row)
+        try:
+            ids = read(self, row)
+        except ValueError as error:  # NumPy's, of a file that ends before the sentence
+            raise UserError(
+                f"{self._path}.bin ends before sentence {row} ({error}); prepare the data again"
+            ) from error
         entries = getattr(self, "_entries", None)
         if entries is not None:
             check_ids(self._path, row, ids.numpy(), entries)

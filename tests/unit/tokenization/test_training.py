@@ -88,7 +88,11 @@ def test_digits_can_be_split(sentences):
         (TokenizerOptions(10_000), r"cannot make 10000 pieces from 800 lines: Vocabulary size too high"),
         (TokenizerOptions(20), r"cannot make 20 pieces from 800 lines: Vocabulary size is smaller"),
         (TokenizerOptions(10**12), r"--vocab-size is 1000000000000, it must be from 1 to 1,000,000"),
-        (TokenizerOptions(300, character_coverage=0), r"--character-coverage is 0, it must be in \(0, 1\]"),
+        (
+            TokenizerOptions(300, character_coverage=0),
+            r"--character-coverage is 0, it must be in \[0.98, 1\]",
+        ),
+        (TokenizerOptions(300, character_coverage=0.9), r"is 0.9, it must be in \[0.98, 1\]"),
     ],
 )
 def test_impossible_wishes_are_refused(sentences, options, message):
