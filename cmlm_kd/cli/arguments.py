@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
+    from cmlm_kd.system.ray_engine import RayEngine
     from cmlm_kd.system.shares import Share
 
 
@@ -79,6 +80,56 @@ def chosen_share(arguments: argparse.Namespace) -> Share | None:
     from cmlm_kd.system.shares import Share
 
     return None if arguments.shard is None else Share.parse(arguments.shard)
+
+
+def add_engine(parser: argparse._ActionsContainer) -> None:
+    """Declare ``--engine`` and what goes with it; :func:`chosen_engine` reads them."""
+    parser.add_argument(
+        "--engine",
+        choices=["ray"],
+        help="have the workers of a Ray cluster do the shards; what is written is the same",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="of Ray, at most; default: all there is room for"
+    )
+    parser.add_argument("--worker-cpus", type=float, metavar="C", help="of each worker, above 0 (default: 1)")
+    parser.add_argument(
+        "--worker-gpus",
+        type=float,
+        metavar="G",
+        help="of each worker, 0 or more (default: 0); 0.5: two on a GPU",
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="of the cluster; default: RAY_ADDRESS, or a new one of this machine",
+    )
+
+
+def chosen_engine(arguments: argparse.Namespace) -> RayEngine | None:
+    """Return the cluster that ``--engine`` names; None without it.
+
+    Raises:
+        UserError: flags that mean nothing together, or Ray is not installed.
+    """
+    own = ("workers", "worker_cpus", "worker_gpus", "ray_address")
+    given = {name: getattr(arguments, name) for name in own if getattr(arguments, name) is not None}
+    if arguments.engine is None:
+        if given:
+            raise UserError(
+                f"--{next(iter(given)).replace('_', '-')} goes with --engine ray; give both, or neither"
+            )
+        return None
+    for name in ("shard", "merge", "device"):
+        if getattr(arguments, name, None):
+            raise UserError(
+                f"--{name} and --engine ray are both given; the engine deals out the shards, to workers "
+                "whose GPUs --worker-gpus says: leave one out"
+            )
+    from cmlm_kd.system.ray_engine import RayEngine
+
+    names = {"worker_cpus": "cpus", "worker_gpus": "gpus", "ray_address": "address"}
+    return RayEngine(**{names.get(name, name): value for name, value in given.items()})
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmlm_kd.cli.arguments import add_device, add_shard, chosen_device, chosen_share
+from cmlm_kd.cli.arguments import (
+    add_device,
+    add_engine,
+    add_shard,
+    chosen_device,
+    chosen_engine,
+    chosen_share,
+)
 
 if TYPE_CHECKING:
     from cmlm_kd.store import Manifest
@@ -90,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard-rows", type=int, default=4096, help="pairs per shard, at least 1")
     parser.add_argument("--bf16-autocast", action="store_true", help="compute in bfloat16")
     add_device(parser)
+    add_engine(parser.add_argument_group("on a cluster"))
 
 
 _TOO_LONG = "exceed the teacher's positions"
@@ -104,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.teachers.dump import TeacherChoice, dump
     from cmlm_kd.teachers.shards import DumpOptions
 
-    share = chosen_share(arguments)
+    engine, share = chosen_engine(arguments), chosen_share(arguments)
     if arguments.parts is not None and share is None:
         raise UserError("--parts is where --shard I/N writes; give both, or neither")
     output = arguments.output if share is None else arguments.parts or part_of(arguments.output, share)
@@ -116,14 +124,14 @@ def run(arguments: argparse.Namespace) -> None:
         max_tokens=arguments.max_tokens,
         bf16_autocast=arguments.bf16_autocast,
         shard_rows=arguments.shard_rows,
-        device=chosen_device(arguments),
+        device=chosen_device(arguments) if engine is None else "cpu",
         shard=share,
     )
     weights = None if arguments.weights is None else tuple(arguments.weights)
     names = ("source_language", "target_language", "prompt", "examples")
     loading = TeacherOptions(**{name: getattr(arguments, name) for name in names})
     choice = TeacherChoice(tuple(arguments.teacher), weights, arguments.folds, loading)
-    manifest = dump(arguments.data, arguments.split, choice, output, options)
+    manifest = dump(arguments.data, arguments.split, choice, output, options, engine)
     if share is None:
         print_contents(output, manifest)
     else:

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmlm_kd.cli.arguments import add_device, add_shard, chosen_device, chosen_share
+from cmlm_kd.cli.arguments import (
+    add_device,
+    add_engine,
+    add_shard,
+    chosen_device,
+    chosen_engine,
+    chosen_share,
+)
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_selection(parser)
     _add_shards(parser)
     add_device(parser)
+    add_engine(parser.add_argument_group("on a cluster"))
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -172,8 +180,10 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Translate, and say what was written."""
     from dataclasses import fields
+    from functools import partial
 
     from cmlm_kd.api.translator import Decoding
+    from cmlm_kd.data.translating.elsewhere import Elsewhere
     from cmlm_kd.data.translating.job import JobOptions, check_job, translate_file
     from cmlm_kd.data.translating.selection import Selection
     from cmlm_kd.models.translators.kinds import load_translator
@@ -186,7 +196,8 @@ def run(arguments: argparse.Namespace) -> None:
     for flag, default in (("format", "text"), ("long_lines", "refuse")):
         if getattr(arguments, flag) != default:
             raise UserError(f"--{flag.replace('_', '-')} goes with --input -, standard input; leave it out")
-    device = chosen_device(arguments)
+    engine = chosen_engine(arguments)
+    device = chosen_device(arguments) if engine is None else "cpu"
     decoding = Decoding(**{field.name: getattr(arguments, field.name) for field in fields(Decoding)})
     options = JobOptions(
         arguments.input,
@@ -209,7 +220,11 @@ def run(arguments: argparse.Namespace) -> None:
     )
     check_job(decoding, options, selection)
     translator = load_translator(arguments.model, _choice(arguments, device), via=arguments.via)
-    manifest = translate_file(translator, decoding, options, selection)
+    elsewhere = None
+    if engine is not None:
+        choice = _choice(arguments, engine.device)
+        elsewhere = Elsewhere(engine, partial(load_translator, arguments.model, choice, via=arguments.via))
+    manifest = translate_file(translator, decoding, options, selection, elsewhere)
     if manifest is None:
         print(f"{options.parts or f'{selection.output}.parts'}: shards {options.shard} are translated")
     else:

@@ -201,7 +201,7 @@ def mask_text(
         batch_tokens: most positions of a batch, padding included.
 
     Raises:
-        UserError: if there is no text.
+        UserError: if there is no text, or none that can be masked.
     """
     rows = [row for file in files for row in _rows(file, tokenizer, max_length - 2)]
     if not rows:
@@ -221,7 +221,13 @@ def mask_text(
             chosen = []
         chosen.append(index)
     batches.append(frame(chosen))
-    return MaskedText(batches, sum(len(batch["target"]) for batch in batches))
+    count = sum(len(batch["target"]) for batch in batches)
+    if not count:
+        raise UserError(
+            f"nothing in {', '.join(str(file.path) for file in files)} can be masked: the tokenizer "
+            "knows none of it; give text in the models' language, or a higher --mask-probability"
+        )
+    return MaskedText(batches, count)
 
 
 def _rows(file: TextFile, tokenizer: PieceTokenizer, longest: int) -> Iterator[NDArray[np.int32]]:

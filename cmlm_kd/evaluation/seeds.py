@@ -82,9 +82,15 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
     first = runs[0]
     for run in runs:
         if not run.metrics or list(run.metrics) != list(first.metrics):
-            raise UserError(f"{results}: {run.name} and {first.name} were not measured by the same metrics")
+            raise UserError(
+                f"{results}: {run.name} and {first.name} were not measured by the same metrics; "
+                "give runs of one evaluation"
+            )
         if not np.array_equal(run.target, first.target):
-            raise UserError(f"{predictions}: {run.name} and {first.name} are not of the same examples")
+            raise UserError(
+                f"{predictions}: {run.name} and {first.name} are not of the same examples; "
+                "give predictions for one file"
+            )
     return runs
 
 

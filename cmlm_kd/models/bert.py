@@ -108,7 +108,8 @@ def student_config(
     config = copy.deepcopy(source)
     if not 0 <= layers <= config.num_hidden_layers:
         raise UserError(
-            f"{owner}: --layers is {layers}; {name!r} has {config.num_hidden_layers} (0 keeps them all)"
+            f"{owner}: --layers is {layers}; {name!r} has {config.num_hidden_layers}; give "
+            f"0 to {config.num_hidden_layers} (0 keeps them all)"
         )
     if hasattr(config, "reads_pairs"):
         config.reads_pairs = None  # is not known before it has been trained

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
 
 from cmlm_kd.api.next_tokens import TeacherOptions, TranslationData
 from cmlm_kd.data.translation.integrity import check_corpus, check_databin
@@ -14,10 +19,11 @@ from cmlm_kd.data.translation.pairs import PairFormat
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, corpus_hash, dictionary_hash, read_symbols
 from cmlm_kd.models.cmlm_loading import load_teacher, teacher_hash
-from cmlm_kd.store import Manifest, StoreHeader, StoreWriter
+from cmlm_kd.store import Manifest, ShardPlan, ShardRows, StoreHeader, StoreWriter
 from cmlm_kd.store.corpus import infer_languages, open_pair
 from cmlm_kd.store.manifest import C_MLM, TEACHER_KIND, SettingValue
 from cmlm_kd.system.environment import describe_environment
+from cmlm_kd.system.ray_engine import RayEngine
 from cmlm_kd.teachers.cover_masks import Dumper
 from cmlm_kd.teachers.folds import FoldsDumper, in_order_of_folds
 from cmlm_kd.teachers.kinds import check_settings, kind_of, load_teachers
@@ -63,7 +69,14 @@ class _Speaker:
     dumper: Callable[[], ShardDumper]
 
 
-def dump(data: Path, split: str, choice: TeacherChoice, output: Path, options: DumpOptions) -> Manifest:
+def dump(
+    data: Path,
+    split: str,
+    choice: TeacherChoice,
+    output: Path,
+    options: DumpOptions,
+    engine: RayEngine | None = None,
+) -> Manifest:
     """Write (or go on writing) the store of one split and return its manifest.
 
     Args:
@@ -73,6 +86,7 @@ def dump(data: Path, split: str, choice: TeacherChoice, output: Path, options: D
         output: the store's directory, new, empty or an unfinished store of the same dump.
         options: how to dump; with a share of the shards the manifest is that of an unfinished store, for
             :func:`cmlm_kd.store.merge_parts`.
+        engine: whose workers ask the teacher; None: this process.
 
     Raises:
         UserError: for data, a teacher or an output directory that do not fit each other, or a full disk; what
@@ -81,15 +95,65 @@ def dump(data: Path, split: str, choice: TeacherChoice, output: Path, options: D
     check_weights(choice.weights, choice.teachers)
     corpus = open_corpus(data, split)
     speaker = _speaker(choice, corpus, options)
-    with StoreWriter.create_or_resume(output, _header(corpus, speaker, options)) as writer:
+    header = _header(corpus, speaker, options)
+    if engine is not None:
+        header = replace(header, environment={**header.environment, "threads": engine.threads})
+    with StoreWriter.create_or_resume(output, header) as writer:
         share = options.shard
         plans = [plan for plan in writer.pending_shards() if share is None or share.holds(plan.index)]
-        if plans:
+        if plans and engine is not None:
+            work = DumpWork(data, split, choice, replace(options, device=engine.device))
+            with progress_bar(corpus.target, plans) as progress:
+                _dump_elsewhere(engine, work, writer, plans, progress)
+        elif plans:
             dumper = speaker.dumper()
             with progress_bar(corpus.target, plans) as progress:
                 for plan in plans:
                     writer.write_shard(plan, dumper.shard(corpus.source, corpus.target, plan, progress))
         return writer.finish() if share is None else writer.manifest
+
+
+@dataclass(frozen=True)
+class DumpWork:
+    """What a worker of a cluster does: it asks the teacher about the shards that it is given."""
+
+    data: Path
+    split: str
+    choice: TeacherChoice
+    options: DumpOptions
+
+    def start(self) -> Callable[[int, bytes], bytes]:
+        """Load the teacher; see :class:`cmlm_kd.system.ray_engine.ShardWork`."""
+        corpus = open_corpus(self.data, self.split)
+        speaker = _speaker(self.choice, corpus, self.options)
+        plans, dumper = _header(corpus, speaker, self.options).plan(), speaker.dumper()
+        environment = json.dumps(describe_environment(self.options.device)).encode()
+
+        def shard(index: int, payload: bytes) -> bytes:
+            del payload  # a shard's number says all
+            stream = io.BytesIO()
+            rows = dumper.shard(corpus.source, corpus.target, plans[index])
+            np.savez(stream, *astuple(rows), environment=np.frombuffer(environment, np.uint8))
+            return stream.getvalue()
+
+        return shard
+
+
+def _dump_elsewhere(
+    engine: RayEngine, work: DumpWork, writer: StoreWriter, plans: list[ShardPlan], progress: tqdm[None]
+) -> None:
+    """Write what the workers of a cluster return, in the order in which they do."""
+    sizes = open_corpus(work.data, work.split).target.sizes
+    by_index = {plan.index: plan for plan in plans}
+    environments = list(writer.manifest.environments) if writer.manifest.shards else []
+    for index, result in engine.results(work, [(plan.index, b"") for plan in plans]):
+        plan = by_index[index]
+        with np.load(io.BytesIO(result), allow_pickle=False) as found:
+            rows = ShardRows(*(found[f"arr_{place}"] for place in range(4)))
+            environments.append(json.loads(found["environment"].tobytes()))
+        writer.note_environments(sorted(environments, key=json.dumps))
+        writer.write_shard(plan, rows)
+        progress.update(int(sizes[plan.first_row : plan.first_row + plan.rows].sum()))
 
 
 def open_corpus(data: Path, split: str) -> Corpus:

@@ -82,6 +82,8 @@ def user_message(error: BaseException) -> str | None:
             return message.strip()
     if isinstance(error, AssertionError):
         return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
+    if isinstance(error, UnicodeDecodeError):
+        return f"a text that is read is not UTF-8 ({text}); convert it to UTF-8"
     if text.startswith(_NO_PAIR):
         return f"{text}: no split lies there; give a folder that 'cmlm-kd prepare' wrote, or -s and -t"
     memory = memory_message(error)

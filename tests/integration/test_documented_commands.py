@@ -50,6 +50,9 @@ ELSEWHERE = {
     "cmlm-kd dump data-bin --teacher teacher/checkpoint_best.pt --output soft-targets --shard": (
         "tests/unit/teachers/test_dump_shards.py"
     ),
+    "cmlm-kd dump data-bin --teacher teacher/checkpoint_best.pt --output soft-targets --engine": (
+        "test_ray_engine.py"
+    ),
     "cmlm-kd merge": "tests/unit/teachers/test_dump_shards.py",
     "torchrun --nproc-per-node 8 --no-python cmlm-kd dump": "tests/unit/teachers/test_dump_shards.py",
     "cmlm-kd translate": "test_job.py and test_selection.py of tests/unit/translation, "

@@ -161,7 +161,7 @@ def _child(
             out = os.open(around.stdout, os.O_WRONLY)
         for number, stream in enumerate((stdin, out, err)):
             os.dup2(stream, number)
-        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
         sys.stderr = io.TextIOWrapper(
             io.BufferedWriter(io.FileIO(2, "w", closefd=False)), encoding="utf-8", line_buffering=True
@@ -183,8 +183,10 @@ def _child(
         with contextlib.suppress(OSError):
             (streams / "modules").write_text(json.dumps(sorted(set(sys.modules) - before)))
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 stream.flush()
+            except (OSError, ValueError):
+                status = status or 120  # as Python's own end has it
     finally:
         os._exit(status)
 

@@ -117,6 +117,8 @@ def _try(program: Program, words: tuple[str, ...], flag: str, value: str, place:
             flag.lstrip("-"),
             value.strip() and repr(value)[1:12],
             value.rpartition("=")[2][:12],
+            *_as_number(value),
+            *program.writes,  # such as a cache that no longer fits
         ]
         return wrong_refusal(ended, program, before, after, shown if value.strip(" ./") else ())
     wrong = wrong_success(ended, program, before, after)
@@ -128,6 +130,14 @@ def _try(program: Program, words: tuple[str, ...], flag: str, value: str, place:
         wrong = f"{wrong} ({strange[:3]})" if strange else None
     left = place.left_in_tmp()
     return wrong or (f"leaves {left[:5]} among temporary files" if left else None)
+
+
+def _as_number(value: str) -> list[str]:
+    """Return how a value is said that was read as a number."""
+    try:
+        return [repr(float(value))]
+    except ValueError:
+        return []
 
 
 def _roots(program: Program, value: str) -> set[str]:

@@ -53,7 +53,7 @@ def security(base: Path, seed: int) -> Iterator[Case]:
         for link in ("", "/etc/passwd", "../../.."):
             kind = f"link to {link}" if link else "file"
             yield Case(f"security/prepare_iwslt14/{name} as a {kind}", partial(_archive, name, link))
-    yield Case("security/dump/standard input answers nothing", _answers)
+    yield Case("security/augment by a masked language model/standard input answers nothing", _answers)
 
 
 Change = Callable[[Path, Path], None]
@@ -323,9 +323,9 @@ def _with_name(name: str, words: tuple[str, ...], change: Callable[[Path], None]
 
 def _answers(place: Place) -> str | None:
     """Let a teacher ask on the terminal, where the answers are ready."""
-    program = BY_NAME["dump"]
+    program = BY_NAME["augment by a masked language model"]
     folder = place.fresh(program)
-    _auto_map(folder / "exported" / "config.json", place.area / TRACE)
+    _auto_map(folder / "mlm" / "config.json", place.area / TRACE)
     ended = place.run(program, around=Surroundings(stdin=b"y\n" * 100))
     if not ended.status or "auto_map" not in ended.err:
         return f"status {ended.status}: {ended.err[-300:]!r}"

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
+from cmlm_kd.data.translating.elsewhere import Elsewhere
 from cmlm_kd.data.translating.engine import seed_of, translate_texts
 from cmlm_kd.data.translating.parts import Parts
 from cmlm_kd.data.translating.selection import Selection, Selector
@@ -71,6 +72,7 @@ class TranslationJob:
         decoding: how to decode.
         options: how to go through the file.
         selection: what becomes of the hypotheses.
+        elsewhere: which workers translate; None: this process.
     """
 
     def __init__(
@@ -80,12 +82,14 @@ class TranslationJob:
         decoding: Decoding,
         options: JobOptions,
         selection: Selection,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.translator = translator
         self.text = text
         self.decoding = decoding
         self.options = options
         self.selection = selection
+        self.elsewhere = elsewhere
         self.max_tokens = options.max_tokens or translator.batch_tokens
         self.parts = Parts(options.parts or parts_of(selection.output), self.identity())
 
@@ -183,10 +187,17 @@ class TranslationJob:
             return
         todo = sum(min(rows, self.text.lines - index * rows) for index in left)
         total = todo if self.options.shard is not None else self.text.lines
+        shards = ((index, texts) for index, texts in enumerate(self.text.shards(rows)) if index in left)
         with _progress(total, total - todo) as progress:
-            for index, texts in enumerate(self.text.shards(rows)):
-                if index in left:
-                    self.parts.write(index, self._shard(index, texts, progress))
+            if self.elsewhere is not None:
+                found = self.elsewhere.translated(dict(shards), self.decoding, self.max_tokens)
+                for index, texts, rows_found in found:
+                    self._check_shard(texts, rows_found)
+                    self.parts.write(index, rows_found)
+                    progress.update(len(texts))
+                return
+            for index, texts in shards:
+                self.parts.write(index, self._shard(index, texts, progress))
 
     def _shard(self, index: int, texts: Sequence[str], progress: tqdm[None]) -> list[list[Hypothesis]]:
         found = translate_texts(
@@ -222,6 +233,11 @@ class TranslationJob:
                 "language?"
             )
 
+    def _environment(self) -> dict[str, Any]:
+        if self.elsewhere is None:
+            return dict(describe_environment(self.options.device))
+        return {**describe_environment(self.options.device), "threads": self.elsewhere.engine.threads}
+
     def _finish(self, reference: TextFile | None, selector: Selector) -> dict[str, Any]:
         """Write outputs and manifest out of the shards, which disappear unless they were asked for."""
         self.parts.claim([*self.selection.places, manifest_path(self.selection.output)])
@@ -231,7 +247,7 @@ class TranslationJob:
             "synthetic": True,
             **{name: file_sha256(path) for name, path in self._written().items()},
             "counts": counts,
-            "environment": describe_environment(self.options.device),
+            "environment": self._environment(),
         }
         with written_aside(manifest_path(self.selection.output)) as partial:
             partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -266,9 +282,13 @@ def check_job(decoding: Decoding, options: JobOptions, selection: Selection) -> 
 
 
 def translate_file(
-    translator: Translator, decoding: Decoding, options: JobOptions, selection: Selection
+    translator: Translator,
+    decoding: Decoding,
+    options: JobOptions,
+    selection: Selection,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, Any] | None:
-    """Translate a file, or go on where an interrupted run stopped; see :meth:`TranslationJob.run`.
+    """Translate a file, or go on where an interrupted run stopped; see :class:`TranslationJob`.
 
     Raises:
         UserError: for an output that is in the way, shards of another job, a reference of another length, or
@@ -277,4 +297,6 @@ def translate_file(
     check_job(decoding, options, selection)
     language = selection.target_language or translator.languages[1]
     selection = replace(selection, target_language=language)
-    return TranslationJob(translator, TextFile.open(options.input), decoding, options, selection).run()
+    return TranslationJob(
+        translator, TextFile.open(options.input), decoding, options, selection, elsewhere
+    ).run()
