@@ -98,6 +98,7 @@ def test_a_store_has_the_bytes_of_one_process(address, tmp_path, monkeypatch):
     assert same_bytes(tmp_path / "alone", tmp_path / "together")
 
 
+@pytest.mark.long
 def test_a_translation_has_the_bytes_of_one_process(address, tmp_path):
     (tmp_path / "student").mkdir()
     student = write_student(tmp_path / "student")
