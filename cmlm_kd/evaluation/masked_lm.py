@@ -201,7 +201,7 @@ def mask_text(
         batch_tokens: most positions of a batch, padding included.
 
     Raises:
-        UserError: if there is no text, or none that can be masked.
+        UserError: if there is no text, or none of it is masked.
     """
     rows = [row for file in files for row in _rows(file, tokenizer, max_length - 2)]
     if not rows:
@@ -224,8 +224,8 @@ def mask_text(
     count = sum(len(batch["target"]) for batch in batches)
     if not count:
         raise UserError(
-            f"nothing in {', '.join(str(file.path) for file in files)} can be masked: the tokenizer "
-            "knows none of it; give text in the models' language, or a higher --mask-probability"
+            f"none of the {sum(map(len, rows))} tokens in {', '.join(str(file.path) for file in files)} is "
+            f"masked at --mask-probability {probability}; give more text, or a higher probability"
         )
     return MaskedText(batches, count)
 
