@@ -101,8 +101,11 @@ def test_models_that_cannot_be_compared(here, tmp_path, capsys, more, message):
 
 
 def test_a_text_of_which_nothing_is_masked(here, tmp_path, capsys):
-    (tmp_path / "text.txt").write_text("good\n")
-    flags = ["--model", str(here / "teacher"), "--max-length", "40", "--mask-probability", "0.001"]
-    assert main(["evaluate-masked-lm", str(tmp_path / "text.txt"), *flags]) == 2
-    message = "text.txt is masked at --mask-probability 0.001; give more text, or a higher probability"
+    """No token of it stands in the training text, so that each has a probability of 0."""
+    train_half(here, tmp_path)
+    (tmp_path / "text.txt").write_text("\u4e2d\u6587\n" * 3)
+    flags = ["--model", here / "teacher", "--max-length", 40, "--masking", "frequency"]
+    words = [tmp_path / "text.txt", *flags, "--tokenized", tmp_path / "pieces"]
+    assert main(["evaluate-masked-lm", *map(str, words)]) == 2
+    message = "text.txt is masked: --masking frequency masks none that the training text lacks; give text"
     assert message in capsys.readouterr().err
