@@ -225,8 +225,8 @@ def mask_text(
     if not count:
         raise UserError(
             f"none of the {sum(map(len, rows))} tokens in {', '.join(str(file.path) for file in files)} is "
-            "masked: --masking frequency masks none that the training text lacks; give text that is like it, or "
-            "--masking random"
+            "masked: --masking frequency masks none that the training text lacks; give text that is like "
+            "it, or --masking random"
         )
     return MaskedText(batches, count)
 
