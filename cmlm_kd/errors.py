@@ -141,6 +141,8 @@ def os_error_message(error: OSError, place: str = "") -> str | None:
         one line; None for an error that is not the user's to mend, or that says neither path nor disk.
     """
     place = place or _text(error.filename)
+    if error.filename == "":  # such as a variable that nobody set
+        place = "an empty path"
     remedy = _REMEDIES.get(error.errno or 0)
     if remedy is None or not (place or error.errno in NO_SPACE):
         return None
