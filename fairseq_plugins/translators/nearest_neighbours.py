@@ -1,4 +1,4 @@
-"""``--teacher knn=CHECKPOINT[:K[:T]]``: what followed the nearest states of a translator, as soft targets."""
+"""``--teacher knn=CHECKPOINT[:K[:T[:INDEX]]]``: what followed a translator's nearest states."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NearestNeighbourTeacher(NamedTeacher):
     @classmethod
     def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> NearestNeighbourTeacher:
         """Load a checkpoint and run it over the training set; see :meth:`NamedTeacher.load`."""
-        checkpoint, neighbours, temperature = _parts(str(path))
+        checkpoint, neighbours, temperature, index = _parts(str(path))
         translator = FairseqTeacher.load(checkpoint, data, options)
         if not translator.projects_apart:
             raise UserError(
@@ -80,21 +80,24 @@ class NearestNeighbourTeacher(NamedTeacher):
             neighbours,
             temperature,
             f"teacher knn={path}",
+            index,
         )
         return cls(translator, store, data.vocabulary)
 
     @property
     def name(self) -> str:
-        """Its checkpoint's path, neighbours and temperature."""
-        return f"{self.translator.name}:{self.store.neighbours}:{self.store.temperature:g}"
+        """Its checkpoint's path, neighbours, temperature and index."""
+        index = f":{self.store.index}" if self.store.index else ""
+        return f"{self.translator.name}:{self.store.neighbours}:{self.store.temperature:g}{index}"
 
     @property
     def hash(self) -> str:
-        """Hash of the translator, of what it was run over, and of both settings."""
+        """Hash of the translator, of what it was run over, and of its settings."""
         digest = hashlib.sha256(self.translator.hash.encode())
         digest.update(self.store.values.cpu().numpy().tobytes())
         digest.update(self.store.keys.cpu().numpy().tobytes())
-        digest.update(f"knn {self.store.neighbours} {self.store.temperature:g}".encode())
+        index = f" {self.store.index}" if self.store.index else ""
+        digest.update(f"knn {self.store.neighbours} {self.store.temperature:g}{index}".encode())
         return digest.hexdigest()
 
     def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
@@ -107,20 +110,20 @@ class NearestNeighbourTeacher(NamedTeacher):
         return NextTokens(self.store.logits(self.translator.states(pairs), self.vocabulary))
 
 
-def _parts(text: str) -> tuple[Path, int, float]:
-    """Return checkpoint, neighbours and temperature of ``CHECKPOINT[:K[:T]]``."""
+def _parts(text: str) -> tuple[Path, int, float, str | None]:
+    """Return checkpoint, neighbours, temperature and index of ``CHECKPOINT[:K[:T[:INDEX]]]``."""
     path, *given = text.split(":")
     try:
         neighbours = int(given[0]) if given else NEIGHBOURS
         temperature = float(given[1]) if len(given) > 1 else TEMPERATURE
-        if len(given) > 2:
+        if len(given) > 3:
             raise ValueError
     except ValueError:
         raise UserError(
             f"teacher knn={text}: give knn=CHECKPOINT, or with neighbours and temperature "
-            f"knn=CHECKPOINT:{NEIGHBOURS}:{TEMPERATURE:g}"
+            f"knn=CHECKPOINT:{NEIGHBOURS}:{TEMPERATURE:g}, and :IVF4096,PQ64 for an index of faiss"
         ) from None
     owner = f"teacher knn={text}"
     check_range("neighbours", neighbours, AT_LEAST_ONE, owner=owner)
     check_range("temperature", temperature, POSITIVE, owner=owner)
-    return Path(path), neighbours, temperature
+    return Path(path), neighbours, temperature, given[2] if len(given) > 2 else None

@@ -137,8 +137,8 @@ def test_a_small_student_of_large_translators(tmp_path):
     assert 2 * small["model"][width].shape[1] == large["model"][width].shape[1]
 
 
-def test_captions_and_a_recurrent_student(tmp_path):
-    output, given = tmp_path / "run", tmp_path / "captions"
+def write_captions(given):
+    """Write a few sentences as if they were the captions, which have other checksums."""
     corpus = build_corpus(1, CorpusSizes(pairs=40, valid=6, test=6, monolingual=1)).parallel
     given.mkdir()
     for split, name in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr")):
@@ -146,7 +146,13 @@ def test_captions_and_a_recurrent_student(tmp_path):
             text = "".join(f"{pair[side]}\n" for pair in corpus[split])
             assert f"{name}.{language}.gz" in MULTI30K_SHA256
             (given / f"{name}.{language}.gz").write_bytes(gzip.compress(text.encode()))
-    (tmp_path / "small.yaml").write_text(  # these captions have other checksums than the published ones
+    return corpus
+
+
+def test_captions_and_a_recurrent_student(tmp_path):
+    output, given = tmp_path / "run", tmp_path / "captions"
+    corpus = write_captions(given)
+    (tmp_path / "small.yaml").write_text(
         f"name: multi30k\noutput: unused\ninclude: {EXAMPLES}/multi30k.yaml\n{WITHOUT_STORE}"
         "steps: {corpus: {title: Get the captions, inputs: ['{{ data_dir }}'],"
         " run: 'cp -r {{ data_dir }} {{ run }}/corpus', outputs: [corpus]}}\n"
@@ -156,6 +162,43 @@ def test_captions_and_a_recurrent_student(tmp_path):
     table = follow(tmp_path / "small.yaml", output, *settings)
     assert all(name in table for name in STUDENTS) and "|T:3|" in table and "|alpha:0.25|" in table
     assert "decoder.fc_out.weight" in read_checkpoint(output / "distilled@1" / "checkpoint_best.pt")["model"]
+
+
+SMALL_CAPTIONS = f"""
+name: captions
+output: unused
+include: {EXAMPLES}/captions.yaml
+{WITHOUT_STORE}steps:
+  captions:
+    title: Get the captions
+    inputs: ["{{{{ data_dir }}}}"]
+    run: cp -r {{{{ data_dir }}}} {{{{ run }}}}/captions
+    outputs: [captions]
+  tokenizer:
+    title: Train a small tokenizer
+    inputs: [corpus, synthetic.en]
+    run: >-
+      cmlm-kd train-tokenizer --vocab-size 200 --input {{{{ run }}}}/corpus/train.de
+      {{{{ run }}}}/corpus/train.en
+      {{{{ run }}}}/synthetic.en --output {{{{ run }}}}/tokenizer
+    outputs: [tokenizer]
+{SMALL_NUMBERS[SMALL_NUMBERS.index("  synthetic:") :]}"""
+
+
+@pytest.mark.long  # the road is that of numbers.yaml
+def test_back_translated_captions(tmp_path):
+    output, given = tmp_path / "run", tmp_path / "given"
+    corpus = write_captions(given)
+    (tmp_path / "small.yaml").write_text(SMALL_CAPTIONS)
+    done = run_recipe(tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "seeds=1,2")
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    table = done.stdout[done.stdout.rindex("== The result\n") :]
+    assert all(name in table for name in WITH_SYNTHETIC) and "kd:soft_target|k:8|T:1|alpha:0.9" in table
+    pairs = (output / "corpus" / "train.de").read_text().splitlines()
+    assert pairs == [german for german, _ in corpus["train"][:25]]
+    assert (output / "synthetic.en").read_text().splitlines() == [
+        english for _, english in corpus["train"][25:]
+    ]
 
 
 @pytest.fixture

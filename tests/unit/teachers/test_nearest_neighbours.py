@@ -1,11 +1,13 @@
 """Soft targets of nearest neighbours, against a loop in float64."""
 
 import math
+import sys
 
 import pytest
 import torch
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.teachers import nearest_neighbours
 from cmlm_kd.teachers.nearest_neighbours import NeighbourStore
 
 KEYS = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -34,3 +36,44 @@ def test_the_nearest_counts_alone_where_it_is_cold_and_all_alike_where_it_is_hot
 def test_too_few_keys_are_refused():
     with pytest.raises(UserError, match="has 30 target tokens; it must have 31, the number of neighbours"):
         NeighbourStore(KEYS, VALUES, 31, 1.0, "knn")
+
+
+@pytest.mark.parametrize("index", ["Flat", "IVF2,Flat", "IVF4,Flat"])
+def test_an_index_that_leaves_nothing_out_finds_the_same(index):
+    """All cells are probed, there being fewer than that; distances are those of the keys."""
+    keys = KEYS.float().repeat(6, 1) + torch.randn(180, 4, generator=torch.Generator().manual_seed(1))
+    values = VALUES.repeat(6)
+    exhaustive = NeighbourStore(keys, values, 7, 2.0, "knn").logits(keys[:50], 8)
+    found = NeighbourStore(keys, values, 7, 2.0, "knn", index).logits(keys[:50], 8)
+    torch.testing.assert_close(found, exhaustive)
+    again = NeighbourStore(keys, values, 7, 2.0, "knn", index).logits(keys[:50], 8)
+    assert torch.equal(found, again)
+
+
+def test_an_index_that_finds_too_few(monkeypatch):
+    """One cell is probed, which may have fewer keys than there are neighbours: the others weigh nothing."""
+    monkeypatch.setattr(nearest_neighbours, "PROBED", 1)
+    keys = torch.cat([torch.zeros(60, 4), torch.full((3, 4), 50.0)]) + torch.rand(63, 4)
+    store = NeighbourStore(
+        keys, torch.cat([torch.ones(60), torch.full((3,), 2)]).long(), 5, 2.0, "knn", "IVF2,Flat"
+    )
+    found = store.logits(torch.full((1, 4), 50.0), 4).exp()
+    assert found[0].tolist() == pytest.approx([0, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("nonsense", "faiss makes no index 'nonsense' of 30 keys of width 4"),
+        ("IVF64,Flat", "of 30 keys of width 4"),
+    ],
+)
+def test_an_index_that_faiss_does_not_make(index, message):
+    with pytest.raises(UserError, match=message):
+        NeighbourStore(KEYS, VALUES, 3, 1.0, "knn", index)
+
+
+def test_without_faiss(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UserError, match=r"faiss is not installed; pip install 'cmlm-kd\[faiss\]'"):
+        NeighbourStore(KEYS, VALUES, 3, 1.0, "knn", "Flat")
