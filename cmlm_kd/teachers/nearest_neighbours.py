@@ -8,8 +8,8 @@ For a state h with its k nearest keys at squared Euclidean distances d_j and wit
 as the released code has it (``fairseq/criterions/knn_label_smoothed_cross_entropy.py``, strategy ``knn_kd``).
 A state that is in the datastore itself is its own nearest neighbour, there as here. The search is exhaustive,
 or by an index of faiss; distances are those of the keys themselves either way, so that an index decides which
-neighbours are found, and nothing else. (The released code takes the distances of its index of 4,096 cells, which
-are approximate: ``commands/build_knntargets.sh``, ``do_not_recomp_l2``.)
+neighbours are found, and nothing else. (The released code takes the distances of its index of 4,096 cells,
+which are approximate: ``commands/build_knntargets.sh``, ``do_not_recomp_l2``.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_KEYS = 1_000_000
 """Beyond it an exhaustive search takes days."""
 
 PROBED = 32
-"""Cells of an inverted file (IVF) that a search looks into, as ``commands/build_faiss.sh`` of that code has it."""
+"""Cells of an inverted file (IVF) that a search looks into; ``commands/build_faiss.sh`` of that code."""
 
 QUERIES_AT_ONCE = 256
 
