@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from cmlm_kd.api.registry import Registry
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, Range, check_range
+from cmlm_kd.system.ranges import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, Range, between, check_range
 
 _TOP_P = Range("above 0 and at most 1", lambda value: 0.0 < value <= 1.0)
 
@@ -42,6 +42,10 @@ class Hypothesis(NamedTuple):
     finished: bool = True
 
 
+LENGTH_PENALTY = between(0, 100)
+"""A length to a higher power is no number that a computer has."""
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How to decode.
@@ -54,7 +58,7 @@ class Decoding:
         top_p: draw among the fewest tokens that have this much probability together; None for all.
         temperature: divides the logits before the softmax, above 0.
         seed: of the drawing, 0 or more.
-        length_penalty: exponent of the length in scores; more favours longer hypotheses.
+        length_penalty: exponent of the length in scores, 0 to 100; more favours longer hypotheses.
         max_length: most target tokens, the end of sentence not counted: this many plus
             ``max_length_ratio`` for each source token, end of sentence included.
         max_length_ratio: see there; 0 or more.
@@ -79,7 +83,7 @@ class Decoding:
             check_range(f"--{name.replace('_', '-')}", getattr(self, name), AT_LEAST_ONE)
         check_range("--temperature", self.temperature, POSITIVE)
         check_range("--seed", self.seed, NOT_NEGATIVE)
-        check_range("--length-penalty", self.length_penalty, NOT_NEGATIVE)
+        check_range("--length-penalty", self.length_penalty, LENGTH_PENALTY)
         check_range("--max-length-ratio", self.max_length_ratio, NOT_NEGATIVE)
         if self.top_k is not None:
             check_range("--top-k", self.top_k, AT_LEAST_ONE)

@@ -166,7 +166,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--temperature", type=float, default=1.0, help="of the model's distribution, above 0")
     group.add_argument("--seed", type=int, default=1, help="of the drawing, 0 or more")
     group.add_argument(
-        "--length-penalty", type=float, default=1.0, help="more favours longer hypotheses, 0 or more"
+        "--length-penalty", type=float, default=1.0, help="more favours longer hypotheses, 0 to 100"
     )
     group.add_argument(
         "--max-length",

@@ -45,8 +45,6 @@ _HEAD = "cmlm_head.safetensors"
 _DICTIONARY = "dict.txt"
 DESCRIPTION = "cmlm.json"
 """File of a teacher's directory that no other model has."""
-_SMALL = (".json", ".txt")
-"""Endings of the files that are compared whenever a teacher is loaded; 'cmlm-kd verify' compares all."""
 _EXPORT_AGAIN = "write it again with 'cmlm-kd export --to teacher'"
 _OTHER_DATA = "give the data-bin it was fine-tuned on, or fine-tune the teacher on these data"
 
@@ -189,7 +187,7 @@ def _from_directory(path: Path, data: Path, manifest: PrepareManifest) -> Condit
             "'fairseq-train --task cmlm' or a directory of 'cmlm-kd export --to teacher'"
         )
     description = read_manifest(path / DESCRIPTION, TeacherDescription, _EXPORT_AGAIN)
-    check_files(path, description.checksums, _EXPORT_AGAIN, read=lambda name: name.endswith(_SMALL))
+    check_files(path, description.checksums, _EXPORT_AGAIN)
     check_dictionary(path, dictionary_hash(path / _DICTIONARY), manifest.target_dictionary(data))
     check_same_entries(
         str(path),

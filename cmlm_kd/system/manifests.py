@@ -127,11 +127,18 @@ def check_seal(
     Raises:
         UserError: naming both checksums.
     """
+    if odd := next(filter(_is_nearly_seal, document), None):
+        raise UserError(f"{owner}{path} is damaged (its entry {_shown(odd)} was {SEAL}); {remedy}")
     if SEAL in document and document[SEAL] != _seal(document, but):
         raise UserError(
             f"{owner}{path} is damaged ({SEAL} is {_shown(document[SEAL])}, its contents have "
             f"{_seal(document, but)[:12]}: something in it was changed); {remedy}"
         )
+
+
+def _is_nearly_seal(name: str) -> bool:
+    """Return whether a name was the checksum's until a bit of it changed: without one nothing is compared."""
+    return len(name) == len(SEAL) and sum(a != b for a, b in zip(name, SEAL, strict=True)) == 1
 
 
 def _seal(document: Mapping[str, Any], but: Collection[str]) -> str:

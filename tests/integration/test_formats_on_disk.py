@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from cmlm_kd.cli import main
-from cmlm_kd.fairseq_files.checkpoint_keys import ENTRIES, OPTIMIZED
+from cmlm_kd.fairseq_files.checkpoint_keys import ENTRIES, OPTIMIZED, PATIENCE
 from cmlm_kd.store import SoftTargetStore
 
 FORMATS = Path(__file__).resolve().parents[1] / "fixtures" / "formats"
@@ -108,7 +108,8 @@ def test_a_training_goes_on(enter, tmp_path, name):
     train(name, tmp_path / own, "--max-update", done + 1)
     after = load(tmp_path / own / "checkpoint_last.pt")
     assert after["optimizer_history"][-1] == {**before["optimizer_history"][-1], "num_updates": done + 1}
-    assert after["task_state"].keys() - before["task_state"].keys() <= {*ENTRIES, OPTIMIZED}  # noted since
+    noted_since = {*ENTRIES, OPTIMIZED, PATIENCE}
+    assert after["task_state"].keys() - before["task_state"].keys() <= noted_since
     for key in before["task_state"].keys() - {"previous_training_time"}:
         assert after["task_state"][key] == before["task_state"][key], key
     for ours, theirs in zip(*(steps_of_optimizer(state) for state in (after, before)), strict=True):

@@ -82,3 +82,12 @@ def test_every_changed_value_is_noticed(tmp_path):
     for old, new in (('"rows": 3', '"rows": 2'), ("ä", "a"), ('"a": 1', '"b": 1'), ("null", "0")):
         path.write_text(text.replace(old, new), encoding="utf-8")
         assert "something in it was changed" in refusal(path)
+
+
+def test_a_checksum_whose_name_has_changed_is_no_checksum_of_an_earlier_release(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_manifest(path, GOOD)
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("manifest_sha256", "manifeqt_sha256"), encoding="utf-8"
+    )
+    assert "manifeqt_sha256' was manifest_sha256); " in refusal(path)
