@@ -195,7 +195,7 @@ def test_every_byte_of_an_exported_teacher_can_be_verified(data, tmp_path, capsy
     assert main(["verify", str(directory)]) == 2
     assert "model.safetensors is damaged (checksum" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"model\.safetensors is damaged .checksum"):
-        load_teacher(str(directory), data / "data-bin")  # before hours of dumping
+        load_teacher(directory, data / "data-bin")  # before hours of dumping
 
 
 def test_weights_that_are_not_finite(data, tmp_path):
