@@ -70,9 +70,11 @@ class Loaded:
 
     Attributes:
         description: what it is, in a few words.
+        name: of the file or directory, without folders; empty for one that was not loaded of a path.
     """
 
     task: str
+    name: str = ""
 
     def __init__(self, description: str) -> None:
         self.description = description
@@ -262,6 +264,12 @@ def load(path: str | Path, *, device: str = "cpu", task: str | None = None) -> L
     Raises:
         UserError: there is no model, it cannot be loaded, or was changed since it was exported.
     """
+    loaded = _load(path, device, task)
+    loaded.name = Path(path).name
+    return loaded
+
+
+def _load(path: str | Path, device: str, task: str | None) -> Loaded:
     place = Path(path).expanduser()
     kind = task or _task_of(place)
     if kind == "translation":

@@ -30,7 +30,7 @@ class Sentences:
     """What is translated for the comparison.
 
     Attributes:
-        name: where it is from, without folders.
+        name: where it is from, without folders, and which of its sentences if not all.
         sources: sentences.
         references: their translations by others, None where there are none.
     """
@@ -129,11 +129,15 @@ def parity_sentences(
             f"--references {references} has {len(targets):,} lines, {sentences} {len(sources):,}; give the "
             "translation of each line"
         )
-    rows = [row for row, line in enumerate(sources) if line.strip()][:MOST_SENTENCES]
+    rows = [row for row, line in enumerate(sources) if line.strip()]
+    name = sentences.name
+    if len(rows) > MOST_SENTENCES:
+        name = f"{name}, the first {MOST_SENTENCES} of {len(rows):,} sentences"
+    rows = rows[:MOST_SENTENCES]
     if not rows:
         raise UserError(f"{sentences} has no sentence; give a file with at least one line of text")
     chosen = None if targets is None else [targets[row] for row in rows]
-    return Sentences(sentences.name, [sources[row] for row in rows], chosen)
+    return Sentences(name, [sources[row] for row in rows], chosen)
 
 
 def compare_translators(

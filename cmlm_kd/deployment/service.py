@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.exceptions import HTTPException
 
 from cmlm_kd.deployment.batching import Batcher, TooBusy
@@ -62,7 +62,7 @@ class TranslateRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     texts: Texts
-    split: bool = False
+    split: StrictBool = False
 
 
 class ClassifyRequest(BaseModel):
@@ -127,6 +127,8 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
         length = request.headers.get("content-length", "")
         if request.method == "POST" and not length.isdecimal():
             response: Any = _refusal(411, "the request does not say its length: send Content-Length")
+        elif request.method == "POST" and not _is_json(request.headers.get("content-type", "")):
+            response = _refusal(415, "the request is not called JSON: send Content-Type: application/json")
         elif request.method == "POST" and int(length) > limits.body:
             response = _refusal(413, f"the request has {length} bytes, {limits.body} are allowed; send less")
         else:
@@ -174,6 +176,8 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return _refusal(422, f"the body is no JSON (at character {first['loc'][-1]}); send an object")
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         return _refusal(422, f"{place or 'the request'}: {first['msg']}")
 
@@ -197,7 +201,13 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        return {"status": "ok", "model": model.description, "task": model.task, "waiting": batcher.waiting}
+        return {
+            "status": "ok",
+            "name": model.name,
+            "model": model.description,
+            "task": model.task,
+            "waiting": batcher.waiting,
+        }
 
     @app.get("/metrics")
     async def metrics() -> PlainTextResponse:
@@ -207,6 +217,10 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
 
 
 _PATHS = ("/translate", "/classify", "/health", "/metrics")
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -247,11 +248,28 @@ def _data_of(student: TranslationStudent) -> dict[str, object]:
         manifest = load_manifest(student.data)
     except UserError:
         return facts
-    train = manifest.splits.get("train")
-    if train is not None:
-        facts["sentence pairs"] = f"{train.pairs:,}"
+    pairs = {True: 0, False: 0}  # whether a machine wrote one side
+    for split, report in manifest.splits.items():
+        if split.startswith("train"):
+            pairs[split in manifest.synthetic] += report.pairs
+    facts["sentence pairs"] = f"{pairs[False]:,}"
+    if pairs[True]:
+        facts["synthetic pairs"] = f"{pairs[True]:,}, of which a machine wrote one side"
+    if speaker := _speaker_of(student):
+        facts["soft targets of"] = speaker
     facts["corpus"] = f"`{manifest.corpora.get('train', 'unknown')[:12]}` (hash of the training split)"
     return facts
+
+
+def _speaker_of(student: TranslationStudent) -> str | None:
+    """Return what kind of teacher wrote the stores of a training; None without one that is still there."""
+    from cmlm_kd.store.manifest import MANIFEST_NAME, Manifest
+
+    kinds = []
+    for store in str(settings_of(student.state, "task").get("soft_targets") or "").split(","):
+        with contextlib.suppress(UserError):
+            kinds.append(Manifest.read(Path(store.strip()) / MANIFEST_NAME).header.teacher_kind)
+    return "; ".join(dict.fromkeys(kinds)) or None
 
 
 def _teacher_of(data: Path) -> str | None:

@@ -125,8 +125,12 @@ class StoreHeader:
 
     @property
     def teacher_kind(self) -> str:
-        """What kind of teacher spoke."""
-        return str(self.settings.get(TEACHER_KIND, C_MLM))
+        """What kind of teacher spoke, to be shown: equal kinds of a mean are counted."""
+        kind = str(self.settings.get(TEACHER_KIND, C_MLM))
+        members = kind.removeprefix("mean of ").split(", ")
+        if len(members) == 1 or len({*members}) > 1:
+            return kind
+        return f"mean of {len(members)}: {members[0]}"
 
     def plan(self) -> list[ShardPlan]:
         """Return the shards, in corpus order; they depend on nothing but ``rows`` and ``shard_rows``."""

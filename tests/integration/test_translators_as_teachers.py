@@ -109,7 +109,7 @@ def test_several_are_the_mean_of_their_probabilities(road, tmp_path):
     store = SoftTargetStore.open(tmp_path / "store")
     both = zip(log_probabilities(road, "transformer"), log_probabilities(road, "lstm"), strict=True)
     check(store, [np.log(0.75 * np.exp(first) + 0.25 * np.exp(second)) for first, second in both])
-    assert store.manifest.header.teacher_kind == "mean of fairseq translator, fairseq translator"
+    assert store.manifest.header.teacher_kind == "mean of 2: fairseq translator"
     assert store.manifest.header.settings["weights"] == "0.75 0.25"
 
 

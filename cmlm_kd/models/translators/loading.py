@@ -142,6 +142,11 @@ def read_tokenizer(name: str, **more: Any) -> Any:
     except UserError:
         raise
     except Exception as error:  # of many types, none of which helps the user
+        if not Path(name).expanduser().exists():
+            raise UserError(
+                f"model {name}: there is no such directory here, and as a name of the hub it could not be "
+                f"loaded ({first_line(error)}); give a directory, or mind the spelling and the connection"
+            ) from error
         raise UserError(f"model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
     if not tokens:  # transformers makes an empty one for some directories that have none
         raise UserError(f"model {name} has no tokenizer that makes tokens of text; {remedy}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmlm_kd.deployment.parity import Parity
+from cmlm_kd.deployment.parity import Parity, parity_sentences
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,13 @@ def test_bleu_is_said_with_its_test_where_there_is_one(p_value, said):
         bleu_p_value=p_value,
     )
     assert said in parity.lines()[-1]
+
+
+def test_a_part_of_a_file_is_called_so(tmp_path):
+    for name, lines in (("few", 3), ("many", 201)):
+        (tmp_path / f"{name}.de").write_text("".join(f"satz {number}\n\n" for number in range(lines)))
+    few, many = (
+        parity_sentences(tmp_path, ("de", "en"), tmp_path / f"{name}.de", None) for name in ("few", "many")
+    )
+    assert few.name == "few.de" and len(few.sources) == 3
+    assert many.name == "many.de, the first 200 of 201 sentences" and len(many.sources) == 200

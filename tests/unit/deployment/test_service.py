@@ -114,6 +114,7 @@ def test_a_request_that_is_refused_does_not_spoil_the_others():
         ({"texts": [1]}, {}, 422, "texts.0: Input should be a valid string"),
         ({"text": ["a"]}, {}, 422, "texts: Field required"),
         ([], {}, 422, "the request: "),
+        ({"texts": ["a"], "split": "yes"}, {}, 422, "split: Input should be a valid boolean"),
     ],
 )
 def test_what_is_too_large_or_malformed_is_refused_as_json(body, limits, status, message):
@@ -122,6 +123,25 @@ def test_what_is_too_large_or_malformed_is_refused_as_json(body, limits, status,
 
     answer = served(Shouting(), steps, **limits)
     assert answer.status_code == status and message in answer.json()["error"]
+
+
+def test_what_is_no_json_or_is_not_called_so():
+    async def steps(client):
+        called_so = {"Content-Type": "application/json; charset=utf-8"}
+        return (
+            await client.post("/translate", content=b'{"texts": ["a"]}'),
+            await client.post("/translate", data={"texts": "a"}),
+            await client.post("/translate", content=b'{"texts": ["a"', headers=called_so),
+            await client.post("/translate", content=b'{"texts": ["a"]}', headers=called_so),
+        )
+
+    uncalled, form, broken, good = served(Shouting(), steps)
+    for answer in (uncalled, form):
+        assert answer.status_code == 415
+        assert answer.json()["error"].endswith("send Content-Type: application/json")
+    assert broken.status_code == 422
+    assert broken.json()["error"] == "the body is no JSON (at character 14); send an object"
+    assert good.status_code == 200
 
 
 def test_a_body_that_does_not_come_is_not_waited_for():

@@ -260,3 +260,11 @@ def test_by_way_of_ctranslate2(directory, load, family):
     wanted = direct.translate(direct.encode(TEXTS[:2]), decoding)
     assert [row[0].text for row in found] == [row[0].text for row in wanted]
     assert [row[0].finished for row in found] == [row[0].finished for row in wanted]
+
+
+def test_a_name_that_is_neither_here_nor_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"model nosuch: there is no such directory here, and as a name of the hub"
+    ):
+        load_translator("nosuch", ModelChoice(()))
