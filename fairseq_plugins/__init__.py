@@ -6,6 +6,7 @@ by itself, and nothing of a package that somebody else's user directory imports.
 
 import importlib
 import pkgutil
+import warnings
 
 import torch
 
@@ -25,6 +26,8 @@ from fairseq_plugins.training.processes import check_processes
 from fairseq_plugins.training.row_lengths import check_row_lengths
 from fairseq_plugins.training.whole_checkpoints import keep_checkpoints_whole
 
+# fairseq calls torch's attention with masks of two types, which torch (2.13) says once in each process.
+warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
 # torch's safe loading (the default since 2.6) refuses what fairseq's checkpoints carry besides tensors. These
 # harmless classes are allowed, so that it stays on.
 torch.serialization.add_safe_globals(SAFE_GLOBALS)
