@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help=f"directory for {', '.join(FILES)}; may be left out with --html",
+        help=f"directory for {', '.join(FILES)}; without it the table is printed alone",
     )
     _add_page(parser.add_argument_group("a page for browsers"))
 
@@ -118,8 +118,6 @@ def run(arguments: argparse.Namespace) -> None:
     missing = [f"--{name}" for name in needed if not getattr(arguments, name)]
     if missing:
         raise UserError(f"nothing says {', '.join(missing)}; give them, or the folder of a run")
-    if arguments.output is None and arguments.html is None:
-        raise UserError("the report goes nowhere: give --output DIR, --html FILE, or both")
     paths = [] if arguments.output is None else [arguments.output / name for name in FILES]
     for path in (*paths, arguments.html):
         check_file_place(path)
@@ -162,7 +160,9 @@ def run(arguments: argparse.Namespace) -> None:
             write_png(picture, curves)
     print(report.to_text(), end="")
     shown = [f"curves: {paths[3]}", f"all numbers: {paths[1]}"] if paths else []
-    print("\n" + "; ".join(shown + [f"page: {arguments.html}"] * (html is not None)))
+    shown += [f"page: {arguments.html}"] * (html is not None)
+    if shown:
+        print("\n" + "; ".join(shown))
 
 
 def _of_runs(arguments: argparse.Namespace) -> argparse.Namespace:
