@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings of the recipe; the file says which there are",
     )
-    parser.add_argument("--output", metavar="DIR", help="the run's folder; the recipe names one, too")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="the run's folder; the recipe names one, too"
+    )
     parser.add_argument("--until", metavar="STEP", help="run this step and those that it needs, no others")
     parser.add_argument("--dry-run", action="store_true", help="print the commands in order and run nothing")
     parser.add_argument(

@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="other settings of the recipe",
     )
-    parser.add_argument("--output", metavar="DIR", help="the run's folder; the recipe names one, too")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="the run's folder; the recipe names one, too"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -52,7 +52,7 @@ class OpenedRecipe:
 
 
 def open_recipe(
-    file: Path, given: Iterable[Iterable[str]], output: str | None, machine: Mapping[str, Any]
+    file: Path, given: Iterable[Iterable[str]], output: Path | None, machine: Mapping[str, Any]
 ) -> OpenedRecipe:
     """Read a recipe.
 

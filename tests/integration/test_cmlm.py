@@ -21,6 +21,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
     DICTIONARY_HASH,
     FOLD,
     OPTIMIZED,
+    PATIENCE,
     TOKENIZER_HASH,
 )
 from cmlm_kd.fairseq_files.databin import Databin
@@ -103,7 +104,9 @@ def test_two_updates_and_what_the_checkpoint_holds(road, tmp_path, seen):
     shutil.rmtree(tmp_path / "bert")
     assert len(losses(seen)) == 2 and all(map(math.isfinite, losses(seen)))
     state = torch.load(checkpoint, weights_only=True)
-    assert state["task_state"].keys() == {BERT_CONFIG, DICTIONARY_HASH, OPTIMIZED, TOKENIZER_HASH}
+    assert state["task_state"].keys() == {
+        *(BERT_CONFIG, DICTIONARY_HASH, OPTIMIZED, PATIENCE, TOKENIZER_HASH)
+    }
     assert all(value.dtype == torch.float32 for value in state["model"].values())
     teacher = load_teacher(checkpoint, road / "data")  # needs nothing but the checkpoint and the data
     assert torch.equal(teacher.projection.weight, state["model"]["teacher.projection.weight"])

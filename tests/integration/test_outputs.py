@@ -80,11 +80,22 @@ def test_places_where_nothing_can_be_written(place, capsys, command):
 
 
 @pytest.mark.parametrize("command", FILES.values(), ids=" ".join)
-@pytest.mark.parametrize("output", ["folder", ""])
+@pytest.mark.parametrize("output", ["folder", "."])
 def test_a_folder_where_a_file_is_meant(place, capsys, command, output):
     before = everything(place)
-    message = f"{output or '.'}: Is a directory; a folder is where a file is meant: name a file"
+    message = f"{output}: Is a directory; a folder is where a file is meant: name a file"
     assert message in refused(capsys, [*command, output])
+    assert everything(place) == before
+
+
+@pytest.mark.parametrize("command", [*FILES.values(), *FOLDERS.values()], ids=" ".join)
+@pytest.mark.parametrize("output", ["", " "])
+def test_a_variable_that_nobody_set(place, capsys, command, output):
+    """An empty path is the current folder to Python, which has files of the user's."""
+    before = everything(place)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main([*command, output])
+    assert "an empty path; give the name of a file or folder" in capsys.readouterr().err
     assert everything(place) == before
 
 
