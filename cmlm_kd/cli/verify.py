@@ -154,8 +154,14 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
     said = teacher_statistics(SoftTargetStore.open(arguments.store), target)
     print(
         f"  the reference's token is the teacher's best entry at {said.best:.1%} of the tokens, one of its "
-        f"{manifest.header.k} at {said.any_of_k:.1%}"
+        f"{manifest.header.k} at {said.any_of_k:.1%}; these have {said.mass_of_k:.1%} of its probability"
     )
+    if said.says_little_of_k:
+        print(
+            "warning: the student is told all else as one lump, and learns little of it. Dump with a larger "
+            "--topk, such as 64, or a teacher that is surer: trained without --label-smoothing, say",
+            file=sys.stderr,
+        )
     if said.of_reference_alone > 0:
         print(
             f"  at {1 - said.of_reference_alone:.1%} of the tokens it has a distribution, at the others it "

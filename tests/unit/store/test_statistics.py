@@ -39,6 +39,9 @@ def test_means_over_tokens_with_a_teacher_row(tmp_path):
     said = teacher_statistics(*write(tmp_path))
     assert (said.best, said.any_of_k, said.of_reference_alone) == (0.5, 0.75, 0.25)
     parts = [[0.5, 0.25, 0.25], [0.75, 0.125, 0.125], [1 / 8, 1 / 8, 3 / 4], [0.5, 0.5]]
+    assert (
+        said.mass_of_k == pytest.approx((0.75 + 0.875 + 0.25 + 0.5) / 4, rel=2e-3) and said.says_little_of_k
+    )
     entropy = np.mean([-sum(p * np.log2(p) for p in row) for row in parts])
     assert said.entropy == pytest.approx(entropy, rel=2e-3)
     # The third reference is none of the two entries: it costs what all the others cost together.
@@ -50,5 +53,6 @@ def test_means_over_tokens_with_a_teacher_row(tmp_path):
     [((0.98, 0.1), (0.7, 1.5), True), ((0.72, 1.3), (0.7, 1.5), False), ((0.6, 0.1), (0.7, 1.5), False)],
 )
 def test_who_knows_a_text_by_heart(here, there, by_heart):
-    first, second = (TeacherStatistics(best, 1, 0, bits, 0) for best, bits in (here, there))
+    first, second = (TeacherStatistics(best, 1, 0, bits, 1, 0) for best, bits in (here, there))
     assert first.knows_by_heart(second) is by_heart
+    assert not first.says_little_of_k
