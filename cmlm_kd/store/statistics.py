@@ -19,8 +19,8 @@ training set by heart. A rule of thumb of ours."""
 
 
 ENOUGH_MASS = 0.85
-"""Of the k entries together. A rule of thumb of ours, from students on captions: with 0.89 instead of 0.82 they
-learnt faster (docs/results.md)."""
+"""Of the k entries together. A rule of thumb of ours, from students on captions: with 0.89 instead of 0.82
+they learnt faster (docs/results.md)."""
 
 _COLUMNS = 6
 
