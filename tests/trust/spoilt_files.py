@@ -54,7 +54,8 @@ def names_of(program: Program, name: str) -> list[str]:
         for flag, value in pairs
         if flag.startswith("--") and Path(value).parts[:1] == path.parts[:1]
     ]
-    return [*own, *flags, *program.reads, *program.writes]
+    others = [Path(read).parts[0] for read in program.reads]
+    return [*own, *flags, *others, *program.reads, *program.writes]
 
 
 def _flip(program: Program, name: str, bit: int, place: Place) -> str | None:

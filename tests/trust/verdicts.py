@@ -6,6 +6,7 @@ Every function returns what is wrong, in words, or None.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -52,13 +53,21 @@ def _checksum(path: Path, folder: Path) -> str:
     """Return a checksum; a manifest that names the folder is the same in another one."""
     try:
         if path.suffix == ".json":
-            text = path.read_bytes().replace(str(folder).encode(), b"FOLDER").strip()
+            text = _canonical(path.read_bytes().replace(str(folder).encode(), b"FOLDER"))
             return hashlib.sha256(_SEAL.sub(b"", text)).hexdigest()
         if path.suffix == ".pt":
             return _checksum_of_training(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}"
+
+
+def _canonical(text: bytes) -> bytes:
+    """Return JSON without its white space; anything else as it is."""
+    try:
+        return json.dumps(json.loads(text)).encode()
+    except (ValueError, RecursionError):
+        return text
 
 
 def _checksum_of_training(path: Path) -> str:

@@ -95,7 +95,8 @@ def load_fastbert(directory: Path) -> FastBERTClassifier:
         check_number_of_classes(len(classes))
     tokenizer = load_tokenizer(str(directory), REQUIRED_TOKENS)
     try:
-        model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)
+        with speaking_of(path):
+            model = FastBERTClassifier.from_state(json.dumps(document), tokenizer)
         weights = load_file(directory / "model.safetensors")
         model.load_state_dict(_named_as_own(weights, model.encoder.base_model_prefix))
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
