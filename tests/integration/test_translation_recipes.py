@@ -114,7 +114,7 @@ def test_the_embedded_corpus(tmp_path, beliefs, teachers):
     settings = json.loads((output / "soft-targets-train1" / "manifest.json").read_text())["settings"]
     assert settings.get("teacher_kind", "").startswith("mean of ") == (beliefs == "ensemble")
     page = (output / "report" / "report.html").read_text(encoding="utf-8")
-    assert ('id="speaker-data"' in page) == shows_beliefs and ("mean of fairseq" in page) == shows_beliefs
+    assert ('id="speaker-data"' in page) == shows_beliefs and ("mean of 2: fairseq" in page) == shows_beliefs
 
 
 def test_a_small_student_of_large_translators(tmp_path):

@@ -90,4 +90,4 @@ def test_a_checksum_whose_name_has_changed_is_no_checksum_of_an_earlier_release(
     path.write_text(
         path.read_text(encoding="utf-8").replace("manifest_sha256", "manifeqt_sha256"), encoding="utf-8"
     )
-    assert "manifeqt_sha256' was manifest_sha256); " in refusal(path)
+    assert 'its entry "manifeqt_sha256" was manifest_sha256' in refusal(path)
