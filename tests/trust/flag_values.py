@@ -141,4 +141,7 @@ def _as_number(value: str) -> list[str]:
 
 
 def _roots(program: Program, value: str) -> set[str]:
-    return {place.split("/")[0] for place in (*program.writes, value, f"{value}.parts", value.strip())}
+    return {
+        place.split("/")[0]
+        for place in (*program.writes, value, f"{value}.parts", f"{value}.json", value.strip())
+    }
