@@ -85,9 +85,9 @@ def select_checkpoints(directory: Path, last: int | None = None, best: int | Non
         order = sorted(found, reverse=True)
     else:
         scores = {
-            updates: float(state["extra_state"]["val_loss"])
+            updates: float(extra["val_loss"])
             for updates, (_, state) in found.items()
-            if state["extra_state"].get("val_loss") is not None
+            if (extra := state.get("extra_state") or {}).get("val_loss") is not None
         }
         order = sorted(scores, key=lambda updates: (_badness(scores[updates], found[updates][1]), -updates))
     if len(order) < count:

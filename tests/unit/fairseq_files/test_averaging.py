@@ -314,3 +314,14 @@ def test_a_full_disk(tmp_path, capsys):
     message = f"cmlm-kd average: {tmp_path / 'mean.pt'}: File too large; make room or choose another place\n"
     assert capsys.readouterr().err == message
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_checkpoint_without_a_state_of_its_training_has_no_score(tmp_path):
+    torch.save(
+        {"model": {"x": torch.zeros(1)}, "optimizer_history": [{"num_updates": 1}]},
+        tmp_path / "checkpoint1.pt",
+    )
+    with pytest.raises(
+        UserError, match="holds 0 different checkpoints with a validation score, 1 are asked for"
+    ):
+        select_checkpoints(tmp_path, None, 1)
