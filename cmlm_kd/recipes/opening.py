@@ -71,6 +71,8 @@ def open_recipe(
     known = {**values, **machine, "here": GivenPath(os.path.dirname(recipe.file) or ".")}
     scope = Scope(recipe.file, known, recipe.values, recipe.flags)
     shown = os.path.normpath(output or str(scope.value(recipe.output, "output")))
+    if shown.startswith("-"):  # or commands would read it as a flag
+        shown = os.path.join(".", shown)
     folder = Path(os.path.abspath(shown))
     return OpenedRecipe(recipe, values, known, folder, shown, make_steps(recipe, known, folder, shown))
 

@@ -92,6 +92,11 @@ def compare_entries() -> None:
                     f"{' or '.join(map(str, filenames))} is of dictionaries of another size than the data "
                     f"({_mismatch(error)}); give the data that it was trained on"
                 ) from error
+            if "Neither args nor cfg" in str(error):
+                raise UserError(
+                    f"{' or '.join(map(str, filenames))} has no settings of its model ('cfg'); give a "
+                    "checkpoint that fairseq-train wrote"
+                ) from error
             if "in loading state_dict" in str(error):
                 raise UserError(
                     f"{' or '.join(map(str, filenames))} has other weights than its settings describe "

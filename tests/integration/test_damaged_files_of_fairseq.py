@@ -64,6 +64,10 @@ def without_weights(root):
     changed(root, lambda state: state.pop("model"))
 
 
+def without_settings(root):
+    changed(root, lambda state: (state.pop("cfg"), state.pop("args", None)))
+
+
 def without_a_file(root):
     (root / "data" / "test.de-en.de.bin").unlink()
 
@@ -85,6 +89,10 @@ def with_bytes_missing(root):
         (without_a_weight, "has other weights than its settings describe (Error(s) in loading state_dict"),
         (with_nan, "encoder.layers.0.fc2.bias has numbers that are not finite"),
         (without_weights, "its model is of type NoneType, and fairseq writes a dictionary"),
+        (
+            without_settings,
+            "has no settings of its model ('cfg'); give a checkpoint that fairseq-train wrote",
+        ),
         (without_a_file, "give a --gen-subset that 'cmlm-kd prepare' wrote there, or prepare the data again"),
         (
             with_an_empty_index,
