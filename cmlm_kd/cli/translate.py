@@ -278,7 +278,10 @@ def _translate_stream(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-_OF_FILES = ("reference", "scorer", "filter", "output_source", "output_scores", "shard", "parts", "merge")
+_OF_FILES = (
+    *("reference", "scorer", "filter", "output_source", "output_scores", "shard", "parts", "merge"),
+    *("engine", "workers", "worker_cpus", "worker_gpus", "ray_address"),
+)
 """Flags that want a whole text."""
 
 

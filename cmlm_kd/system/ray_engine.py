@@ -105,26 +105,31 @@ class RayEngine:
         was_connected = ray.is_initialized()
         try:
             if not was_connected:
-                address = self.address or os.environ.get("RAY_ADDRESS") or "local"
-                ray.init(
-                    address, log_to_driver=False, logging_level=logging.ERROR, **_on_this_machine(address)
-                )
+                self._connect()
             for logger in quiet:
                 logger.setLevel(logging.ERROR)
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
             self._check_room()
             yield
-        except (ConnectionError, ValueError) as error:
-            raise UserError(
-                f"--ray-address {self.address}: no Ray cluster answers ({error}); start one with "
-                "'ray start --head', or leave it out for a cluster of this machine"
-            ) from error
         finally:
             for logger, level in zip(quiet, levels, strict=True):
                 logger.setLevel(level)
             if not was_connected:
                 ray.shutdown()
+
+    def _connect(self) -> None:
+        import ray
+
+        address = self.address or os.environ.get("RAY_ADDRESS") or "local"
+        dashboard = False if address == "local" else None
+        try:
+            ray.init(address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError) as error:
+            raise UserError(
+                f"--ray-address {address}: no Ray cluster answers ({error}); start one with "
+                "'ray start --head', or leave it out for a cluster of this machine"
+            ) from error
 
     def _check_room(self) -> None:
         """Refuse workers that no node has room for: Ray would wait for such a node, for ever."""
@@ -138,10 +143,6 @@ class RayEngine:
                 f"no node has room for a worker of --worker-cpus {self.cpus:g} --worker-gpus {self.gpus:g}: "
                 f"there are {has}; give less"
             )
-
-
-def _on_this_machine(address: str) -> dict[str, Any]:
-    return {"include_dashboard": False} if address == "local" else {}
 
 
 class _Worker:

@@ -136,6 +136,29 @@ def test_flags_that_mean_nothing_together(tmp_path, monkeypatch, capsys, words, 
     assert message in capsys.readouterr().err and not (tmp_path / "y").exists()
 
 
+@pytest.mark.parametrize(
+    "flags", [("--engine", "ray"), ("--workers", "2"), ("--worker-gpus", "1"), ("--ray-address", "x:1")]
+)
+def test_standard_input_is_answered_here(capsys, flags):
+    assert main(["translate", "--model", "t.pt", "--input", "-", *flags]) == 2
+    assert f"{flags[0]} goes with --input FILE, not with -; leave it out" in capsys.readouterr().err
+
+
+def test_an_address_where_nobody_answers(tmp_path, monkeypatch):
+    import ray
+
+    def refuse(address, **_):
+        raise ConnectionError("nobody is there")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with pytest.raises(
+        UserError, match=r"--ray-address there:1: no Ray cluster answers .nobody is there.; start"
+    ):
+        list(RayEngine(address="there:1").results(Counting(tmp_path / "x"), [(0, b"")]))
+
+
 def test_without_ray(monkeypatch):
     monkeypatch.setattr(ray_engine.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="--engine ray needs Ray, which is not installed; pip install"):
