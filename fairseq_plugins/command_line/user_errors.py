@@ -29,16 +29,15 @@ _NOT_LOADED = "Cannot load model parameters from checkpoint"
 """Words of fairseq's in the place of whatever a model or a criterion says of a checkpoint's weights."""
 
 
-_NO_MODEL = "Model file not found: "
-"""Words of fairseq's where --path names no file."""
-
-
-_NO_SPLIT = "Dataset not found: "
-"""Words of fairseq's where a data-bin lacks a split, or one of its files."""
-
-
-_NO_PAIR = "Could not infer language pair"
-"""Words of fairseq's where the folder of the data is none."""
+_ADVICE = {
+    "Model file not found: ": "give a file that fairseq-train wrote, such as checkpoint_best.pt of its "
+    "--save-dir",
+    "Dataset not found: ": "give a --gen-subset that 'cmlm-kd prepare' wrote there, or prepare the data "
+    "again",
+    "Could not infer language pair": "no split lies there; give a folder that 'cmlm-kd prepare' wrote, or -s "
+    "and -t",
+}
+"""How fairseq begins to say that something is not there -> what there is to do."""
 
 
 _ASSERTIONS = {
@@ -84,15 +83,12 @@ def user_message(error: BaseException) -> str | None:
         return next((said for begin, said in _ASSERTIONS.items() if text.startswith(begin)), None)
     if isinstance(error, UnicodeDecodeError):
         return f"a text that is read is not UTF-8 ({text}); convert it to UTF-8"
-    if text.startswith(_NO_PAIR):
-        return f"{text}: no split lies there; give a folder that 'cmlm-kd prepare' wrote, or -s and -t"
+    advice = next((said for begin, said in _ADVICE.items() if text.startswith(begin)), None)
+    if advice is not None:
+        return f"{text}; {advice}"
     memory = memory_message(error)
     if memory is not None:
         return memory
-    if isinstance(error, OSError) and text.startswith(_NO_MODEL):
-        return f"{text}; give a file that fairseq-train wrote, such as checkpoint_best.pt of its --save-dir"
-    if isinstance(error, FileNotFoundError) and text.startswith(_NO_SPLIT):
-        return f"{text}; give a --gen-subset that 'cmlm-kd prepare' wrote there, or prepare the data again"
     refused = os_error_of(error) if isinstance(error, OSError) or text.startswith("Symlink loop") else None
     return None if refused is None else os_error_message(refused)
 

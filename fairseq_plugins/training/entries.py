@@ -82,24 +82,25 @@ def compare_entries() -> None:
 
     @functools.wraps(load)
     def load_checked(filenames: Sequence[str], *passed: Any, **named: Any) -> Any:
+        named_files = " or ".join(map(str, filenames))
         try:
             models, settings, task = load(filenames, *passed, **named)
         except OtherEntries as error:
-            raise UserError(f"{' or '.join(map(str, filenames))}: {error}") from None
+            raise UserError(f"{named_files}: {error}") from None
         except RuntimeError as error:
             if "size mismatch" in str(error) and "embed_tokens" in str(error):
                 raise UserError(
-                    f"{' or '.join(map(str, filenames))} is of dictionaries of another size than the data "
+                    f"{named_files} is of dictionaries of another size than the data "
                     f"({_mismatch(error)}); give the data that it was trained on"
                 ) from error
             if "Neither args nor cfg" in str(error):
                 raise UserError(
-                    f"{' or '.join(map(str, filenames))} has no settings of its model ('cfg'); give a "
+                    f"{named_files} has no settings of its model ('cfg'); give a "
                     "checkpoint that fairseq-train wrote"
                 ) from error
             if "in loading state_dict" in str(error):
                 raise UserError(
-                    f"{' or '.join(map(str, filenames))} has other weights than its settings describe "
+                    f"{named_files} has other weights than its settings describe "
                     f"({' '.join(str(error).split())[:300]}); take another checkpoint"
                 ) from error
             raise
