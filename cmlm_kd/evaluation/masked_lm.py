@@ -102,8 +102,7 @@ def load_measured(path: str) -> tuple[MaskedLMTeacher, str | None]:
     state = read_checkpoint(Path(path))
     with speaking_of(path):
         model = masked_lm_of_checkpoint(state)
-    vocabulary = vocabulary_hash(measured_tokenizer(path).tokenizer)
-    with speaking_of(path):
+        vocabulary = vocabulary_hash(measured_tokenizer(path).tokenizer)
         check_vocabulary(state, vocabulary, "the tokenizer that it names")
     described = model.describe(path, vocabulary)
     return MaskedLMTeacher(model, described).eval(), signature_by_teachers(state)
