@@ -64,6 +64,8 @@ ELSEWHERE = {
     "cmlm-kd tune": "tests/unit/recipes/test_tuning.py",
     "cmlm-kd score --reference test.en --baseline alone --clusters": "test_several_runs.py",
     "cmlm-kd report --student": "test_report_page.py",
+    "fairseq-generate runs/": "the recipes, on their test sets",
+    "cmlm-kd score --from-generate --hypothesis distilled=valid.txt": "unit/evaluation/test_generation.py",
     "cmlm-kd report runs/": "test_report_page.py",
     "cmlm-kd exits fastbert-sst2": "test_early_exit_commands.py",
     "bash scripts/test.sh": "whoever runs this test",
