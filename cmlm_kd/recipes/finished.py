@@ -32,10 +32,9 @@ def recorded_command(run: Path, command: str, output_flag: str = "--output") -> 
     """
     for step in _steps(run):
         for line in str(step.get("run", "")).splitlines():
-            words = shlex.split(line)
-            begin = command.split()
-            if words[: len(begin)] == begin and output_flag in words:
-                words = words[len(begin) :]
+            # Lines of other commands may be parts of a quotation, which cannot be split.
+            words = shlex.split(line.removeprefix(command)) if line.startswith(f"{command} ") else []
+            if output_flag in words:
                 written = words[words.index(output_flag) + 1]
                 inside = str((step.get("outputs") or [""])[0])
                 former = written.removesuffix(inside).rstrip("/")

@@ -160,7 +160,11 @@ def record(run, *more):
     words[words.index("--reference") + 1] = "/then/reference.txt"
     words[words.index("--output") + 1] = "/then/result"
     words = [word.replace("=generated.txt", "=/then/generated.txt") for word in words]
-    step = {"title": "The result", "run": f"echo\n{shlex.join(['cmlm-kd', *words])}", "outputs": ["result"]}
+    step = {
+        "title": "The result",
+        "run": f"echo '\n'\n{shlex.join(['cmlm-kd', *words])}",
+        "outputs": ["result"],
+    }
     (run / "recipe.yaml").write_text(yaml.safe_dump({"steps": {"corpus": {"run": "true"}, "report": step}}))
 
 
