@@ -263,6 +263,10 @@ def test_by_way_of_ctranslate2(directory, load, family):
 
 
 def test_a_name_that_is_neither_here_nor_on_the_hub(tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("We couldn't connect to the hub")
+
+    monkeypatch.setattr("cmlm_kd.models.translators.loading.load_saved", unreachable)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         UserError, match=r"model nosuch: there is no such directory here, and as a name of the hub"
