@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_predictions,
     )
     from cmlm_kd.evaluation.glue import usual_metrics
-    from cmlm_kd.system.files import check_file_place
+    from cmlm_kd.system.files import check_file_place, written_together
     from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 
     check_output(arguments)
@@ -110,18 +110,19 @@ def run(arguments: argparse.Namespace) -> None:
         several=sum(len(candidate.models) for candidate in candidates) > 1,
     )
     results = [evaluate_classifier(candidate, examples, settings) for candidate in candidates]
-    if arguments.predictions is not None:
-        values = class_names_of(arguments.corpus) if arguments.corpus_labels else None
-        called = {name: value for value, name in (values or {}).items()}
-        named = replace(examples, labels=tuple(called.get(name, name) for name in examples.labels))
-        for result in results:
-            write_predictions(_predictions_of(arguments, result.name), result, named)
     if arguments.format == "json":
         document = {"examples": len(examples), "models": [result.to_document() for result in results]}
         text = json.dumps(document, indent=2) + "\n"
     else:
         text = f"{len(examples):,} examples of {examples.source}\n\n{results_table(results)}"
-    print_or_write(text, arguments)
+    with written_together():
+        if arguments.predictions is not None:
+            values = class_names_of(arguments.corpus) if arguments.corpus_labels else None
+            called = {name: value for value, name in (values or {}).items()}
+            named = replace(examples, labels=tuple(called.get(name, name) for name in examples.labels))
+            for result in results:
+                write_predictions(_predictions_of(arguments, result.name), result, named)
+        print_or_write(text, arguments)
 
 
 def _predictions_of(arguments: argparse.Namespace, name: str) -> Path:

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.early_exit.prediction import DEFAULT_SPEED
     from cmlm_kd.models.loading import load_early_exits, load_student
     from cmlm_kd.models.prediction import predict_logits
-    from cmlm_kd.system.files import written_aside
+    from cmlm_kd.system.files import written_aside, written_together
 
     check_output(arguments)
     device = chosen_device(arguments)
@@ -87,16 +87,12 @@ def run(arguments: argparse.Namespace) -> None:
         logits = predict_logits(plain.to(device), examples, arguments.batch_size, device)
         choices.insert(0, all_layers(measured, logits, plain.labels, str(arguments.plain)))
     marked = thresholds[-1] if thresholds else at_threshold(measured, DEFAULT_SPEED)
-    if arguments.plot is not None:
-        write_exit_plot(arguments.plot, measured.curve(), marked, depths)
     if arguments.html is not None:
         from cmlm_kd.evaluation.page.exits_page import exits_page
 
         page = exits_page(
             measured.curve(), choices, marked, source=examples.source, signature=model.signature
         )
-        with written_aside(arguments.html) as partial:
-            partial.write_text(page, encoding="utf-8", errors="replace")
     if arguments.format == "json":
         document = {
             "examples": len(examples),
@@ -107,7 +103,13 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         text = f"{len(examples):,} examples of {examples.source}\n\n{choices_table(choices)}\n"
         text += f"\n{model.signature}\n" if model.signature else ""
-    print_or_write(text, arguments)
+    with written_together():
+        if arguments.plot is not None:
+            write_exit_plot(arguments.plot, measured.curve(), marked, depths)
+        if arguments.html is not None:
+            with written_aside(arguments.html) as partial:
+                partial.write_text(page, encoding="utf-8", errors="replace")
+        print_or_write(text, arguments)
 
 
 def _examples(arguments: argparse.Namespace, labels: tuple[str, ...]) -> Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,14 +104,13 @@ def _add_page(group: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the four files, and the page if it is wanted, and print the table."""
-    import contextlib
     import json
 
     from cmlm_kd.evaluation.differences import system_of
     from cmlm_kd.evaluation.report import Student, build_report
     from cmlm_kd.evaluation.training_log import read_validations, shared_measures, write_csv, write_png
     from cmlm_kd.evaluation.translation import ScoreSettings
-    from cmlm_kd.system.files import check_file_place, written_aside
+    from cmlm_kd.system.files import check_file_place, written_aside, written_together
 
     arguments = _of_runs(arguments) if arguments.runs else arguments
     needed = ("student", "generated", "reference", "baseline")
@@ -146,18 +145,20 @@ def run(arguments: argparse.Namespace) -> None:
     report = build_report(students, arguments.reference, baseline, settings, clusters)
     html = None if arguments.html is None else _page(arguments, report, students, curves, store)
 
-    with contextlib.ExitStack() as stack:  # all of them, or none
-        places = [stack.enter_context(written_aside(path)) for path in paths]
+    contents = json.dumps(report.to_document(), indent=2, ensure_ascii=False) + "\n"
+    writers: list[Callable[[Path], object]] = [
+        lambda path: path.write_text(report.to_text(), encoding="utf-8"),
+        lambda path: path.write_text(contents, encoding="utf-8"),
+        lambda path: write_csv(path, curves),
+        lambda path: write_png(path, curves),
+    ]
+    with written_together():
+        for path, write in zip(paths, writers, strict=False):  # no paths without --output
+            with written_aside(path) as partial:
+                write(partial)
         if html is not None:
-            page = stack.enter_context(written_aside(arguments.html))
-            page.write_text(html, encoding="utf-8")
-        if places:
-            text, document, table, picture = places
-            text.write_text(report.to_text(), encoding="utf-8")
-            contents = json.dumps(report.to_document(), indent=2, ensure_ascii=False)
-            document.write_text(contents + "\n", encoding="utf-8")
-            write_csv(table, curves)
-            write_png(picture, curves)
+            with written_aside(arguments.html) as partial:
+                partial.write_text(html, encoding="utf-8")
     print(report.to_text(), end="")
     shown = [f"curves: {paths[3]}", f"all numbers: {paths[1]}"] if paths else []
     shown += [f"page: {arguments.html}"] * (html is not None)

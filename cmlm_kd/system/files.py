@@ -3,7 +3,7 @@
 Everything that the library and its commands write goes through :func:`written_aside` or
 :func:`directory_written_aside`. Both write to one fixed place beside (or in) what they write, under a lock;
 what a killed run left there the next one removes. Both end in a ``UserError`` where the operating system
-refuses, and leave nothing behind.
+refuses, and leave nothing behind. Of :func:`written_together`, that is true of several files.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
+from types import FrameType
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.aside import (
@@ -39,7 +43,9 @@ __all__ = [
     "file_name",
     "file_sha256",
     "finish_interrupted",
+    "interruption_waits",
     "written_aside",
+    "written_together",
 ]
 
 _DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/")
@@ -47,6 +53,9 @@ _DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/")
 
 _LONGEST_STEM = 200
 """Bytes of a name that leave room for endings such as ``.tsv``; file systems have 255."""
+
+_TOGETHER = ContextVar[contextlib.ExitStack | None]("_TOGETHER", default=None)
+"""Where the files wait that appear together."""
 
 
 def check_new_file(path: Path, remedy: str, *, owner: str = "") -> None:
@@ -115,6 +124,31 @@ def written_aside(path: Path, *, goes_on: bool = False) -> Iterator[Path]:
     Raises:
         UserError: another process is writing it, or the operating system refuses; what was there stays.
     """
+    together = _TOGETHER.get()
+    if together is not None:
+        yield together.enter_context(_written_aside(path, goes_on))
+        return
+    with _written_aside(path, goes_on) as partial:
+        yield partial
+
+
+@contextlib.contextmanager
+def written_together() -> Iterator[None]:
+    """Let all files that :func:`written_aside` writes in the body appear at its end, or none of them.
+
+    They are renamed one after the other; a Ctrl-C that comes meanwhile waits until all are.
+    """
+    with contextlib.ExitStack() as afterwards, contextlib.ExitStack() as files:
+        former = _TOGETHER.set(files)
+        try:
+            yield
+        finally:
+            _TOGETHER.reset(former)
+        afterwards.enter_context(interruption_waits())
+
+
+@contextlib.contextmanager
+def _written_aside(path: Path, goes_on: bool) -> Iterator[Path]:
     with named_os_errors(path):
         former = _stat(path)
         _check_writable(path, former)
@@ -127,6 +161,26 @@ def written_aside(path: Path, *, goes_on: bool = False) -> Iterator[Path]:
         target = Path(os.path.realpath(path))  # where a link leads
         with parents_made(target):
             yield from _replaced(target, former, goes_on)
+
+
+@contextlib.contextmanager
+def interruption_waits() -> Iterator[None]:
+    """Keep a Ctrl-C that comes in the body until its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal is handled here
+        return
+    waiting: list[int] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        waiting.append(number)
+
+    former = signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
 
 
 def file_sha256(path: Path) -> str | None:

@@ -10,7 +10,6 @@ sets become characters.
 
 from __future__ import annotations
 
-import contextlib
 import html
 import lzma
 import re
@@ -20,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.files import written_aside
+from cmlm_kd.system.files import written_aside, written_together
 
 LANGUAGES = ("de", "en")
 TRAINING_TEXT = "train.tags.de-en.{language}"
@@ -63,12 +62,12 @@ def prepare_iwslt14(archive: Path, destination: Path, *, lowercase: bool = False
     for split, pairs in splits.items():
         if not pairs:
             raise UserError(f"{archive}: nothing is left for {split}; is this the whole archive of IWSLT14?")
-    with contextlib.ExitStack() as stack:  # all files, or none
+    with written_together():
         for split, pairs in splits.items():
             for side, language in enumerate(LANGUAGES):
-                partial = stack.enter_context(written_aside(destination / f"{split}.{language}"))
                 text = "".join(pair[side] + "\n" for pair in pairs)
-                partial.write_text(text.lower() if lowercase else text, encoding="utf-8", newline="\n")
+                with written_aside(destination / f"{split}.{language}") as partial:
+                    partial.write_text(text.lower() if lowercase else text, encoding="utf-8", newline="\n")
     return {split: len(pairs) for split, pairs in splits.items()}
 
 

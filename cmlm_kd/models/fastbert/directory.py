@@ -22,7 +22,12 @@ from cmlm_kd.models.classifier import REQUIRED_TOKENS
 from cmlm_kd.models.export_checksums import renew_checksum
 from cmlm_kd.models.fastbert.branch import check_number_of_classes
 from cmlm_kd.models.fastbert.model import ARCHITECTURE, FastBERTClassifier
-from cmlm_kd.system.files import check_new_directory, directory_written_aside, written_aside
+from cmlm_kd.system.files import (
+    check_new_directory,
+    directory_written_aside,
+    interruption_waits,
+    written_aside,
+)
 from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.saving import write_tokenizer
@@ -122,9 +127,10 @@ def write_speed(directory: Path, speed: float, calibration: Mapping[str, Any]) -
     if ARCHITECTURE not in document:
         raise UserError(f"{directory} holds no FastBERT; give a directory that 'cmlm-kd export' wrote of one")
     document[ARCHITECTURE] |= {"speed": speed, "calibration": dict(calibration)}
-    with written_aside(directory / "config.json") as aside:
-        _write(aside, document)
-    renew_checksum(directory, "config.json")
+    with interruption_waits():  # the two belong together
+        with written_aside(directory / "config.json") as aside:
+            _write(aside, document)
+        renew_checksum(directory, "config.json")
 
 
 def _named_as_hugging_face(model: FastBERTClassifier) -> dict[str, Tensor]:

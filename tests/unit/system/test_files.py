@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.aside import partial_of
-from cmlm_kd.system.files import check_file_place, check_new_file, file_name, written_aside
+from cmlm_kd.system.files import check_file_place, check_new_file, file_name, written_aside, written_together
 
 
 def write(path, text="new"):
@@ -124,6 +125,39 @@ def test_what_goes_on_finds_what_an_interrupted_run_wrote(tmp_path):
     with written_aside(path, goes_on=True) as partial, partial.open("a") as file:
         file.write("second")
     assert path.read_text() == "first second" and names(path.parent) == ["file"]
+
+
+def test_files_that_belong_together_appear_all_or_none(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    with pytest.raises(KeyError), written_together():
+        for path in paths:
+            write(path)
+        assert not [path for path in paths if path.exists()]
+        raise KeyError
+    assert names(tmp_path) == []
+    with written_together():
+        for path in paths:
+            write(path)
+    write(tmp_path / "d")  # appears at once again
+    assert names(tmp_path) == ["a", "b", "c", "d"]
+
+
+def test_an_interruption_waits_until_all_that_belongs_together_is_there(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupted_replace(source, target):
+        replace(source, target)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "replace", interrupted_replace)
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), written_together():
+            write(tmp_path / "a")
+            write(tmp_path / "b")
+        assert names(tmp_path) == ["a", "b"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def by_torch(partial):
