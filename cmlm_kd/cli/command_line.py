@@ -205,4 +205,8 @@ def entry_point() -> None:
             stream, io.TextIOWrapper
         ):  # text is UTF-8 here, in files and pipes, whatever the locale
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-    sys.exit(main())
+    try:
+        status = main()
+    except KeyboardInterrupt:  # before it was noted, or after
+        status = _end("cmlm-kd", "interrupted", 130)
+    sys.exit(status)

@@ -9,9 +9,12 @@ import hashlib
 import logging
 import os
 import shutil
+import signal
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from cmlm_kd.errors import UserError, os_error_message, os_error_of
 
@@ -108,6 +111,48 @@ def release(descriptor: int) -> None:
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
+
+
+@contextlib.contextmanager
+def holding(hold: Callable[[], int], discard: Callable[[int], None]) -> Iterator[int]:
+    """Make a partial file or directory, and keep it locked in the body.
+
+    Args:
+        hold: makes it; returns its descriptor. A Ctrl-C waits meanwhile: nobody would remove what was made.
+        discard: removes it, after an error.
+    """
+    descriptor = None
+    try:
+        with interruption_waits():
+            descriptor = hold()
+        yield descriptor
+    except BaseException:
+        if descriptor is not None:
+            discard(descriptor)
+        raise
+    finally:
+        if descriptor is not None:
+            release(descriptor)
+
+
+@contextlib.contextmanager
+def interruption_waits() -> Iterator[None]:
+    """Keep a Ctrl-C that comes in the body until its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal is handled here
+        return
+    waiting: list[int] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        waiting.append(number)
+
+    former = signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
 
 
 def hold_file(partial: Path, path: Path, *, keep: bool) -> int:

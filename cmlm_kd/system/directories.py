@@ -25,6 +25,8 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.system.aside import (
     check_place,
     hold_directory,
+    holding,
+    interruption_waits,
     lock,
     named_os_errors,
     parents_made,
@@ -122,16 +124,14 @@ def finish_interrupted(path: Path) -> None:
 
 def _beside(path: Path) -> Iterator[Path]:
     partial = partial_of(path)
-    descriptor = hold_directory(partial, path)
-    try:
+
+    def discard(descriptor: int) -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+
+    with holding(lambda: hold_directory(partial, path), discard):
         yield partial
         settle(partial)
         partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    finally:
-        release(descriptor)
     to_disk(path.parent)
 
 
@@ -140,14 +140,15 @@ def _inside(path: Path, manifest: str, replaces: tuple[str, ...]) -> Iterator[Pa
     try:
         _finish(path)
         (path / _WORK / _NEW).mkdir(parents=True)
-        try:
-            yield path / _WORK / _NEW
-            settle(path / _WORK / _NEW)
+        yield path / _WORK / _NEW
+        settle(path / _WORK / _NEW)
+        with interruption_waits():
             _begin_commit(path, manifest, replaces)
-        except BaseException:
+            _finish(path)
+    except BaseException:
+        if not os.path.lexists(path / _WORK / _COMMIT):  # otherwise the next run finishes it
             shutil.rmtree(path / _WORK, ignore_errors=True)
-            raise
-        _finish(path)
+        raise
     finally:
         release(descriptor)
 

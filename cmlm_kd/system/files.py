@@ -13,23 +13,21 @@ import errno
 import hashlib
 import os
 import shutil
-import signal
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from types import FrameType
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.aside import (
     check_place,
     hold_file,
+    holding,
+    interruption_waits,
     named_os_errors,
     parents_made,
     partial_of,
-    release,
     settle_file,
     to_disk,
 )
@@ -163,26 +161,6 @@ def _written_aside(path: Path, goes_on: bool) -> Iterator[Path]:
             yield from _replaced(target, former, goes_on)
 
 
-@contextlib.contextmanager
-def interruption_waits() -> Iterator[None]:
-    """Keep a Ctrl-C that comes in the body until its end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # no signal is handled here
-        return
-    waiting: list[int] = []
-
-    def wait(number: int, frame: FrameType | None) -> None:
-        waiting.append(number)
-
-    former = signal.signal(signal.SIGINT, wait)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-        if waiting:
-            signal.raise_signal(signal.SIGINT)
-
-
 def file_sha256(path: Path) -> str | None:
     """Return the checksum of a file, hexadecimal; None where there is no such file."""
     try:
@@ -231,8 +209,12 @@ def _fill(path: Path, source: Path) -> None:
 def _replaced(target: Path, former: os.stat_result | None, goes_on: bool) -> Iterator[Path]:
     """Yield the file beside ``target`` that takes its place at the end."""
     partial = partial_of(target)
-    descriptor = hold_file(partial, target, keep=goes_on)
-    try:
+
+    def discard(descriptor: int) -> None:
+        if not goes_on or not os.fstat(descriptor).st_size:
+            partial.unlink(missing_ok=True)
+
+    with holding(lambda: hold_file(partial, target, keep=goes_on), discard) as descriptor:
         mode = os.fstat(descriptor).st_mode if former is None else former.st_mode
         yield partial
         if former is not None:
@@ -240,12 +222,6 @@ def _replaced(target: Path, former: os.stat_result | None, goes_on: bool) -> Ite
                 os.chown(partial, former.st_uid, former.st_gid)
         settle_file(partial, stat.S_IMODE(mode))
         _put(partial, target)
-    except BaseException:
-        if not goes_on or not os.fstat(descriptor).st_size:
-            partial.unlink(missing_ok=True)
-        raise
-    finally:
-        release(descriptor)
 
 
 def _put(partial: Path, target: Path) -> None:

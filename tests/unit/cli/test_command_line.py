@@ -12,7 +12,7 @@ import time
 import pytest
 from disk import largest_file
 
-from cmlm_kd.cli import main, user_dir
+from cmlm_kd.cli import command_line, main, user_dir
 from cmlm_kd.cli.command_line import COMMANDS, build_parser, command_modules
 from cmlm_kd.errors import UserError
 
@@ -96,6 +96,16 @@ def test_an_interruption_is_one_line(monkeypatch, capsys, goes_on, message):
     monkeypatch.setattr(user_dir, "GOES_ON", goes_on, raising=False)
     assert main(["user-dir"]) == 130
     assert capsys.readouterr().err == f"cmlm-kd user-dir: {message}\n"
+
+
+def test_an_interruption_before_a_command_is_known(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "main", interrupted)
+    with pytest.raises(SystemExit, match=r"^130$"):
+        command_line.entry_point()
+    assert capsys.readouterr().err == "cmlm-kd: interrupted\n"
 
 
 def test_an_interruption_that_a_library_makes_another_error_of(monkeypatch, capsys):

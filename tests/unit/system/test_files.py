@@ -16,8 +16,16 @@ from disk import killed, largest_file, names, umask
 from safetensors.torch import save_file
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system import directories, files
 from cmlm_kd.system.aside import partial_of
-from cmlm_kd.system.files import check_file_place, check_new_file, file_name, written_aside, written_together
+from cmlm_kd.system.files import (
+    check_file_place,
+    check_new_file,
+    directory_written_aside,
+    file_name,
+    written_aside,
+    written_together,
+)
 
 
 def write(path, text="new"):
@@ -142,22 +150,59 @@ def test_files_that_belong_together_appear_all_or_none(tmp_path):
     assert names(tmp_path) == ["a", "b", "c", "d"]
 
 
-def test_an_interruption_waits_until_all_that_belongs_together_is_there(tmp_path, monkeypatch):
-    replace = os.replace
+@pytest.fixture
+def interrupted_after(monkeypatch):
+    """Return a function that lets a Ctrl-C come whenever a function of a module has done its work."""
 
-    def interrupted_replace(source, target):
-        replace(source, target)
-        signal.raise_signal(signal.SIGINT)
+    def interrupt(module, name):
+        original = getattr(module, name)
 
-    monkeypatch.setattr(os, "replace", interrupted_replace)
+        def and_interrupted(*arguments, **keywords):
+            result = original(*arguments, **keywords)
+            signal.raise_signal(signal.SIGINT)
+            return result
+
+        monkeypatch.setattr(module, name, and_interrupted)
+
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), written_together():
-            write(tmp_path / "a")
-            write(tmp_path / "b")
-        assert names(tmp_path) == ["a", "b"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, former)
+    yield interrupt
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, former)
+
+
+def test_an_interruption_waits_until_all_that_belongs_together_is_there(tmp_path, interrupted_after):
+    interrupted_after(os, "replace")
+    with pytest.raises(KeyboardInterrupt), written_together():
+        write(tmp_path / "a")
+        write(tmp_path / "b")
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("moment", ["hold_file", "partial_of", "settle_file"])
+def test_an_interruption_leaves_no_partial_file(tmp_path, interrupted_after, moment):
+    interrupted_after(files, moment)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "file")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("moment", ["hold_directory", "settle"])
+def test_an_interruption_leaves_no_partial_directory(tmp_path, interrupted_after, moment):
+    interrupted_after(directories, moment)
+    with pytest.raises(KeyboardInterrupt), directory_written_aside(tmp_path / "out") as partial:
+        (partial / "a").write_text("new")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("moment", "left"), [("settle", []), ("_begin_commit", ["a", "b"])])
+def test_an_interruption_leaves_a_directory_that_was_there_as_it_was_or_filled(
+    tmp_path, interrupted_after, moment, left
+):
+    interrupted_after(directories, moment)
+    with pytest.raises(KeyboardInterrupt), directory_written_aside(tmp_path, manifest="b") as partial:
+        for name in ("a", "b"):
+            (partial / name).write_text("new")
+    assert names(tmp_path) == left
 
 
 def by_torch(partial):
