@@ -19,7 +19,8 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path, config:
     What transformers 5.23 writes, 4.57 cannot read where the class is ``TokenizersBackend`` or there are
     extra special tokens; and it sets a byte-level tokenizer's first space anew, in silence. By default
     tokenizers of that class give token types in 4.57 and none in 5.23, so that the second sentence of a pair
-    would look like the first to a model that was trained with them.
+    would look like the first to a model that was trained with them. It also notes how the tokenizer was loaded,
+    so that equal tokenizers had other bytes without a network.
 
     Args:
         tokenizer: any fast one of transformers 5.
@@ -29,6 +30,8 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path, config:
     tokenizer.save_pretrained(directory)
     path = directory / _CONFIG
     settings = json.loads(path.read_text(encoding="utf-8"))
+    for how_it_was_loaded in ("is_local", "local_files_only"):  # which says nothing of the tokenizer
+        settings.pop(how_it_was_loaded, None)
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     if isinstance(settings.get("extra_special_tokens"), list):

@@ -41,6 +41,17 @@ def test_extra_special_tokens_have_the_name_of_both_versions(tmp_path, lines):
     assert after(*PAIR)["input_ids"] == before(*PAIR)["input_ids"]
 
 
+def test_equal_tokenizers_have_equal_bytes_with_and_without_a_network(tmp_path, lines, monkeypatch):
+    write_wordpiece(tmp_path / "given", lines, lowercase=False)
+    written = []
+    for offline in (True, False):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+        (tmp_path / str(offline)).mkdir()
+        write_tokenizer(load_tokenizer(str(tmp_path / "given")), tmp_path / str(offline))
+        written.append({path.name: path.read_bytes() for path in (tmp_path / str(offline)).iterdir()})
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("first_space", [True, False])
 def test_the_first_space_of_a_byte_level_tokenizer_is_written(tmp_path, lines, first_space):
     """transformers 4.57 takes what is not written for False, and changes the tokenizer."""

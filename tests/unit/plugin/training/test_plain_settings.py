@@ -33,3 +33,14 @@ def test_what_is_no_checkpoint_is_named_and_never_run(tmp_path, kind):
     with pytest.raises(UserError, match=rf"^{path}"):
         checkpoint_utils.load_checkpoint_to_cpu(str(path))
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("settings", ["text", {"common": {}}])
+def test_settings_without_the_groups_that_every_model_has(tmp_path, settings):
+    history = [{"optimizer_name": "adam", "lr_scheduler_state": {}, "num_updates": 1}]
+    state = {"optimizer_history": history, "extra_state": {"train_iterator": {}}}
+    torch.save({"model": {}, "args": None, "cfg": settings, **state}, tmp_path / "model.pt")
+    with pytest.raises(
+        UserError, match=r"model\.pt is damaged: its cfg has no task and no model; take another"
+    ):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "model.pt"))
