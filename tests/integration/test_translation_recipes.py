@@ -190,10 +190,10 @@ def test_back_translated_captions(tmp_path):
     output, given = tmp_path / "run", tmp_path / "given"
     corpus = write_captions(given)
     (tmp_path / "small.yaml").write_text(SMALL_CAPTIONS)
-    done = run_recipe(tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "seeds=1,2")
+    done = run_recipe(tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "seeds=1,2", "members=101")
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     table = done.stdout[done.stdout.rindex("== The result\n") :]
-    assert all(name in table for name in WITH_SYNTHETIC) and "kd:soft_target|k:8|T:1|alpha:0.9" in table
+    assert all(name in table for name in WITH_SYNTHETIC) and "kd:soft_target|k:64|T:1|alpha:0.9" in table
     pairs = (output / "corpus" / "train.de").read_text().splitlines()
     assert pairs == [german for german, _ in corpus["train"][:25]]
     assert (output / "synthetic.en").read_text().splitlines() == [
