@@ -1,19 +1,18 @@
 """Corpus scores of translations and summaries, with signatures and a test against a baseline."""
 
-import logging
 import math
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
-from sacrebleu.significance import PairedTest
+from sacrebleu.significance import _compute_p_value, estimate_ci
 
 from cmlm_kd.data.translation.integrity import check_raw
 from cmlm_kd.errors import UserError, first_line
@@ -25,6 +24,9 @@ from cmlm_kd.system.ranges import AT_LEAST_ONE, between
 from cmlm_kd.system.text import read_lines
 
 METRICS = ("bleu", "chrf", "ter", "rouge")
+
+_ROUNDING = 1e-5
+"""What float32, in which statistics are added up, leaves of equal scores from 0 to 100."""
 
 
 @dataclass(frozen=True)
@@ -205,46 +207,54 @@ def _paired_bootstrap(
     settings: ScoreSettings,
     notes: tuple[str, ...],
 ) -> Evaluation:
-    with _seeded_sacrebleu(settings.seed):
-        test = PairedTest(systems, metrics, references, test_type="bs", n_samples=settings.bootstrap_samples)
-        signatures, columns = test()
-    results: dict[str, list[Any]] = {name: column for name, column in columns.items() if name != "System"}
-    scores: dict[str, dict[str, Score]] = {}
-    for row, (name, _) in enumerate(systems):
-        scores[name] = {
-            metric: Score(float(column[row].score), _p_value(column[row], column[0]), float(column[row].ci))
-            for metric, column in results.items()
-        }
-    texts = {metric: str(signature) for metric, signature in signatures.items()}
-    return Evaluation(scores, texts, systems[0][0], len(references[0]), notes)
+    """Test as sacreBLEU's ``PairedTest`` does, which does not return the resampled scores themselves."""
+    (baseline, _), *others = systems
+    sentences, samples = len(references[0]), settings.bootstrap_samples
+    rows = np.random.default_rng(settings.seed).choice(sentences, (samples, sentences))  # (S, N)
+    scores: dict[str, dict[str, Score]] = {name: {} for name, _ in systems}
+    signatures = {}
+    untested: dict[str, list[str]] = {name: [] for name, _ in others}
+    for label, metric in metrics.items():
+        resampled = {}
+        for name, lines in systems:
+            of_lines = metric._extract_corpus_statistics(lines, references)
+            value = float(metric._aggregate_and_compute(of_lines).score)
+            sums = np.array(of_lines, np.float32)  # (N, number of statistics)
+            resampled[name] = np.array(
+                [metric._compute_score_from_stats(sums[drawn].sum(0)).score for drawn in rows]
+            )  # (S,)
+            scores[name][label] = Score(value, confidence=float(estimate_ci(resampled[name])[1]))
+        for name, _ in others:
+            found = scores[name][label]
+            p_value = _p_value(found.value, scores[baseline][label].value, resampled[name], resampled[baseline])
+            scores[name][label] = replace(found, p_value=p_value)
+            if p_value is None:
+                untested[name].append(label)
+        signature = metric.get_signature()
+        signature.update("seed", str(settings.seed))
+        signature.update("bs", samples)
+        signatures[label] = str(signature)
+    notes += tuple(
+        f"{name!r} is not tested against {baseline!r} in {', '.join(labels)}: all resamples of the lines show the "
+        "same difference, which says nothing of other lines"
+        for name, labels in untested.items()
+        if labels
+    )
+    return Evaluation(scores, signatures, baseline, sentences, notes)
 
 
-def _p_value(system: Any, baseline: Any) -> float | None:
-    """Return the p-value of sacreBLEU's result for a system; 1 where its score is the baseline's.
+def _p_value(
+    score: float, baseline: float, resampled: NDArray[np.float64], resampled_baseline: NDArray[np.float64]
+) -> float | None:
+    """Return sacreBLEU's p-value of a difference; 1 where there is none, None where nothing can be tested.
 
     sacreBLEU counts the resamples whose difference, less their mean, is *larger* than the difference found.
-    Where a metric does not see what differs (spaces, case), all are 0, none is larger, and p is the smallest
-    there is.
+    Where all resamples are alike (a metric that does not see what differs, lines that are all the same),
+    none is larger, and p would be the smallest there is.
     """
-    if system.p_value is None:
+    if math.isclose(score, baseline, rel_tol=1e-12, abs_tol=1e-12):
+        return 1.0
+    differences = np.abs(resampled - resampled_baseline)  # (S,)
+    if np.ptp(differences) <= _ROUNDING:
         return None
-    same = math.isclose(float(system.score), float(baseline.score), rel_tol=1e-12, abs_tol=1e-12)
-    return 1.0 if same else float(system.p_value)
-
-
-@contextmanager
-def _seeded_sacrebleu(seed: int) -> Iterator[None]:
-    """SacreBLEU takes its seed from the environment only, and reports every test that it makes."""
-    logger = logging.getLogger("sacrebleu")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    before = os.environ.get("SACREBLEU_SEED")
-    os.environ["SACREBLEU_SEED"] = str(seed)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if before is None:
-            del os.environ["SACREBLEU_SEED"]
-        else:
-            os.environ["SACREBLEU_SEED"] = before
+    return float(_compute_p_value(differences - differences.mean(), abs(score - baseline)))

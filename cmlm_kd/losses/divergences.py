@@ -53,12 +53,14 @@ def label_smoothed_nll(log_probs: Tensor, target: Tensor, epsilon: float, mode: 
 def soft_cross_entropy(logits: Tensor, probs: Tensor, temperature: float = 1.0) -> Tensor:
     """Return ``-sum_c probs[c] log softmax(logits / T)[c]`` in nats per row, ``(N,)``; without T^2.
 
+    What the teacher rules out counts 0, also where the student rules it out (-inf).
+
     Args:
         logits: ``(N, C)`` of the student.
         probs: ``(N, C)`` of the teacher, at the temperature already.
         temperature: T of the student, above 0.
     """
-    return -(probs * F.log_softmax(widen(logits) / temperature, -1)).sum(-1)
+    return -expected(probs, F.log_softmax(widen(logits) / temperature, -1))
 
 
 def sparse_cross_entropy(log_probs: Tensor, ids: Tensor, probs: Tensor) -> Tensor:
@@ -69,7 +71,12 @@ def sparse_cross_entropy(log_probs: Tensor, ids: Tensor, probs: Tensor) -> Tenso
         ids: ``(N, k)`` int64; an entry that comes twice counts twice.
         probs: ``(N, k)``, the teacher's probabilities of these entries.
     """
-    return -(probs * log_probs.gather(-1, ids)).sum(-1)
+    return -expected(probs, log_probs.gather(-1, ids))
+
+
+def expected(probs: Tensor, log_probs: Tensor) -> Tensor:
+    """Return ``sum_c probs[c] * log_probs[c]``, where 0 * -inf is 0: ``(N, C)`` -> ``(N,)``."""
+    return (probs * log_probs).masked_fill(probs == 0, 0.0).sum(-1)
 
 
 def log_mass_outside(log_probs: Tensor, ids: Tensor) -> Tensor:

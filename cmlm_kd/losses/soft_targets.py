@@ -24,6 +24,7 @@ from torch import Tensor
 from cmlm_kd.losses.divergences import (
     SmoothingMode,
     entropy,
+    expected,
     label_smoothed_nll,
     log_mass_outside,
     negative_log_likelihood,
@@ -81,7 +82,7 @@ def soft_target_terms(
     tempered = log_probs if temperature == 1.0 else F.log_softmax(wide / temperature, -1)  # (N, V)
     soft = sparse_cross_entropy(tempered, teacher.ids, teacher.probs)  # (N,)
     if teacher.outside is not None:
-        soft = soft - teacher.outside * log_mass_outside(tempered, teacher.ids)
+        soft = soft - expected(teacher.outside[:, None], log_mass_outside(tempered, teacher.ids)[:, None])
     return TokenTerms(nll, hard, temperature**2 * soft)
 
 
@@ -275,9 +276,9 @@ class SoftTargetBlocks(BlockLoss):
         if self._teacher is None:
             return torch.zeros_like(self._hard_weight)
         entries = self._entries if self._tempered is None else self._tempered
-        soft = -(self._teacher.probs * entries.log_probs[:, entries.first :]).sum(1)  # (N,)
+        soft = -expected(self._teacher.probs, entries.log_probs[:, entries.first :])  # (N,)
         if self._teacher.outside is not None:
-            soft -= self._teacher.outside * entries.log_outside.squeeze(1)
+            soft -= expected(self._teacher.outside[:, None], entries.log_outside)
         return self._temperature**2 * soft
 
 

@@ -68,6 +68,23 @@ def test_sparse_cross_entropy_counts_repeated_entries_twice(log_probs):
     torch.testing.assert_close(losses.sparse_cross_entropy(log_probs, ids, probs), expected)
 
 
+def test_what_both_rule_out_counts_nothing():
+    """0 log 0 is 0, in value and gradient."""
+    logits = torch.tensor([[0.3, float("-inf"), -0.2]], requires_grad=True)
+    probs, ids = torch.tensor([[0.6, 0.0, 0.4]]), torch.tensor([[0, 1, 2]])
+    without = torch.tensor([[0.3, -0.2]], requires_grad=True)
+    expected = losses.soft_cross_entropy(without, torch.tensor([[0.6, 0.4]]))
+    (wanted,) = torch.autograd.grad(expected.sum(), without)
+    for loss in (
+        losses.soft_cross_entropy(logits, probs),
+        losses.sparse_cross_entropy(logits.log_softmax(-1), ids, probs),
+    ):
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(gradient[0, [0, 2]], wanted[0])
+        assert gradient[0, 1] == 0
+
+
 def test_sparse_cross_entropy_never_divides(log_probs):
     """Neither by the vocabulary nor by the tokens: doubling the batch leaves each token alone."""
     ids = torch.tensor([[1, 4]] * 5)
