@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -136,14 +135,23 @@ def _holds_databin(destination: Path) -> bool:
 def _own_files(destination: Path, options: PrepareOptions) -> frozenset[str]:
     """Return the files that make room for the new data-bin, relative to the destination.
 
-    A manifest that is damaged names nothing: then those that will be written anew.
-
     Raises:
-        UserError: naming another file that fairseq would read as part of a split.
+        UserError: no manifest says which they are; or naming another file that would be written over, or
+            that fairseq would read as part of a split.
     """
-    own = databin_files(options.languages, options.splits)
-    with contextlib.suppress(UserError):
-        own |= load_manifest(destination).files
+    try:
+        own = load_manifest(destination).files
+    except UserError as error:
+        raise UserError(
+            f"{destination / PREPARE_MANIFEST} is damaged, and nothing else says which files --overwrite may "
+            "replace; move the folder away, or choose another --destdir"
+        ) from error
+    for name in sorted(databin_files(options.languages, options.splits) - own):
+        if os.path.lexists(destination / name):
+            raise UserError(
+                f"{destination / name} does not belong to the data-bin there, and would be written over; "
+                "move it away, or choose another --destdir"
+            )
     for split in options.splits:
         for path in sorted(
             destination.glob(f"{split.rstrip('0123456789')}[0-9]*.{'-'.join(options.languages)}.*")

@@ -347,12 +347,18 @@ def test_overwriting_keeps_what_is_not_its_own(text, teacher):
     }
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_a_split_of_others_that_fairseq_would_read(text, teacher, capsys, damaged):
+@pytest.mark.parametrize("name", ["raw/test.de", "test.de-en.de.idx"])
+def test_overwriting_never_writes_over_the_files_of_others(text, teacher, capsys, name):
+    data = run(text, teacher)
+    (data / name).write_text("mine")
+    message = f"{name} does not belong to the data-bin there, and would be written over; move it away"
+    refuse(text, teacher, message, capsys, ["--overwrite", "--testpref", text / "valid"])
+    assert (data / name).read_text() == "mine"
+
+
+def test_a_split_of_others_that_fairseq_would_read(text, teacher, capsys):
     data = run(text, teacher)
     shutil.copy(data / "train.de-en.de.bin", data / "train1.de-en.de.bin")
-    if damaged:
-        (data / "prepare.json").write_text("{}")
     message = (
         "train1.de-en.de.bin does not belong to the data-bin there, and fairseq would read it as part of"
     )

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 from tiny_prepare import ENGLISH, GERMAN, refuse, run, write_corpus, write_teacher, write_text
 from tiny_tokenizers import BERT_TOKENS, wordpiece, wrap, write_config
@@ -178,8 +177,8 @@ def test_damaged_manifests_are_refused(text, teacher, capsys, write, reason):
     (data / "prepare.json").write_text(write(manifest))
     message = f"prepare.json is damaged ({reason}); write the data again with 'cmlm-kd prepare'"
     refuse(text, teacher, message.replace("[]", r"\[\]"), capsys)
-    run(text, teacher, "--overwrite")
-    assert np.load(data / "dict.de.teacher_ids.npy").dtype == np.int32
+    message = "prepare.json is damaged, and nothing else says which files --overwrite may replace; move the"
+    refuse(text, teacher, message, capsys, ["--overwrite"])
 
 
 def test_what_is_not_utf8_is_no_manifest(text, teacher, capsys):
