@@ -44,6 +44,7 @@ _NUMBER_IN_LIST = re.compile(r"\[Errno (\d+)\]")
 _NO_MEMORY = re.compile(
     r"can't allocate memory|Overflow when unpacking long|Storage size calculation overflow"
 )
+_NO_TEMPORARY = re.compile("No usable temporary directory")  # "no such file", as tempfile has it
 _LINK_LOOP = re.compile(r"Symlink loop from '(.+)'$")  # a RuntimeError of pathlib's resolve
 _LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _LONGEST = 2000  # characters of a message, which begins with what and ends with what to do
@@ -103,6 +104,10 @@ def os_error_of(error: BaseException) -> OSError | None:
     archive.
     """
     if isinstance(error, OSError) and error.errno is not None:
+        if _NO_TEMPORARY.match(error.strerror or ""):
+            return OSError(
+                errno.ENOSPC, f"{error.strerror}: they are full, or not to be written (see TMPDIR)"
+            )
         return error
     loop = _LINK_LOOP.match(str(error))
     if loop is not None:

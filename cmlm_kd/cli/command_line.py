@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = build_parser().parse_args(argv)
             command, goes_on = f"cmlm-kd {arguments.command}", arguments.goes_on
+            tempfile.gettempdir()  # libraries look for it while they are imported: a full disk is a riddle there
             arguments.run(arguments)
             flush_output()  # at Python's end nobody could tell that the disk was full
             return 0

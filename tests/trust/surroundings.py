@@ -44,6 +44,7 @@ def environment(base: Path, seed: int) -> Iterator[Case]:
                 share = chance_of(seed, program.name, number).random() ** 2
                 check = partial(_full, program, share)
                 yield Case(f"environment/{program.name}/a disk for {share:.3f} of the largest file", check)
+            yield Case(f"environment/{program.name}/a disk for nothing", partial(_full, program, 0.0))
             yield Case(f"environment/{program.name}/read-only", partial(_read_only, program))
             yield Case(f"environment/{program.name}/two at once", partial(_twice, program))
         yield Case(f"environment/{program.name}/a full standard output", partial(_full_output, program))

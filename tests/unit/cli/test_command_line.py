@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -38,6 +39,18 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path, score, c
     assert capsys.readouterr().err == message
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
     assert main(score) == 0
+
+
+def test_a_full_disk_that_temporary_files_are_on(score, capsys, monkeypatch):
+    """It was an import of some library that could not find "no such file"."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with largest_file(0):
+        assert main(score) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cmlm-kd score: No usable temporary directory found in ['/")
+    assert error.endswith(
+        ": they are full, or not to be written (see TMPDIR); make room or choose another place\n"
+    )
 
 
 def fail_with(monkeypatch, error):
