@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = build_parser().parse_args(argv)
             command, goes_on = f"cmlm-kd {arguments.command}", arguments.goes_on
-            tempfile.gettempdir()  # libraries look for it while they are imported: a full disk is a riddle there
+            tempfile.gettempdir()  # imports of some libraries end at a full disk with a riddle
             arguments.run(arguments)
             flush_output()  # at Python's end nobody could tell that the disk was full
             return 0

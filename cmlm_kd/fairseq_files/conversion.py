@@ -33,6 +33,8 @@ def check_convertible(settings: Mapping[str, Any], name: str) -> None:
         UserError: naming the flag that it was trained with.
     """
     found = [why for key, why in _OBSTACLES.items() if settings.get(key)]
+    if settings.get("decoder_normalize_before") and settings.get("no_decoder_final_norm"):
+        found.append("--no-decoder-final-norm, whose missing norm the converter asks for")
     activation = settings.get("activation_fn") or "relu"
     if activation not in _ACTIVATIONS:
         found.append(f"--activation-fn {activation}, which CTranslate2 has not")

@@ -20,6 +20,7 @@ OBSTACLES = [
     ({"cross_self_attention": True}, "--cross-self-attention, .*translate wrongly"),
     ({"no_cross_attention": True}, "--no-cross-attention"),
     ({"adaptive_softmax_cutoff": "100,200"}, "--adaptive-softmax-cutoff"),
+    ({"decoder_normalize_before": True, "no_decoder_final_norm": True}, "--no-decoder-final-norm"),
     ({"decoder_output_dim": 32}, "--decoder-output-dim 32 beside --decoder-embed-dim 64"),
 ]
 
@@ -28,6 +29,7 @@ OBSTACLES = [
 def test_what_cannot_be_converted(settings, message):
     check_convertible(PLAIN, "student.pt")
     check_convertible({}, "student.pt")
+    check_convertible({**PLAIN, "no_decoder_final_norm": True}, "student.pt")  # there is none to leave out
     with pytest.raises(UserError, match=f"student.pt was trained with {message}.*fairseq-generate"):
         check_convertible({**PLAIN, **settings}, "student.pt")
 
