@@ -95,9 +95,11 @@ def file_name(flag: str, name: str) -> str:
         name: what was given.
 
     Raises:
-        UserError: if it is empty, a path, or too long.
+        UserError: if it is empty, a path, too long, or has what is no visible character, such as a line feed.
     """
-    if not name or name in (".", "..") or "/" in name or "\0" in name:
+    if name and not name.isprintable():
+        raise UserError(f"{flag} {name!r}: a file gets this name; leave out what is no visible character")
+    if not name or name in (".", "..") or "/" in name:
         raise UserError(f"{flag} {name!r}: a file gets this name, and it must not be a path; leave out '/'")
     if len(os.fsencode(name)) > _LONGEST_STEM:
         raise UserError(

@@ -297,5 +297,8 @@ def test_names_that_become_files():
         message = f"--model {name!r}: a file gets this name, and it must not be a path; leave out '/'"
         with pytest.raises(UserError, match=re.escape(message)):
             file_name("--model", name)
+    for name in ("a\nb", "a\0", "a\tb", "\x1b[1mbold"):
+        with pytest.raises(UserError, match="a file gets this name; leave out what is no visible character"):
+            file_name("--model", name)
     with pytest.raises(UserError, match="a file gets this name of 201 bytes; give one of at most 200"):
         file_name("--model", "n" * 201)
