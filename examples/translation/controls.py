@@ -10,15 +10,17 @@ even:   the reference, and all other k - 1 entries, random ones, equally probabl
 A student that learns as much from these as from the teacher learns no more from it than to be less sure.
 """
 
+import dataclasses
 import hashlib
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from cmlm_kd.store import ShardRows, SoftTargetStore, StoreHeader, StoreWriter
+from cmlm_kd.store import ShardRows, SoftTargetStore, StoreWriter
 from cmlm_kd.store.corpus import chosen_languages, open_pair
 from cmlm_kd.store.format import LOWEST_LOGIT
+from cmlm_kd.store.manifest import TEACHER_KIND
 from cmlm_kd.store.statistics import tail_nearest_to_one
 
 SEED = 1
@@ -35,10 +37,10 @@ def others(chance, references, vocabulary, count):
     return ranks + (ranks >= references[:, None])
 
 
-def random_tokens(chance, ids, logits, tail, references, vocabulary):
-    """Keep every probability, and the reference where it is among the k; all else is of another token."""
+def random_tokens(chance, ids, references, vocabulary):
+    """Return tokens for the teacher's probabilities: the reference stays, all others are random ones."""
     made = others(chance, references, vocabulary, ids.shape[1])  # (tokens, k)
-    return np.where(ids == references[:, None], ids, made), logits, tail
+    return np.where(ids == references[:, None], ids, made)
 
 
 def entropy(log_masses):
@@ -59,37 +61,35 @@ def even(chance, references, vocabulary, wanted, count):
     rest = np.log(np.maximum(1 - high, 1e-300) / (count - 1))  # (tokens,)
     logits = np.repeat(np.maximum(rest, LOWEST_LOGIT)[:, None], count, axis=1)  # (tokens, k)
     logits[:, 0] = np.log(high)
-    return ids, logits
+    return ids, logits.astype(np.float16)
 
 
 def write(store, data, split, kind, output):
-    """Write the control of a store."""
+    """Write the control of a store; one that was interrupted goes on."""
     given = SoftTargetStore.open(store)
     _, target = open_pair(data, split, *chosen_languages(data, split, None, None))
-    header = given.manifest.header
-    said = hashlib.sha256(f"{kind} {SEED} {header.teacher_hash}".encode()).hexdigest()
-    settings = {**header.settings, "teacher_kind": f"control ({kind} tokens) of a {header.teacher_kind}"}
-    kept = {name: getattr(header, name) for name in header.__dataclass_fields__}
+    known = given.manifest.header
+    header = dataclasses.replace(
+        known,
+        teacher_hash=hashlib.sha256(f"{kind} {SEED} {known.teacher_hash}".encode()).hexdigest(),
+        settings={**known.settings, TEACHER_KIND: f"control ({kind} tokens) of a {known.teacher_kind}"},
+    )
     column = tail_nearest_to_one(header.tail_temperatures)
-    with StoreWriter.create_or_resume(
-        output, StoreHeader(**{**kept, "teacher_hash": said, "settings": settings})
-    ) as writer:
-        pending = writer.pending_shards()
-        for plan in pending:
+    with StoreWriter.create_or_resume(output, header) as writer:
+        for plan in writer.pending_shards():
             shard, chance = given.shards[plan.index], np.random.default_rng([SEED, plan.index])
-            ends = target.offsets[plan.first_row : plan.first_row + plan.rows + 1]  # (rows + 1,)
+            ids, logits, tail = (np.asarray(values) for values in shard[:3])  # (tokens, k or n)
             lengths = np.diff(shard.offsets)  # (rows,), 0 without a teacher row
-            references = target.tokens[ends[0] : ends[-1]][np.repeat(lengths > 0, np.diff(ends))]  # (tokens,)
-            references = references.astype(np.int64)
-            ids, logits, tail = (np.asarray(values) for values in shard[:3])
+            ends = target.offsets[plan.first_row : plan.first_row + plan.rows + 1]  # (rows + 1,)
+            taught = np.repeat(lengths > 0, np.diff(ends))  # (tokens of all rows,)
+            references = target.tokens[ends[0] : ends[-1]][taught].astype(np.int64)  # (tokens,)
             if kind == "random":
-                found = random_tokens(chance, ids, logits, tail, references, header.vocabulary_size)
+                ids = random_tokens(chance, ids, references, header.vocabulary_size)
             else:
-                wanted = entropy(np.concatenate([logits, tail[:, column : column + 1]], axis=1, dtype=np.float64))
-                made = even(chance, references, header.vocabulary_size, wanted, header.k)
-                found = *made, np.full_like(tail, LOWEST_LOGIT)
-            types = (header.ids_dtype, np.float16, np.float16)
-            writer.write_shard(plan, ShardRows(lengths, *map(np.ndarray.astype, found, types)))
+                log_masses = np.concatenate([logits, tail[:, column, None]], axis=1, dtype=np.float64)
+                ids, logits = even(chance, references, header.vocabulary_size, entropy(log_masses), header.k)
+                tail = np.full_like(tail, LOWEST_LOGIT)
+            writer.write_shard(plan, ShardRows(lengths, ids.astype(header.ids_dtype), logits, tail))
         writer.finish()
 
 

@@ -190,7 +190,9 @@ def test_back_translated_captions(tmp_path):
     output, given = tmp_path / "run", tmp_path / "given"
     corpus = write_captions(given)
     (tmp_path / "small.yaml").write_text(SMALL_CAPTIONS)
-    done = run_recipe(tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "seeds=1,2", "members=101")
+    done = run_recipe(
+        tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "seeds=1,2", "members=101"
+    )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     table = done.stdout[done.stdout.rindex("== The result\n") :]
     assert all(name in table for name in WITH_SYNTHETIC) and "kd:soft_target|k:64|T:1|alpha:0.9" in table
@@ -199,6 +201,24 @@ def test_back_translated_captions(tmp_path):
     assert (output / "synthetic.en").read_text().splitlines() == [
         english for _, english in corpus["train"][25:]
     ]
+
+
+@pytest.mark.long
+def test_what_carries_it(tmp_path):
+    output, given = tmp_path / "run", tmp_path / "given"
+    write_captions(given)
+    recipe = SMALL_CAPTIONS.replace("name: captions", "name: what-carries-it").replace(
+        "captions.yaml", "what_carries_it.yaml"
+    )
+    (tmp_path / "small.yaml").write_text(recipe)
+    done = run_recipe(
+        tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "members=101", "english=9"
+    )
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    table = done.stdout[done.stdout.rindex("== The result\n") :]
+    assert all(f"| {name} " in table for name in ("distilled", "one-teacher", "alpha-1", "random", "even"))
+    assert "|k:1|" in table and "|T:10|" in table and "|alpha:0.5" in table
+    assert len((output / "synthetic.en").read_text().splitlines()) == 9
 
 
 @pytest.fixture
