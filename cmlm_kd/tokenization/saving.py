@@ -19,8 +19,8 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path, config:
     What transformers 5.23 writes, 4.57 cannot read where the class is ``TokenizersBackend`` or there are
     extra special tokens; and it sets a byte-level tokenizer's first space anew, in silence. By default
     tokenizers of that class give token types in 4.57 and none in 5.23, so that the second sentence of a pair
-    would look like the first to a model that was trained with them. It also notes how the tokenizer was loaded,
-    so that equal tokenizers had other bytes without a network.
+    would look like the first to a model that was trained with them. It also notes how the tokenizer was
+    loaded, so that equal tokenizers had other bytes without a network.
 
     Args:
         tokenizer: any fast one of transformers 5.

@@ -6,6 +6,7 @@ Only the text and its tokenizer are smaller than a user's.
 import gzip
 import json
 import os
+import shutil
 
 import pytest
 from documentation import REPOSITORY
@@ -211,6 +212,7 @@ def test_what_carries_it(tmp_path):
         "captions.yaml", "what_carries_it.yaml"
     )
     (tmp_path / "small.yaml").write_text(recipe)
+    shutil.copy(EXAMPLES / "controls.py", tmp_path)
     done = run_recipe(
         tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "members=101", "english=9"
     )
