@@ -1,15 +1,11 @@
-"""Notes on BLEU for texts that it does not measure: lines too short for 4-grams, scripts without spaces."""
+"""Notes on metrics for texts that they do not measure: scripts without spaces, lines too short for BLEU."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-
-from sacrebleu.metrics.bleu import BLEU
-
-_SPACED = ("13a", "intl", "none")
-"""sacreBLEU's tokenizers that cut at spaces."""
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 _REMEDIES = {
     "CJK": "zh, or ja-mecab for Japanese",
@@ -29,34 +25,70 @@ _ENOUGH = 0.3
 _LONGEST_N_GRAM = 4
 
 _OF_A_WORD = 4
-"""Letters between two spaces, on average, from which on a text of such a script is not cut into words."""
+"""Letters for each space, on average, up to which a text of such a script is cut into words. Spaces are
+counted, not words: a line of one word, however short, says nothing of how words are parted."""
 
 
-def notes_on_bleu(
-    systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], tokenize: str
+def notes_on_metrics(
+    metrics: Mapping[str, Any],
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[Sequence[str]],
+    tokenize: str,
 ) -> tuple[str, ...]:
-    """Return what to know of BLEU before its numbers for these texts are believed.
+    """Return what to know of metrics before their numbers for these texts are believed.
 
     Args:
+        metrics: shown name -> sacreBLEU metric.
         systems: name -> its lines.
         references: one or more translations of each line.
-        tokenize: sacreBLEU's tokenizer for BLEU.
+        tokenize: sacreBLEU's name of BLEU's tokenizer.
     """
+    lines = [line for stream in references for line in stream]
     notes = []
-    script = script_without_spaces(line for stream in references for line in stream)
-    if script is not None and tokenize in _SPACED:
+    script = script_without_spaces(lines)
+    if script is not None:
+        name, remedy = name_of_script(script), _REMEDIES[script]
+        if (
+            "BLEU" in metrics
+            and tokenize not in remedy
+            and script_without_spaces(map(metrics["BLEU"].tokenizer, lines)) is not None
+        ):
+            notes.append(
+                f"the references are written without spaces between words ({name}), of which "
+                f"--tokenize {tokenize} takes whole clauses for words; pass --tokenize {remedy}"
+            )
+        of_words = [label for label in metrics if label == "TER" or label.endswith("+")]
+        if of_words:
+            notes.append(
+                f"{' and '.join(of_words)}: words end at spaces here, which {name} has not, so that a clause "
+                "with one mistake is all wrong; look at chrF without word n-grams"
+            )
+    if any(label.startswith("ROUGE") for label in metrics) and not _is_latin(lines):
         notes.append(
-            f"the references are written without spaces between words ({name_of_script(script)}), of which "
-            f"--tokenize {tokenize} takes whole clauses for words; pass --tokenize {_REMEDIES[script]}"
+            "ROUGE sees the letters a to z and digits alone, and most letters of the references are others, "
+            "so that it is near 0 or says nothing; look at chrF"
         )
-    cut = BLEU(tokenize=tokenize, force=True).tokenizer
+    if "BLEU" in metrics:
+        notes += _notes_on_short_lines(systems, metrics["BLEU"].tokenizer)
+    return tuple(notes)
+
+
+def _notes_on_short_lines(systems: Mapping[str, Sequence[str]], cut: Callable[[str], str]) -> Iterator[str]:
     for name, lines in systems.items():
         if all(len(cut(line).split()) < _LONGEST_N_GRAM for line in lines):
-            notes.append(
+            yield (
                 f"no line of {name!r} has {_LONGEST_N_GRAM} tokens, so BLEU, a mean over 1- to "
                 f"{_LONGEST_N_GRAM}-grams, is 0 or says nothing; look at chrF"
             )
-    return tuple(notes)
+
+
+def _is_latin(lines: Iterable[str]) -> bool:
+    """Return whether at least half of the letters are a to z; true of text without letters."""
+    letters, latin = 0, 0
+    for line in lines:
+        letters += sum(map(str.isalpha, line))
+        latin += sum(character.isalpha() and character.isascii() for character in line)
+    return 2 * latin >= letters
 
 
 def script_without_spaces(lines: Iterable[str]) -> str | None:
@@ -65,15 +97,15 @@ def script_without_spaces(lines: Iterable[str]) -> str | None:
     None stands for few of them, and for a text that is cut into words or characters already.
     """
     scripts: Counter[str] = Counter()
-    letters, words = 0, 0
+    letters, spaces = 0, 0
     for line in lines:
-        words += len(line.split())
+        spaces += max(0, len(line.split()) - 1)
         for character in filter(str.isalpha, line):
             letters += 1
             script = unicodedata.name(character, "").partition(" ")[0]
             if script in _REMEDIES:
                 scripts[script] += 1
-    if letters <= _OF_A_WORD * words or sum(scripts.values()) < _ENOUGH * letters:
+    if letters <= _OF_A_WORD * spaces or sum(scripts.values()) < _ENOUGH * letters:
         return None
     # Any share of kana says that the Han characters beside it are Japanese.
     kana = [script for script in ("HIRAGANA", "KATAKANA") if scripts[script] > 0.05 * letters]

@@ -16,7 +16,8 @@ class Score:
     Attributes:
         value: the corpus score, 0 to 100 (TER may exceed 100); of several runs their mean.
         p_value: probability of a difference from the baseline this large by chance; None without a test.
-        confidence: half the width of the bootstrap's 95 % interval; None without a test.
+        confidence: half the width of the bootstrap's 95 % interval; None without a test, and where all
+            resamples are alike.
         runs: run -> its score, where runs are compared.
         difference: from the baseline, where runs are compared and there are enough.
     """

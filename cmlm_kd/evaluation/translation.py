@@ -12,11 +12,11 @@ from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
-from sacrebleu.significance import _compute_p_value, estimate_ci
+from sacrebleu.significance import estimate_ci
 
 from cmlm_kd.data.translation.integrity import check_raw
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.evaluation.bleu_notes import notes_on_bleu
+from cmlm_kd.evaluation.bleu_notes import notes_on_metrics
 from cmlm_kd.evaluation.differences import runs_by_system
 from cmlm_kd.evaluation.scores import Evaluation, Score
 from cmlm_kd.evaluation.several_runs import evaluate_runs
@@ -111,9 +111,7 @@ def evaluate(
     # None is sacreBLEU's "not there", which its annotations do not know.
     streams: list[Any] = [[line if line.strip() else None for line in stream] for stream in references]
     metrics = _build_metrics(settings)
-    notes: tuple[str, ...] = ()
-    if "BLEU" in metrics:
-        notes = notes_on_bleu(systems, references, settings.tokenize)
+    notes = notes_on_metrics(metrics, systems, references, settings.tokenize)
     if several:
         samples, seed = settings.bootstrap_samples, settings.seed
         return evaluate_runs(systems, streams, metrics, baseline, clusters, samples, seed, notes)
@@ -207,7 +205,7 @@ def _paired_bootstrap(
     settings: ScoreSettings,
     notes: tuple[str, ...],
 ) -> Evaluation:
-    """Test as sacreBLEU's ``PairedTest`` does, which does not return the resampled scores themselves."""
+    """Test as sacreBLEU's ``PairedTest`` does, which does not return the scores of the resamples."""
     (baseline, _), *others = systems
     sentences, samples = len(references[0]), settings.bootstrap_samples
     rows = np.random.default_rng(settings.seed).choice(sentences, (samples, sentences))  # (S, N)
@@ -223,10 +221,13 @@ def _paired_bootstrap(
             resampled[name] = np.array(
                 [metric._compute_score_from_stats(sums[drawn].sum(0)).score for drawn in rows]
             )  # (S,)
-            scores[name][label] = Score(value, confidence=float(estimate_ci(resampled[name])[1]))
+            half = None if _are_alike(resampled[name]) else float(estimate_ci(resampled[name])[1])
+            scores[name][label] = Score(value, confidence=half)
         for name, _ in others:
             found = scores[name][label]
-            p_value = _p_value(found.value, scores[baseline][label].value, resampled[name], resampled[baseline])
+            p_value = _p_value(
+                found.value, scores[baseline][label].value, resampled[name], resampled[baseline]
+            )
             scores[name][label] = replace(found, p_value=p_value)
             if p_value is None:
                 untested[name].append(label)
@@ -235,8 +236,8 @@ def _paired_bootstrap(
         signature.update("bs", samples)
         signatures[label] = str(signature)
     notes += tuple(
-        f"{name!r} is not tested against {baseline!r} in {', '.join(labels)}: all resamples of the lines show the "
-        "same difference, which says nothing of other lines"
+        f"{name!r} is not tested against {baseline!r} in {', '.join(labels)}: all resamples of the lines "
+        "show the same difference, which says nothing of other lines"
         for name, labels in untested.items()
         if labels
     )
@@ -255,6 +256,12 @@ def _p_value(
     if math.isclose(score, baseline, rel_tol=1e-12, abs_tol=1e-12):
         return 1.0
     differences = np.abs(resampled - resampled_baseline)  # (S,)
-    if np.ptp(differences) <= _ROUNDING:
+    if _are_alike(differences):
         return None
-    return float(_compute_p_value(differences - differences.mean(), abs(score - baseline)))
+    larger = np.count_nonzero(differences - differences.mean() > abs(score - baseline))
+    return (int(larger) + 1) / (len(differences) + 1)
+
+
+def _are_alike(resampled: NDArray[np.float64]) -> bool:
+    """Return whether resamples do not vary, so that they say nothing of chance."""
+    return float(np.ptp(resampled)) <= _ROUNDING

@@ -137,6 +137,31 @@ def test_a_single_line_is_not_tested():
     assert result.notes == ("not tested against 'a': a single line says nothing of others",)
 
 
+@pytest.mark.parametrize("copies", [2, 30])
+def test_resamples_that_are_all_alike_are_not_tested(copies):
+    """Such as of a line that is repeated: any difference would be found in all of them."""
+    settings = ScoreSettings(("bleu", "chrf", "ter", "rouge"), bootstrap_samples=50)
+    systems = {"a": GOOD[3:4] * copies, "b": POOR[1:2] * copies, "copy": GOOD[3:4] * copies}
+    result = evaluate(systems, [REFERENCE[3:4] * copies], settings, "a")
+    for score in result.systems["b"].values():
+        assert (score.p_value, score.confidence) == (None, None) and not score.is_significant
+    assert all(score.p_value == 1.0 for score in result.systems["copy"].values())
+    assert len(result.notes) == 1
+    assert result.notes[0].startswith("'b' is not tested against 'a' in BLEU, chrF2, TER, ROUGE-1, ROUGE-2")
+
+
+def test_equal_differences_of_unequal_lines_are_not_tested():
+    """ROUGE is a mean over lines: where each line loses as much, so does each resample."""
+    references = [
+        f"{' '.join(words)} end" for words in (["alpha", "beta"], ["gamma", "delta"], ["eps", "zeta"])
+    ]
+    systems = {"a": references, "b": [line.replace("end", "other") for line in references]}
+    result = evaluate(systems, [references], ScoreSettings(("rouge", "chrf"), bootstrap_samples=50), "a")
+    assert result.systems["b"]["ROUGE-1"].p_value is None
+    assert result.systems["b"]["chrF2"].p_value is not None
+    assert "in ROUGE-1, ROUGE-2, ROUGE-L: all resamples" in result.notes[0]
+
+
 @pytest.mark.parametrize(("p_value", "significant"), [(None, False), (0.05, False), (0.049, True)])
 def test_significance_level(p_value, significant):
     assert Score(1.0, p_value).is_significant is significant
