@@ -134,7 +134,7 @@ def _targets(
     dataset: Any, rows: NDArray[np.int64], options: ReadingOptions, place: str
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | NDArray[np.float32] | None]:
     """Return the classes' names and the targets; ``rows`` are the rows' numbers, for messages."""
-    from datasets import ClassLabel
+    from datasets import ClassLabel, Value
 
     if options.unlabelled:
         named = options.labels or tuple(getattr(dataset.features.get(LABEL_COLUMN), "names", ()))
@@ -148,7 +148,13 @@ def _targets(
             f"{place}: there is no column {LABEL_COLUMN!r}; it has {', '.join(map(repr, dataset.features))}; "
             "rename one"
         )
-    feature, values = dataset.features[LABEL_COLUMN], list(dataset[LABEL_COLUMN])
+    feature = dataset.features[LABEL_COLUMN]
+    if not isinstance(feature, (ClassLabel, Value)):
+        raise UserError(
+            f"{place}: column {LABEL_COLUMN!r} has values of type {feature}, where a class or a score is "
+            "expected; make it one string, number or ClassLabel a row"
+        )
+    values = list(dataset[LABEL_COLUMN])
     if options.regression or str(feature.dtype).startswith("float"):
         scores = _scores(values, rows, place)  # (N,)
         if not options.regression and len(scores) and (scores == scores.round()).all():

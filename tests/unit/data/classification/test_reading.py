@@ -229,6 +229,14 @@ def test_strings_of_every_arrow_type_are_sentences(tmp_path):
         assert read(tmp_path / name, "huggingface").first == ["a b", "c"]
 
 
+@pytest.mark.parametrize("options", [{}, {"regression": True}, {"label_optional": True}])
+def test_a_label_of_several_values_is_refused(tmp_path, options):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["a", "b"], "label": [[0, 1], [1]]}).save_to_disk(tmp_path / "d")
+    with pytest.raises(UserError, match=r"column 'label' has values of type \w+\(.*int64.*; make it one"):
+        read(tmp_path / "d", "huggingface", **options)
+
+
 def test_whole_scores_are_scores_where_that_is_said(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 1.0]}).save_to_disk(tmp_path / "d")
