@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.git_lfs import refuse_pointer
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _DTYPES: dict[int, type] = {
@@ -76,6 +77,7 @@ class Databin:
         for path in (index, data):
             if not path.is_file():
                 raise UserError(f"{path} is missing; write the data with 'cmlm-kd prepare'")
+            refuse_pointer(path)
         # Mapped, not read: opening a corpus should take no memory that grows with it.
         raw = np.memmap(index, np.uint8, "r") if index.stat().st_size else np.empty(0, np.uint8)
         if len(raw) < _HEADER.size or raw[:9].tobytes() != _MAGIC:
@@ -237,6 +239,7 @@ def read_dictionary(path: Path) -> list[tuple[str, int]]:
     Raises:
         UserError: if the file is missing, is not UTF-8 or holds a line that is not ``SYMBOL COUNT``.
     """
+    refuse_pointer(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cmlm_kd.errors import UserError
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
 from cmlm_kd.system.files import file_sha256
+from cmlm_kd.system.git_lfs import refuse_pointer
 
 
 def verify_checksums(path: Path, manifest: Manifest) -> None:
@@ -142,6 +143,7 @@ def open_shard(path: Path, manifest: Manifest, record: ShardRecord) -> ShardView
     if not path.is_file():
         raise _damaged(path, "is missing")
     if path.stat().st_size != record.size:
+        refuse_pointer(path)
         raise _damaged(path, f"has {path.stat().st_size} bytes, the manifest says {record.size}")
     try:
         with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:

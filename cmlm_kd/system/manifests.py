@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.system.git_lfs import refuse_pointer
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -59,6 +60,7 @@ def read_object(path: Path, remedy: str, *, owner: str = "") -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{owner}{path} cannot be read ({error.strerror}); {remedy}") from None
     except (ValueError, RecursionError) as error:
+        refuse_pointer(path)
         raise UserError(f"{owner}{path} is damaged ({_no_json(error)}); {remedy}") from None
     if not isinstance(document, dict):
         raise UserError(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import combining, normalize
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.git_lfs import refuse_pointer
 from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.tokenization.fidelity import check_cuts_alike, refuse_lost_settings
 
@@ -120,6 +121,7 @@ def _read(path: Path) -> Any:
     except DecodeError:
         model = None
     if model is None or not model.pieces:
+        refuse_pointer(path)
         raise UserError(f"{path} is not a sentencepiece model; copy the teacher's tokenizer files again")
     return model
 

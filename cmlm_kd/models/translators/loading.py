@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.models.encoders.pretrained import check_weights, load_pretrained, model_hash
 from cmlm_kd.models.translators.languages import Languages
+from cmlm_kd.system.git_lfs import refuse_pointer
 from cmlm_kd.system.hugging_face import load_saved
 from cmlm_kd.system.transformers_reports import without_reports
 
@@ -147,6 +148,7 @@ def read_tokenizer(name: str, **more: Any) -> Any:
                 f"model {name}: there is no such directory here, and as a name of the hub it could not be "
                 f"loaded ({first_line(error)}); give a directory, or mind the spelling and the connection"
             ) from error
+        refuse_pointer(Path(name).expanduser())
         raise UserError(f"model {name} has no tokenizer ({first_line(error)}); {remedy}") from error
     if not tokens:  # transformers makes an empty one for some directories that have none
         raise UserError(f"model {name} has no tokenizer that makes tokens of text; {remedy}")

@@ -1,19 +1,28 @@
-"""Git LFS pointers in the place of weights, tokenizers, checkpoints, text and saved data sets."""
+"""Git LFS pointers in the place of weights, tokenizers, checkpoints, text, manifests and binarised data."""
 
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_classification import write_bert
+from tiny_store import write_store
 
+from cmlm_kd.data.translation.manifest import load_manifest as load_prepared
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
+from cmlm_kd.fairseq_files.databin import Databin, read_dictionary, write_databin
 from cmlm_kd.models.classifier import load_classifier
 from cmlm_kd.models.encoders.pretrained import load_masked_lm
+from cmlm_kd.models.translators.loading import read_tokenizer
+from cmlm_kd.store import SoftTargetStore
+from cmlm_kd.store.manifest import Manifest
 from cmlm_kd.system.checksums import FileRecord, check_files
 from cmlm_kd.system.git_lfs import pointer_in
+from cmlm_kd.system.manifests import read_object
 from cmlm_kd.system.text import read_lines
 from cmlm_kd.tokenization.loading import load_tokenizer
+from cmlm_kd.tokenization.sentencepiece import load_sentencepiece
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 438235074\n"
 
@@ -30,6 +39,9 @@ def bert(tmp_path_factory):
         ("model.safetensors", load_masked_lm),
         ("tokenizer.json", load_tokenizer),
         ("config.json", load_masked_lm),
+        ("config.json", load_classifier),
+        ("config.json", read_tokenizer),
+        ("tokenizer_config.json", load_tokenizer),
     ],
 )
 def test_a_directory_with_a_pointer(bert, tmp_path, file, load):
@@ -41,12 +53,37 @@ def test_a_directory_with_a_pointer(bert, tmp_path, file, load):
 
 @pytest.mark.parametrize(
     ("name", "read"),
-    [("a.txt", read_lines), ("a.txt.gz", read_lines), ("checkpoint_best.pt", read_checkpoint)],
+    [
+        ("a.txt", read_lines),
+        ("a.txt.gz", read_lines),
+        ("checkpoint_best.pt", read_checkpoint),
+        ("sentencepiece.bpe.model", load_sentencepiece),
+        ("dict.xx.txt", read_dictionary),
+        ("config.json", lambda path: read_object(path, "save it again")),
+        ("manifest.json", Manifest.read),
+        ("prepare.json", lambda path: load_prepared(path.parent)),
+    ],
 )
 def test_a_file_that_is_a_pointer(tmp_path, name, read):
     (tmp_path / name).write_text(POINTER)
     with pytest.raises(UserError, match=f"{name} is a Git LFS pointer"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["idx", "bin"])
+def test_binarised_data(tmp_path, suffix):
+    write_databin(tmp_path / "train", [np.array([4, 2])], 8)
+    (tmp_path / f"train.{suffix}").write_text(POINTER)
+    with pytest.raises(UserError, match=rf"train\.{suffix} is a Git LFS pointer"):
+        Databin.open(tmp_path / "train")
+
+
+def test_a_shard_of_a_store(tmp_path):
+    store = write_store(tmp_path / "store")
+    shard = sorted(store.glob("*.arrow"))[-1]
+    shard.write_text(POINTER)
+    with pytest.raises(UserError, match=f"{shard.name} is a Git LFS pointer"):
+        SoftTargetStore.open(store)
 
 
 def test_a_pointer_where_a_manifest_knows_more(tmp_path):
