@@ -43,6 +43,7 @@ def refuse_lost_settings(path: Path, model: Any) -> None:
         "split_by_whitespace=false, with pieces of several words": not trainer.split_by_whitespace and inner,
         "add_dummy_prefix=false": not normalizer.add_dummy_prefix,
         "escape_whitespaces=false": not normalizer.escape_whitespaces,
+        "remove_extra_whitespaces=false": not normalizer.remove_extra_whitespaces,
     }
     for setting, is_set in lost.items():
         if is_set:

@@ -218,6 +218,7 @@ def test_bytes_stand_for_unknown_characters(lines, tmp_path, family):
     [
         ({"treat_whitespace_as_suffix": True}, "treat_whitespace_as_suffix"),
         ({"add_dummy_prefix": False}, "add_dummy_prefix=false"),
+        ({"remove_extra_whitespaces": False}, "remove_extra_whitespaces=false"),
     ],
 )
 @pytest.mark.parametrize("family", ["xlm-roberta", "bert"])
