@@ -105,3 +105,15 @@ def test_a_store_of_another_teacher(capsys, tmp_path, data, store):
     assert status == 2 and "name the data-bin with --data" in error
     status, _, error = verify(capsys, store, "--data", data, "--valid-store", store)
     assert status == 2 and "sentences: 40, the data has 5" in error
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", "", '{"format": "cmlm-kd', '{"format": 1}'])
+@pytest.mark.parametrize(
+    ("file", "said"), [("logits-0.npy", "teacher"), ("pieces.bin", "give another --tokenized")]
+)
+def test_a_damaged_manifest_is_not_taken_for_a_stores(capsys, tmp_path, file, said, manifest):
+    (tmp_path / file).write_bytes(b"12")
+    (tmp_path / "manifest.json").write_text(manifest)
+    status, output, error = verify(capsys, tmp_path)
+    assert status == 2 and not output and error.count("\n") == 1
+    assert said in error and "store: " not in error and "cmlm-kd dump" not in error
