@@ -20,6 +20,9 @@ from cmlm_kd.errors import UserError
 _SHOWN = 60
 """Characters of a sentence in a message."""
 
+_LINES = "_lines_of_input"
+"""Attribute of a task: how many lines of input it has had, of which fairseq counts those of a buffer."""
+
 _OF_PLUGIN = f"{__name__.partition('.')[0]}."
 
 
@@ -45,6 +48,8 @@ def check_row_lengths() -> None:
     ) -> Any:
         if is_of_plugin(self) or isinstance(self, TranslationTask):
             check_rows(self, dataset, max_tokens, max_positions, skips=ignore_invalid_inputs)
+            if _split_of(self, dataset) is None:
+                vars(self)[_LINES] = vars(self).get(_LINES, 0) + len(dataset)
         return make(
             self, dataset, max_tokens, max_sentences, max_positions, ignore_invalid_inputs, *passed, **named
         )
@@ -67,10 +72,11 @@ def check_rows(
 
     Raises:
         UserError: naming the data, how many rows, the longest and the flag. Rows longer than the positions
-            are left to fairseq where it skips them and others remain: in training with ``translation_kd``.
-            Other tasks of ours have none: they cut or part what is too long, or leave it out themselves.
+            are left to fairseq where it skips them, and of a split others remain: in training with
+            ``translation_kd``. Of input they may be all that a buffer has. Other tasks of ours have none:
+            they cut or part what is too long, or leave it out themselves.
     """
-    split = next((name for name, found in task.datasets.items() if found is dataset), None)
+    split = _split_of(task, dataset)
     training = split is not None and split == getattr(task.cfg, "train_subset", "train")
     if training and not is_of_plugin(task):
         return  # fairseq's own tasks do as fairseq does
@@ -78,7 +84,7 @@ def check_rows(
     owner = f"{task.cfg._name}: {split or 'input'}"
     positions = task.max_positions() if training else max_positions
     long = _over_positions(dataset, rows, positions)
-    if len(long) and (not skips or len(long) == len(rows)):
+    if len(long) and (not skips or (split is not None and len(long) == len(rows))):
         raise UserError(
             f"{owner}: {len(long)} of {len(rows)} rows are longer than the {_shown(positions)} positions of "
             f"the model, the first {_place(task, dataset, int(long[0]), split)}; "
@@ -93,6 +99,11 @@ def check_rows(
         f"{owner}: {(tokens > max_tokens).sum()} of {len(dataset)} rows have more tokens than a batch may, "
         f"{max_tokens}, the longest {tokens.max()}; pass {flag} {tokens.max()} or more"
     )
+
+
+def _split_of(task: FairseqTask, dataset: FairseqDataset) -> str | None:
+    """Return the name of a split; None for lines of input, which are no data set of the task."""
+    return next((name for name, found in task.datasets.items() if found is dataset), None)
 
 
 def _over_positions(dataset: FairseqDataset, rows: NDArray[np.int64], positions: Any) -> list[int]:
@@ -111,12 +122,13 @@ def _tokens(dataset: FairseqDataset, rows: NDArray[np.int64]) -> NDArray[np.inte
 
 
 def _place(task: FairseqTask, dataset: FairseqDataset, row: int, split: str | None) -> str:
-    """Return a row's number and size; of input its beginning, because numbers begin anew in each buffer."""
+    """Return a row's number and size; of input the line's, counted from 1, and its beginning."""
     if split is not None:
         return f"row {row} ({_shown(dataset.size(row))})"
     text = task.source_dictionary.string(dataset[row]["source"])
     shortened = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-    return f"{shortened!r} ({_shown(dataset.size(row)[0])})"
+    line = vars(task).get(_LINES, 0) + row + 1
+    return f"line {line}, {shortened!r} ({_shown(dataset.size(row)[0])})"
 
 
 def _shown(size: Any) -> str:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from fairseq_cli import generate, interactive, train
-from fairseq_runs import TINY_STUDENT, exit_of, run_train
+from fairseq_runs import TINY_STUDENT, exit_of, run_interactive, run_train
 from omegaconf import OmegaConf
 from tiny_classification import classification, write_bert, write_masked_lm, write_pairs, write_sst2
 from tiny_corpus import write_split, write_store
@@ -89,6 +89,7 @@ HIGHER = "--maximize-best-checkpoint-metric"
             (HIGHER,),
             r"metric bleu is nothing .*loss, nll_loss, .*ppl.*takes --eval-bleu",
         ),
+        ("translation", "bleu", (), r"metric bleu is nothing .*takes --eval-bleu"),
         ("scores", "accuracy", (HIGHER,), "metric accuracy is nothing .*pearson, .*spearman"),
         ("classes", "pearson", (HIGHER,), "metric pearson is nothing .*accuracy"),
         (
@@ -142,12 +143,17 @@ def test_decoding_says_which_sentence_and_what_replace_unk_needs(root, tmp_path)
     run_train(*translation(root, tmp_path / "s", "--max-source-positions", 20))
     model = ("--path", tmp_path / "s" / "checkpoint_last.pt", "--cpu", "--beam", 1)
     text = tmp_path / "text"
-    text.write_text("w1 w2\n" + "w3 " * 30 + "\n")
+    text.write_text("w1 w2\nw4\n" + "w3 " * 30 + "\nw5\n")
     flags = (root / "data", "--task", "translation", *model)
-    status, errors = exit_of(interactive, *flags, "--input", text, "--buffer-size", 2)
-    line = errors.splitlines()[-1]
-    assert status == 1 and "Traceback" not in errors
-    assert "input: 1 of 2 rows are longer than the 20" in line and "'w3 w3 w3" in line and "(31)" in line
+    for size in (1, 2):
+        status, errors = exit_of(interactive, *flags, "--input", text, "--buffer-size", size)
+        line = errors.splitlines()[-1]
+        assert status == 1 and "Traceback" not in errors
+        assert f"input: 1 of {size} rows are longer than the 20" in line
+        assert "line 3, 'w3 w3 w3" in line and "(31)" in line
+        skipping = ("--skip-invalid-size-inputs-valid-test", "--buffer-size", size)
+        translated = re.findall(r"^S-\d", run_interactive(text, *flags, *skipping), re.MULTILINE)
+        assert translated == ["S-0", "S-1", "S-3"]
     status, errors = exit_of(generate, *flags, "--replace-unk")
     assert status == 1 and "Traceback" not in errors and "leave it out" in errors.splitlines()[-1]
 
