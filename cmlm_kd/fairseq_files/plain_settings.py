@@ -1,7 +1,8 @@
 """The settings of a checkpoint are data: none that fairseq would run as a program, or look up elsewhere.
 
 For some architectures and optimisers fairseq 0.12.3 hands a setting to Python's ``eval``, and omegaconf
-resolves ``${name:argument}`` when a setting is read. A checkpoint of others can have either.
+resolves ``${name:argument}`` when a setting is read. A checkpoint of others can have either, or sizes with
+which no model can be built.
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ _VALUES = (
 )
 """What numbers, lists and dictionaries are made of, ``[(512, 3)] * 4`` and a bare word too."""
 
+_MOST = {
+    f"{side}_{name}": most
+    for side in ("encoder", "decoder")
+    for name, most in {
+        "layers": 1000,
+        "attention_heads": 1000,
+        "embed_dim": 1 << 17,
+        "ffn_embed_dim": 1 << 20,
+    }.items()
+}
+"""Size -> more than any model has."""
+
+_MAY_BE_NONE = "encoder_embed_dim"  # of a model in which HuBERT is the encoder
+
 _LONGEST = 10_000
 _LARGEST_FACTOR = 10_000
 _DEEPEST = 40
@@ -43,7 +58,7 @@ _REFERENCE = re.compile(r"\$\{\s*[\w.\[\]@-]*\s*\}")
 
 
 def check_plain_settings(settings: Any, subject: str) -> None:
-    """Refuse settings that are more than values.
+    """Refuse settings that are more than values, and values with which no model can be built.
 
     Args:
         settings: mappings and namespaces, as deep as they come.
@@ -52,32 +67,61 @@ def check_plain_settings(settings: Any, subject: str) -> None:
     Raises:
         UserError: naming the setting and its value.
     """
-    for name, value in _strings(settings, "", 0, subject):
+    for name, value in _values(settings, "", 0, subject):
         last = name.rpartition(".")[2]
-        if _is_resolved(value) or (last in EVALUATED and not _is_value(value)):
-            shown = value if len(value) <= 60 else f"{value[:60]}..."
+        text = value if isinstance(value, str) else ""
+        if _is_resolved(text) or (last in EVALUATED and not _is_value(text)):
             raise UserError(
-                f"{subject}: its setting {name} is {shown!r}, which is no plain value: whoever loads it "
-                "would run it as a program; take a checkpoint from somebody you trust"
+                f"{subject}: its setting {name} is {_shown(value)}, which is no plain value: whoever loads "
+                "it would run it as a program; take a checkpoint from somebody you trust"
+            )
+        allowed = allowed_instead(last, value)
+        if allowed is not None:
+            raise UserError(
+                f"{subject}: its setting {name} is {_shown(value)}; it must be {allowed}; is the file "
+                "damaged? Take another checkpoint"
             )
 
 
-def _strings(settings: Any, name: str, depth: int, subject: str) -> Iterator[tuple[str, str]]:
-    """Yield every text in settings under its dotted name."""
+def allowed_instead(name: str, value: Any) -> str | None:
+    """Return what a setting of a model must be, where a value is of another type or size; None for others.
+
+    Args:
+        name: of the setting, as fairseq's flags and checkpoints have it.
+        value: of it.
+    """
+    if isinstance(value, str) and ("${" in value or name in EVALUATED):  # refers to another, or is a list
+        return None
+    if name in _MOST and not (value is None and name == _MAY_BE_NONE):
+        fits = isinstance(value, int) and 0 <= value <= _MOST[name]
+        return None if fits else f"a whole number from 0 to {_MOST[name]:,}"
+    if name.endswith("dropout") and value is not None:
+        fits = isinstance(value, int | float) and 0 <= value <= 1
+        return None if fits else "a number from 0 to 1"
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _values(settings: Any, name: str, depth: int, subject: str) -> Iterator[tuple[str, Any]]:
+    """Yield every value in settings under its dotted name; a list, and then its items under the list's."""
     if depth > _DEEPEST:
         raise UserError(
             f"{subject}: its settings are nested too deeply at {name[:60]}; take another checkpoint"
         )
     if isinstance(settings, argparse.Namespace):
         settings = vars(settings)
-    if isinstance(settings, str):
-        yield name, settings
-    elif isinstance(settings, Mapping):
+    if isinstance(settings, Mapping):
         for key, value in settings.items():
-            yield from _strings(value, f"{name}.{key}" if name else str(key), depth + 1, subject)
-    elif isinstance(settings, list | tuple):
+            yield from _values(value, f"{name}.{key}" if name else str(key), depth + 1, subject)
+        return
+    yield name, settings
+    if isinstance(settings, list | tuple):
         for value in settings:
-            yield from _strings(value, name, depth + 1, subject)
+            yield from _values(value, name, depth + 1, subject)
 
 
 def _is_resolved(text: str) -> bool:

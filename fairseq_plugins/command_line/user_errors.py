@@ -34,6 +34,8 @@ _ADVICE = {
     "--save-dir",
     "Dataset not found: ": "give a --gen-subset that 'cmlm-kd prepare' wrote there, or prepare the data "
     "again",
+    "[Errno 2] No such file or directory: '@@ '": "that is the default of --replace-unk, which is a file of "
+    "words and their translations, two a line: name one behind the flag, or leave it out",
     "Could not infer language pair": "no split lies there; give a folder that 'cmlm-kd prepare' wrote, or -s "
     "and -t",
 }
@@ -44,6 +46,8 @@ _ASSERTIONS = {
     "Index file doesn't match": "an .idx file of the data-bin is none of --dataset-impl mmap: prepare the "
     "data again",
     "Must specify batch size": "nothing says how large a batch is: pass --max-tokens or --batch-size",
+    "embed_dim must be divisible": "--encoder-embed-dim and --decoder-embed-dim are multiples of "
+    "--encoder-attention-heads and --decoder-attention-heads: change one of them",
     "--path required": "no model is named: pass --path with a checkpoint",
     "--batch-size cannot be larger": "--batch-size is larger than --buffer-size: pass a --buffer-size as "
     "large, or larger",

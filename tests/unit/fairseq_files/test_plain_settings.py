@@ -61,6 +61,30 @@ def test_programs(name, value):
         check_plain_settings({"model": Namespace(**{name: value})}, "x.pt")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        *(("encoder_layers", value, "from 0 to 1,000") for value in ([1], None, 10**9, -1, 1.0)),
+        ("encoder_embed_dim", "abc", "a whole number from 0 to 131,072"),
+        *(("attention_dropout", value, "a number from 0 to 1") for value in (float("inf"), float("nan"), 2)),
+    ],
+)
+def test_values_of_which_no_model_is_built(name, value, allowed):
+    for settings in (Namespace(**{name: value}), {name: value}):
+        with pytest.raises(
+            UserError, match=rf"^x\.pt: its setting model\.{name} is .*; it must be .*{allowed}"
+        ):
+            check_plain_settings({"model": settings}, "x.pt")
+
+
+def test_values_of_models_of_fairseq():
+    for name, value in (
+        *(("encoder_embed_dim", None), ("encoder_layers", "[(512, 3)] * 4"), ("dropout", None)),
+        *(("dropout", 1), ("decoder_layers", 0), ("encoder_embed_dim", "${model.embed_dim}")),
+    ):
+        check_plain_settings({"model": {name: value}}, "x")
+
+
 def test_what_is_looked_up_elsewhere():
     check_plain_settings({"task": {"seed": "${common.seed}", "data": "/a/b(1)/__import__"}}, "x")
     with pytest.raises(UserError, match=r"its setting task\.data is '\$\{oc\.env:HOME\}'"):

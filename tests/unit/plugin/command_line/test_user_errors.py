@@ -89,6 +89,32 @@ def test_assertions_of_fairseq_about_flags(tmp_path, command, flags, said):
     assert status == 1 and said in errors.splitlines()[-1] and "Traceback" not in errors
 
 
+def test_an_alignment_dictionary_that_nobody_named():
+    message = user_message(FileNotFoundError(2, "No such file or directory", "@@ "))
+    assert "that is the default of --replace-unk" in message and message.endswith("or leave it out")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--dropout", "2"), "--dropout is 2.0; it must be a number from 0 to 1"),
+        (("--encoder-layers", "1000000"), "--encoder-layers is 1000000; it must be a whole number from 0 to"),
+        (("--update-freq", "2,0"), "--update-freq is [2, 0]; it must be from 1 to"),
+        (("--seed", "-1"), "--seed is -1; it must be from 0 to"),
+        (("--num-workers", "100000"), "--num-workers is 100000; it must be from 0 to 1,000"),
+    ],
+)
+def test_numbers_that_cannot_be(tmp_path, flags, said):
+    given = ("--task", "translation", "--arch", "transformer", "--max-tokens", 90, "--cpu", *flags)
+    status, errors = exit_of(train, tmp_path, *given)
+    assert status == 2 and f"fairseq-train: {said}" in errors.splitlines()[-1]
+
+
+def test_an_embedding_that_the_heads_cannot_share():
+    error = AssertionError("embed_dim must be divisible by num_heads")
+    assert "--encoder-embed-dim and --decoder-embed-dim are multiples of" in user_message(error)
+
+
 def test_a_bug_met_while_reporting_is_a_bug():
     text = (
         f"Traceback (most recent call last):\n\ncmlm_kd.errors.UserError: {MESSAGE}\n\nDuring handling ...\n"
