@@ -8,16 +8,17 @@ import io
 from pathlib import Path
 from types import SimpleNamespace
 
+from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 from torch import Tensor
 
-from cmlm_kd.data.translation.manifest import is_databin, load_manifest
+from cmlm_kd.data.translation.manifest import is_databin
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import Databin, check_ids
 
 
 def check_indexes() -> None:
-    """Let fairseq refuse a damaged index, and ids of no entry, in a data-bin that 'cmlm-kd prepare' wrote.
+    """Let fairseq refuse ids of no entry in a data-bin, and a damaged index where 'cmlm-kd prepare' wrote it.
 
     fairseq follows the pointers of an index, whatever they are: one that has changed ends in an exception
     without the file's name, or reads another sentence in silence. An id that has changed, and has no
@@ -32,7 +33,7 @@ def check_indexes() -> None:
             # What the destructor closes, if this is as far as it gets.
             self._index, self._bin_buffer_mmap = None, SimpleNamespace(_mmap=io.BytesIO())
             Databin.open(path)
-            self._entries = _entries_of(Path(path))
+        self._entries = _entries_of(Path(path))
         begin(self, path)
 
     @functools.wraps(read)
@@ -52,8 +53,8 @@ def check_indexes() -> None:
 
 
 def _entries_of(prefix: Path) -> int | None:
-    """Return how many entries the dictionary of a data-bin's file has; None where the manifest is damaged."""
-    with contextlib.suppress(UserError):  # which the tasks of this plug-in refuse
-        record = load_manifest(prefix.parent).dictionaries.get(prefix.suffix.removeprefix("."))
-        return None if record is None else record.size
+    """Return how many entries the dictionary of a data-bin's file has; None where none lies there."""
+    path = prefix.with_name(f"dict{prefix.suffix}.txt")
+    with contextlib.suppress(UserError, OSError):  # of a damaged one, which is for the task to refuse
+        return len(Dictionary.load(str(path))) if path.is_file() else None
     return None
