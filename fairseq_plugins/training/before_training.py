@@ -66,17 +66,9 @@ def check_best_metric(trainer: Any) -> None:
     metric = saving.best_checkpoint_metric
     if trainer.cfg.dataset.disable_validation:
         return
-    direction, flag = metric.rpartition("_")[2], "--maximize-best-checkpoint-metric"
-    if direction in _HIGHER and not saving.maximize_best_checkpoint_metric:
-        raise UserError(f"{name}: the higher {metric} the better: pass {flag}, or the worst is kept as best")
-    if direction in _LOWER and saving.maximize_best_checkpoint_metric:
-        raise UserError(f"{name}: the lower {metric} the better: leave out {flag}, which keeps the worst")
-    if metric == "loss":
-        return
-    found: set[str] = {"bleu"} if getattr(trainer.task.cfg, "eval_bleu", False) else set()
-    for sample in _probes(trainer):
-        if metric in found:
-            return
+    found = {"loss", "bleu"} if getattr(trainer.task.cfg, "eval_bleu", False) else {"loss"}
+    probes = _probes(trainer)
+    while metric not in found and (sample := next(probes, None)) is not None:
         found.update(key for key in _logged(trainer, sample) if not key.startswith("_"))
     if metric not in found:
         hint = "; bleu takes --eval-bleu" if metric == "bleu" else ""
@@ -84,6 +76,11 @@ def check_best_metric(trainer: Any) -> None:
             f"{name}: --best-checkpoint-metric {metric} is nothing that this validation gives, which are "
             f"{', '.join(sorted(found - _OF_TRAINER))}{hint}"
         )
+    direction, flag = metric.rpartition("_")[2], "--maximize-best-checkpoint-metric"
+    if direction in _HIGHER and not saving.maximize_best_checkpoint_metric:
+        raise UserError(f"{name}: the higher {metric} the better: pass {flag}, or the worst is kept as best")
+    if direction in _LOWER and saving.maximize_best_checkpoint_metric:
+        raise UserError(f"{name}: the lower {metric} the better: leave out {flag}, which keeps the worst")
 
 
 _OF_TRAINER = {"wps", "wpb", "bsz", "ups", "gnorm", "clip", "oom", "loss_scale"}

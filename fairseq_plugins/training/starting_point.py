@@ -24,26 +24,29 @@ LAST = "checkpoint_last.pt"
 class StartingPointConfig(PluginConfig):
     """What fairseq's own flags say of where to start."""
 
+    continue_once: str | None = II("checkpoint.continue_once")
     finetune_from_model: str | None = II("checkpoint.finetune_from_model")
+    no_last_checkpoints: bool = II("checkpoint.no_last_checkpoints")
     restore_file: str = II("checkpoint.restore_file")
     save_dir: str = II("checkpoint.save_dir")
 
 
-def newest_whole(save_dir: Path) -> Path:
-    """Return ``checkpoint_last.pt``, or where it is damaged the whole checkpoint with the most updates.
+def newest_whole(save_dir: Path) -> Path | None:
+    """Return ``checkpoint_last.pt``, or else the whole checkpoint with the most updates; None for none.
 
     Args:
-        save_dir: of the training, with a ``checkpoint_last.pt``.
+        save_dir: of the training.
 
     Raises:
-        UserError: that file is damaged and there is no other.
+        UserError: ``checkpoint_last.pt`` is damaged and there is no other.
     """
-    last = save_dir / LAST
-    try:
-        read_checkpoint(last)
-        return last
-    except UserError as error:
-        damage = error
+    last, damage = save_dir / LAST, None
+    if last.is_file():
+        try:
+            read_checkpoint(last)
+            return last
+        except UserError as error:
+            damage = error
     whole: dict[Path, tuple[int, str]] = {}
     for path in sorted(save_dir.glob("checkpoint*.pt")):
         try:
@@ -52,12 +55,30 @@ def newest_whole(save_dir: Path) -> Path:
             continue
         if "averaged" not in (state.get("extra_state") or {}):
             whole[path] = (number_of_updates(state), path.name)
-    if not whole:
+    if damage is not None and not whole:
         raise UserError(
             f"{damage} No other checkpoint in {save_dir} is whole: remove the file to start anew, or give "
             "--restore-file"
         )
-    return max(whole, key=whole.__getitem__)
+    return max(whole, key=whole.__getitem__, default=None)
+
+
+def resumed_checkpoint(cfg: StartingPointConfig | DictConfig) -> Path | None:
+    """Return the checkpoint of the save directory that a training goes on from; None for a first start.
+
+    A ``checkpoint_last.pt`` that is missing is no sign of a first start: a kill during the first save, or an
+    unlucky cleaning up, leaves others, which fairseq would write over.
+
+    Raises:
+        UserError: the last checkpoint is no file, or damaged like all others there.
+    """
+    last = Path(cfg.save_dir) / LAST
+    if last.is_file():
+        return newest_whole(last.parent)
+    if os.path.lexists(last):  # found out otherwise when the training has ended and writes there
+        raise UserError(f"{last} is no file; move it away, or give another --save-dir")
+    starts_elsewhere = cfg.finetune_from_model or cfg.continue_once or cfg.no_last_checkpoints
+    return None if starts_elsewhere else newest_whole(last.parent)
 
 
 def starting_checkpoint(cfg: StartingPointConfig | DictConfig) -> Path | None:
@@ -66,16 +87,9 @@ def starting_checkpoint(cfg: StartingPointConfig | DictConfig) -> Path | None:
     Raises:
         UserError: the last checkpoint of the save directory is no file, or damaged like all others there.
     """
-    if cfg.restore_file != LAST:
-        candidates: list[str | None] = [cfg.restore_file]
-    else:
-        last = Path(cfg.save_dir) / LAST
-        if last.is_file():
-            return newest_whole(Path(cfg.save_dir))
-        if os.path.lexists(last):  # found out otherwise when the training has ended and writes there
-            raise UserError(f"{last} is no file; move it away, or give another --save-dir")
-        candidates = [cfg.finetune_from_model]
-    return next((Path(path) for path in candidates if path and Path(path).is_file()), None)
+    resumed = resumed_checkpoint(cfg) if cfg.restore_file == LAST else None
+    other = cfg.finetune_from_model if cfg.restore_file == LAST else cfg.restore_file
+    return resumed or (Path(other) if other and Path(other).is_file() else None)
 
 
 def state_of_start(cfg: StartingPointConfig) -> Mapping[str, Any]:

@@ -18,9 +18,10 @@ import fairseq.file_io
 from omegaconf import DictConfig, open_dict
 
 from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, write_checkpoint
+from cmlm_kd.models.encoders.pretrained import check_finite
 from cmlm_kd.system.files import written_aside
 from fairseq_plugins.training.entries import check_start
-from fairseq_plugins.training.starting_point import LAST, newest_whole
+from fairseq_plugins.training.starting_point import LAST, resumed_checkpoint, starting_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,11 @@ class WholeCopies(fairseq.file_io.PathManager):  # type: ignore[misc]  # fairseq
 
 
 def keep_checkpoints_whole() -> None:
-    """Let fairseq-train write and start from whole checkpoints only."""
+    """Let fairseq-train write and start from whole checkpoints only, of finite numbers.
+
+    What else looks at the checkpoint of a start is to wrap before this does: it comes to know which one that
+    is, and that it fits the data.
+    """
     save, load = fairseq.checkpoint_utils.torch_persistent_save, fairseq.checkpoint_utils.load_checkpoint
 
     @functools.wraps(save)
@@ -57,7 +62,11 @@ def keep_checkpoints_whole() -> None:
     def load_whole(cfg: DictConfig, trainer: Any, **passed: Any) -> Any:
         start = _starting_from_a_whole_one(cfg, trainer.checkpoint_suffix)
         check_start(start, trainer.task)
-        return load(start, trainer, **passed)
+        result = load(start, trainer, **passed)
+        path = starting_checkpoint(start)
+        if path is not None:
+            check_finite(trainer.get_model(), str(path))
+        return result
 
     fairseq.checkpoint_utils.torch_persistent_save = save_whole
     fairseq.checkpoint_utils.load_checkpoint = load_whole
@@ -65,15 +74,17 @@ def keep_checkpoints_whole() -> None:
 
 
 def _starting_from_a_whole_one(cfg: DictConfig, suffix: str) -> DictConfig:
-    """Return the settings of checkpoints with another file to start from where the last one is damaged."""
-    last = Path(cfg.save_dir) / LAST
-    if cfg.restore_file != LAST or suffix or not last.is_file():
+    """Return the settings with another file to start from where the last checkpoint is damaged or missing."""
+    if cfg.restore_file != LAST or suffix:
         return cfg
-    found = newest_whole(Path(cfg.save_dir))
-    if found == last:
+    last, found = Path(cfg.save_dir) / LAST, resumed_checkpoint(cfg)
+    if found is None or found == last:
         return cfg
-    updates = number_of_updates(read_checkpoint(found))
-    logger.warning("%s is damaged; the training goes on from %s, after %d updates", last, found, updates)
+    logger.warning(
+        "%s is %s; the training goes on from %s, after %d updates; to train anew, give another --save-dir",
+        *(last, "damaged" if last.is_file() else "missing", found),
+        number_of_updates(read_checkpoint(found)),
+    )
     changed = cfg.copy()
     with open_dict(changed):
         changed.restore_file = str(found)

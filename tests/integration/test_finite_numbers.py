@@ -108,6 +108,22 @@ def test_no_model_with_such_weights_is_exported_or_asked(root, broken, capsys):
         assert message in error and str(model) in error
 
 
+@pytest.mark.parametrize("how", ["finetuned", "resumed"])
+def test_no_training_starts_from_such_weights(root, broken, how):
+    more = ("--finetune-from-model", broken / "broken.pt")
+    if how == "resumed":
+        (broken / "s").mkdir()
+        shutil.copy(broken / "broken.pt", broken / "s" / "checkpoint_last.pt")
+        more = ("--max-update", 9)
+    flags = classification(root / "data", broken / "s", *more, bert=root / "encoder")
+    line = one_line(*exit_of(train, *flags))
+    path = broken / ("s/checkpoint_last.pt" if how == "resumed" else "broken.pt")
+    assert (
+        line.startswith(f"fairseq-train: {path}: ") and "classifier.weight has numbers that are not" in line
+    )
+    assert not list(broken.rglob("nonfinite*"))
+
+
 def test_a_fastbert_with_such_weights_classifies_nothing(tmp_path, capsys):
     save_fastbert(tmp_path / "model", make_fastbert(tmp_path / "encoder"))
     weights = load_file(tmp_path / "model" / "model.safetensors")

@@ -109,6 +109,9 @@ def test_a_training_with_a_dictionary_of_another_size(data, student, tmp_path):
         message = refusal(fairseq_cli.train, *given)
         assert str(path) in message and "was trained with" in message and "target dictionary" in message
     assert "of 44 entries, that of" in message and "has 52" in message
+    shutil.copytree(student.parent, tmp_path / "resumed")  # whose optimizer differs, too
+    message = refusal(fairseq_cli.train, *flags(data / "larger", tmp_path / "resumed", 3))
+    assert "was trained with target dictionary" in message and "optimizer" not in message
 
 
 def test_translations_with_another_dictionary(data, student, tmp_path):

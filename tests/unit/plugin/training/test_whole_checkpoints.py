@@ -96,6 +96,35 @@ def test_a_training_goes_on_from_the_newest_whole_checkpoint(data, trained, brok
         assert torch.equal(weight, weights(broken)[name]), name
 
 
+def test_a_training_without_its_last_checkpoint_goes_on_too(data, trained, tmp_path, caplog):
+    """A first start would write over the best one."""
+    folder = shutil.copytree(trained, tmp_path / "s")
+    (folder / "checkpoint_last.pt").unlink()
+    with caplog.at_level(logging.WARNING):
+        run_train(*flags(data, folder, 6))
+    assert f"{folder / 'checkpoint_last.pt'} is missing; the training goes on from" in caplog.text
+    whole = shutil.copytree(trained, tmp_path / "whole")
+    run_train(*flags(data, whole, 6))
+    for name, weight in weights(whole).items():
+        assert torch.equal(weight, weights(folder)[name]), name
+
+
+@pytest.mark.parametrize("how", ["--finetune-from-model", "--no-last-checkpoints", "average"])
+def test_a_first_start_beside_other_checkpoints(data, trained, tmp_path, caplog, how):
+    folder = shutil.copytree(trained, tmp_path / "s")
+    (folder / "checkpoint_last.pt").unlink()
+    if how == "average":
+        for path in folder.glob("checkpoint*.pt"):
+            state = read_checkpoint(path)
+            state["extra_state"]["averaged"] = {}
+            write_checkpoint(state, path)
+    more = {"--finetune-from-model": (how, trained / "checkpoint1.pt"), "average": ()}.get(how, (how,))
+    with caplog.at_level(logging.WARNING):
+        run_train(*flags(data, folder, 1, "--no-epoch-checkpoints", *more))
+    assert "is missing" not in caplog.text
+    assert number_of_updates(read_checkpoint(folder / "checkpoint_best.pt")) == 1
+
+
 def test_which_checkpoint_is_the_newest_whole_one(broken):
     last = broken / "checkpoint_last.pt"
     for path in broken.glob("checkpoint*.pt"):
