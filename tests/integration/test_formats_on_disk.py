@@ -272,6 +272,6 @@ def settings_in(path):
     document = json.loads(path.read_text(encoding="utf-8"))
     since = (
         *("checksums", "manifest_sha256"),  # of cmlm.json
-        *("model_input_names", "tokenizer_class"),  # of tokenizer_config.json
+        *("model_input_names", "tokenizer_class", "is_local", "local_files_only"),  # of tokenizer_config.json
     )
     return {name: value for name, value in document.items() if name not in ("transformers_version", *since)}

@@ -210,7 +210,7 @@ def _class(table: Table, row: Row, column: int, index: Mapping[str, int]) -> int
     if value not in index:
         raise UserError(
             f"{table.path}, line {row.line}: label {value!r} is none of {_listed(list(index))}; correct the "
-            "line, or name all classes with --labels"
+            "line, or name all classes: in training with --labels, to evaluate a model with --model-labels"
         )
     return index[value]
 

@@ -177,7 +177,7 @@ def _targets(
         if name not in index:
             raise UserError(
                 f"{place}, row {row}: label {name!r} is none of {', '.join(map(repr, labels))}; correct the "
-                "row, or name all classes with --labels"
+                "row, or name all classes: in training with --labels, to evaluate a model with --model-labels"
             )
     return labels, np.array([index[str(name)] for name in names], np.int64)  # (N,)
 

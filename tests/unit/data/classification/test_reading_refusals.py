@@ -61,7 +61,9 @@ def test_a_saved_dataset_without_a_sentence(tmp_path, nothing):
 
 def test_an_unknown_label_of_plain_text(tmp_path):
     folder = write(tmp_path / "dev.tsv", "a\tx", "b\tz")
-    with pytest.raises(UserError, match=r"dev.tsv, line 2: label 'z' is none of 'x', 'y'.*--labels"):
+    with pytest.raises(
+        UserError, match=r"dev.tsv, line 2: label 'z' is none of 'x', 'y'.*--labels, .*--model-labels"
+    ):
         read(folder, "text", "valid", labels=("x", "y"))
 
 
