@@ -173,15 +173,21 @@ def hold_file(partial: Path, path: Path, *, keep: bool) -> int:
         os.close(descriptor)
 
 
-def hold_directory(partial: Path, path: Path) -> int:
-    """Make the directory that ``path`` is written to aside, empty and locked; return a descriptor."""
+def hold_directory(partial: Path, path: Path, *, keep: bool = False) -> int:
+    """Make the directory that ``path`` is written to aside, locked; return a descriptor.
+
+    Args:
+        partial: the directory.
+        path: what is being written.
+        keep: whether what an earlier run left there stays; otherwise the directory is empty.
+    """
     while True:
         with contextlib.suppress(FileExistsError):
             partial.mkdir()
         descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         lock(descriptor, path)
         if _is_at(descriptor, partial):
-            if not os.listdir(partial):
+            if keep or not os.listdir(partial):
                 return descriptor
             shutil.rmtree(partial)  # left by a run that was killed
         os.close(descriptor)

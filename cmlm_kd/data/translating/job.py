@@ -118,6 +118,16 @@ class TranslationJob:
         known = self._kept(reference)
         if known is not None:
             return known
+        if self.options.shard is not None:
+            return self._run(reference)
+        with self.parts.alone(self.selection.output):
+            known = self._kept(reference)  # another process may have been quicker
+            if known is None:
+                return self._run(reference)
+            self.parts.remove_if_empty()
+            return known
+
+    def _run(self, reference: TextFile | None) -> dict[str, Any] | None:
         selector = Selector(self.selection, self.text, reference, self.parts.read)
         self.parts.open()
         if self.options.merge:

@@ -6,7 +6,9 @@ file with its final name is complete. ``job.json`` says what all of them are of.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from cmlm_kd.api.translator import Hypothesis
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.aside import hold_directory, holding, parents_made
 from cmlm_kd.system.files import check_new_directory, written_aside
 
 JOB = "job.json"
@@ -33,6 +36,22 @@ class Parts:
         self.identity = json.loads(json.dumps(identity))
         self.count = int(identity["shards"])
         self.lines, self.shard_rows = int(identity["lines"]), int(identity["shard_rows"])
+
+    @contextlib.contextmanager
+    def alone(self, output: Path) -> Iterator[None]:
+        """Keep other processes from writing the same output, of which one would delete the other's shards.
+
+        Raises:
+            UserError: another process is writing it.
+        """
+        folder = Path(os.path.realpath(self.folder))
+
+        def discard(descriptor: int) -> None:
+            with contextlib.suppress(OSError):  # there are shards to go on from
+                folder.rmdir()
+
+        with parents_made(folder), holding(lambda: hold_directory(folder, output, keep=True), discard):
+            yield
 
     def open(self) -> None:
         """Make the folder, or see to it that the one that is there is of the same job.
@@ -158,7 +177,7 @@ class Parts:
 
     def remove_if_empty(self) -> None:
         """Delete the folder if no shard is in it, so that nothing stands in the way of other settings."""
-        if len(self.pending()) == self.count and {entry.name for entry in self.folder.iterdir()} == {JOB}:
+        if len(self.pending()) == self.count and {entry.name for entry in self.folder.iterdir()} <= {JOB}:
             self.remove()
 
 

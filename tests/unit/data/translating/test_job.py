@@ -9,6 +9,7 @@ import pytest
 from toy_translator import lines_of, run, run_child, write_lines
 
 from cmlm_kd.data.translating import job as job_module
+from cmlm_kd.system.aside import hold_directory, release
 
 TEXTS = [f"{'wort ' * (number % 7)}nummer {number}" for number in range(23)]
 CAPITALS = [text.upper() for text in TEXTS]
@@ -92,6 +93,35 @@ def test_a_kill_while_the_outputs_are_written_is_gone_on_from(job, tmp_path, mon
     output.unlink()  # as if it had been killed before
     assert run(*flags, *more, way="kill0") == 0
     assert lines_of(output) == CAPITALS and (tmp_path / "y.en.json").exists()
+
+
+def test_two_processes_do_not_write_the_same_translation(job, capsys):
+    """Each deleted the shards of the other."""
+    flags, output = job
+    parts = output.with_name("y.en.parts")
+    held = hold_directory(parts, output)
+    said = refused(capsys, *flags)
+    assert (
+        said == f"cmlm-kd translate: another process is writing {output}; wait for it or choose another place"
+    )
+    release(held)
+    assert run(*flags) == 0 and lines_of(output) == CAPITALS and not parts.exists()
+
+
+def test_what_another_process_has_written_meanwhile_is_kept(job, monkeypatch):
+    flags, output = job
+    kept, calls = job_module.TranslationJob._kept, []
+
+    def written_meanwhile(self, reference):
+        found = kept(self, reference)
+        if not calls:
+            calls.append("first")
+            assert run_child(*flags, way="well") == 0
+        return found
+
+    monkeypatch.setattr(job_module.TranslationJob, "_kept", written_meanwhile)
+    assert run(*flags) == 0 and lines_of(output) == CAPITALS
+    assert not output.with_name("y.en.parts").exists()
 
 
 def test_an_equal_translation_is_kept(job, capsys):
