@@ -290,7 +290,6 @@ def test_validation_by_itself(road, tmp_path, seen):
         (("--mask-probability", 0), "--mask-probability is 0.0"),
         (("--mask-probability", 1.5), "--mask-probability is 1.5"),
         (("--dropout", 1), "--dropout is 1.0"),
-        (("--dropout", -0.1), "--dropout is -0.1"),
         (("-s", "en", "-t", "de"), "was prepared for de-en, not en-de"),
         (("--target-lang", "fr"), "was prepared for de-en, not de-fr"),
         (("--bert", "OTHER"), "is not the one"),
