@@ -153,12 +153,12 @@ def run(arguments: argparse.Namespace) -> None:
         lambda path: write_png(path, curves),
     ]
     with written_together():
-        if html is not None:
-            with written_aside(arguments.html) as partial:
-                partial.write_text(html, encoding="utf-8")
         for path, write in zip(paths, writers, strict=False):  # no paths without --output
             with written_aside(path) as partial:
                 write(partial)
+        if html is not None:
+            with written_aside(arguments.html) as partial:
+                partial.write_text(html, encoding="utf-8")
     print(report.to_text(), end="")
     shown = [f"curves: {paths[3]}", f"all numbers: {paths[1]}"] if paths else []
     shown += [f"page: {arguments.html}"] * (html is not None)

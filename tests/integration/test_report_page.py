@@ -131,10 +131,16 @@ def test_refusals_leave_nothing(run, capsys, flags, message):
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_a_disk_that_is_full_leaves_none_of_the_files(run, capsys):
-    with largest_file(9000):
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
+def test_a_disk_that_is_full_leaves_none_of_the_files(run, capsys, share):
+    assert main(command(*PAGE)) == 0
+    sizes = [path.stat().st_size for path in (*(run / "result").iterdir(), run / "page" / "report.html")]
+    shutil.rmtree(run / "result")
+    shutil.rmtree(run / "page")
+    capsys.readouterr()
+    with largest_file(int(share * max(sizes))):
         assert main(command(*PAGE)) == 2
-    assert "page/report.html: File too large; make room or" in capsys.readouterr().err
+    assert ": File too large; make room or" in capsys.readouterr().err
     assert not (run / "result").exists() and not (run / "page").exists()
 
 
