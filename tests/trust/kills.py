@@ -72,7 +72,7 @@ def _kill(program: Program, number: signal.Signals, shares: tuple[float, ...], p
             after = place.files()
             left = [name for name in changed(before, after) if not _goes_on(program, name)]
             if left and not changed(reference.after, after):
-                left = []  # the signal came when all was done
+                return None  # the signal came when all was done
             if left:
                 return f"leaves {left[:5]} behind at Ctrl-C"
             if place.left_in_tmp():
