@@ -138,8 +138,9 @@ def holding(hold: Callable[[], int], discard: Callable[[int], None]) -> Iterator
 @contextlib.contextmanager
 def interruption_waits() -> Iterator[None]:
     """Keep a Ctrl-C that comes in the body until its end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # no signal is handled here
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is None:  # or a handler that could not be put back
+        yield
         return
     waiting: list[int] = []
 
