@@ -12,7 +12,7 @@ import torch
 
 from cmlm_kd.fairseq_files.checkpoints import SAFE_GLOBALS
 from fairseq_plugins.command_line.conversion import check_conversions
-from fairseq_plugins.command_line.unknown_names import answer_unknown_names
+from fairseq_plugins.command_line.flag_values import check_flag_values
 from fairseq_plugins.command_line.user_errors import print_user_errors
 from fairseq_plugins.training.before_training import check_before_training
 from fairseq_plugins.training.dictionaries import check_dictionaries
@@ -32,7 +32,7 @@ warnings.filterwarnings("ignore", message="Support for mismatched key_padding_ma
 # harmless classes are allowed, so that it stays on.
 torch.serialization.add_safe_globals(SAFE_GLOBALS)
 print_user_errors()
-answer_unknown_names()
+check_flag_values()
 log_each_line_once()
 check_dictionaries()
 check_indexes()

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 HELP = "check every byte and value of a store, and that it belongs to a data-bin; or of other directories"
 
-_OF_A_CACHE, _OF_TEXT = "logits-0.npy", "pieces.bin"
-"""Files that tell a teacher cache and text in tokens from a store where ``manifest.json``, which all three
-have, is too damaged to say what it is of."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
@@ -89,10 +85,10 @@ def _verify_other(path: Path) -> tuple[str, bool] | None:
     if (path / CHECKSUMS).is_file():
         verify_export(path)
         return "an exported model", True
-    if is_cache(path) or (path / _OF_A_CACHE).is_file():
+    if is_cache(path):
         verify_cache(path)
         return "a teacher cache", True
-    if is_tokenized(path) or (path / _OF_TEXT).is_file():
+    if is_tokenized(path):
         corpus = TokenizedCorpus(path)
         corpus.verify()
         return "text in tokens", bool(corpus.manifest.checksums)

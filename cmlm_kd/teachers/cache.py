@@ -300,10 +300,11 @@ class CacheManifest:
 
 
 def is_cache(path: Path) -> bool:
-    """Return whether a directory says that it is a cache."""
+    """Return whether a directory says that it is a cache, or has a cache's arrays and a damaged manifest."""
     with contextlib.suppress(UserError):
-        return read_object(path / CACHE_MANIFEST, "").get("format") == FORMAT_NAME
-    return False
+        if read_object(path / CACHE_MANIFEST, "").get("format") == FORMAT_NAME:
+            return True
+    return (path / "logits-0.npy").is_file()
 
 
 def verify_cache(path: Path) -> CacheManifest:

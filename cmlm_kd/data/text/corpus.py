@@ -232,10 +232,11 @@ class TokenizedCorpus:
 
 
 def is_tokenized(directory: Path) -> bool:
-    """Return whether a directory says that it is text in tokens."""
+    """Return whether a directory says that it is text in tokens, or has its tokens and a damaged manifest."""
     with contextlib.suppress(UserError):
-        return "pieces_type" in read_object(directory / TEXT_MANIFEST, "")
-    return False
+        if "pieces_type" in read_object(directory / TEXT_MANIFEST, ""):
+            return True
+    return (directory / "pieces.bin").is_file()
 
 
 def describe_file(file: TextFile) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _RANGES = {"num_workers": (0, 1000), "seed": (0, 1 << 31), "update_freq": (1, 1 
 """Flag of any command -> its least and its largest number."""
 
 
-def answer_unknown_names() -> None:
+def check_flag_values() -> None:
     """Let fairseq's commands end with one line and status 2 where such a flag names nothing, or is absurd."""
     original = fairseq.options.parse_args_and_arch
 
