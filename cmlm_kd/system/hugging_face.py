@@ -63,3 +63,19 @@ def saved_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_language_model(directory: Path) -> bool:
+    """Return whether a Hugging Face directory says that its model is a decoder without an encoder.
+
+    Most are called a CausalLM; GPT-2 and Gemma 3 are among those that transformers knows by other names.
+    """
+    config = saved_settings(directory / "config.json")
+    named = config.get("architectures")
+    if not isinstance(named, list) or config.get("is_encoder_decoder", False):
+        return False
+    if any("CausalLM" in str(name) for name in named):
+        return True
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(str(config.get("model_type"))) in named

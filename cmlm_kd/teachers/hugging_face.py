@@ -37,7 +37,7 @@ from cmlm_kd.models.translators.loading import (
     source_ids,
 )
 from cmlm_kd.system.devices import bfloat16_autocast
-from cmlm_kd.system.hugging_face import saved_settings
+from cmlm_kd.system.hugging_face import is_language_model, saved_settings
 from cmlm_kd.teachers.carrying import Carrier, Masses
 from cmlm_kd.tokenization.spelled_bytes import END, bytes_of_dictionary, bytes_of_tokenizer
 from cmlm_kd.tokenization.spelling import SPECIALS, pieces_to_text
@@ -251,8 +251,7 @@ class LanguageModelTeacher(CarriedTeacher):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Return whether a directory's ``config.json`` says that it is one, or it is a ``.gguf`` file."""
-        named = " ".join(saved_settings(path / "config.json").get("architectures") or [])
-        return path.suffix == ".gguf" or "CausalLM" in named
+        return path.suffix == ".gguf" or is_language_model(path)
 
     @classmethod
     def load(cls, path: Path, data: TranslationData, options: TeacherOptions) -> LanguageModelTeacher:

@@ -10,6 +10,8 @@ from tokenizers.trainers import BpeTrainer
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     M2M100Config,
@@ -172,10 +174,14 @@ def write_bart(directory):
     return _save(model, directory)
 
 
-def write_language_model(directory):
+def write_language_model(directory, learnt_positions=False):
     backend = byte_level([f"German: {line}\nEnglish: {line}\n" for line in LINES], ["</s>"])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
     tokenizer.save_pretrained(directory)
+    if learnt_positions:
+        sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 256}
+        config = GPT2Config(vocab_size=len(tokenizer), eos_token_id=0, bos_token_id=None, **sizes)
+        return _save(GPT2LMHeadModel(config), directory)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
         num_attention_heads=2, max_position_embeddings=256, eos_token_id=0, bos_token_id=None,

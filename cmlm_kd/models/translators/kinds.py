@@ -9,7 +9,7 @@ from pathlib import Path
 from cmlm_kd.api.registry import unknown_name
 from cmlm_kd.api.translator import ModelChoice, Translator, translators
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.hugging_face import saved_settings
+from cmlm_kd.system.hugging_face import is_language_model
 from cmlm_kd.system.root_logger import root_logger_kept
 
 ENTRY_POINTS = "cmlm_kd.translators"
@@ -112,11 +112,4 @@ def _kind_of(path: str) -> str:
         raise UserError(
             f"--model {path} does not exist; give a checkpoint, a model's directory or a hub name"
         )
-    return "language_model" if _is_decoder_only(place) else "encoder_decoder"
-
-
-def _is_decoder_only(directory: Path) -> bool:
-    """Return whether a Hugging Face directory says that its model has no encoder."""
-    config = saved_settings(directory / "config.json")
-    named = " ".join(config.get("architectures") or [])
-    return "CausalLM" in named and not config.get("is_encoder_decoder", False)
+    return "language_model" if is_language_model(place) else "encoder_decoder"

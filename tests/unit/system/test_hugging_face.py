@@ -13,7 +13,7 @@ from cmlm_kd.cli import main
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.classifier import load_classifier
 from cmlm_kd.models.encoders.pretrained import load_config, load_masked_lm
-from cmlm_kd.system.hugging_face import load_saved
+from cmlm_kd.system.hugging_face import is_language_model, load_saved
 from cmlm_kd.tokenization.loading import load_tokenizer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -73,3 +73,23 @@ def test_all_loading_goes_one_way():
                 if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
                     assert ast.unparse(node.value) == "False", path
     assert found == ["cmlm_kd/system/hugging_face.py"]
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}, True),
+        ({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}, True),
+        ({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3"}, True),
+        ({"architectures": ["MarianMTModel"], "model_type": "marian", "is_encoder_decoder": True}, False),
+        ({"architectures": ["BertForMaskedLM"], "model_type": "bert"}, False),
+        ({"architectures": ["BertLMHeadModel"], "model_type": "bert"}, True),
+        ({"architectures": None, "model_type": "gpt2"}, False),
+        ({"architectures": 3, "model_type": ["gpt2"]}, False),
+        ([], False),
+    ],
+)
+def test_language_models(tmp_path, config, wanted):
+    """By whatever name transformers knows them."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert is_language_model(tmp_path) is wanted

@@ -1,8 +1,4 @@
-"""Every keyword that our calls give to a Hugging Face model has an effect.
-
-transformers takes any keyword: a misspelt one changes nothing and is not told. So each of those that a call
-of ours gives is left out in turn, after which what the call returns must be another.
-"""
+"""Every keyword that our calls give to a Hugging Face encoder has an effect."""
 
 import functools
 from pathlib import Path
@@ -10,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from forward_keywords import keywords_without_effect
 from tiny_classification import make_tokenizer
 from tiny_encoders import EVERY_FAMILY, make_config
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
@@ -30,6 +27,11 @@ TWO_TYPES = [
 ]
 
 
+def without_effect(called, call, least):
+    """Leave out each keyword that a call of ours gives to ``called``."""
+    return keywords_without_effect(called, lambda: values(call()), least)
+
+
 def values(output):
     """All numbers that a call returned, as one vector."""
     if torch.is_tensor(output):
@@ -41,30 +43,6 @@ def values(output):
         *output.attention_scores.values(),
     ]
     return torch.cat([part.flatten() for part in parts if part is not None])
-
-
-@torch.no_grad()
-def keywords_without_effect(called, call, least):
-    """The keywords that a call of ours gives to ``called``, which leaving out changes nothing."""
-    given, forward, left_out = set(), called.forward, [None]
-
-    @functools.wraps(forward)
-    def watched(*args, **named):
-        given.update(named)
-        return forward(*args, **{name: value for name, value in named.items() if name != left_out[0]})
-
-    called.forward = watched
-    whole, idle = values(call()), []
-    assert given >= least
-    for name in sorted(given):
-        left_out[0] = name
-        try:
-            other = values(call())
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):  # that is an effect
-            continue
-        if other.shape == whole.shape and torch.allclose(other, whole, atol=1e-6):
-            idle.append(name)
-    return idle
 
 
 def spread(model):
@@ -80,11 +58,11 @@ def test_masked_language_models(family):
     request = Request(hidden_states=(1,), predictions="real")
     observed = functools.partial(student.observe, IDS, MASK, MASKED, request)
     least = {"input_ids", "attention_mask", "output_hidden_states"}
-    assert not keywords_without_effect(student.model, observed, least)
+    assert not without_effect(student.model, observed, least)
     states = functools.partial(
         student.observe, IDS, MASK, MASKED, Request(hidden_states=(1, 2), predictions="none")
     )
-    assert not keywords_without_effect(student.model.base_model, states, least)
+    assert not without_effect(student.model.base_model, states, least)
 
 
 @pytest.mark.parametrize("family", TWO_TYPES)
@@ -92,11 +70,11 @@ def test_models_that_tell_sentences_apart(family):
     least = {"input_ids", "attention_mask", "token_type_ids"}
     student = MaskedLM(spread(AutoModelForMaskedLM.from_config(make_config(family))))
     predict = functools.partial(student, IDS, MASK, MASKED, TYPES)
-    assert not keywords_without_effect(student.model, predict, least)
+    assert not without_effect(student.model, predict, least)
     model = spread(AutoModelForSequenceClassification.from_config(make_config(family)))
     classifier = SequenceClassifier(model, make_tokenizer(), "tiny")
     observed = functools.partial(classifier, IDS, MASK, TYPES, Request(hidden_states=(1,)))
-    assert not keywords_without_effect(classifier.model, observed, least | {"output_hidden_states"})
+    assert not without_effect(classifier.model, observed, least | {"output_hidden_states"})
 
 
 def test_a_conditional_masked_language_model():
@@ -105,12 +83,12 @@ def test_a_conditional_masked_language_model():
     batch = SimpleNamespace(input_ids=IDS, attention_mask=MASK, token_type_ids=TYPES, masked_index=MASKED)
     call = functools.partial(teacher, batch)
     least = {"input_ids", "attention_mask", "token_type_ids"}
-    assert not keywords_without_effect(encoder, call, least)
+    assert not without_effect(encoder, call, least)
 
 
 def test_the_check_finds_a_misspelt_keyword():
     model = spread(AutoModelForMaskedLM.from_config(make_config("bert")))
-    idle = keywords_without_effect(model, lambda: model(input_ids=IDS, attn_mask=MASK).logits, {"input_ids"})
+    idle = without_effect(model, lambda: model(input_ids=IDS, attn_mask=MASK).logits, {"input_ids"})
     assert idle == ["attn_mask"]
 
 
