@@ -54,7 +54,7 @@ RECIPES = {
     "translation/selective.yaml": ["selection=batch", "share=0.3"],
     "translation/hidden_state.yaml": ["hidden=0.1", "decoder_map=last"],
     "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
-    "translation/captions.yaml": ["data_dir=captions", "pairs=3000", "student=lstm", "seeds=1,2"],
+    "translation/captions.yaml": ["data_dir=captions", "pairs=3000", "students=lstm", "seeds=1,2"],
     "translation/what_carries_it.yaml": ["data_dir=captions", "english=3000"],
     "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
     "translation/iwslt15.yaml": ["data_dir=text", "teacher=bert"],
