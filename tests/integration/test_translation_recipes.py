@@ -9,6 +9,7 @@ import os
 import shutil
 
 import pytest
+import yaml
 from documentation import REPOSITORY
 from tiny_recipes import run_recipe
 from tiny_teacher import write_bert
@@ -22,7 +23,7 @@ EXAMPLES = REPOSITORY / "examples" / "translation"
 STUDENTS = ("alone", "distilled")
 WITH_SYNTHETIC = (*STUDENTS, "back-translated")
 # The report's page with soft targets asks all students; one recipe does that, and the others save its time.
-WITHOUT_STORE = "flags: {page: '--html {{ run }}/report/report.html'}\n"
+WITHOUT_STORE = "flags: {page: '--html {{ run }}/{{ folder }}/report.html'}\n"
 SMALL_PAIRS = f"""
 name: numbers-pairs
 output: unused
@@ -195,8 +196,12 @@ def test_back_translated_captions(tmp_path):
         tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "seeds=1,2", "members=101"
     )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-    table = done.stdout[done.stdout.rindex("== The result\n") :]
-    assert all(name in table for name in WITH_SYNTHETIC) and "kd:soft_target|k:64|T:1|alpha:0.9" in table
+    for prefix, folder in (("", "report"), ("lstm-", "lstm-report")):  # a table for each architecture
+        table = (output / folder / "report.txt").read_text()
+        assert all(f"| {prefix}{name} " in table for name in WITH_SYNTHETIC)
+        assert f"against {prefix}back-translated" in table and "kd:soft_target|k:64|T:1|alpha:0.9" in table
+    student = read_checkpoint(output / "lstm-distilled@2" / "checkpoint_last.pt")["cfg"]
+    assert student["model"]["arch"] == "lstm" and student["model"]["dropout"] == 0.2
     pairs = (output / "corpus" / "train.de").read_text().splitlines()
     assert pairs == [german for german, _ in corpus["train"][:25]]
     assert (output / "synthetic.en").read_text().splitlines() == [
@@ -206,20 +211,34 @@ def test_back_translated_captions(tmp_path):
 
 @pytest.mark.long
 def test_what_carries_it(tmp_path):
+    """Every variant of a student, in a run that had none of them at first."""
     output, given = tmp_path / "run", tmp_path / "given"
     write_captions(given)
-    recipe = SMALL_CAPTIONS.replace("name: captions", "name: what-carries-it").replace(
-        "captions.yaml", "what_carries_it.yaml"
-    )
-    (tmp_path / "small.yaml").write_text(recipe)
+    (tmp_path / "small.yaml").write_text(SMALL_CAPTIONS)
     shutil.copy(EXAMPLES / "controls.py", tmp_path)
-    done = run_recipe(
-        tmp_path / "small.yaml", output, f"data_dir={given}", "pairs=25", "members=101", "english=9"
+    settings = (
+        f"data_dir={given}",
+        "pairs=25",
+        "members=101",
+        "english=9",
+        "students=transformer",
+        "seeds=1",
     )
+    done = run_recipe(tmp_path / "small.yaml", output, *settings)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-    table = done.stdout[done.stdout.rindex("== The result\n") :]
-    assert all(f"| {name} " in table for name in ("distilled", "one-teacher", "alpha-1", "random", "even"))
+    before = {
+        name: (output / name / "checkpoint_last.pt").stat().st_mtime for name in ("alone@1", "distilled@1")
+    }
+    names = yaml.safe_load((EXAMPLES / "captions.yaml").read_text())["settings"]["also"]["choices"]
+    done = run_recipe(tmp_path / "small.yaml", output, *settings, f"also={','.join(names)}")
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    assert all(
+        (output / name / "checkpoint_last.pt").stat().st_mtime == time for name, time in before.items()
+    )
+    table = (output / "report" / "report.txt").read_text()
+    assert len(names) > 12 and all(f"| {name} " in table for name in ("distilled", *names))
     assert "|k:1|" in table and "|T:10|" in table and "|alpha:0.5" in table
+    assert "kd:selective" in table and "kd:hidden_state" in table
     assert len((output / "synthetic.en").read_text().splitlines()) == 9
 
 

@@ -1,4 +1,4 @@
-"""Every keyword that our calls give to a Hugging Face translator has an effect; ``generate`` knows its own."""
+"""Every keyword that our calls give to a Hugging Face translator has an effect; ``generate`` knows its."""
 
 import functools
 
