@@ -1,6 +1,7 @@
 """Writes the tables of docs/results.md and the figures beside it from the hypotheses and logs in results/.
 
-``python scripts/write_results.py --take RUN NAME`` puts what a recipe's run has made into results/NAME, and
+``python scripts/write_results.py --take RUN NAME`` puts what a recipe's run has made into results/NAME
+(``--only SYSTEM ...``: what these have made), and
 ``python scripts/write_results.py`` writes the page; ``--check`` writes nothing and exits with status 1 where
 the page is out of date. In the page, a table stands between ``<!-- written: NAME -->`` and
 ``<!-- end -->``; NAME is a folder of results/ with
@@ -17,7 +18,7 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import yaml
@@ -66,8 +67,13 @@ def up_to_date(page: str, scratch: Path) -> str:
     return PLACE.sub(lambda place: f"{place[1]}{table(RESULTS / place[2], scratch)}{place[3]}", page)
 
 
-def take(run: Path, folder: Path) -> None:
+def take(run: Path, folder: Path, only: Collection[str] = ()) -> None:
     """Put the hypotheses and validations of a translation recipe's run into a folder of results.
+
+    Args:
+        run: its folder.
+        folder: of results.
+        only: systems, or their names with a seed; all where there are none.
 
     Raises:
         UserError: the run has no translations yet, or what it has cannot be read.
@@ -75,6 +81,14 @@ def take(run: Path, folder: Path) -> None:
     generated = sorted((run / "generated").glob("*.txt"))
     if not generated:
         raise UserError(f"{run} has no translations in generated/; give the folder of a run that is done")
+    known = {path.stem for path in generated} | {path.stem.partition("@")[0] for path in generated}
+    if not known.issuperset(only):
+        absent = sorted(set(only) - known)
+        raise UserError(
+            f"{run} has no translations of {absent[0]!r}; it has those of {', '.join(sorted(known))}"
+        )
+    if only:
+        generated = [path for path in generated if {path.stem, path.stem.partition("@")[0]} & set(only)]
     reference = read_lines(run / "data-bin" / "raw" / "test.en")
     validations = {
         path.stem: [line for line in read_lines(run / path.stem / "train.log") if VALIDATION in line]
@@ -102,13 +116,14 @@ def main() -> int:
     """Write or check the page; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--take", nargs=2, metavar=("RUN", "NAME"), help="put a run into results/NAME")
+    parser.add_argument("--only", nargs="+", default=(), metavar="SYSTEM", help="take these alone")
     parser.add_argument(
         "--check", action="store_true", help="say whether the page is out of date, write nothing"
     )
     arguments = parser.parse_args()
     if arguments.take:
         run, name = arguments.take
-        take(Path(run), RESULTS / name)
+        take(Path(run), RESULTS / name, arguments.only)
         return 0
     check = arguments.check
     page = PAGE.read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """docs/results.md says what its hypotheses score."""
 
+import shutil
+
 import pytest
 from documentation import load_script
 
@@ -46,3 +48,12 @@ def test_what_a_run_has_made_is_taken(tmp_path):
     assert (folder / "logs" / "alone@1.log").read_text() == f"{line}\n"
     assert (folder / "reference.txt").read_text() == "one\ntwo\n"
     assert (folder / "clusters.txt").read_text() == "a\nb\n"
+    shutil.copytree(run / "alone@1", run / "lstm-alone@2")
+    shutil.copy(run / "generated" / "alone@1.txt", run / "generated" / "lstm-alone@2.txt")
+    for only in (["lstm-alone"], ["lstm-alone@2"]):
+        writer.take(run, folder, only)
+        assert [path.name for path in (folder / "logs").iterdir()] == ["lstm-alone@2.log"]
+    with pytest.raises(
+        UserError, match="has no translations of 'lstm'; it has those of alone, "
+    ):
+        writer.take(run, folder, ["lstm"])
