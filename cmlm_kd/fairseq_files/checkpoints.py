@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,8 +51,8 @@ _KINDS: dict[type, str] = {Mapping: "a dictionary", argparse.Namespace: "a names
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a fairseq checkpoint with torch's safe loading, which runs no code of the file.
 
-    Tensors are memory-mapped: what is not used is not read. Those of the format before torch 1.6, in which
-    published models still are, are read whole.
+    Tensors are memory-mapped. Those of the format before torch 1.6, in which published models still are, are
+    read whole, and have no checksums.
 
     Raises:
         UserError: the file is missing, damaged, no checkpoint of fairseq, holds what safe loading refuses, or
@@ -60,6 +63,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path} does not exist; fairseq-train writes checkpoint_best.pt to its --save-dir"
         )
     refuse_pointer(path)
+    check_records(path)
     # torch forgets at the end all that it is told here, what the plug-in allowed for good included.
     allowed = torch.serialization.get_safe_globals()
     try:
@@ -80,6 +84,36 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     for part in ("args", "cfg"):
         check_plain_settings(state.get(part), str(path))
     return state
+
+
+def check_records(path: Path) -> None:
+    """Compare what a checkpoint holds with the checksums in it, which torch writes and never reads.
+
+    Reads the whole file, once in a process; nothing is compared of what is no archive.
+
+    Raises:
+        UserError: naming the record.
+    """
+    if path.is_file() and _is_archive(path):
+        found = path.stat()
+        damaged = _damaged_record(path, found.st_size, found.st_mtime_ns)
+        if damaged is not None:
+            raise UserError(f"{path} is damaged: {damaged}; copy it again, or take another checkpoint")
+
+
+@functools.lru_cache(maxsize=64)
+def _damaged_record(path: Path, size: int, changed: int) -> str | None:
+    """Return what is wrong with an archive; its size and time are those of the file that was looked at."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile:
+        return None  # torch says what it is
+    with archive:
+        try:
+            record = archive.testzip()
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+            return first_line(error)
+    return None if record is None else f"{record} in it is not what its checksum says"
 
 
 def check_parts(state: Mapping[str, Any], subject: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cmlm_kd.data.classification.ranking import Queries
+from fairseq_plugins.data.batches import batches_of_all
 from fairseq_plugins.data.sentences import SentenceDataset
 from fairseq_plugins.data.sized import SizedDataset
 
@@ -107,7 +108,7 @@ class MultitaskDataset(SizedDataset):
         for name, part in self.parts.items():
             start = self.first_rows[name]
             own = indices[(indices >= start) & (indices < start + len(part))] - start
-            batches += [np.asarray(batch) + start for batch in part.batch_by_size(own, **limits)]
+            batches += [np.asarray(batch) + start for batch in batches_of_all(part, own, **limits)]
         return [batch.tolist() for batch in batches]
 
     @property

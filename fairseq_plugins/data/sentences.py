@@ -73,16 +73,6 @@ class SentenceDataset(SizedDataset):
         order = np.random.permutation(len(self))
         return order[np.argsort(self.sizes[order] // LENGTH_STEP, kind="stable")]
 
-    def batch_by_size(
-        self,
-        indices: NDArray[np.int64],
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,
-    ) -> Any:
-        """Make batches of all examples: fairseq's multiple of 8 would leave out the last ones."""
-        return super().batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
-
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
         """Every epoch of training mixes anew."""

@@ -11,7 +11,7 @@ import fairseq.checkpoint_utils
 from omegaconf import DictConfig, OmegaConf
 
 from cmlm_kd.errors import UserError, first_line
-from cmlm_kd.fairseq_files.checkpoints import check_parts, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import check_parts, check_records, read_checkpoint
 from cmlm_kd.fairseq_files.plain_settings import check_plain_settings
 
 _NEEDED = ("task", "model")
@@ -24,6 +24,7 @@ def check_settings_of_checkpoints() -> None:
 
     @functools.wraps(load)
     def load_checked(path: str, *passed: Any, **named: Any) -> Any:
+        check_records(Path(path))
         try:
             state = load(path, *passed, **named)
             parts = {part: state.get(part) for part in ("args", "cfg")}

@@ -16,6 +16,7 @@ from fairseq.tasks.translation import TranslationTask
 from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
+from fairseq_plugins.data.batches import keep_every_row
 
 _SHOWN = 60
 """Characters of a sentence in a message."""
@@ -32,7 +33,7 @@ def is_of_plugin(task: FairseqTask) -> bool:
 
 
 def check_row_lengths() -> None:
-    """Let every task that makes batches look at the lengths of its rows first."""
+    """Let every task that makes batches look at the lengths of its rows first, and leave none out."""
     make = FairseqTask.get_batch_iterator
 
     @functools.wraps(make)
@@ -48,6 +49,8 @@ def check_row_lengths() -> None:
     ) -> Any:
         if is_of_plugin(self) or isinstance(self, TranslationTask):
             check_rows(self, dataset, max_tokens, max_positions, skips=ignore_invalid_inputs)
+            if is_of_plugin(self) or not _is_training(self, dataset):
+                keep_every_row(dataset)
             if _split_of(self, dataset) is None:
                 vars(self)[_LINES] = vars(self).get(_LINES, 0) + len(dataset)
         return make(
@@ -76,8 +79,7 @@ def check_rows(
             ``translation_kd``. Of input they may be all that a buffer has. Other tasks of ours have none:
             they cut or part what is too long, or leave it out themselves.
     """
-    split = _split_of(task, dataset)
-    training = split is not None and split == getattr(task.cfg, "train_subset", "train")
+    split, training = _split_of(task, dataset), _is_training(task, dataset)
     if training and not is_of_plugin(task):
         return  # fairseq's own tasks do as fairseq does
     rows = np.arange(len(dataset))
@@ -104,6 +106,11 @@ def check_rows(
 def _split_of(task: FairseqTask, dataset: FairseqDataset) -> str | None:
     """Return the name of a split; None for lines of input, which are no data set of the task."""
     return next((name for name, found in task.datasets.items() if found is dataset), None)
+
+
+def _is_training(task: FairseqTask, dataset: FairseqDataset) -> bool:
+    split = _split_of(task, dataset)
+    return split is not None and split == getattr(task.cfg, "train_subset", "train")
 
 
 def _over_positions(dataset: FairseqDataset, rows: NDArray[np.int64], positions: Any) -> list[int]:

@@ -53,7 +53,5 @@ def test_what_a_run_has_made_is_taken(tmp_path):
     for only in (["lstm-alone"], ["lstm-alone@2"]):
         writer.take(run, folder, only)
         assert [path.name for path in (folder / "logs").iterdir()] == ["lstm-alone@2.log"]
-    with pytest.raises(
-        UserError, match="has no translations of 'lstm'; it has those of alone, "
-    ):
+    with pytest.raises(UserError, match="has no translations of 'lstm'; it has those of alone, "):
         writer.take(run, folder, ["lstm"])

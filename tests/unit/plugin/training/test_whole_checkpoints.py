@@ -40,12 +40,18 @@ def trained(data, tmp_path_factory):
     return save_dir
 
 
-@pytest.fixture
-def broken(trained, tmp_path):
-    """What a kill while fairseq copied left of the last checkpoint."""
+@pytest.fixture(params=["half", "a bit"])
+def broken(request, trained, tmp_path):
+    """What a kill while fairseq copied left of the last checkpoint, or one with a bit that has changed."""
     folder = shutil.copytree(trained, tmp_path / "broken")
     last = folder / "checkpoint_last.pt"
-    os.truncate(last, last.stat().st_size // 2)
+    if request.param == "half":
+        os.truncate(last, last.stat().st_size // 2)
+        return folder
+    content = bytearray(last.read_bytes())
+    weight = read_checkpoint(last)["model"]["decoder.output_projection.weight"].numpy().tobytes()
+    content[content.index(weight) + len(weight) // 2] ^= 1
+    last.write_bytes(content)
     return folder
 
 
