@@ -36,6 +36,10 @@ _ADVICE = {
     "again",
     "[Errno 2] No such file or directory: '@@ '": "that is the default of --replace-unk, which is a file of "
     "words and their translations, two a line: name one behind the flag, or leave it out",
+    **{
+        f"{language} tokenization requires extra": "or choose another --sacrebleu-tokenizer, such as char"
+        for language in ("Japanese", "Korean")
+    },
     "Could not infer language pair": "no split lies there; give a folder that 'cmlm-kd prepare' wrote, or -s "
     "and -t",
 }
@@ -71,7 +75,7 @@ def user_message(error: BaseException) -> str | None:
     Data loaders and fairseq's one process a GPU hand the traceback of a worker on as the text of a new
     exception: what counts is the last one in it.
     """
-    text = str(error)
+    text = str(error).strip()
     if text.startswith(_NOT_LOADED) and isinstance(error.__context__, UserError):
         return user_message(error.__context__)
     if text.startswith(_NOT_LOADED) and isinstance(error.__context__, RuntimeError):

@@ -30,6 +30,7 @@ from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
 from fairseq_plugins.models.inner_states import describe_translator
+from fairseq_plugins.tasks.eval_bleu import check_eval_bleu
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.entries import entries_of
 from fairseq_plugins.training.folds import FoldConfig, FoldMixin
@@ -124,6 +125,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the model and note in its checkpoints which part of the training set it was kept from."""
+        check_eval_bleu(self.cfg)
         model = super().build_model(cfg, from_checkpoint)
         self.note_fold()
         self._model, self._begins = model, not from_checkpoint

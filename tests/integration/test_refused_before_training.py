@@ -111,6 +111,34 @@ def test_metrics_that_validation_does_not_give(root, tmp_path, kind, metric, fla
     assert re.search(message, line), line
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("args", "{", r"--eval-bleu-args '{' is no JSON \(.*\); give it as '{\"beam\": 4}'"),
+        ("args", "[]", r"--eval-bleu-args '\[\]' is no JSON object"),
+        ("args", '{"beam": 0}', "--eval-bleu-args: beam is 0; it must be 1 or more"),
+        ("args", '{"beam": "x"}', '--eval-bleu-args: beam is "x"; it must be a whole number'),
+        ("args", '{"beam": true}', "--eval-bleu-args: beam is true; it must be a whole number"),
+        ("args", '{"lenpen": null}', "--eval-bleu-args: lenpen is null; it must be a number"),
+        ("args", '{"sampling": 1}', "--eval-bleu-args: sampling is 1; it must be true or false"),
+        ("args", '{"beem": 4}', "no --eval-bleu-args is named 'beem'; did you mean 'beam'"),
+        ("detok", "nope", "no --eval-bleu-detok is named 'nope'; .* moses, nltk, space"),
+        ("detok-args", "[", r"--eval-bleu-detok-args '\[' is no JSON"),
+        ("remove-bpe", "nope", "--eval-bleu-remove-bpe nope is nothing that fairseq can join"),
+    ],
+)
+def test_settings_of_bleu_in_validation(root, tmp_path, flag, value, message):
+    line = refused(tmp_path, *translation(root, tmp_path / "s", "--eval-bleu", f"--eval-bleu-{flag}={value}"))
+    assert re.search(message, line), line
+
+
+def test_settings_of_bleu_that_work(root, tmp_path):
+    arguments = '{"beam": 2, "max_len_a": 1.2, "max_len_b": 10, "lenpen": 1, "unnormalized": false}'
+    flags = ("--eval-bleu", f"--eval-bleu-args={arguments}", "--eval-bleu-remove-bpe", "sentencepiece")
+    run_train(*translation(root, tmp_path / "s", *flags))
+    assert (tmp_path / "s" / "checkpoint_best.pt").is_file()
+
+
 def test_metrics_that_validation_gives(root, tmp_path):
     for kind, metric in (("scores", "pearson"), ("several", "QNLI_mrr"), ("several", "score")):
         flags = ("--best-checkpoint-metric", metric, HIGHER, "--max-update", 1)

@@ -67,9 +67,7 @@ def test_a_changed_bit_is_found(tmp_path, record):
     content = bytearray(path.read_bytes())
     content[content.index(held, start) + len(held) // 2] ^= 1
     path.write_bytes(content)
-    message = (
-        f"^{path} is damaged: {name} in it is not what its checksum says; copy it again"
-    )
+    message = f"^{path} is damaged: {name} in it is not what its checksum says; copy it again"
     with pytest.raises(UserError, match=message):
         read_checkpoint(path)
     with pytest.raises(UserError, match=message):

@@ -4,11 +4,12 @@ import sys
 
 import pytest
 import torch
+from fairseq.scoring.bleu import SacrebleuConfig, SacrebleuScorer
 from fairseq_cli import generate, interactive, train
 from fairseq_runs import exit_of
 from torch.multiprocessing import ProcessRaisedException, start_processes
 
-from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.errors import UserError, first_line, one_line
 from fairseq_plugins.command_line.user_errors import (
     UserErrorInStep,
     print_user_errors,
@@ -161,3 +162,11 @@ def test_the_hook_prints_one_line_and_hands_everything_else_on(monkeypatch, caps
 )
 def test_the_first_line_of_an_exception(error, line):
     assert first_line(error) == line
+
+
+def test_a_tokenizer_of_bleu_whose_packages_are_not_there():
+    with pytest.raises(RuntimeError) as caught:
+        SacrebleuScorer(SacrebleuConfig(sacrebleu_tokenizer="ko-mecab")).score()
+    message = first_line(UserError(one_line(user_message(caught.value))))
+    assert "pip install sacrebleu[ko]" in message
+    assert message.endswith("or choose another --sacrebleu-tokenizer, such as char")
