@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "store",
         type=Path,
         metavar="DIR",
-        help="store of 'cmlm-kd dump'; or a data-bin, a teacher cache, tokenised text, or an exported "
-        "directory with checksums, of which every file is compared",
+        help="store of 'cmlm-kd dump'; or a data-bin, a C-MLM teacher, a teacher cache, text in tokens, or "
+        "an exported directory with checksums, of which every file is compared",
     )
     parser.add_argument(
         "--data",
@@ -49,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Verify and print one summary."""
+    """Verify and print one summary.
+
+    Raises:
+        UserError: something is damaged, or the path is nothing that can be verified.
+    """
     other = _verify_other(arguments.store)
     if other is not None:
         kind, has_checksums = other
@@ -60,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
             said = "of an earlier release, without checksums: what can be seen without them is right"
         print(f"{arguments.store}: {kind}, {said}")
         return
+    _check_store(arguments.store)
     _verify_store(arguments)
 
 
@@ -93,6 +98,24 @@ def _verify_other(path: Path) -> tuple[str, bool] | None:
         corpus.verify()
         return "text in tokens", bool(corpus.manifest.checksums)
     return None
+
+
+def _check_store(path: Path) -> None:
+    """Refuse what is of no kind that the command knows: that it is no store is not all there is to say.
+
+    Raises:
+        UserError: naming all kinds.
+    """
+    from cmlm_kd.store.manifest import MANIFEST_NAME, PARTIAL_NAME
+
+    if not any((path / name).is_file() for name in (MANIFEST_NAME, PARTIAL_NAME)):
+        what = "is no directory" if path.exists() else "does not exist"
+        if path.is_dir():
+            what = "holds nothing that can be verified: no manifest of ours"
+        raise UserError(
+            f"{path} {what}; give a store of 'cmlm-kd dump', a data-bin of 'cmlm-kd prepare', a C-MLM "
+            "teacher, a teacher cache, text in tokens, or an exported directory with checksums"
+        )
 
 
 def _verify_store(arguments: argparse.Namespace) -> None:

@@ -117,3 +117,25 @@ def test_a_damaged_manifest_is_not_taken_for_a_stores(capsys, tmp_path, file, sa
     status, output, error = verify(capsys, tmp_path)
     assert status == 2 and not output and error.count("\n") == 1
     assert said in error and "store: " not in error and "cmlm-kd dump" not in error
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("student", "holds nothing"), ("out.txt", "is no directory"), ("none", "does not exist")],
+)
+def test_what_is_of_no_kind_is_told_all_kinds(capsys, tmp_path, name, said):
+    (tmp_path / "student").mkdir()
+    for file in ("student/checkpoint_last.pt", "out.txt"):
+        (tmp_path / file).write_text("12\n")
+    status, output, error = verify(capsys, tmp_path / name)
+    assert status == 2 and not output and error.count("\n") == 1
+    assert error.startswith(f"cmlm-kd verify: {tmp_path / name} {said}") and "store: " not in error
+    for kind in (
+        "store",
+        "data-bin",
+        "C-MLM teacher",
+        "teacher cache",
+        "text in tokens",
+        "exported directory",
+    ):
+        assert kind in error
