@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +16,11 @@ from doit.task import Task
 
 from cmlm_kd.errors import UserError, os_error_message
 from cmlm_kd.recipes.machine import environment
+from cmlm_kd.recipes.outputs import Outputs
 from cmlm_kd.recipes.processes import Gate, Processes, Screen
-from cmlm_kd.recipes.records import Contents, Records, checksums, put_aside
+from cmlm_kd.recipes.records import Contents, Records, checksums
 from cmlm_kd.recipes.run_folder import note_time, package_versions
 from cmlm_kd.recipes.steps import Step, is_inside
-from cmlm_kd.system.aside import parts_of
 
 
 class Engine:
@@ -44,7 +43,8 @@ class Engine:
         self._processes = Processes(lock)
         self._screen = Screen()
         self._gate = Gate()
-        self._temporaries = Temporaries(steps)
+        self._outputs = Outputs(folder, steps, self._records)
+        self._temporaries = Temporaries(steps, self._outputs)
         self._begins_with: dict[str, dict[str, Any]] = {}  # step -> what it is made from now
         self._failure: UserError | None = None
 
@@ -52,9 +52,11 @@ class Engine:
         """Run the steps that are not done, as many side by side as there are lanes.
 
         Raises:
-            UserError: a step failed; the end of what it said is on standard error.
+            UserError: a step failed, and the end of what it said is on standard error; or something that no
+                step has made is where one writes, and none has begun.
             KeyboardInterrupt: after all commands have ended.
         """
+        self._outputs.check(selected.values())
         self._temporaries.find_missing(selected, self._may_run)
         control = TaskControl([self._task(step) for step in selected.values()])
         control.process([step.place for step in selected.values()])
@@ -186,17 +188,16 @@ class Engine:
         """Put old outputs aside unless the step goes on in them; return what to tell the user."""
         record = self._records.finished(step.place)
         begun = self._records.begun(step.place)
-        unfinished = bool(begun) and begun == _identity(state)
-        mends = step.text.resumes == "always" and not begun and _same(record, state)
-        beside = [str(parts_of(Path(path))) for path in step.outputs]  # what a translation has so far
-        there = [path for path in (*step.outputs, *beside) if os.path.lexists(path)]
+        unfinished = begun == _identity(state)
+        mends = step.text.resumes == "always" and begun is None and _same(record, state)
+        there = self._outputs.there(step)
         text = step.title
         if there and (mends or (unfinished and step.text.resumes != "no")):
             text = f"{step.title}: goes on in what is there"
         else:
             why = self._why_again(step, record, state)
             log.unlink(missing_ok=True)
-            old = [put_aside(path, self._folder) for path in there]
+            old = [self._outputs.put_aside(path) for path in there]
             if old and not unfinished:
                 text = f"{step.title}: again, {why}; what was there is in {', '.join(old)}"
         for path in step.outputs:
@@ -205,6 +206,11 @@ class Engine:
         return text
 
     def _why_again(self, step: Step, record: dict[str, Any], state: dict[str, Any]) -> str:
+        damaged = self._records.damaged(step.place)
+        if damaged is not None:
+            return f"its record {damaged} is damaged"
+        if not record and self._records.begun(step.place) is None:
+            return "no record says what made it"
         if not _same(record, state):
             return "it was made from something else"
         if self._is_whole(step, record):
@@ -265,12 +271,15 @@ class Temporaries:
 
     Args:
         steps: all of the recipe.
+        outputs: of these steps.
 
     Attributes:
         wanted: steps that must run again, because a step that will run reads what was removed.
     """
 
-    def __init__(self, steps: dict[str, Step]) -> None:
+    def __init__(self, steps: dict[str, Step], outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._makers = {path: step for step in steps.values() for path in step.temporary}
         self._done: set[str] = set()
         self._readers: dict[str, set[str]] = {
             path: {reader.name for reader in steps.values() if _reads(reader, step.name, path)}
@@ -286,7 +295,8 @@ class Temporaries:
             selected: the steps of this run, in an order in which they can run.
             may_run: whether a step will run even if those before it make what they made before.
         """
-        if all(os.path.exists(path) for path in self._readers):
+        missing = {path for path, maker in self._makers.items() if self._outputs.is_missing(maker, path)}
+        if not missing:
             return
         running = {step.name for step in selected.values() if may_run(step)}
         while True:
@@ -297,7 +307,7 @@ class Temporaries:
                 step.name
                 for step in selected.values()
                 for path in step.temporary
-                if not os.path.exists(path) and self._readers[path] & running
+                if path in missing and self._readers[path] & running
             }
             if more <= running:
                 break
@@ -305,11 +315,11 @@ class Temporaries:
         self.wanted = {step.name for step in selected.values() if step.temporary} & running
 
     def done(self, name: str) -> None:
-        """Note that a step is done; remove what nobody reads any more."""
+        """Note that a step is done; remove what its maker left there and nobody reads any more."""
         self._done.add(name)
         for path, readers in self._readers.items():
             if name in readers and readers <= self._done and os.path.lexists(path):
-                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+                self._outputs.remove(self._makers[path], path)
 
 
 def _reads(reader: Step, maker: str, path: str) -> bool:

@@ -6,16 +6,38 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from doit.dependency import Dependency, JSONCodec
 from doit.task import Task
 
+from cmlm_kd.errors import UserError
 from cmlm_kd.system.files import file_sha256, written_aside
+from cmlm_kd.system.manifests import check_document, read_object
 
 FOLDER = ".steps"
 """Where they lie, in the run's folder."""
+_VALUES = "_values_:"
+"""What doit calls what a task has noted."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a step notes when it has finished.
+
+    Attributes:
+        command: with absolute paths.
+        versions: package -> its version.
+        inputs: absolute path -> what was there.
+        outputs: absolute path -> what it made there.
+    """
+
+    command: str
+    versions: dict[str, str]
+    inputs: dict[str, dict[str, tuple[int, int, str | None]]]
+    outputs: dict[str, dict[str, tuple[int, int, str | None]]]
 
 
 class _TaskFiles:
@@ -38,10 +60,8 @@ class _TaskFiles:
 
     def _read(self, task: str) -> dict[str, Any]:
         if task not in self._known:
-            try:
-                self._known[task] = self._codec.decode(self._file(task).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                self._known[task] = {}
+            values = _values_in(self._file(task))
+            self._known[task] = {} if values is None else {_VALUES: values}
         return self._known[task]
 
     def get(self, task: str, key: str) -> Any:
@@ -68,6 +88,18 @@ class _TaskFiles:
         """Nothing is left to write at the end."""
 
 
+def _values_in(path: Path) -> dict[str, Any] | None:
+    """Return what a step noted, all of the types that it should have; None where there is nothing like it."""
+    try:
+        values = read_object(path, "").get(_VALUES)
+        if not isinstance(values, dict):
+            return None
+        check_document(path, values, Finished, "")
+    except UserError:
+        return None
+    return values
+
+
 class Records(Dependency):  # type: ignore[misc]  # doit has no types
     """doit's state of a run, on disk as soon as a step has finished.
 
@@ -85,38 +117,45 @@ class Records(Dependency):  # type: ignore[misc]  # doit has no types
         self.backend.write(task.name)
         self._begun(task.name).unlink(missing_ok=True)
 
+    def remove_success(self, task: Task) -> None:
+        """Forget what a step has made, because it has failed; if it had not begun, all is as it was."""
+        if self.begun(task.name) is not None:
+            super().remove_success(task)
+
     def finished(self, step: str) -> dict[str, Any]:
-        """Return what a step noted when it finished; nothing if it has not."""
+        """Return what a step noted when it finished; nothing if it has not, or the record is damaged."""
         found: dict[str, Any] = self.get_values(step)
         return found
+
+    def damaged(self, step: str) -> Path | None:
+        """Return the file of a step's record where it can no longer be read; None for all other steps."""
+        file = self._folder / f"{step}.json"
+        return file if os.path.lexists(file) and not self.finished(step) else None
+
+    def places(self, *, begun: bool = False) -> list[str]:
+        """Return the places of the steps that have finished in this folder, or begun and not finished."""
+        suffix = ".begun" if begun else ".json"
+        files = self._folder.rglob(f"*{suffix}")
+        return sorted(file.relative_to(self._folder).as_posix().removesuffix(suffix) for file in files)
 
     def begin(self, step: str, state: dict[str, Any]) -> None:
         """Note what a step begins with, so that only the same goes on in what an interruption leaves."""
         with written_aside(self._begun(step)) as partial:
             partial.write_text(json.dumps(state) + "\n", encoding="utf-8")
 
-    def begun(self, step: str) -> dict[str, Any]:
-        """Return what a step that has not finished began with; nothing if there is no such step."""
+    def begun(self, step: str) -> dict[str, Any] | None:
+        """Return what a step that has not finished began with; None if there is no such step.
+
+        Where that cannot be read it began with nothing, so that no step goes on from it.
+        """
+        file = self._begun(step)
         try:
-            found: dict[str, Any] = json.loads(self._begun(step).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found
+            return read_object(file, "")
+        except UserError:
+            return {} if os.path.lexists(file) else None
 
     def _begun(self, step: str) -> Path:
         return self._folder / f"{step}.begun"
-
-
-def put_aside(path: str, run: Path) -> str:
-    """Move an output out of the way, to where the last one of its name is removed; returns the new place."""
-    place = run / ".old" / os.path.relpath(path, run)
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(path, place)
-    return str(place)
 
 
 FileEntries = dict[str, list[Any]]

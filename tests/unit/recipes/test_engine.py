@@ -1,6 +1,8 @@
 """A step runs again when what it is made from changed, and so does all that follows; nothing else does."""
 
+import json
 import os
+import shutil
 
 import pytest
 import yaml
@@ -192,3 +194,114 @@ def test_temporary_outputs_are_not_made_again_for_steps_that_are_left_out(tmp_pa
     recipe = TinyRecipe(tmp_path, TEMPORARY)
     assert recipe.run() == 0 and recipe.calls() == ["big", "small"]
     assert recipe.run("--until", "big", word="two") == 0 and recipe.calls() == []
+
+
+def test_other_files_in_a_temporary_output_stay(tmp_path):
+    text = TEMPORARY.replace("temporary: [big/file]", "temporary: [big]")
+    recipe = TinyRecipe(tmp_path, text)
+    assert recipe.run("--until", "big") == 0 and recipe.calls() == ["big"]
+    notes = recipe.run_folder / "big" / "notes"
+    notes.write_text("mine")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "file").write_text("mine")
+    (recipe.run_folder / "big" / "link").symlink_to(tmp_path / "linked")
+    assert recipe.run() == 0 and recipe.calls() == ["small"]
+    assert notes.read_text() == "mine" and not notes.with_name("file").exists()
+    assert (tmp_path / "linked" / "file").read_text() == "mine"
+    assert recipe.run() == 0 and recipe.calls() == []
+    assert recipe.run(word="two") == 0 and recipe.calls() == ["big", "small"]
+    assert recipe.read("small") == "two\ntext\n" and recipe.read(".old/big/notes") == "mine"
+    assert not (recipe.run_folder / "big").exists()
+
+
+@pytest.mark.parametrize("place", ["a", "b/notes", "c.parts/notes"])
+def test_what_no_step_has_made_is_refused_where_one_writes(tmp_path, capsys, place):
+    recipe = TinyRecipe(tmp_path)
+    foreign = recipe.run_folder / place
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    for word in ("one", "two"):
+        assert recipe.run(word=word) == 2 and recipe.calls() == []
+        error = capsys.readouterr().err
+        assert (
+            f"{foreign} is in the way: step " in error and "move it away, or give another --output" in error
+        )
+        assert foreign.read_text() == "mine"
+    os.rename(foreign, tmp_path / "mine")
+    assert recipe.run() == 0 and recipe.calls() == ALL
+
+
+def test_other_files_in_an_output_outlast_what_is_made_again(recipe, capsys):
+    (recipe.run_folder / "b" / "notes").write_text("mine")
+    for word in ("two", "three", "four"):
+        assert recipe.run(word=word) == 0 and recipe.calls() == ["second", "third"]
+    assert recipe.read(".old/b/notes") == "mine" and recipe.read(".old/b/word") == "one\n"
+    assert recipe.read(".old.1/b/word") == "three\n"  # the last of those that are all of the run
+    assert f"what was there is in {recipe.run_folder}/.old/b" in capsys.readouterr().out
+
+
+def test_what_is_in_old_already_is_kept_if_no_record_names_it(recipe):
+    shutil.rmtree(recipe.run_folder)
+    (recipe.run_folder / ".old" / "b").mkdir(parents=True)
+    (recipe.run_folder / ".old" / "b" / "word").write_text("mine")
+    for word in ("one", "two", "three"):
+        assert recipe.run(word=word) == 0
+    assert recipe.read(".old/b/word") == "mine" and recipe.read(".old.1/b/word") == "two\n"
+
+
+def test_the_outputs_of_a_folder_that_was_moved_are_the_runs(recipe, capsys):
+    os.rename(recipe.run_folder, recipe.run_folder.with_name("moved"))
+    recipe.run_folder = recipe.run_folder.with_name("moved")
+    assert recipe.run() == 0 and recipe.calls() == ALL
+    assert recipe.read(".old/b/word") == "one\n" and not (recipe.run_folder / ".old.1").exists()
+
+
+def test_a_step_that_fails_before_it_begins_keeps_its_record(recipe, capsys):
+    (recipe.run_folder / ".old").write_text("in the way")
+    assert recipe.run(word="two") == 2 and recipe.calls() == []
+    assert str(recipe.run_folder / ".old") in capsys.readouterr().err
+    (recipe.run_folder / ".old").unlink()
+    assert recipe.run(word="two") == 0 and recipe.calls() == ["second", "third"]
+
+
+DAMAGES = [
+    "[]",
+    "7",
+    "{}",
+    '{"_values_',
+    "[" * 99_999,
+    '{"_values_:": 3}',
+    '{"_values_:": {"a": 3}}',
+    *({"inputs": value} for value in ([], None, {"x": 3})),
+    *({"outputs": value} for value in (None, {"x": {"": [1, 2]}}, {"x": {"": ["1", 2, "3"]}})),
+    {"command": 3},
+    {"versions": {"torch": 2}},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: str(damage)[:30])
+def test_a_damaged_record_counts_as_none(recipe, capsys, damage):
+    file = recipe.run_folder / ".steps" / "b.json"
+    if isinstance(damage, dict):
+        record = json.loads(file.read_text())
+        record["_values_:"].update(damage)
+        damage = json.dumps(record)
+    file.write_text(damage)
+    assert recipe.run() == 0 and recipe.calls() == ["second"]
+    printed = capsys.readouterr().out
+    assert f"again, its record {file} is damaged; what was there is in {recipe.run_folder}/.old/b" in printed
+    for word in ("two", "three", "four"):  # nothing says any more whose that was
+        assert recipe.run(word=word) == 0 and recipe.calls() == ["second", "third"]
+    assert recipe.read(".old/b/word") == "one\n" and recipe.read(".old.1/b/word") == "three\n"
+
+
+@pytest.mark.parametrize("damage", ["[]", "7", "{", "[" * 99_999])
+def test_a_damaged_note_of_a_beginning_goes_on_in_nothing(tmp_path, damage, capsys):
+    text = CHAIN.replace("outputs: [b]", "outputs: [b]\n    resumes: always")
+    recipe = TinyRecipe(
+        tmp_path, text.replace("echo {{ word }} >", "[ {{ word }} = two ]; echo {{ word }} >")
+    )
+    assert recipe.run() == 2 and recipe.calls() == ["first", "second"]
+    (recipe.run_folder / ".steps" / "b.begun").write_text(damage)
+    assert recipe.run(word="two") == 0 and recipe.calls() == ["second", "third"]
+    assert "goes on in what is there" not in capsys.readouterr().out
