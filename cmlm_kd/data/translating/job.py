@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,9 +132,11 @@ class TranslationJob:
         self.parts.open()
         if self.options.merge:
             self.parts.collect(self.options.merge)
-            self._check_merged()
+        pending = self.parts.pending(self._mine(range(self.parts.count)))
+        if self.options.merge:
+            self._check_merged(pending)
         try:
-            self.translate(self._mine(self.parts.pending()))
+            self.translate(pending)
         except UserError:  # a model that is of no use, say: the next try may have other settings
             if self.options.shard is None:
                 self.parts.remove_if_empty()
@@ -178,12 +180,12 @@ class TranslationJob:
         }
         return dict(json.loads(json.dumps(settings)))
 
-    def _mine(self, pending: Sequence[int]) -> list[int]:
+    def _mine(self, shards: Iterable[int]) -> list[int]:
         share = self.options.shard
-        return [index for index in pending if share is None or share.holds(index)]
+        return [index for index in shards if share is None or share.holds(index)]
 
-    def _check_merged(self) -> None:
-        if pending := self.parts.pending():
+    def _check_merged(self, pending: Sequence[int]) -> None:
+        if pending:
             numbers = ", ".join(str(index) for index in pending[:5]) + (", ..." if len(pending) > 5 else "")
             raise UserError(
                 f"--merge: {len(pending)} of {self.parts.count} shards are in none of the folders "

@@ -1,13 +1,17 @@
 """The shards of an unfinished translation: a folder beside the output, which an interrupted job goes on from.
 
-Each shard is a file of one JSON line for each source: a list of ``[score, finished, text]``, best first. A
-file with its final name is complete. ``job.json`` says what all of them are of.
+Each shard is a file of one JSON line for each source: a list of ``[score, finished, text]``, best first. Its
+last line is a checksum of these, of its number and of the job: file and checksum appear in one moment,
+whoever else writes there. Shards of earlier releases have no such line; of them only lines and types are
+compared. ``job.json`` says what all of them are of.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from cmlm_kd.api.translator import Hypothesis
-from cmlm_kd.errors import UserError
+from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.system.aside import hold_directory, holding, parents_made
 from cmlm_kd.system.files import check_new_directory, written_aside
+from cmlm_kd.system.manifests import read_object
+
+logger = logging.getLogger(__name__)
 
 JOB = "job.json"
 OUTPUTS = "outputs.json"
@@ -81,8 +88,8 @@ class Parts:
             UserError: naming the first setting that differs, with both values.
         """
         try:
-            found = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = read_object(folder / JOB, "")
+        except UserError:
             raise UserError(
                 f"{folder} has no readable {JOB}; give the folder of an unfinished translation, OUTPUT.parts"
             ) from None
@@ -99,16 +106,33 @@ class Parts:
         """Return the file of a shard."""
         return self.folder / f"{index:06d}.jsonl"
 
-    def pending(self) -> list[int]:
-        """Return the shards that are not there yet."""
-        return [index for index in range(self.count) if not self.path(index).is_file()]
+    def pending(self, wanted: Iterable[int] | None = None) -> list[int]:
+        """Return the shards that are not there yet, or are damaged.
+
+        Args:
+            wanted: which to look at; None for all.
+        """
+        return [
+            index for index in (range(self.count) if wanted is None else wanted) if not self._is_whole(index)
+        ]
+
+    def _is_whole(self, index: int) -> bool:
+        path = self.path(index)
+        if not path.is_file():
+            return False
+        try:
+            self._rows(path, index)
+        except _DAMAGES as error:
+            logger.warning("%s is damaged (%s) and does not count", path, first_line(error))
+            return False
+        return True
 
     def write(self, index: int, rows: Iterable[Sequence[Hypothesis]]) -> None:
         """Write a shard; when its file is there it is complete."""
-        with written_aside(self.path(index)) as partial, partial.open("w", encoding="utf-8") as stream:
-            for row in rows:
-                entries = [[entry.score, int(entry.finished), entry.text] for entry in row]
-                stream.write(json.dumps(entries, ensure_ascii=False, separators=(",", ":")) + "\n")
+        entries = [[[entry.score, int(entry.finished), entry.text] for entry in row] for row in rows]
+        lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() for row in entries]
+        with written_aside(self.path(index)) as partial:
+            partial.write_bytes(b"".join(line + b"\n" for line in [*lines, self._checksum(index, lines)]))
 
     def read(self) -> Iterator[list[Hypothesis]]:
         """Yield the hypotheses of each source, in the order of the input.
@@ -117,28 +141,47 @@ class Parts:
             UserError: a shard is missing or damaged.
         """
         for index in range(self.count):
-            yield from self._read(index)
+            yield from self._read(
+                self.path(index), index, "run the same command again, which translates it again"
+            )
 
-    def _read(self, index: int) -> Iterator[list[Hypothesis]]:
-        path = self.path(index)
-        rows = min(self.shard_rows, self.lines - index * self.shard_rows)
+    def _read(self, path: Path, index: int, remedy: str) -> list[list[Hypothesis]]:
         try:
-            with path.open(encoding="utf-8") as stream:
-                for line in stream:
-                    yield [Hypothesis(text, score, bool(done)) for score, done, text in json.loads(line)]
-                    rows -= 1
-            if rows:
-                raise ValueError("it has not as many lines as it should")
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{path} is missing or damaged ({error}); delete it and run the same command again"
-            ) from error
+            return self._rows(path, index)
+        except _DAMAGES as error:
+            raise UserError(f"{path} is missing or damaged ({first_line(error)}); {remedy}") from error
+
+    def _rows(self, path: Path, index: int) -> list[list[Hypothesis]]:
+        return [_hypotheses(line) for line in self._lines(path, index)]
+
+    def _lines(self, path: Path, index: int) -> list[bytes]:
+        """Return the lines of a shard without the checksum.
+
+        Raises:
+            ValueError: it is not what was written.
+        """
+        lines = path.read_bytes().split(b"\n")
+        rows = min(self.shard_rows, self.lines - index * self.shard_rows)
+        if lines.pop():
+            raise ValueError("its last line is cut off")
+        if len(lines) == rows + 1 and lines.pop() != self._checksum(index, lines[:rows]):
+            raise ValueError("it has another checksum than it was written with")
+        if len(lines) != rows:
+            raise ValueError(f"it has {len(lines)} lines, it should have {rows}")
+        return lines
+
+    def _checksum(self, index: int, lines: Sequence[bytes]) -> bytes:
+        """Return the last line of a shard: a checksum of the others, and of where they belong."""
+        place = json.dumps([self.identity, index], sort_keys=True).encode()
+        found = hashlib.sha256(b"\n".join([place, *lines]))
+        return json.dumps({"sha256": found.hexdigest()}).encode()
 
     def collect(self, folders: Sequence[Path]) -> None:
         """Copy the shards of other folders of the same job here.
 
         Raises:
-            UserError: a folder is of another job, or two of them have different bytes for one shard.
+            UserError: a folder is of another job, a shard in it is damaged, or two of them have different
+                translations for one shard.
         """
         for folder in folders:
             self.check(folder)
@@ -147,12 +190,14 @@ class Parts:
                 theirs, ours = folder / self.path(index).name, self.path(index)
                 if not theirs.is_file() or theirs.resolve() == ours.resolve():
                     continue
-                if ours.is_file() and ours.read_bytes() != theirs.read_bytes():
+                self._read(theirs, index, "run the command again that wrote it, which translates it again")
+                if not self._is_whole(index):
+                    with written_aside(ours) as partial:
+                        shutil.copyfile(theirs, partial)
+                elif self._lines(ours, index) != self._lines(theirs, index):
                     raise UserError(
                         f"{theirs} and {ours} are the same shard with different translations; delete one"
                     )
-                with written_aside(ours) as partial:
-                    shutil.copyfile(theirs, partial)
 
     def claim(self, outputs: Sequence[Path]) -> None:
         """Note which files are going to be written, so that whoever goes on may replace them."""
@@ -163,9 +208,10 @@ class Parts:
         """Return the files that an interrupted run of this job was writing."""
         try:
             self.check(self.folder)
-            return set(map(Path, json.loads((self.folder / OUTPUTS).read_text(encoding="utf-8"))))
-        except (UserError, OSError, ValueError):
+            found = json.loads((self.folder / OUTPUTS).read_bytes())
+        except (UserError, *_DAMAGES):
             return set()
+        return {Path(path) for path in found if isinstance(path, str)} if isinstance(found, list) else set()
 
     def release(self) -> None:
         """Take the note away: the files are whole."""
@@ -177,8 +223,31 @@ class Parts:
 
     def remove_if_empty(self) -> None:
         """Delete the folder if no shard is in it, so that nothing stands in the way of other settings."""
-        if len(self.pending()) == self.count and {entry.name for entry in self.folder.iterdir()} <= {JOB}:
+        if {entry.name for entry in self.folder.iterdir()} <= {JOB}:
             self.remove()
+
+
+_DAMAGES = (OSError, ValueError, RecursionError)
+"""What comes of a shard that is missing or damaged."""
+
+
+def _hypotheses(line: bytes) -> list[Hypothesis]:
+    """Return what a line of a shard says of a source.
+
+    Raises:
+        ValueError: it is none.
+    """
+    row = json.loads(line)
+    if not isinstance(row, list):
+        raise ValueError("a line of it is no list of hypotheses")
+    found = []
+    for entry in row:
+        match entry:
+            case [int() | float() as score, 0 | 1 as finished, str() as text] if not isinstance(score, bool):
+                found.append(Hypothesis(text, score, bool(finished)))
+            case _:
+                raise ValueError("a line of it has what is no [score, finished, text]")
+    return found
 
 
 def _one_by_one(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import signal
 import pytest
 from toy_translator import lines_of, run, run_child, write_lines
 
+from cmlm_kd.api.translator import Hypothesis
 from cmlm_kd.data.translating import job as job_module
+from cmlm_kd.data.translating.parts import Parts
 from cmlm_kd.system.aside import hold_directory, release
 
 TEXTS = [f"{'wort ' * (number % 7)}nummer {number}" for number in range(23)]
@@ -68,16 +70,15 @@ def test_what_a_kill_leaves_is_gone_on_from_byte_for_byte(job, tmp_path, batches
     assert names[0].read_bytes() == names[1].read_bytes()
 
 
-def test_complete_shards_are_not_translated_again(job):
+def test_complete_shards_are_not_translated_again(job, monkeypatch):
     flags, output = job
     run_child(*flags, way="kill5")
-    parts = output.with_name("y.en.parts")
-    done = sorted(path.name for path in parts.glob("*.jsonl"))
+    done = sorted(output.with_name("y.en.parts").glob("*.jsonl"))
     assert done and len(done) < 5
-    first = parts / done[0]
-    first.write_text(first.read_text().replace("NUMMER 0", "KEPT"))
+    written, write = [], Parts.write
+    monkeypatch.setattr(Parts, "write", lambda *given: (written.append(given[1]), write(*given)))
     assert run(*flags) == 0
-    assert lines_of(output)[0] == "KEPT"
+    assert written == list(range(len(done), 5)) and lines_of(output) == CAPITALS
 
 
 def test_a_kill_while_the_outputs_are_written_is_gone_on_from(job, tmp_path, monkeypatch):
@@ -199,28 +200,86 @@ def test_shards_that_do_not_fit(job, tmp_path, capsys):
     said = refused(capsys, *flags, "--merge", tmp_path)
     assert f"{tmp_path} has no readable job.json" in said
     run(*flags, "--shard", "1/1", "--parts", tmp_path / "three")
-    changed = tmp_path / "three" / "000000.jsonl"
-    changed.write_text(changed.read_text().replace("NUMMER", "NUMBER"))
+    changed = Parts(tmp_path / "three", json.loads((tmp_path / "three" / "job.json").read_text()))
+    changed.write(0, [[Hypothesis("OTHER", -1.0)]] * 5)
     said = refused(capsys, *flags, "--merge", one, tmp_path / "three")
     assert "are the same shard with different translations" in said
     assert not output.exists()
 
 
-def test_a_damaged_shard_is_named(job, capsys):
+def spoilt(lines, how):
+    """Return the lines of a shard, of which the last is its checksum, with a damage."""
+    first, second, *others = lines
+    return {
+        "word": [first.replace("NUMMER", "NUMBER"), second, *others],
+        "bit of the checksum": [*lines[:-1], lines[-1].replace("sha256", "sha257")],
+        "object": ["{}", second, *others],
+        "empty": ["[]", second, *others],
+        "repeated": [first, first, *others],
+        "one more": [first, *lines],
+        "swapped": [second, first, *others],
+        "types": ['[["-0.5",1,"X"]]', second, *others],
+        "short": lines[:1],
+        "no JSON": ["[["],
+        "deep": ["[" * 99_999, second, *others],
+        "nothing": [],
+    }[how]
+
+
+DAMAGES = ["word", "bit of the checksum", "object", "empty", "repeated", "one more", "swapped", "types"]
+DAMAGES += ["short", "no JSON", "deep", "nothing"]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_shard_is_translated_again(job, capsys, caplog, how):
     flags, output = job
     run(*flags, "--shard", "1/1")
     damaged = output.with_name("y.en.parts") / "000001.jsonl"
-    damaged.write_text("[[\n")
-    assert f"{damaged} is missing or damaged" in refused(capsys, *flags)
+    write_lines(damaged, spoilt(lines_of(damaged), how))
+    said = refused(capsys, *flags, "--merge", damaged.parent)
+    assert "--merge: 1 of 5 shards are in none of the folders (1)" in said
+    assert run(*flags) == 0
+    assert lines_of(output) == CAPITALS
+    assert f"{damaged} is damaged (" in caplog.text
 
 
-def test_a_shard_with_too_few_lines_is_named(job, capsys):
+def test_a_shard_in_the_place_of_another_is_translated_again(job, caplog):
     flags, output = job
     run(*flags, "--shard", "1/1")
-    damaged = output.with_name("y.en.parts") / "000001.jsonl"
-    damaged.write_text(damaged.read_text().partition("\n")[0] + "\n")
-    assert f"{damaged} is missing or damaged" in refused(capsys, *flags)
-    assert not output.exists()
+    parts = output.with_name("y.en.parts")
+    (parts / "000001.jsonl").write_bytes((parts / "000000.jsonl").read_bytes())
+    assert run(*flags) == 0
+    assert lines_of(output) == CAPITALS and "000001.jsonl is damaged (it has another checksum" in caplog.text
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_shard_is_not_merged(job, tmp_path, capsys, how):
+    flags, output = job
+    run(*flags, "--shard", "1/1", "--parts", tmp_path / "one")
+    damaged = tmp_path / "one" / "000001.jsonl"
+    whole = damaged.read_bytes()
+    write_lines(damaged, spoilt(lines_of(damaged), how))
+    said = refused(capsys, *flags, "--merge", tmp_path / "one")
+    assert f"{damaged} is missing or damaged (" in said and not output.exists()
+    assert run(*flags, "--shard", "1/1", "--parts", tmp_path / "one") == 0 and damaged.read_bytes() == whole
+    assert run(*flags, "--merge", tmp_path / "one", way="kill0") == 0 and lines_of(output) == CAPITALS
+
+
+def test_shards_of_an_earlier_release_have_no_checksum(job, caplog):
+    """Of them all counts but what only a checksum can tell."""
+    flags, output = job
+    run(*flags, "--shard", "1/1")
+    shards = sorted(output.with_name("y.en.parts").glob("*.jsonl"))
+    for shard in shards:
+        write_lines(shard, lines_of(shard)[:-1])
+    write_lines(shards[0], ["{}", *lines_of(shards[0])[1:]])
+    write_lines(shards[1], lines_of(shards[1])[1:])
+    write_lines(shards[2], [line.replace("NUMMER", "KEPT") for line in lines_of(shards[2])])
+    assert run(*flags) == 0
+    assert lines_of(output) == [
+        line.replace("NUMMER", "KEPT") if 10 <= number < 15 else line for number, line in enumerate(CAPITALS)
+    ]
+    assert "a line of it is no list" in caplog.text and "it has 4 lines, it should have 5" in caplog.text
 
 
 def test_a_model_that_reads_none_of_the_lines(tmp_path, capsys):
@@ -290,3 +349,18 @@ def test_inputs_that_do_not_fit(job, tmp_path, capsys):
     (tmp_path / "y.en.parts").mkdir()
     (tmp_path / "y.en.parts" / "thesis.txt").write_text("mine")
     assert "holds thesis.txt, and no unfinished translation" in refused(capsys, *flags)
+
+
+@pytest.mark.parametrize("damage", ["[]", "7", "{", "[" * 99_999, "[3]"])
+@pytest.mark.parametrize("file", ["job.json", "outputs.json"])
+def test_notes_of_another_form_are_refused_in_a_line(job, capsys, file, damage):
+    flags, output = job
+    run(*flags, "--shard", "1/1")
+    (output.with_name("y.en.parts") / file).write_text(damage)
+    write_lines(output, ["mine"])
+    assert "exists; it is in the way" in refused(capsys, *flags)
+    output.unlink()
+    if file == "job.json":
+        assert "y.en.parts has no readable job.json" in refused(capsys, *flags)
+    else:
+        assert run(*flags) == 0 and lines_of(output) == CAPITALS
