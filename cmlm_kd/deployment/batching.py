@@ -20,11 +20,11 @@ class Batcher(Generic[Job, Answer]):
     """A queue, and one worker that takes batches from it.
 
     Nothing waits for a batch to fill: the worker takes what is there, so that a lone request is answered at
-    once, and batches grow while it is at work.
+    once, and batches grow while it is at work. Of a batch that fails each half is worked on by itself, so
+    that a job that fails, fails alone: its exception is raised where the job was asked.
 
     Args:
-        work: from jobs to their answers; an answer that is an exception is raised where the job was asked. It
-            runs in a thread.
+        work: from jobs to their answers. It runs in a thread.
         size: of a job.
         kind: jobs of one kind share a batch.
         batch: largest sum of sizes in a batch; a larger job is a batch of its own.
@@ -33,7 +33,7 @@ class Batcher(Generic[Job, Answer]):
 
     def __init__(
         self,
-        work: Callable[[Sequence[Job]], Sequence[Answer | Exception]],
+        work: Callable[[Sequence[Job]], Sequence[Answer]],
         size: Callable[[Job], int],
         kind: Callable[[Job], Hashable],
         batch: int,
@@ -81,10 +81,7 @@ class Batcher(Generic[Job, Answer]):
                 self._something.clear()
                 continue
             jobs = [job for job, _ in taken]
-            try:
-                answers: Sequence[Answer | Exception] = await asyncio.to_thread(self._work, jobs)
-            except Exception as error:  # said to whoever asked; the service goes on
-                answers = [error] * len(jobs)
+            answers = await asyncio.to_thread(self._answers, jobs)
             for (_, future), answer in zip(taken, answers, strict=True):
                 if future.done():  # given up
                     continue
@@ -92,6 +89,16 @@ class Batcher(Generic[Job, Answer]):
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
+
+    def _answers(self, jobs: Sequence[Job]) -> Sequence[Answer | Exception]:
+        """Return the answer to each job, or why there is none."""
+        try:
+            return self._work(jobs)
+        except Exception as error:  # said to whoever asked; the service goes on
+            if len(jobs) == 1:
+                return [error]
+        half = len(jobs) // 2
+        return [*self._answers(jobs[:half]), *self._answers(jobs[half:])]
 
     def _taken(self) -> list[tuple[Job, asyncio.Future[Answer]]]:
         """Take a batch: the oldest job, and those of its kind behind it that fit."""

@@ -25,6 +25,7 @@ from cmlm_kd.models.exported import export_record
 from cmlm_kd.models.prediction import Classifier
 from cmlm_kd.models.text_classification import ClassifiedTexts, classify_texts
 from cmlm_kd.models.translators.kinds import load_translator
+from cmlm_kd.system.text import why_not_utf8
 
 LongTexts = Literal["refuse", "split"]
 """What becomes of a text that is longer than the model reads."""
@@ -98,7 +99,7 @@ class Loaded:
             max_tokens: source tokens a batch; None for what suits the model.
 
         Raises:
-            UserError: the model does not translate, or a text is too long.
+            UserError: the model does not translate, or a text is too long or no UTF-8.
         """
         found = self.translate_with_scores(texts, decoding, long_texts=long_texts, max_tokens=max_tokens)
         return [one.text for one in found]
@@ -134,7 +135,7 @@ class Loaded:
             place: where the texts are from, for messages.
 
         Raises:
-            UserError: the model does not classify, or a text is empty or too long.
+            UserError: the model does not classify, or a text is empty, too long or no UTF-8.
         """
         raise UserError(f"{self.description} does not classify: it is a model for {self.task}")
 
@@ -168,6 +169,8 @@ class LoadedTranslator(Loaded):
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise UserError(f"translate: {where.text(row)} is {type(text).__name__}; give strings")
+            if reason := why_not_utf8(text):
+                raise UserError(f"{where.text(row)}: {reason}")
         lines = [" ".join(text.split()) for text in texts]
         with self._lock:
             parts = self._parts(lines, long_texts, where)

@@ -15,17 +15,26 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from cmlm_kd.deployment.batching import Batcher, TooBusy
 from cmlm_kd.deployment.loaded import Loaded
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.ranges import AT_LEAST_ONE, POSITIVE, check_range
+from cmlm_kd.system.text import why_not_utf8
 
 logger = logging.getLogger(__name__)
 
-Texts = Annotated[list[str], Field(min_length=1)]
+
+def _utf8(text: str) -> str:
+    if reason := why_not_utf8(text):
+        raise PydanticCustomError("not_utf8", "{reason}", {"reason": reason})
+    return text
+
+
+Texts = Annotated[list[Annotated[str, AfterValidator(_utf8)]], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
 
     def answer(jobs: Sequence[Job]) -> list[Any]:
         sizes.observe(sum(len(job.texts) for job in jobs))
-        return _answered(model, jobs)
+        return _together(model, jobs)
 
     batcher: Batcher[Job, Any] = Batcher(
         answer, lambda job: len(job.texts), lambda job: job.key, limits.batch, limits.waiting
@@ -247,17 +256,8 @@ def _check(job: Job, limits: Limits) -> None:
                 raise UserError(f"second: {len(job.second)} texts for {len(job.texts)}; give pairs")
 
 
-def _answered(model: Loaded, jobs: Sequence[Job]) -> list[Any]:
-    """Return what each request is answered; a request that is refused does not spoil the others."""
-    try:
-        return _together(model, jobs)
-    except UserError as error:
-        if len(jobs) == 1:
-            return [error]
-    return [_answered(model, [job])[0] for job in jobs]
-
-
 def _together(model: Loaded, jobs: Sequence[Job]) -> list[Any]:
+    """Return what each request is answered, all of them in one batch."""
     texts = [text for job in jobs for text in job.texts]
     if model.task == "translation":
         found = model.translate_with_scores(texts, long_texts="split" if jobs[0].split else "refuse")

@@ -140,6 +140,19 @@ def _decode(line: bytes, place: str, number: int) -> str:
         ) from None
 
 
+def why_not_utf8(text: str) -> str:
+    """Return why a string cannot be written as UTF-8, and what to do; empty where it can.
+
+    Python's reader of JSON, and the names of files, make halves of surrogate pairs, which no tokenizer takes.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        return f"character {error.start + 1} is {half}, half of a surrogate pair; send the whole character"
+    return ""
+
+
 def flush_output() -> None:
     """Print what is still to be printed, so that what goes wrong is told now.
 

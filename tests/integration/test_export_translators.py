@@ -323,3 +323,5 @@ def test_a_text_that_is_too_long_is_refused_or_split_never_cut(post_norm, texts,
         model.classify(["x"])
     with pytest.raises(UserError, match="one string"):
         model.translate("x")
+    with pytest.raises(UserError, match=r"text 2: character 1 is U\+DC80, half of a surrogate pair"):
+        model.translate(["der hund", "\udc80"])

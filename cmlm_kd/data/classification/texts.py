@@ -11,6 +11,7 @@ import numpy as np
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples, SentenceInputs
 from cmlm_kd.errors import UserError
+from cmlm_kd.system.text import why_not_utf8
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def examples_of_texts(first: Sequence[str], second: Sequence[str] | None, place:
     """Return texts, or pairs of texts, as examples.
 
     Raises:
-        UserError: they are no lists of strings, of different lengths, or one is empty, naming it.
+        UserError: they are no lists of strings, of different lengths, or one is empty or no UTF-8, naming it.
     """
     sides = [("first", first)] + ([] if second is None else [("second", second)])
     for name, texts in sides:
@@ -78,8 +79,10 @@ def examples_of_texts(first: Sequence[str], second: Sequence[str] | None, place:
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise UserError(f"classify: {place.text(row)} is {type(text).__name__}; give strings")
+            side = "" if second is None else f" ({name} of the pair)"
+            if reason := why_not_utf8(text):
+                raise UserError(f"{place.text(row)}{side}: {reason}")
             if not text.strip():
-                side = "" if second is None else f" ({name} of the pair)"
                 raise UserError(
                     f"{place.text(row)}{side} is empty; there is nothing to classify: leave it out"
                 )

@@ -103,6 +103,29 @@ def test_a_request_that_is_refused_does_not_spoil_the_others():
     assert answers[1].json() == {"error": "a text is bad; send another"}
 
 
+def test_a_request_that_meets_a_bug_does_not_spoil_the_others():
+    model = Shouting()
+    texts = ["good", "fine", "worse", "well", "sound"]
+    answers = served(model, lambda client: asked_together(model, client, texts))
+    assert [answer.status_code for answer in answers] == [200, 200, 500, 200, 200]
+    assert answers[1].json()["translations"][0]["text"] == "FINE"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (rb'{"texts": ["ab\ud800"]}', "texts.0: character 3 is U+D800, half of a surrogate pair; send the"),
+        (rb'{"texts": ["a"], "second": ["b", "\udfff"]}', "second.1: character 1 is U+DFFF, half of a"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused(body, message):
+    async def steps(client):
+        return await client.post("/classify", content=body, headers={"Content-Type": "application/json"})
+
+    answer = served(Sentiment("sentiment"), steps)
+    assert answer.status_code == 422 and message in answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("body", "limits", "status", "message"),
     [
@@ -218,6 +241,27 @@ def test_a_batcher_keeps_kinds_apart_and_large_jobs_alone():
 
     assert asyncio.run(run()) == ["aa", "b", "a", "aaaaaa", "bb", "a"]
     assert seen == [["aa", "a", "a"], ["b", "bb"], ["aaaaaa"]]
+
+
+def test_a_job_that_fails_fails_alone_and_is_found_by_halves():
+    seen = []
+
+    def work(jobs):
+        seen.append(len(jobs))
+        if "x" in jobs:
+            raise ValueError("x")
+        return jobs
+
+    async def run():
+        batcher = Batcher(work, len, lambda job: 0, batch=100, waiting=100)
+        asked = [asyncio.create_task(batcher.ask(job)) for job in "abcdexgh"]
+        await asyncio.sleep(0)
+        async with batcher.running():
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(run())
+    assert "".join(map(str, found)) == "abcdexgh" and isinstance(found[5], ValueError)
+    assert seen == [8, 4, 4, 2, 1, 1, 2]
 
 
 def test_a_full_queue_refuses():

@@ -289,6 +289,7 @@ def test_a_model_that_was_not_self_distilled(model):
     [
         (["good", " \t"], "text 2 is empty"),
         ("good", "are one string"),
+        (["good", "a\ud800"], r"text 2: character 2 is U\+D800, half of a surrogate pair"),
         (["good", "film " * 60], "text 2 is longer than the 40 tokens that the model takes; shorten it"),
         (["film " * 60] * 3, r"text 1 is longer .* \(so are others, 3 in all\); shorten it"),
         (["good", "\u200b"], r"text 2 is '\\u200b', of which the tokenizer leaves nothing"),

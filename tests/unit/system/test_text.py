@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.text import find_side, flush_output, iterate_pairs, read_lines
+from cmlm_kd.system.text import find_side, flush_output, iterate_pairs, read_lines, why_not_utf8
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,13 @@ def test_other_encodings_are_refused(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"text.de, {message}"):
         read_lines(path)
+
+
+def test_halves_of_surrogate_pairs_are_no_text():
+    assert why_not_utf8("") == why_not_utf8("schön \U0001f600 \x00") == ""
+    assert why_not_utf8("ab\ud83d") == (
+        "character 3 is U+D83D, half of a surrogate pair; send the whole character"
+    )
 
 
 @pytest.mark.parametrize(
