@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LABEL_COLUMN = "label"
+NO_CLASS = -1
+"""What whole numbers have where there is no label, as the test sets on Hugging Face's hub."""
 STRINGS = ("string", "large_string", "string_view")
 PAIRS = (
     ("sentence1", "sentence2"),
@@ -41,37 +44,50 @@ def read_saved_dataset(path: Path, split: str, options: ReadingOptions) -> Examp
     The column ``label`` has the class (a ``ClassLabel``, a string or a number) or the score (a float).
 
     Raises:
-        UserError: if there is no such dataset, split or column, a row's label is unknown, or a sentence is
-            null or empty.
+        UserError: if there is no such dataset, split or column, a row's label is unknown or missing, or a
+            sentence is null or empty.
     """
     dataset = _load(path, split)
     place = f"{path} ({split})"
     texts = _text_columns(dataset, options, place)
-    kept = _rows_with_text(dataset, texts, options, place)  # (N,)
+    values = _label_values(dataset, options, place)
+    kept = _whole_rows(dataset, texts, values, options, place)  # (N,)
     chosen = dataset if len(kept) == len(dataset) else dataset.select(kept)
     sentences = [[str(value) for value in chosen[name]] for name in texts]
-    labels, target = _targets(chosen, kept, options, place)
-    return Examples(sentences[0], sentences[1] if len(texts) == 2 else None, target, labels, place, kept)
+    second = sentences[1] if len(texts) == 2 else None
+    feature = dataset.features.get(LABEL_COLUMN)
+    if values is None:
+        return Examples(sentences[0], second, None, _named_classes(feature, options, place), place, kept)
+    labels, target = _targets(feature, [values[row] for row in kept], kept, options, place)
+    return Examples(sentences[0], second, target, labels, place, kept)
 
 
-def _rows_with_text(
-    dataset: Any, texts: tuple[str, ...], options: ReadingOptions, place: str
+def _whole_rows(
+    dataset: Any, texts: tuple[str, ...], values: list[Any] | None, options: ReadingOptions, place: str
 ) -> NDArray[np.int64]:
-    """Return the rows that have all sentences; refuse the others, unless they are to be left out."""
+    """Return the rows with all sentences and a label; refuse others, unless they are to be left out."""
     has_text = np.ones(len(dataset), bool)  # (rows,)
     for name in texts:
         has_text &= np.array(
             [value is not None and bool(str(value).strip()) for value in dataset[name]], bool
         )
-    lacking = np.flatnonzero(~has_text)
+    has_label = np.array([values is None or values[row] is not None for row in range(len(dataset))], bool)
+    lacking = np.flatnonzero(~(has_text & has_label))
     if len(lacking) and not options.skip_malformed:
         row = int(lacking[0])
-        shown = ", ".join(f"{name} {dataset[name][row]!r}" for name in texts)
+        if not has_text[row]:
+            shown = ", ".join(f"{name} {dataset[name][row]!r}" for name in texts)
+            raise UserError(
+                f"{place}, row {row}: a sentence is empty ({shown}); correct the row, or leave such rows out "
+                "with --skip-malformed-rows"
+            )
+        given = dataset[LABEL_COLUMN][row]
+        as_a_class = "; if -1 is a class, give the labels as strings" if given == NO_CLASS else ""
         raise UserError(
-            f"{place}, row {row}: a sentence is empty ({shown}); correct the row, or leave such rows out "
-            "with --skip-malformed-rows"
+            f"{place}, row {row}: there is no label ({given!r}); correct the row, or leave such rows out "
+            f"with --skip-malformed-rows{as_a_class}"
         )
-    return np.flatnonzero(has_text)
+    return np.flatnonzero(has_text & has_label)
 
 
 def _load(path: Path, split: str) -> Any:
@@ -130,19 +146,12 @@ def _usual_columns(strings: tuple[str, ...]) -> tuple[str, ...]:
     return found[0] if found else ()
 
 
-def _targets(
-    dataset: Any, rows: NDArray[np.int64], options: ReadingOptions, place: str
-) -> tuple[tuple[str, ...], NDArray[np.int64] | NDArray[np.float32] | None]:
-    """Return the classes' names and the targets; ``rows`` are the rows' numbers, for messages."""
+def _label_values(dataset: Any, options: ReadingOptions, place: str) -> list[Any] | None:
+    """Return the label of each row, None where it has none; None where there are no labels at all."""
     from datasets import ClassLabel, Value
 
     if options.unlabelled:
-        named = options.labels or tuple(getattr(dataset.features.get(LABEL_COLUMN), "names", ()))
-        if not named and not options.regression:
-            raise UserError(
-                f"{place}: without labels nothing says which classes there are; name them with --labels"
-            )
-        return named, None
+        return None
     if LABEL_COLUMN not in dataset.features:
         raise UserError(
             f"{place}: there is no column {LABEL_COLUMN!r}; it has {', '.join(map(repr, dataset.features))}; "
@@ -154,8 +163,36 @@ def _targets(
             f"{place}: column {LABEL_COLUMN!r} has values of type {feature}, where a class or a score is "
             "expected; make it one string, number or ClassLabel a row"
         )
-    values = list(dataset[LABEL_COLUMN])
-    if options.regression or str(feature.dtype).startswith("float"):
+    values = [(value.strip() or None) if isinstance(value, str) else value for value in dataset[LABEL_COLUMN]]
+    if "int" in feature.dtype and not options.regression:
+        values = [None if value == NO_CLASS else value for value in values]
+    return None if options.label_optional and all(value is None for value in values) else values
+
+
+def _named_classes(feature: Any, options: ReadingOptions, place: str) -> tuple[str, ...]:
+    """Return the classes' names where no row tells them."""
+    named = options.labels or tuple(getattr(feature, "names", ()))
+    if not named and not options.regression:
+        raise UserError(
+            f"{place}: without labels nothing says which classes there are; name them with --labels, or cast "
+            f"the column {LABEL_COLUMN!r} to ClassLabel"
+        )
+    return named
+
+
+def _targets(
+    feature: Any, values: list[Any], rows: NDArray[np.int64], options: ReadingOptions, place: str
+) -> tuple[tuple[str, ...], NDArray[np.int64] | NDArray[np.float32]]:
+    """Return the classes' names and the targets.
+
+    Args:
+        feature: of the column of labels.
+        values: each row's label.
+        rows: their numbers, for messages.
+        options: how to read.
+        place: for messages.
+    """
+    if options.regression or feature.dtype.startswith("float"):
         scores = _scores(values, rows, place)  # (N,)
         if not options.regression and len(scores) and (scores == scores.round()).all():
             raise UserError(
@@ -164,14 +201,11 @@ def _targets(
                 "are scores"
             )
         return (), scores
-    if isinstance(feature, ClassLabel):
-        if options.label_optional and all(value in (-1, None) for value in values):
-            return options.labels or tuple(feature.names), None
-        _check_numbers(values, feature.names, rows, place)
-        values = [feature.int2str(value) if value not in (-1, None) else None for value in values]
-    names = [None if value is None else str(value) for value in values]
-    known = tuple(feature.names) if isinstance(feature, ClassLabel) else in_usual_order(n for n in names if n)
-    labels = options.labels or known
+    known = tuple(getattr(feature, "names", ()))
+    if known:
+        _check_numbers(values, known, rows, place)
+    names = [known[value] if known else str(value) for value in values]
+    labels = options.labels or known or in_usual_order(names)
     index = {name: position for position, name in enumerate(labels)}
     for row, name in zip(rows, names, strict=True):
         if name not in index:
@@ -179,13 +213,13 @@ def _targets(
                 f"{place}, row {row}: label {name!r} is none of {', '.join(map(repr, labels))}; correct the "
                 "row, or name all classes: in training with --labels, to evaluate a model with --model-labels"
             )
-    return labels, np.array([index[str(name)] for name in names], np.int64)  # (N,)
+    return labels, np.array([index[name] for name in names], np.int64)  # (N,)
 
 
-def _check_numbers(values: list[Any], names: list[str], rows: NDArray[np.int64], place: str) -> None:
+def _check_numbers(values: list[Any], names: tuple[str, ...], rows: NDArray[np.int64], place: str) -> None:
     """Refuse numbers of classes that have no name, which ``cast_column`` lets through."""
     for row, value in zip(rows, values, strict=True):
-        if value is not None and not -1 <= value < len(names):
+        if not 0 <= value < len(names):
             raise UserError(
                 f"{place}, row {row}: label {value} has no name; the column names {len(names)} classes, "
                 f"{', '.join(map(repr, names))}; correct the row, or name all of them in its ClassLabel"
@@ -193,10 +227,17 @@ def _check_numbers(values: list[Any], names: list[str], rows: NDArray[np.int64],
 
 
 def _scores(values: list[Any], rows: NDArray[np.int64], place: str) -> NDArray[np.float32]:
-    scores = np.array([np.nan if value is None else float(value) for value in values], np.float32)  # (N,)
+    scores = np.array([_number(value) for value in values], np.float32)  # (N,)
     wrong = np.flatnonzero(~np.isfinite(scores))
     if len(wrong):
         raise UserError(
             f"{place}, row {rows[wrong[0]]}: score {values[wrong[0]]!r} is not a number; correct the row"
         )
     return scores
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
