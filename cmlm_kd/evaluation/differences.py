@@ -199,7 +199,18 @@ def two_sided_p(statistic: float, freedom: float) -> float:
 
 
 def student_quantile(probability: float, freedom: float) -> float:
-    """Return the statistic whose :func:`two_sided_p` is ``probability``, which is above 0 and at most 1."""
+    """Return the statistic whose :func:`two_sided_p` is ``probability``.
+
+    Args:
+        probability: above 0 and at most 1.
+        freedom: degrees of freedom, at least 1 and finite.
+
+    Raises:
+        ValueError: one is out of its range, where there is no such statistic to be found.
+    """
+    # A sum of rounded shares may be a little below 1.
+    if not (0 < probability <= 1 and 0.99 < freedom < math.inf):
+        raise ValueError(f"student_quantile: probability {probability}, freedom {freedom}")
     low, high = 0.0, 1.0
     while two_sided_p(high, freedom) > probability:
         low, high = high, 2 * high

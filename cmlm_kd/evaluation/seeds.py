@@ -3,6 +3,7 @@ them differ by more than seeds and examples do by chance."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.evaluation.differences import SEPARATOR, Difference, difference_of_means, system_of
-from cmlm_kd.evaluation.glue import METRICS, Numbers
+from cmlm_kd.evaluation.glue import METRICS, Numbers, usual_metrics
 from cmlm_kd.system.files import file_name
 from cmlm_kd.system.manifests import check_document, read_object
 from cmlm_kd.system.text import read_lines, table
 
 RESAMPLES = 1000
+FEWEST_EXAMPLES = 2
+SLACK = 1e-6  # what sums of floats may be off
+HALF_STEP = 0.0005
+"""How far a score in predictions is off the model's, at most: three decimals are written."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,17 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
         predictions: the directory of its predictions, ``NAME.tsv`` for each model.
 
     Raises:
-        UserError: if a file is missing, or they are not of the same labelled examples.
+        UserError: if a file is missing, they are not of the same two or more labelled examples, a model is
+            there twice, or its predictions have other metrics than its results.
     """
     remedy = "give what 'cmlm-kd evaluate --format json' wrote"
     document = check_document(results, read_object(results, remedy), _Results, remedy)
     if not document.models:
         raise UserError(f"{results} names no model; {remedy}")
+    names = [model.name for model in document.models]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{results} names {twice[0]} twice; give each run a name of its own")
     runs = [_run(model, results, predictions) for model in document.models]
     first = runs[0]
     for run in runs:
@@ -91,18 +101,71 @@ def read_runs(results: Path, predictions: Path) -> list[Run]:
                 f"{predictions}: {run.name} and {first.name} are not of the same examples; "
                 "give predictions for one file"
             )
+        _check_metrics(run, results, _predictions_of(run.name, predictions))
     return runs
 
 
+def _predictions_of(name: str, predictions: Path) -> Path:
+    return predictions / f"{file_name('model', name)}.tsv"
+
+
 def _run(model: _Model, results: Path, predictions: Path) -> Run:
-    path = predictions / f"{file_name('model', model.name)}.tsv"
+    path = _predictions_of(model.name, predictions)
     if not path.is_file():
         raise UserError(
             f"{results} names {model.name}, and {path} does not exist; give the --predictions that 'cmlm-kd "
             "evaluate' wrote with it"
         )
     predicted, target = _read_predictions(path)
+    if len(target) < FEWEST_EXAMPLES:
+        raise UserError(
+            f"{path} has {len(target)} of the {FEWEST_EXAMPLES} examples or more that a test takes; evaluate "
+            "on a larger set"
+        )
     return Run(model.name, model.metrics, model.parameters, model.examples_per_second, predicted, target)
+
+
+def _check_metrics(run: Run, results: Path, path: Path) -> None:
+    """Refuse results that are not of these predictions.
+
+    Raises:
+        UserError: naming the metric and both files.
+    """
+    known = usual_metrics(2 if np.issubdtype(run.target.dtype, np.integer) else 0)
+    for metric, value in run.metrics.items():
+        if metric not in known:
+            raise UserError(
+                f"{results}: {run.name} has {metric!r}, of such predictions as {path} there are "
+                f"{', '.join(known)}; give what 'cmlm-kd evaluate' wrote"
+            )
+        again = 100 * METRICS[metric](run.predicted, run.target)
+        rounding = _rounding(metric, run.predicted, run.target)
+        # All metrics end at 100, correlations begin at -100. Written so that NaN is refused.
+        if not max(-100, again - rounding) - SLACK <= value <= min(100, again + rounding) + SLACK:
+            raise UserError(
+                f"{results}: {run.name} has {metric} {value:g}, its predictions {path} have {again:g}; "
+                "give the --predictions that 'cmlm-kd evaluate' wrote with it"
+            )
+
+
+def _rounding(metric: str, predicted: Numbers, target: Numbers) -> float:
+    """Return by how much a metric of what the predictions say is off the model's, times 100, at most.
+
+    Classes are written in full. A correlation is the cosine of two centred vectors; one that is moved by a
+    share s of its length moves it by 2 s at most. Rounding keeps the order of scores, so that ranks move
+    among equal ones alone.
+    """
+    share = 0.0
+    for values in (predicted, target) if metric in ("pearson", "spearman") else ():
+        if metric == "pearson":
+            moved = HALF_STEP**2 * len(values)
+            spread = len(values) * float(np.var(values))
+        else:
+            counts = np.unique(values, return_counts=True)[1].astype(np.float64)  # (distinct values,)
+            moved = float((counts**3 - counts).sum()) / 12  # variance of the ranks 1 ... c is (c^2 - 1) / 12
+            spread = float(len(values) ** 3 - len(values)) / 12 - moved
+        share += math.sqrt(moved / spread) if spread > 0 else math.inf
+    return 200 * share
 
 
 def _read_predictions(path: Path) -> tuple[Numbers, Numbers]:
@@ -115,10 +178,13 @@ def _read_predictions(path: Path) -> tuple[Numbers, Numbers]:
     for number, row in enumerate(rows):
         try:
             values[:, number] = [labels.index(name) if labels else float(name) for name in (row[1], row[2])]
+            finite = bool(np.isfinite(values[:, number]).all())
         except (ValueError, IndexError):
+            finite = False
+        if not finite:
             raise UserError(
                 f"{path}, line {number + 2}: {row[1:3]} are no {labels or 'scores'}; evaluate again"
-            ) from None
+            )
     return values[0], values[1]
 
 

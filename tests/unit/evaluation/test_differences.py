@@ -28,6 +28,15 @@ def test_students_quantile(probability, freedom):
     assert student_quantile(probability, freedom) == pytest.approx(expected, rel=2e-3, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("probability", "freedom"),
+    [(0.05, np.nan), (0.05, np.inf), (0.05, -1.0), (0.05, 0.0), (np.nan, 3.0), (0.0, 3.0), (-1.0, 3.0)],
+)
+def test_a_quantile_that_does_not_exist_is_not_searched_for(probability, freedom):
+    with pytest.raises(ValueError, match="student_quantile: probability"):
+        student_quantile(probability, freedom)
+
+
 def test_runs_are_grouped_by_system():
     runs = ["alone@1", "distilled@1", "alone@2", "teacher"]
     assert runs_by_system(runs) == {

@@ -10,6 +10,7 @@ from tiny_classification import sentences, write_pairs, write_sst2
 from cmlm_kd.cli import main
 from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples
 from cmlm_kd.errors import UserError
+from cmlm_kd.evaluation.glue import METRICS
 from cmlm_kd.evaluation.seeds import Run, compare, comparison_table, read_runs
 
 LABELS = ("negative", "positive")
@@ -124,11 +125,62 @@ def test_one_run_each_is_shown_and_not_tested(tmp_path, capsys):
 
 def test_scores(tmp_path):
     (tmp_path / "a@1.tsv").write_text("index\tprediction\ttarget\n0\t1.500\t2.000\n1\t3.250\t3.000\n")
-    model = {"name": "a@1", "metrics": {"pearson": 99.0}, "parameters": 3, "examples_per_second": {}}
+    model = {"name": "a@1", "metrics": {"pearson": 99.97}, "parameters": 3, "examples_per_second": {}}
     (tmp_path / "results.json").write_text(json.dumps({"models": [model]}))
     (run,) = read_runs(tmp_path / "results.json", tmp_path)
     assert run.predicted.tolist() == [1.5, 3.25] and run.target.tolist() == [2.0, 3.0]
-    assert "99.00" in comparison_table([run])
+    assert "99.97" in comparison_table([run])  # of scores that were not rounded yet
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.002, 1e-5])
+def test_scores_are_rounded_in_predictions(tmp_path, scale):
+    """The metrics of what is written are off those of the results, the more the less scores differ."""
+    generator = np.random.default_rng(3)
+    target = generator.normal(size=60)
+    predicted = 1 + scale * (target + generator.normal(size=60))
+    rows = [f"{row}\t{predicted[row]:.3f}\t{target[row]:.3f}" for row in range(60)]
+    (tmp_path / "a@1.tsv").write_text("\n".join(["index\tprediction\ttarget", *rows]) + "\n")
+    results = tmp_path / "results.json"
+
+    def read_with(**metrics):
+        model = {"name": "a@1", "metrics": metrics, "parameters": 3, "examples_per_second": {}}
+        results.write_text(json.dumps({"models": [model]}))
+        return read_runs(results, tmp_path)
+
+    found = {name: 100 * METRICS[name](predicted, target) for name in ("pearson", "spearman")}
+    assert read_with(**found)[0].metrics == found
+    for name, value in found.items():
+        with pytest.raises(UserError, match=f"a@1 has {name} "):
+            read_with(**{name: value - 2 if scale == 1 else 101.0})
+
+
+def test_a_correlation_of_scores_that_are_all_right(tmp_path):
+    scores = "".join(f"{row}\t{row / 10:.3f}\t{row / 10:.3f}\n" for row in range(7))
+    (tmp_path / "a@1.tsv").write_text(f"index\tprediction\ttarget\n{scores}")
+    model = {"name": "a@1", "metrics": {"pearson": 100 + 1e-13}, "parameters": 3, "examples_per_second": {}}
+    (tmp_path / "results.json").write_text(json.dumps({"models": [model]}))
+    assert read_runs(tmp_path / "results.json", tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 800, -1, 71.0])
+def test_results_of_another_evaluation_than_the_predictions_are_refused(tmp_path, value):
+    results = write_evaluation(tmp_path, make_runs("alone", [0.7] * 2))
+    document = json.loads(results.read_text())
+    document["models"][1]["metrics"]["accuracy"] = value
+    results.write_text(json.dumps(document))
+    with pytest.raises(
+        UserError, match=r"results.json: alone@2 has accuracy \S+, its predictions .*alone@2.tsv have [67]\d"
+    ):
+        read_runs(results, tmp_path)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_examples_are_refused(tmp_path, count):
+    runs = make_runs("alone", [0.7] * 2, 2)
+    cut = [Run(run.name, {"accuracy": 100.0}, 1, {}, run.target[:count], run.target[:count]) for run in runs]
+    results = write_evaluation(tmp_path, cut)
+    with pytest.raises(UserError, match=rf"alone@1.tsv has {count} of the 2 examples or more that a test"):
+        read_runs(results, tmp_path)
 
 
 def test_what_is_refused(tmp_path):
@@ -148,6 +200,16 @@ def test_what_is_refused(tmp_path):
         UserError, match=r"names nobody@1, and .*nobody@1\.tsv does not exist; give the --pred"
     ):
         read_runs(results, tmp_path)
+    for models, message in (
+        ([whole["models"][0]] * 2, "names alone@1 twice; give each run a name of its own"),
+        (
+            [{**whole["models"][0], "metrics": {"bleu": 1.0}}],
+            "has 'bleu', of such predictions as .*alone@1.tsv there are acc",
+        ),
+    ):
+        results.write_text(json.dumps({"models": models}))
+        with pytest.raises(UserError, match=message):
+            read_runs(results, tmp_path)
     for document, message in (
         ({}, r"models is missing"),
         ({"models": []}, r"names no model"),
@@ -157,7 +219,12 @@ def test_what_is_refused(tmp_path):
         with pytest.raises(UserError, match=message + r".*give what 'cmlm-kd evaluate --format json' wrote"):
             read_runs(results, tmp_path)
     results.write_text(json.dumps(whole))
-    for text in ("", "index\tprediction\ttarget\tp(a)\n0\ta\n", "index\tprediction\ttarget\n0\tx\t1\n"):
+    for text in (
+        "",
+        "index\tprediction\ttarget\tp(a)\n0\ta\n",
+        "index\tprediction\ttarget\n0\tx\t1\n",
+        "index\tprediction\ttarget\n0\tnan\t1\n",
+    ):
         (tmp_path / "alone@1.tsv").write_text(text)
         with pytest.raises(UserError, match=r"alone@1\.tsv(, line 2: .*evaluate again| has no targets)"):
             read_runs(results, tmp_path)
