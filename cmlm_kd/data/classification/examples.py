@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.ranges import NOT_NEGATIVE, check_range
+
+logger = logging.getLogger(__name__)
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
@@ -86,6 +90,43 @@ class Examples:
         if self.labels:
             return [self.labels[int(label)] for label in self.target]
         return [f"{score:.3f}" for score in self.target]
+
+
+def tell_columns(
+    examples: Examples, columns: Sequence[str], label: str, remedy: str, level: int = logging.INFO
+) -> None:
+    """Say which columns were read as what; warn of one that looks like an index, or the label in words.
+
+    Args:
+        examples: what was read.
+        columns: name of the column of the sentences, or of the first and the second ones.
+        label: name of the column of the labels.
+        remedy: what to do about a column that is no sentence.
+        level: of the message that names the columns.
+    """
+    labels = "" if examples.target is None else f", labels from {label}"
+    logger.log(level, "%s: sentences are read from %s%s", examples.source, " and ".join(columns), labels)
+    for column, sentences in zip(columns, (examples.first, examples.second), strict=False):
+        reason = _no_sentences(sentences or [], examples.target)
+        if reason:
+            logger.warning(
+                "%s: %s is read as sentences, but %s; if they are none, %s",
+                *(examples.source, column, reason, remedy),
+            )
+
+
+def _no_sentences(sentences: Sequence[str], target: NDArray[Any] | None) -> str:
+    """Return why a column is hardly one of sentences; empty where nothing says so."""
+    words = [sentence.strip() for sentence in sentences]
+    counts = Counter(words)
+    if len(counts) == len(words) > 1 and all(map(_INTEGER.fullmatch, words)):
+        return f"each is another whole number ({words[0]}, {words[1]}, ...), as of an index"
+    if target is None or len(counts) < 2 or min(counts.values()) == 1:
+        return ""
+    told = set(zip(words, target.tolist(), strict=True))
+    if len(told) == len(counts) == len(np.unique(target)):
+        return f"each of them ({', '.join(map(repr, list(counts)[:2]))}, ...) goes with a label of its own"
+    return ""
 
 
 def in_usual_order(labels: Iterable[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from cmlm_kd.data.classification.corpora import (
     ReadingOptions,
     corpus_format,
 )
-from cmlm_kd.data.classification.examples import Examples, in_usual_order
+from cmlm_kd.data.classification.examples import Examples, in_usual_order, tell_columns
 from cmlm_kd.data.classification.tables import Row, Table
 from cmlm_kd.errors import UserError
 
@@ -49,7 +49,11 @@ def read_examples(data: Path, split: str, options: ReadingOptions, file: str = "
 
         return read_saved_dataset(data, split, options)
     if options.corpus == TEXT:
-        return _read_text(_existing(data, file or GLUE_FILES.get(split, f"{split}.tsv"), split), options)
+        path = _existing(data, file or GLUE_FILES.get(split, f"{split}.tsv"), split)
+        examples = _read_text(path, options)
+        *columns, label = [f"column {number}" for number in (1, 2, 3)[: 2 if examples.second is None else 3]]
+        tell_columns(examples, columns, label, "take the column out of the file")
+        return examples
     form = corpus_format(options.corpus)
     if options.regression and not form.is_regression:
         raise UserError(f"--regression: {form.name} has classes ({', '.join(form.classes.values())})")

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlm_kd.data.classification.examples import Examples, in_usual_order
+from cmlm_kd.data.classification.examples import Examples, in_usual_order, tell_columns
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
     from cmlm_kd.data.classification.corpora import ReadingOptions
-
-logger = logging.getLogger(__name__)
 
 LABEL_COLUMN = "label"
 NO_CLASS = -1
@@ -56,10 +54,22 @@ def read_saved_dataset(path: Path, split: str, options: ReadingOptions) -> Examp
     sentences = [[str(value) for value in chosen[name]] for name in texts]
     second = sentences[1] if len(texts) == 2 else None
     feature = dataset.features.get(LABEL_COLUMN)
+    target = None
     if values is None:
-        return Examples(sentences[0], second, None, _named_classes(feature, options, place), place, kept)
-    labels, target = _targets(feature, [values[row] for row in kept], kept, options, place)
-    return Examples(sentences[0], second, target, labels, place, kept)
+        labels = _named_classes(feature, options, place)
+    else:
+        labels, target = _targets(feature, [values[row] for row in kept], kept, options, place)
+    examples = Examples(sentences[0], second, target, labels, place, kept)
+    # A choice of ours is told by the commands, too, which show warnings only.
+    is_ours = not options.text_columns and len(_string_columns(dataset)) > len(texts)
+    tell_columns(
+        examples,
+        [repr(name) for name in texts],
+        repr(LABEL_COLUMN),
+        "name the columns of the sentences with --text-columns",
+        logging.WARNING if is_ours else logging.INFO,
+    )
+    return examples
 
 
 def _whole_rows(
@@ -119,11 +129,7 @@ def _text_columns(dataset: Any, options: ReadingOptions, place: str) -> tuple[st
     A second column of strings is no second sentence by that alone: many datasets have the label in words
     beside its number, or an index.
     """
-    strings = tuple(
-        name
-        for name, feature in dataset.features.items()
-        if name != LABEL_COLUMN and getattr(feature, "dtype", None) in STRINGS
-    )
+    strings = _string_columns(dataset)
     chosen = options.text_columns or _usual_columns(strings)
     # Of others Python's way to show a list, or the label itself, would become the text.
     others = set(chosen) - set(strings)
@@ -132,10 +138,15 @@ def _text_columns(dataset: Any, options: ReadingOptions, place: str) -> tuple[st
             f"{place}: cannot tell the sentences: columns of strings are "
             f"{', '.join(map(repr, strings)) or 'none'}; name one or two with --text-columns"
         )
-    # A choice of ours is told by the commands, too, which show warnings only.
-    level = logging.WARNING if not options.text_columns and len(strings) > len(chosen) else logging.INFO
-    logger.log(level, "%s: sentences are read from %s", place, " and ".join(map(repr, chosen)))
     return chosen
+
+
+def _string_columns(dataset: Any) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, feature in dataset.features.items()
+        if name != LABEL_COLUMN and getattr(feature, "dtype", None) in STRINGS
+    )
 
 
 def _usual_columns(strings: tuple[str, ...]) -> tuple[str, ...]:

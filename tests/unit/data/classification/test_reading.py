@@ -1,6 +1,7 @@
 """Corpora as they are published."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
@@ -170,6 +171,38 @@ def test_a_header_of_plain_text_is_suspected(tmp_path, caplog):
     read(write(tmp_path / "without" / "train.tsv", *lines), "text")
     read(write(tmp_path / "few" / "train.tsv", "fine\tgood", "dull\tbad"), "text")
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "warning"),
+    [
+        (
+            ["dull\tbad\t0", "fun\tgood\t1", "weak\tbad\t0", "great\tgood\t1"],
+            "column 2 is read as sentences, but each",
+        ),
+        (
+            ["4\tdull\tbad", "7\tfun\tgood", "2\tweak\tbad"],
+            r"column 1 .* \(4, 7, \.\.\.\), as of an index; if they",
+        ),
+        (["4\tbad", "7\tgood", "2\tbad"], "column 1 is read as .* as of an index; .* take the column out"),
+        (["dull\tnot fun\t1", "fun\tnot dull\t1", "weak\tnot dull\t0", "weak\tnot fun\t0"], ""),
+        (["a\tx\t0", "b\ty\t1"], ""),
+        (["4\tx", "4\ty"], ""),
+    ],
+)
+def test_columns_that_are_no_sentences_are_suspected(tmp_path, rows, warning, caplog):
+    folder = write(tmp_path / "train.tsv", *rows)
+    with caplog.at_level("INFO"):
+        examples = read(folder, "text")
+    told, *warnings = [record.getMessage() for record in caplog.records]
+    columns = "column 1, labels from column 2" if examples.second is None else "column 1 and column 2, labels"
+    assert f"train.tsv: sentences are read from {columns}" in told
+    assert len(warnings) == bool(warning) and all(re.search(warning, found) for found in warnings)
+
+
+def test_an_index_beside_texts_without_labels_is_suspected(tmp_path, caplog):
+    read(write(tmp_path / "train.tsv", "1\ta", "2\tb"), "text", labels=("x", "y"), unlabelled=True)
+    assert "column 1 is read as sentences, but each is another whole number (1, 2, ...)" in caplog.text
 
 
 def test_the_held_out_share_depends_on_the_seed_alone():

@@ -65,6 +65,16 @@ def test_a_second_column_of_strings_is_no_second_sentence(tmp_path, beside, capl
     assert read(tmp_path / "d", "huggingface", text_columns=("text", beside)).second == ["x", "y"]
 
 
+def test_a_column_that_is_chosen_and_is_no_sentence_is_suspected(tmp_path, caplog):
+    datasets = pytest.importorskip("datasets")
+    rows = {"text": ["a", "b", "c", "d"], "label_text": ["x", "y", "x", "y"], "label": [0, 1, 0, 1]}
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "d")
+    read(tmp_path / "d", "huggingface", text_columns=("text", "label_text"))
+    (record,) = caplog.records
+    assert "'label_text' is read as sentences, but each of them ('x', 'y', ...) goes" in record.getMessage()
+    assert "with a label of its own; if they are none, name the columns" in record.getMessage()
+
+
 @pytest.mark.parametrize("chosen", [("label",), ("words",), ("text", "text"), ("text", "label")])
 def test_columns_of_other_types_are_no_sentences(tmp_path, chosen):
     """The label would be its own explanation, a list would be spelled as Python shows it."""
