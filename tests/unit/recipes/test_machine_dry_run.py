@@ -57,7 +57,7 @@ RECIPES = {
     "translation/captions.yaml": [
         "data_dir=captions",
         "pairs=3000",
-        "students=lstm",
+        "students=transformer,lstm",
         "seeds=1,2",
         "also=k-1,random",
     ],
