@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from cmlm_kd.data.classification.ranking import Queries
-from fairseq_plugins.data.batches import batches_of_all
 from fairseq_plugins.data.sentences import SentenceDataset
 from fairseq_plugins.data.sized import SizedDataset
+from fairseq_plugins.training.batches import batches_of_all
 
 
 class RankingDataset(SentenceDataset):

@@ -16,7 +16,7 @@ from fairseq.tasks.translation import TranslationTask
 from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
-from fairseq_plugins.data.batches import keep_every_row
+from fairseq_plugins.training.batches import keep_every_row
 
 _SHOWN = 60
 """Characters of a sentence in a message."""

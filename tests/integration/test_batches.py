@@ -9,7 +9,7 @@ from tiny_corpus import write_split, write_store
 from tiny_multitask import multitask, write_tasks
 from tiny_next_tokens import train_translator
 
-from fairseq_plugins.data.batches import batches_of_all
+from fairseq_plugins.training.batches import batches_of_all
 
 MULTIPLE = 8
 ROWS = {"train": 21, "valid": 6}
