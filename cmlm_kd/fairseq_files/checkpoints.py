@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,14 +106,23 @@ def _damaged_record(path: Path, size: int, changed: int) -> str | None:
     """Return what is wrong with an archive; its size and time are those of the file that was looked at."""
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
-        return None  # torch says what it is
+    except Exception as error:  # zipfile raises many types for what is no archive; torch says what it is
+        if _is_of_machine(error):
+            raise
+        return None
     with archive:
         try:
             record = archive.testzip()
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
-            return first_line(error)
+        except Exception as error:
+            if _is_of_machine(error):
+                raise
+            return f"its archive cannot be read ({first_line(error)})"
     return None if record is None else f"{record} in it is not what its checksum says"
+
+
+def _is_of_machine(error: Exception) -> bool:
+    """Return whether reading failed, and not that a file leads to a place before its beginning."""
+    return isinstance(error, OSError) and error.errno != errno.EINVAL
 
 
 def check_parts(state: Mapping[str, Any], subject: str) -> None:
