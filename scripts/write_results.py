@@ -7,7 +7,8 @@ the page is out of date. In the page, a table stands between ``<!-- written: NAM
 ``<!-- end -->``; NAME is a folder of results/ with
 
 - ``result.yaml``: ``baseline``, the system that the others are compared with; ``run``, the commands that
-  make it all again;
+  make it all again; where a licence keeps the test set out of here ``reference``, a file of the folder that
+  ``cmlm-kd fetch-multi30k`` writes: name that with ``--captions``, or such tables stay as they are;
 - ``reference.txt``, one line a sentence, and ``clusters.txt``, what each is about, if they repeat;
 - ``times.txt``, how long each step of the recipe took;
 - ``hypotheses/SYSTEM@SEED.txt``, one line a sentence;
@@ -15,9 +16,11 @@ the page is out of date. In the page, a table stands between ``<!-- written: NAM
 """
 
 import argparse
+import gzip
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -37,15 +40,33 @@ VALIDATION = " | valid on '"
 """In a line of fairseq's log that is about validation, and in no other."""
 
 
-def table(folder: Path, output: Path) -> str:
+def settings_of(folder: Path) -> dict[str, str]:
+    """Return what ``result.yaml`` says of a folder of results; nothing where there is none."""
+    file = folder / "result.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def reference_of(folder: Path, captions: Path | None, scratch: Path) -> Path | None:
+    """Return the test set of a folder of results; None where it is among captions that nobody named."""
+    name = settings_of(folder).get("reference")
+    if name is None:
+        return folder / "reference.txt"
+    if captions is None:
+        return None
+    plain = scratch / "reference.txt"
+    plain.write_bytes(gzip.decompress((captions / name).read_bytes()))
+    return plain
+
+
+def table(folder: Path, reference: Path, scratch: Path) -> str:
     """Return the scores of a folder of results, with the commands that make it all again, as Markdown."""
-    result = yaml.safe_load((folder / "result.yaml").read_text(encoding="utf-8"))
+    result, output = settings_of(folder), scratch / "scores.txt"
     hypotheses = sorted((folder / "hypotheses").glob("*.txt"))
     names = [path.stem for path in hypotheses]
     order = sorted(
         range(len(names)), key=lambda i: (names[i].partition("@")[0] != result["baseline"], names[i])
     )
-    command = ["score", "--reference", str(folder / "reference.txt"), "--baseline", result["baseline"]]
+    command = ["score", "--reference", str(reference), "--baseline", result["baseline"]]
     command += ["--metrics", "bleu", "chrf", "--output", str(output)]
     if (folder / "clusters.txt").is_file():
         command += ["--clusters", str(folder / "clusters.txt")]
@@ -62,9 +83,23 @@ def draw_curves(folder: Path, figure: Path) -> None:
         write_png(figure, {path.stem: read_validations(path) for path in logs})
 
 
-def up_to_date(page: str, scratch: Path) -> str:
-    """Return the page with every table as the results are now; ``scratch`` is a file to write to."""
-    return PLACE.sub(lambda place: f"{place[1]}{table(RESULTS / place[2], scratch)}{place[3]}", page)
+def up_to_date(page: str, captions: Path | None = None) -> str:
+    """Return the page with every table as the results are now.
+
+    Args:
+        page: docs/results.md.
+        captions: Multi30k's folder; without it tables of captions stay as they are.
+    """
+
+    def written(place: re.Match[str]) -> str:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = RESULTS / place[2]
+            reference = reference_of(folder, captions, Path(scratch))
+            if reference is None:
+                return place[0]
+            return f"{place[1]}{table(folder, reference, Path(scratch))}{place[3]}"
+
+    return PLACE.sub(written, page)
 
 
 def take(run: Path, folder: Path, only: Collection[str] = ()) -> None:
@@ -101,7 +136,8 @@ def take(run: Path, folder: Path, only: Collection[str] = ()) -> None:
     for name, lines in hypotheses.items():
         write_lines(folder / "hypotheses" / f"{name}.txt", lines)
         write_lines(folder / "logs" / f"{name}.log", validations[name])
-    write_lines(folder / "reference.txt", reference)
+    if "reference" not in settings_of(folder):
+        write_lines(folder / "reference.txt", reference)
     for name, kept in (("corpus/test.clauses", "clusters.txt"), ("times.txt", "times.txt")):
         if (run / name).is_file():
             write_lines(folder / kept, read_lines(run / name))
@@ -118,6 +154,9 @@ def main() -> int:
     parser.add_argument("--take", nargs=2, metavar=("RUN", "NAME"), help="put a run into results/NAME")
     parser.add_argument("--only", nargs="+", default=(), metavar="SYSTEM", help="take these alone")
     parser.add_argument(
+        "--captions", type=Path, metavar="DIR", help="of Multi30k, for tables of its test set"
+    )
+    parser.add_argument(
         "--check", action="store_true", help="say whether the page is out of date, write nothing"
     )
     arguments = parser.parse_args()
@@ -127,11 +166,7 @@ def main() -> int:
         return 0
     check = arguments.check
     page = PAGE.read_text(encoding="utf-8")
-    scratch = RESULTS / ".scores.txt"
-    try:
-        written = up_to_date(page, scratch)
-    finally:
-        scratch.unlink(missing_ok=True)
+    written = up_to_date(page, arguments.captions)
     if not check:
         PAGE.write_text(written, encoding="utf-8")
         for place in PLACE.finditer(page):

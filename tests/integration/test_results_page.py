@@ -12,11 +12,23 @@ def load_writer():
     return load_script("scripts/write_results.py")
 
 
-def test_its_tables_are_what_the_results_give(tmp_path):
+def test_its_tables_are_what_the_results_give():
     writer = load_writer()
     page = writer.PAGE.read_text(encoding="utf-8")
     assert writer.PLACE.search(page)
-    assert writer.up_to_date(page, tmp_path / "scores") == page, "run: python scripts/write_results.py"
+    assert writer.up_to_date(page) == page, "run: python scripts/write_results.py"
+
+
+def test_tables_of_captions_are_too(shared_dir):
+    writer = load_writer()
+    page = writer.PAGE.read_text(encoding="utf-8")
+    found = [
+        place[0]
+        for place in writer.PLACE.finditer(page)
+        if "reference" in writer.settings_of(writer.RESULTS / place[2])
+    ]
+    captions = shared_dir / "data" / "multi30k"
+    assert found and all(writer.up_to_date(text, captions) == text for text in found)
 
 
 def test_every_folder_of_results_is_in_the_page_and_every_run_has_its_curve():
@@ -55,3 +67,7 @@ def test_what_a_run_has_made_is_taken(tmp_path):
         assert [path.name for path in (folder / "logs").iterdir()] == ["lstm-alone@2.log"]
     with pytest.raises(UserError, match="has no translations of 'lstm'; it has those of alone, "):
         writer.take(run, folder, ["lstm"])
+    (folder / "reference.txt").unlink()
+    (folder / "result.yaml").write_text("reference: test.en.gz\n")
+    writer.take(run, folder)
+    assert not (folder / "reference.txt").exists()
