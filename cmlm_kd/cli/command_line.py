@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from cmlm_kd.errors import UserError, memory_message, one_line, os_error_message, os_error_of
+from cmlm_kd.system.aside import interruption_waits
 from cmlm_kd.system.text import flush_output
 from cmlm_kd.version import __version__
 
@@ -113,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = build_parser().parse_args(argv)
             command, goes_on = f"cmlm-kd {arguments.command}", arguments.goes_on
-            tempfile.gettempdir()  # imports of some libraries end at a full disk with a riddle
+            with interruption_waits():  # Python leaves the file with which it tries the folder at Ctrl-C
+                tempfile.gettempdir()  # imports of some libraries end at a full disk with a riddle
             arguments.run(arguments)
             flush_output()  # at Python's end nobody could tell that the disk was full
             return 0

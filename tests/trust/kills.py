@@ -66,13 +66,16 @@ def _kill(program: Program, number: signal.Signals, shares: tuple[float, ...], p
             return f"a traceback: {ended.err.strip().splitlines()[-1]!r}"
         if ended.status == 0:
             break  # it was quicker than the signal
-        if number == signal.SIGINT:
-            if ended.status != 130 or "interrupted" not in ended.err.strip().splitlines()[-1]:
-                return f"status {ended.status} at Ctrl-C: {ended.err[-300:]!r}"
-            after = place.files()
+        is_interruption = number == signal.SIGINT
+        if is_interruption and (
+            ended.status != 130 or "interrupted" not in ended.err.strip().splitlines()[-1]
+        ):
+            return f"status {ended.status} at Ctrl-C: {ended.err[-300:]!r}"
+        after = place.files()
+        if program.writes and not changed(reference.after, after):
+            return None  # the signal came when all was done
+        if is_interruption:
             left = [name for name in changed(before, after) if not _goes_on(program, name)]
-            if left and not changed(reference.after, after):
-                return None  # the signal came when all was done
             if left:
                 return f"leaves {left[:5]} behind at Ctrl-C"
             if place.left_in_tmp():

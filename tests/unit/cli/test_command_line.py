@@ -111,6 +111,24 @@ def test_an_interruption_is_one_line(monkeypatch, capsys, goes_on, message):
     assert capsys.readouterr().err == f"cmlm-kd user-dir: {message}\n"
 
 
+def test_an_interruption_where_python_tries_a_folder_for_temporary_files(monkeypatch, capsys, tmp_path):
+    """It leaves the file that it tries it with where Ctrl-C comes between making and removing it."""
+    tried = []
+
+    def unlink(path):
+        signal.raise_signal(signal.SIGINT)
+        remove(path)
+        tried.append(path)
+
+    remove = os.unlink
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile._os, "unlink", unlink)
+    assert main(["user-dir"]) == 130
+    assert tried and not os.listdir(tmp_path)
+    assert capsys.readouterr().err == "cmlm-kd user-dir: interrupted\n"
+
+
 def test_an_interruption_before_a_command_is_known(monkeypatch, capsys):
     def interrupted():
         raise KeyboardInterrupt
