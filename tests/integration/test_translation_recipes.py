@@ -17,7 +17,7 @@ from tiny_teacher import write_bert
 from cmlm_kd.cli import main
 from cmlm_kd.data.numbers import CorpusSizes, build_corpus
 from cmlm_kd.data.translation.multi30k import MULTI30K_SHA256
-from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint
+from cmlm_kd.fairseq_files.checkpoints import number_of_updates, read_checkpoint, settings_of
 
 EXAMPLES = REPOSITORY / "examples" / "translation"
 STUDENTS = ("alone", "distilled")
@@ -200,8 +200,8 @@ def test_back_translated_captions(tmp_path):
         table = (output / folder / "report.txt").read_text()
         assert all(f"| {prefix}{name} " in table for name in WITH_SYNTHETIC)
         assert f"against {prefix}back-translated" in table and "kd:soft_target|k:64|T:1|alpha:0.9" in table
-    student = read_checkpoint(output / "lstm-distilled@2" / "checkpoint_last.pt")["cfg"]
-    assert student["model"]["arch"] == "lstm" and student["model"]["dropout"] == 0.2
+    student = settings_of(read_checkpoint(output / "lstm-distilled@2" / "checkpoint_last.pt"), "model")
+    assert student["arch"] == "lstm" and student["dropout"] == 0.2
     pairs = (output / "corpus" / "train.de").read_text().splitlines()
     assert pairs == [german for german, _ in corpus["train"][:25]]
     assert (output / "synthetic.en").read_text().splitlines() == [
