@@ -23,7 +23,7 @@ from fairseq_plugins.training.log_file import log_each_line_once
 from fairseq_plugins.training.one_training import allow_one_training
 from fairseq_plugins.training.plain_settings import check_settings_of_checkpoints
 from fairseq_plugins.training.processes import check_processes
-from fairseq_plugins.training.row_lengths import check_row_lengths
+from fairseq_plugins.training.row_lengths import leave_no_row_out
 from fairseq_plugins.training.whole_checkpoints import keep_checkpoints_whole
 
 # fairseq calls torch's attention with masks of two types, which torch (2.13) says once in each process.
@@ -38,7 +38,7 @@ check_dictionaries()
 check_indexes()
 compare_entries()
 check_settings_of_checkpoints()
-check_row_lengths()
+leave_no_row_out()
 check_before_training()
 remember_endings()
 keep_checkpoints_whole()

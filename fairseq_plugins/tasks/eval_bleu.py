@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from argparse import Namespace
 from typing import Any
 
@@ -40,9 +41,9 @@ def check_eval_bleu(cfg: TranslationConfig) -> None:
     """
     if not cfg.eval_bleu:
         return
-    for name, value in _object("--eval-bleu-args", cfg.eval_bleu_args).items():
+    for name, value in _object("--eval-bleu-args", cfg.eval_bleu_args, '{"beam": 4}').items():
         _check_generation(name, value)
-    detok = _object("--eval-bleu-detok-args", cfg.eval_bleu_detok_args)
+    detok = _object("--eval-bleu-detok-args", cfg.eval_bleu_detok_args, "{}")
     known = sorted(encoders.TOKENIZER_REGISTRY)
     if cfg.eval_bleu_detok not in known:
         raise unknown_name("--eval-bleu-detok", cfg.eval_bleu_detok, known, known)
@@ -52,20 +53,20 @@ def check_eval_bleu(cfg: TranslationConfig) -> None:
         raise UserError(f"--eval-bleu-detok {cfg.eval_bleu_detok}: {first_line(error)}") from error
     try:
         post_process("", cfg.eval_bleu_remove_bpe)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # so fairseq says that it knows no such symbol
         raise UserError(
             f"--eval-bleu-remove-bpe {cfg.eval_bleu_remove_bpe} is nothing that fairseq can join; it must be "
             "sentencepiece, wordpiece, letter, silence, _EOW, subword_nmt, @@ or none"
         ) from error
 
 
-def _object(flag: str, text: str | None) -> dict[str, Any]:
+def _object(flag: str, text: str | None, example: str) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")
     except ValueError as error:
-        raise UserError(f"""{flag} {text!r} is no JSON ({error}); give it as '{{"beam": 4}}'""") from error
+        raise UserError(f"{flag} {text!r} is no JSON ({error}); give it as '{example}'") from error
     if not isinstance(found, dict):
-        raise UserError(f"""{flag} {text!r} is no JSON object; give it as '{{"beam": 4}}'""")
+        raise UserError(f"{flag} {text!r} is no JSON object; give it as '{example}'")
     return found
 
 
@@ -75,7 +76,7 @@ def _check_generation(name: str, value: Any) -> None:
         raise unknown_name(flag, name, list(_FIELDS), sorted(_FIELDS))
     types, kind = _KINDS.get(_FIELDS[name].type, ((), ""))
     fits = not types or (isinstance(value, types) and (bool in types or not isinstance(value, bool)))
-    if not fits or value != value:
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
         raise UserError(f"{flag}: {name} is {json.dumps(value)}; it must be {kind}")
     if name in _LEAST and value < _LEAST[name]:
         raise UserError(f"{flag}: {name} is {value}; it must be {_LEAST[name]} or more")

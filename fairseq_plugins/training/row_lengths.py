@@ -1,4 +1,4 @@
-"""Rows that are longer than a batch or the model's positions, refused before the first update.
+"""No row is left out: those longer than a batch or the positions are refused, and batches have all others.
 
 fairseq leaves training rows of more tokens than ``--max-tokens`` out behind a warning, and ends at one in a
 validation set, or of input to translate, with an assertion that names no file.
@@ -32,7 +32,7 @@ def is_of_plugin(task: FairseqTask) -> bool:
     return type(task).__module__.startswith(_OF_PLUGIN)
 
 
-def check_row_lengths() -> None:
+def leave_no_row_out() -> None:
     """Let every task that makes batches look at the lengths of its rows first, and leave none out."""
     make = FairseqTask.get_batch_iterator
 

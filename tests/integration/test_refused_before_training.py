@@ -123,7 +123,8 @@ def test_metrics_that_validation_does_not_give(root, tmp_path, kind, metric, fla
         ("args", '{"sampling": 1}', "--eval-bleu-args: sampling is 1; it must be true or false"),
         ("args", '{"beem": 4}', "no --eval-bleu-args is named 'beem'; did you mean 'beam'"),
         ("detok", "nope", "no --eval-bleu-detok is named 'nope'; .* moses, nltk, space"),
-        ("detok-args", "[", r"--eval-bleu-detok-args '\[' is no JSON"),
+        ("detok-args", "[", r"--eval-bleu-detok-args '\[' is no JSON \(.*\); give it as '{}'"),
+        ("args", '{"lenpen": Infinity}', "--eval-bleu-args: lenpen is Infinity; it must be a number"),
         ("remove-bpe", "nope", "--eval-bleu-remove-bpe nope is nothing that fairseq can join"),
     ],
 )
