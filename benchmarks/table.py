@@ -60,6 +60,7 @@ RUNS = (
         "--cpu-time --rounds 40",
         "--layers 2 --teacher-layers 2 --width 32 --words 20 --rounds 1",
     ),
+    Run("peers.py", "", "--updates 1 --rounds 1 --layers 2 --teacher-layers 4 --width 32 --words 50"),
     Run(
         "pretraining_step.py",
         "--cpu-time",
@@ -116,7 +117,8 @@ def rows_of(script: str, flags: str, printed: str) -> list[Row]:
 
 def run(script: str, flags: str) -> tuple[list[Row], str]:
     """Run a script to its end; returns its rows and, where it failed, the end of what it said."""
-    paths = os.pathsep.join(str(ROOT / part) for part in ("", "tests/helpers"))
+    places = [*(str(ROOT / part) for part in ("", "tests/helpers")), os.environ.get("PYTHONPATH", "")]
+    paths = os.pathsep.join(filter(None, places))
     environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths}
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / script), *flags.split()],

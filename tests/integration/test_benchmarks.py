@@ -75,6 +75,7 @@ FIGURES = {
         for stage in ("prepare", "plan", "store", "open", "start", "merge")
     ],
     "workers.py": [r"2 workers, times as fast as one, same bytes \(at least 1\.9\): 2\.00"],
+    "peers.py": [r"loss of 32 sentences: cmlm-kd (\d+\.\d\d)\d*, trainer \1", r"cmlm-kd +\d+ s"],
     "start_up.py": [r"import cmlm_kd\.api, .* \(at most 0\.15\): \d", r"--help, .* \(at most 0\.1\): \d"],
     "table.py": [r"commit \w+", r"\| `start_up.py` \| cmlm-kd --help, .* \| at most 0\.1 \| \d.* \|"],
     "serve.py": [
@@ -106,6 +107,11 @@ FIGURES = {
         pytest.param("translate.py", TRANSLATE, marks=pytest.mark.long),
         ("inference.py", INFERENCE),
         ("early_exit.py", EARLY_EXIT),
+        pytest.param(
+            "peers.py",
+            (*("--updates", 1, "--rounds", 1, "--layers", 2, "--teacher-layers", 4), "--width", 32),
+            marks=pytest.mark.long,
+        ),
         ("versus.py", (REPOSITORY, "--rounds", 1, "--only", "help")),
         ("loss.py", ("--rounds", 1, "--tokens", 64, "--vocabulary", 600, "--width", 32)),
         ("table.py", ("--quick", "--only", "start_up.py")),
