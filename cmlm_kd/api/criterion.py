@@ -81,8 +81,8 @@ class KDCriterion(ABC):
             modelling). One that knows several sees from its inputs which it is.
         terms_in_nats: names of terms that are logged in base 2, as fairseq's users expect of log-likelihoods;
             ``loss`` among them for the loss itself.
-        reads_inside: whether it reads hidden states or attention of a translator that teaches beside the
-            student, which is then loaded before training begins.
+        reads_inside: whether it reads more than soft targets of a translator that teaches beside the student,
+            which is then loaded before training begins.
         learns_untaught: whether it reads teachers, and yet learns something from a batch without one.
         citation: BibTeX of the paper that it follows, for whoever publishes what it trained; may be empty.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -29,11 +29,14 @@ class ModelOutput:
         attention_scores: layer (from 1) -> ``(B, h, S, S)`` before the softmax, the padding mask added.
         attention_mask: ``(B, S)``, 1 on real positions, 0 on padding; None where nothing is kept by position.
         positions: ``(N,)``, where in a text it predicts, rising and counted over the batch (``row * S +
-            column``); None for other levels.
+            column``); of a translator that teaches, the target tokens that its ``logits (N, V)`` or
+            ``features (N, d)`` are of; None for other models.
         exits: ``(L, B, C)``, logits of each layer's classifier, first to last; None where not asked for.
         cross_attention_scores: layer (from 1) of a translator's decoder -> ``(B, h, T, S)`` before the
             softmax, without a mask; ``hidden_states`` and ``attention_scores`` are then its decoder's.
         encoder: what was kept of a translator's encoder, with its ``attention_mask`` ``(B, S)``; or None.
+        again: runs a translator on the same sources once more, with the tokens ``(B, T)`` in the place of the
+            target's, padded where it is; the source is not encoded again. None where it was not asked for.
     """
 
     logits: Tensor | None = None
@@ -47,6 +50,7 @@ class ModelOutput:
     exits: Tensor | None = None
     cross_attention_scores: Mapping[int, Tensor] = field(default_factory=dict)
     encoder: ModelOutput | None = None
+    again: Callable[[Tensor], ModelOutput] | None = None
 
     def vocabulary_logits(self, rows: Tensor | None = None) -> Tensor:
         """Return the logits for unlabelled text, or of some of its rows: ``(N, V)``, in float32 at least.

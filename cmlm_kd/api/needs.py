@@ -40,6 +40,9 @@ class Request:
         cross_attention_scores: layers of a translator's decoder, from 1, whose scores over the source are
             kept; ``hidden_states`` and ``attention_scores`` are then its decoder's.
         encoder: what a translator's encoder keeps; None: nothing.
+        whole_distribution: of a translator that teaches, what it says of all entries instead of the k best.
+        other_histories: whether it is asked again about the same sources, with other target tokens before
+            each position.
     """
 
     hidden_states: tuple[int, ...] = ()
@@ -51,6 +54,8 @@ class Request:
     tail_temperatures: tuple[float, ...] = ()
     cross_attention_scores: tuple[int, ...] = ()
     encoder: Request | None = None
+    whole_distribution: bool = False
+    other_histories: bool = False
 
     @property
     def reads_inside(self) -> bool:

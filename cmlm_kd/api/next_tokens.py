@@ -152,6 +152,11 @@ class NextTokenTeacher(ABC):
         (beyond rounding).
         """
 
+    def predictions(self, pairs: Pairs) -> ModelOutput:
+        """Return the same as logits ``(N, V)``, or as features ``(N, d)`` and the weight ``(V, d)`` that
+        projects them, without the mass that no entry gets."""
+        return ModelOutput(logits=self.next_tokens(pairs).logits)
+
     @property
     def inside(self) -> ModelDescription | None:
         """What can be read of it besides its predictions; None for a teacher that shows nothing else."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -73,11 +73,15 @@ class TeacherSignal:
             where there are soft targets alone.
         ensembling: how several outputs become one.
         soft_targets: sparse beliefs about every target token, or None.
+        again: asks a translator about the same sources once more, with the tokens ``(B, T)`` in the place of
+            the target's, padded where it is; each row ends as the target's does. None where it was not asked
+            for.
     """
 
     outputs: tuple[ModelOutput, ...] = ()
     ensembling: Ensembling = "probabilities"
     soft_targets: SoftTargets | None = None
+    again: Callable[[Tensor], TeacherSignal] | None = None
 
     @classmethod
     def of_logits(cls, *logits: Tensor, ensembling: Ensembling = "probabilities") -> TeacherSignal:

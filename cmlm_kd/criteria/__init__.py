@@ -26,6 +26,7 @@ def load_criteria() -> None:
         selective,
         sentence_classification,
         soft_target,
+        tie,
         tinybert,
     )
 

@@ -65,6 +65,24 @@ class TeacherProjection:
         return logits if self._bias is None else logits.add_(self._bias)
 
 
+class TeacherLogits:
+    """The same of a teacher that gives logits.
+
+    Args:
+        logits: ``(N, V)``; -inf rules an entry out.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self._logits = logits.detach()
+
+    def project(self, rows: slice) -> None:
+        """Do nothing: the logits are there."""
+
+    def block(self, rows: slice) -> Tensor:
+        """Return the logits of some positions, ``(n, V)``, float32 at least, to be used up."""
+        return widen(self._logits[rows]).clamp(min=RULED_OUT)  # (n, V)
+
+
 class DenseTeacherBlocks(BlockLoss):
     """The module's loss as a :class:`cmlm_kd.losses.projection.BlockLoss`, with terms by position.
 

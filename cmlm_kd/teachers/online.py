@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription, Request
+from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import NOTHING_ELSE, PROBABILITIES, SOFT_TARGETS, ModelDescription, Request
 from cmlm_kd.api.next_tokens import NextTokens, NextTokenTeacher, Pairs, TranslationData
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, signal_sources
@@ -58,10 +59,10 @@ class OnlineTeacher(NamedSource):
 
     @property
     def description(self) -> ModelDescription:
-        """Soft targets, of as many entries as there are."""
+        """Soft targets, of as many entries as there are, or the whole distribution."""
         return ModelDescription(
             f"{self.teacher.kind} {self.teacher.name}",
-            frozenset({SOFT_TARGETS}),
+            frozenset({SOFT_TARGETS, PROBABILITIES}),
             vocabulary=self.vocabulary,
             topk=self.vocabulary,
             tail_temperatures=self.tail_temperatures,
@@ -75,7 +76,8 @@ class OnlineTeacher(NamedSource):
 
         Args:
             batch: its target ``(B, T)`` and, of its inputs, ``src_tokens`` ``(B, S)``, padded on either side.
-            request: ``topk`` entries per token, by default as many as a store has by default.
+            request: ``topk`` entries per token, by default as many as a store has by default; or the whole
+                distribution.
             dropout: of no meaning here.
 
         Raises:
@@ -93,14 +95,40 @@ class OnlineTeacher(NamedSource):
         readable = self.teacher.readable(Pairs(sources, targets))  # (B,)
         read = np.flatnonzero(readable).tolist()
         valid = tokens & torch.from_numpy(readable).to(tokens.device)[:, None]  # (B, T)
+        pairs = Pairs([sources[row] for row in read], [targets[row] for row in read])
+        rows = batch.rows.tolist()
+        if request.whole_distribution:
+            output = self._whole_distribution(valid, pairs, [rows[row] for row in read])
+            return TeacherSignal(
+                (output,), again=lambda said: self.signal(replace(batch, target=said), request)
+            )
         if not read:
             return TeacherSignal(soft_targets=_empty(valid, k, self.tail_temperatures))
-        pairs = Pairs([sources[row] for row in read], [targets[row] for row in read])
         said = self.teacher.next_tokens(pairs)
-        rows = batch.rows.tolist()
         return TeacherSignal(
             soft_targets=self._soft_targets(said, valid, k, pairs, [rows[row] for row in read])
         )
+
+    def _whole_distribution(self, valid: Tensor, pairs: Pairs, rows: list[int]) -> ModelOutput:
+        """Return what the teachers say of the tokens ``valid (B, T)``, row after row."""
+        positions = valid.flatten().nonzero().squeeze(1)  # (N,)
+        if not rows:
+            nothing = torch.empty(0, self.vocabulary, device=valid.device)  # (0, V)
+            return ModelOutput(logits=nothing, positions=positions)
+        said = self.teacher.predictions(pairs)
+        if said.logits is not None:
+            numbers = said.logits.amax(-1, keepdim=True)  # (N, 1), an entry without mass has -inf
+        else:
+            numbers = said.projection()[0].sum(
+                -1, keepdim=True
+            )  # (N, 1), no number where one of them is none
+        half_of(numbers, self.teacher, pairs, rows)  # refuses what a dump refuses
+        # Teachers run in inference mode, whose tensors autograd refuses to keep.
+        logits, features = (
+            None if given is None else given.clone().to(valid.device)
+            for given in (said.logits, said.features)
+        )
+        return replace(said, logits=logits, features=features, positions=positions)
 
     def _with_inside(self, batch: TeacherBatch, real: Tensor, request: Request) -> TeacherSignal:
         """Return what is read of the teacher's inside and, of the same forward pass, its soft targets."""

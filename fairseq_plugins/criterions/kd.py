@@ -7,6 +7,7 @@ import argparse
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from fairseq import utils
@@ -30,6 +31,7 @@ from cmlm_kd.criteria import load_criteria
 from cmlm_kd.criteria.masked_lm_loss import target_at, text_validation, validation_request
 from cmlm_kd.errors import UserError
 from fairseq_plugins.command_line.configs import fairseq_dataclass, plain_config, refuse_collisions
+from fairseq_plugins.models.encoding import Encoding, with_history
 from fairseq_plugins.models.inner_states import inner_states
 from fairseq_plugins.models.output_layer import (
     Projection,
@@ -216,6 +218,7 @@ class KDFairseqCriterion(FairseqCriterion):
         if self.level == "sentences":
             wanted = self.needs.student
             return model(**sample["net_input"], request=wanted if model.training else wanted.in_validation)
+        inputs = sample["net_input"]
         projection = "parameters are sharded over processes" if self.sharded else find_projection(model)
         obstacle = projection if isinstance(projection, str) else None
         fused = self.criterion.wants_features(obstacle)
@@ -225,22 +228,33 @@ class KDFairseqCriterion(FairseqCriterion):
             self._announced = True
         if model.training and self.needs.student.reads_inside:
             with inner_states(model, self.needs.student) as kept:
-                output = self._translate(model, sample, projection, fused)
-            return kept.put_into(output, sample["net_input"]["src_tokens"].ne(self.padding_idx))
-        return self._translate(model, sample, projection, fused)
+                output = self._translate(model, inputs, projection, fused)
+            return kept.put_into(output, inputs["src_tokens"].ne(self.padding_idx))
+        if model.training and self.needs.student.other_histories:
+            encoding = Encoding(model.encoder)
+            with encoding.kept():
+                output = self._translate(model, inputs, projection, fused)
+
+            def again(target: Tensor) -> ModelOutput:
+                with encoding.in_place():
+                    other = with_history(inputs, target, self.padding_idx)
+                    return self._translate(model, other, projection, fused)
+
+            return replace(output, again=again)
+        return self._translate(model, inputs, projection, fused)
 
     @staticmethod
     def _translate(
-        model: BaseFairseqModel, sample: dict[str, Any], projection: Projection | str, fused: bool
+        model: BaseFairseqModel, inputs: Mapping[str, Tensor], projection: Projection | str, fused: bool
     ) -> ModelOutput:
         """Run a translator once, for hidden states or for logits."""
         if fused:
             with without_output_layer(model.decoder) as stand_in:
-                output = model(**sample["net_input"])
+                output = model(**inputs)
             if stand_in.asked and not isinstance(projection, str):
                 return ModelOutput(features=output[0], weight=projection.weight, bias=projection.bias)
         else:
-            output = model(**sample["net_input"])
+            output = model(**inputs)
         adaptive = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
         if adaptive is not None:  # the decoder gives hidden states and leaves the rest to the criterion
             return ModelOutput(logits=adaptive_log_probs(adaptive, output[0]))

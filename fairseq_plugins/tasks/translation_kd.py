@@ -149,8 +149,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
 
     @property
     def teacher_description(self) -> ModelDescription | None:
-        """What can be read of the inside of a teacher that runs beside the student, which is loaded; else
-        None."""
+        """What can be read of a teacher that runs beside the student, which is loaded; else None."""
         if self._soft_targets is None or self._soft_targets == NO_STORE:
             return None
         source = self._named_source()
@@ -159,7 +158,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         if isinstance(source.teacher, FairseqTeacher) and self._model is not None:
             lengths = utils.resolve_max_positions(self.max_positions(), self._model.max_positions())
             source.teacher.check_lengths(lengths)
-        return source.teacher.inside
+        return source.teacher.inside or source.description
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion and remember what it wants of the soft targets."""
@@ -172,7 +171,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         )
         self._criterion = super().build_criterion(cfg, from_checkpoint)
         wanted = getattr(self._criterion, "needs", Needs()).teacher
-        if wanted is not None and wanted.reads_inside:
+        if wanted is not None:
             self._request = replace(
                 wanted, topk=self._request.topk, tail_temperatures=self._request.tail_temperatures
             )

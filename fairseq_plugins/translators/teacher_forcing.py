@@ -114,6 +114,14 @@ class FairseqTeacher(NamedTeacher):
             features = self.model(**inputs)[0]  # (B, T, d)
         return features.flatten(0, 1)[places].float()
 
+    def predictions(self, pairs: Pairs) -> ModelOutput:
+        """Return what its output layer would project; see :meth:`NextTokenTeacher.predictions`."""
+        projection = find_projection(self.model)
+        if isinstance(projection, str):
+            return super().predictions(pairs)
+        bias = None if projection.bias is None else projection.bias.detach()
+        return ModelOutput(features=self.states(pairs), weight=projection.weight.detach(), bias=bias)
+
     def _batch(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
         """Return what the model reads, and where in ``(B * T)`` the target tokens are, pair after pair:
         ``(N,)``."""
