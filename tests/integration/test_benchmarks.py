@@ -28,6 +28,7 @@ INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--ro
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
     "hidden_state_step.py": [r"V=40 +step \d+\.\d\d"],
+    "tie_step.py": [r"V=40 +1 iterations: step \d+\.\d\d", r"V=40 +3 iterations: step \d+\.\d\d"],
     "dump.py": [r"at least 4\): \d", r"at most 1\.15\): \d", r"at least 0\.9\): \d"],
     "translator_dump.py": [r"at least 0\.95\): \d"],
     "augmentation.py": [
@@ -92,6 +93,7 @@ FIGURES = {
         ("kd_step.py", STEP),
         ("kd_step.py", (*STEP, "--bf16")),
         ("hidden_state_step.py", ("--vocabulary", 40, "--sentences", 2, "--repeats", 1)),
+        ("tie_step.py", ("--vocabulary", 40, "--sentences", 2, "--repeats", 1)),
         ("dump.py", DUMP),
         ("translator_dump.py", ("--layers", 1, "--width", 16, "--pairs", 8, "--rounds", 1)),
         ("store.py", STORE),

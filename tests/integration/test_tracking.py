@@ -104,6 +104,7 @@ def runs(tmp_path_factory):
     track(translating(root, "selective_kd", *store))
     teacher = root / "soft_target_kd" / "checkpoint_last.pt"
     track(translating(root, "hidden_state_kd", "--online-teacher", teacher))
+    track(translating(root, "tie_kd", "--online-teacher", teacher))
     write_cased_bert(root / "bert", training_lines(), max_positions=40)
     cmlm = ("--task", "cmlm", "--criterion", "cmlm", "--arch", "bert_cmlm", "--optimizer", "bert_adamw")
     data = prepare(write_corpus(root), root / "bert")

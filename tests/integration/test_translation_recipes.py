@@ -238,7 +238,7 @@ def test_what_carries_it(tmp_path):
     table = (output / "report" / "report.txt").read_text()
     assert len(names) > 12 and all(f"| {name} " in table for name in ("distilled", *names))
     assert "|k:1|" in table and "|T:10|" in table and "|alpha:0.5" in table
-    assert "kd:selective" in table and "kd:hidden_state" in table
+    assert "kd:selective" in table and "kd:hidden_state" in table and "kd:tie" in table
     assert len((output / "synthetic.en").read_text().splitlines()) == 9
 
 

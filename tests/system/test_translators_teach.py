@@ -76,3 +76,10 @@ def test_a_student_that_starts_from_its_layers_translates_at_once(root):
     labels = ("--soft-targets", "none", "--kd-alpha", 0, "--lr", 1e-6)
     started = train(root, "started", "clean", *labels, "--init-from", teacher(root), updates=1)
     assert accuracy(root, started) > 0.9
+
+
+def test_a_student_learns_after_its_own_words(root):
+    """With alpha 1 the meaningless labels are heard nowhere, and read in the first iteration alone."""
+    beside = ("--online-teacher", teacher(root), "--kd-alpha", 1, "--kd-iterations", 2)
+    taught = train(root, "ranked", "by-lot", *beside, criterion="tie_kd")
+    assert accuracy(root, taught) > 0.9
