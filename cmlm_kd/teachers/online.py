@@ -99,9 +99,11 @@ class OnlineTeacher(NamedSource):
         rows = batch.rows.tolist()
         if request.whole_distribution:
             output = self._whole_distribution(valid, pairs, [rows[row] for row in read])
-            return TeacherSignal(
-                (output,), again=lambda said: self.signal(replace(batch, target=said), request)
-            )
+
+            def again(target: Tensor) -> TeacherSignal:
+                return self.signal(replace(batch, target=target), request)
+
+            return TeacherSignal((output,), again=again if request.other_histories else None)
         if not read:
             return TeacherSignal(soft_targets=_empty(valid, k, self.tail_temperatures))
         said = self.teacher.next_tokens(pairs)

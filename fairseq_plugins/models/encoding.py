@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -60,6 +59,7 @@ def with_history(inputs: Mapping[str, Tensor], target: Tensor, padding_idx: int)
     """
     before = inputs["prev_output_tokens"]  # (B, T)
     real = before.ne(padding_idx)  # (B, T)
-    follows = real & F.pad(real[:, :-1], (1, 0))  # (B, T), all but the first of each row
+    follows = real & real.roll(1, 1)  # (B, T), all but the first of each row
+    follows[:, 0] = False
     shifted = torch.where(follows, target.roll(1, 1), before)  # (B, T)
     return {**inputs, "prev_output_tokens": shifted}

@@ -65,7 +65,8 @@ def runs(tmp_path_factory):
         *(*common, "--criterion", "soft_target_kd", "--kd-topk", 3, "--max-tokens", 90),
         *("--optimizer", "fused_adam", "--adam-eps", 1e-5),
     )
-    trainings = {"student": student, "online": online, "teacher": teacher}
+    further_passes = (*online, "--criterion", "tie_kd", "--kd-iterations", 2)
+    trainings = {"student": student, "online": online, "further_passes": further_passes, "teacher": teacher}
     return {**trainings, **classifiers(root), **on_text(root)}
 
 
@@ -163,7 +164,7 @@ def parallel(runs, tmp_path_factory):
 LOGGED = (
     *("loss", "nll_loss", "hard_loss", "kd_loss", "kd_tokens", "without_teacher", "accuracy", "gnorm"),
     *("kl_loss", "cosine_loss", "hard_labels_alone", "SST-2_kd_loss", "RTE_hard_loss", "STS-B_hard_loss"),
-    *("feature_map_loss", "attention_loss", "distillation_loss"),
+    *("feature_map_loss", "attention_loss", "distillation_loss", "kd_kl", "ranking_loss", "agreement"),
 )
 
 
@@ -177,7 +178,15 @@ def read(path):
 
 
 COUNTS = {
-    **{"student": 8, "online": 8, "teacher": 4, "pkd": 5, "tinybert_kd": 4, "mtdnn_kd": 7},
+    **{
+        "student": 8,
+        "online": 8,
+        "further_passes": 10,
+        "teacher": 4,
+        "pkd": 5,
+        "tinybert_kd": 4,
+        "mtdnn_kd": 7,
+    },
     **{"distilbert_kd": 5, "mobilebert_kd": 6},
 }
 """How many of these each criterion logs."""

@@ -115,6 +115,15 @@ def test_what_does_not_fit_is_refused_before_training(road, tmp_path, teacher, m
     assert not list(tmp_path.glob("*.pt"))
 
 
+def test_several_teachers_have_no_inside(road, tmp_path):
+    given = list(flags(road, tmp_path))
+    given[given.index("--online-teacher") + 1] = ",".join(
+        str(road / name / "checkpoint_last.pt") for name in ("deep", "lstm")
+    )
+    status, errors = exit_of(fairseq_cli.train, *given)
+    assert status != 0 and re.search(r"reads hidden states, which mean of .* does not give", errors), errors
+
+
 @pytest.mark.parametrize("source", [("--soft-targets", "none"), ("--soft-targets", "STORE")])
 def test_a_store_has_no_inside(road, tmp_path, source):
     given = list(flags(road, tmp_path))
