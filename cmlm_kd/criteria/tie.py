@@ -106,9 +106,9 @@ class TieKD(KDCriterion):
     entries, and asks both again about the student's predictions. Tokens of pairs that the teacher cannot read
     are trained on the hard term with weight 1.
 
-    Terms: ``nll_loss`` and ``hard_loss`` per target token; per token with a teacher ``kd_kl`` and
-    ``ranking_loss``, means over the iterations, and ``agreement``, how often the student's best entry is the
-    teacher's, on the gold targets.
+    Terms: ``nll_loss`` and ``hard_loss`` per target token; ``kd_kl`` and ``ranking_loss`` per token with a
+    teacher and iteration; ``agreement``, how often the student's best entry is the teacher's, per token with
+    a teacher, on the gold targets.
     Counts: ``kd_tokens``, and ``without_teacher`` in sentences. The validation loss is the plain NLL.
 
     Relation: with alpha 0 its training loss is fairseq's ``label_smoothed_cross_entropy``.
@@ -179,21 +179,22 @@ class TieKD(KDCriterion):
                 f"{OWNER}: the training batch carries no teacher; train with --task translation_kd "
                 "--online-teacher MODEL, or without a teacher by --kd-alpha 0"
             )
-        passes = [self._pass(student, batch, teacher, first=True)]
+        passes = [self._pass(student, batch, teacher)]
+        hard, taught = passes[0].hard, passes[0].taught  # (N,)
         while len(passes) < config.kd_iterations:
             said = self._as_target(passes[-1].ranked.said, batch, target)  # (B, T)
             answers = required(student.again, OWNER)(said), required(teacher.again, OWNER)(said)
-            passes.append(self._pass(answers[0], batch, answers[1], first=False))
-        hard, taught = passes[0].hard, passes[0].taught  # (N,)
-        kd_tokens = taught.sum()
-        divergences, rankings = (
-            torch.stack([getattr(each.ranked, name) for each in passes]) for name in ("divergence", "ranking")
-        )  # (iterations, N)
+            passes.append(self._pass(answers[0], batch, answers[1], taught))
+        kd_tokens, heard = taught.sum(), torch.stack([each.taught for each in passes])  # (iterations, N)
+        divergence, ranking = (
+            (heard * torch.stack([getattr(each.ranked, name) for each in passes])).sum()
+            for name in ("divergence", "ranking")
+        )
         terms = {
             "nll_loss": Term(hard.nll.sum(), batch.count),
             "hard_loss": Term(hard.hard.sum(), batch.count),
-            "kd_kl": Term((divergences.mean(0) * taught).sum(), kd_tokens),
-            "ranking_loss": Term((rankings.mean(0) * taught).sum(), kd_tokens),
+            "kd_kl": Term(divergence, heard.sum()),
+            "ranking_loss": Term(ranking, heard.sum()),
             "agreement": Term((passes[0].ranked.agrees & taught).sum().to(batch.dtype), kd_tokens),
         }
         has_teacher = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
@@ -211,16 +212,31 @@ class TieKD(KDCriterion):
         return CriterionOutput(output.loss, {"nll_loss": output.terms["nll_loss"]})
 
     def _pass(
-        self, student: ModelOutput, batch: TargetTokens, teacher: TeacherSignal, *, first: bool
+        self,
+        student: ModelOutput,
+        batch: TargetTokens,
+        teacher: TeacherSignal,
+        taught_first: Tensor | None = None,
     ) -> _Pass:
-        """Return one iteration's part of the loss; the hard term is the first's."""
+        """Return one iteration's part of the loss.
+
+        Args:
+            student: its output.
+            batch: the target tokens.
+            teacher: what it says.
+            taught_first: ``(N,)`` bool, tokens that had a teacher in the first iteration; None in that one,
+                which alone has a hard term.
+        """
         config, output = self.config, teacher.only_output
         places = torch.searchsorted(batch.rows, required(output.positions, OWNER))  # (M,)
         taught = torch.zeros_like(batch.rows, dtype=torch.bool)  # (N,)
         taught[places] = True
+        if taught_first is not None:  # the others have given all their weight to the hard term
+            taught = taught & taught_first
         share = taught.to(batch.dtype)  # (N,)
         soft_weight = config.kd_alpha / config.kd_iterations * share  # (N,)
         # A token without a teacher has no KD term to share its weight with.
+        first = taught_first is None
         hard_weight = 1.0 - config.kd_alpha * share if first else torch.zeros_like(share)  # (N,)
         epsilon = config.label_smoothing if first else 0.0
         gold = batch.gold[batch.rows]  # (N,)

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from fairseq_runs import TINY_STUDENT, run_train
 from tiny_next_tokens import first_step
 from tiny_teacher import write_bert
 from tiny_translators import write_language_model, write_marian, write_t5
@@ -138,6 +139,19 @@ def test_in_the_step_they_give_the_losses_of_the_store(road, tmp_path, name, fla
     asked = first_step(road / "data", tmp_path / "b", "--online-teacher", names, *flags)
     assert asked == pytest.approx(stored, rel=2e-4)
     assert asked["kd_loss"] != pytest.approx(asked["nll_loss"], rel=1e-2), "so that there is a difference"
+
+
+def test_all_that_they_say_and_of_a_students_predictions_too(road, tmp_path):
+    """The pair that they cannot spell is trained on hard labels alone."""
+    run_train(
+        *(road / "data", "--task", "translation_kd", "--criterion", "tie_kd", *TINY_STUDENT),
+        *("--online-teacher", road / "marian", "--kd-iterations", 2, "--max-tokens", 90, "--max-epoch", 1),
+        *("--disable-validation", "--save-dir", tmp_path, "--no-epoch-checkpoints"),
+    )
+    state = torch.load(tmp_path / "checkpoint_last.pt", weights_only=False)
+    meters = dict((entry[1], entry[3]) for entry in state["extra_state"]["metrics"]["train"])
+    assert float(meters["without_teacher"]["sum"]) == 1
+    assert all(0 < float(meters[name]["sum"]) < float("inf") for name in ("kd_kl", "ranking_loss"))
 
 
 def refusal(capsys, tmp_path, status):

@@ -87,8 +87,9 @@ def ranking_by_loop(p, q, k):
     return total
 
 
-def by_loop(config, student, teacher, target=TARGET, taught=(True, True, True)):
+def by_loop(config, student, teacher, taught=(True, True, True), taught_later=(True, True, True)):
     """The loss, token by token; a row that is not taught has its hard term alone."""
+    target = TARGET
     said, total = target.clone(), torch.zeros((), dtype=torch.float64)
     for iteration in range(config.kd_iterations):
         mine = student.project(student.features(said)).softmax(-1)
@@ -99,7 +100,7 @@ def by_loop(config, student, teacher, target=TARGET, taught=(True, True, True)):
             if iteration == 0:
                 hard = label_smoothed_nll(p.log()[None], gold[None], config.label_smoothing, "fairseq")[0]
                 total = total + hard * (1 - config.kd_alpha if taught[row] else 1.0)
-            if taught[row]:
+            if taught[row] and (iteration == 0 or taught_later[row]):
                 added = 1e-6 if config.kd_mode == "original" else 0.0
                 divergence = sum(
                     q[v] * (torch.log(q[v] + added) - torch.log(p[v] + added)) for v in range(VOCABULARY)
@@ -159,6 +160,22 @@ def test_pairs_that_the_teacher_cannot_read_have_hard_labels(implementation):
     alone = criterion.training_loss(student.output(implementation), TARGET, nobody)
     hard = make(kd_alpha=0.0).training_loss(student.output(implementation), TARGET, None)
     torch.testing.assert_close(alone.loss, hard.loss)
+
+
+@FORMS
+def test_predictions_that_the_teacher_cannot_read_count_nothing(implementation):
+    """Nor do predictions that it could read of a pair whose target it could not."""
+    taught, later = torch.tensor([True, False, True]), torch.tensor([True, True, False])
+    criterion, student, teacher = make(kd_iterations=3), Translator(0), Translator(10)
+    signal = replace(
+        teacher.signal(taught=taught), again=lambda said: teacher.signal(target=said, taught=later)
+    )
+    output = criterion.training_loss(student.output(implementation), TARGET, signal)
+    expected = by_loop(criterion.config, student, teacher, taught.tolist(), later.tolist())
+    torch.testing.assert_close(output.loss, expected)
+    for actual, wanted in zip(student.gradients(output.loss), student.gradients(expected), strict=True):
+        torch.testing.assert_close(actual, wanted)
+    assert output.counts["kd_tokens"] == 6 and output.terms["kd_kl"].count == 6 + 2 * 4
 
 
 @FORMS
