@@ -197,8 +197,8 @@ class TieKD(KDCriterion):
             "ranking_loss": Term(ranking, heard.sum()),
             "agreement": Term((passes[0].ranked.agrees & taught).sum().to(batch.dtype), kd_tokens),
         }
-        has_teacher = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
-        has_teacher.view(-1)[batch.rows] = taught
+        nobody = torch.zeros_like(batch.gold, dtype=torch.bool)  # (B*T,)
+        has_teacher = nobody.index_copy(0, batch.rows, taught).view_as(target)  # (B, T)
         without_teacher = (target.ne(self.padding_idx).any(1) & ~has_teacher.any(1)).sum()
         return CriterionOutput(
             torch.stack([each.loss for each in passes]).sum(),
