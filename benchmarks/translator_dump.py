@@ -27,7 +27,7 @@ from cmlm_kd.api.next_tokens import TeacherOptions
 from cmlm_kd.store import StoreHeader, StoreWriter
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.teachers.shards import DumpOptions
-from cmlm_kd.teachers.teacher_forcing import TeacherForcingDumper
+from cmlm_kd.teachers.teacher_forcing import TeacherForcingDumper, batches_by_length
 from fairseq_plugins.translators.teacher_forcing import FairseqTeacher
 
 VOCABULARY = 8000
@@ -75,7 +75,7 @@ class Sides:
 
     def batches(self) -> list[dict[str, torch.Tensor]]:
         found = []
-        for rows in self.dumper.batches(self.source.sizes, self.target.sizes):
+        for rows in batches_by_length(self.source.sizes, self.target.sizes, self.dumper.options.max_tokens):
             rows = rows[np.argsort(-self.source.sizes[rows], kind="stable")]
             sources = [torch.from_numpy(self.source[row].astype(np.int64)) for row in rows]
             targets = [torch.from_numpy(self.target[row].astype(np.int64)) for row in rows]

@@ -196,7 +196,7 @@ class TeacherSignal:
     def from_batch(cls, batch: Mapping[str, Any]) -> TeacherSignal:
         """Return the signal that :meth:`to_batch` made dictionaries of."""
         return cls(
-            tuple(ModelOutput(**output) for output in batch.get("outputs", ())),
+            tuple(_output(output) for output in batch.get("outputs", ())),
             batch.get("ensembling", "probabilities"),
             SoftTargets.from_batch(batch) if "ids" in batch else None,
         )
@@ -205,8 +205,16 @@ class TeacherSignal:
 def _plain(record: SoftTargets | ModelOutput) -> dict[str, Any]:
     """Return the fields of a dataclass, those alone that say something; mappings as dictionaries."""
     found = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {
-        name: dict(value) if isinstance(value, Mapping) else value
-        for name, value in found.items()
-        if value is not None
-    }
+    return {name: _plain_value(value) for name, value in found.items() if value is not None}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, ModelOutput):  # the encoder of a translator's
+        return _plain(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _output(batch: Mapping[str, Any]) -> ModelOutput:
+    """Return the output that :func:`_plain` made a dictionary of."""
+    inner = {name: _output(value) for name, value in batch.items() if name == "encoder"}
+    return ModelOutput(**{**batch, **inner})

@@ -54,9 +54,9 @@ class SignalSource(ABC):
     """One or more teachers, or what they said once.
 
     Attributes:
-        by_row: whether the signal depends on ``TeacherBatch.rows`` and ``target`` alone and is looked up
-            quickly, without a model. The data loader's workers then ask for it, ahead of the training;
-            such a source can be pickled. Others are asked between the data loader and the student.
+        by_row: whether the signal depends on ``TeacherBatch.rows`` and where the batch has padding alone, and
+            is looked up quickly, without a model. The data loader's workers then ask for it, ahead of the
+            training; such a source can be pickled. Others are asked between the data loader and the student.
     """
 
     by_row: ClassVar[bool] = False

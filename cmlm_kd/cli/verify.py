@@ -78,7 +78,9 @@ def _verify_other(path: Path) -> tuple[str, bool] | None:
     from cmlm_kd.models.cmlm_loading import DESCRIPTION, verify_teacher
     from cmlm_kd.models.export_checksums import CHECKSUMS, verify_export
     from cmlm_kd.models.exported import is_exported, read_export
-    from cmlm_kd.teachers.cache import is_cache, verify_cache
+    from cmlm_kd.teachers.cache import TEACHER_OUTPUTS, verify_cache
+    from cmlm_kd.teachers.state_cache import verify_states
+    from cmlm_kd.teachers.state_files import TEACHER_STATES
 
     if is_databin(path):
         _verify_databin(path)
@@ -90,9 +92,10 @@ def _verify_other(path: Path) -> tuple[str, bool] | None:
     if (path / CHECKSUMS).is_file():
         verify_export(path)
         return "an exported model", True
-    if is_cache(path):
-        verify_cache(path)
-        return "a teacher cache", True
+    for cache, verify in ((TEACHER_OUTPUTS, verify_cache), (TEACHER_STATES, verify_states)):
+        if cache.is_of(path):
+            verify(path)
+            return "a teacher cache", True
     if is_tokenized(path):
         corpus = TokenizedCorpus(path)
         corpus.verify()

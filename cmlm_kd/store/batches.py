@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from cmlm_kd.api.needs import NOTHING_ELSE, SOFT_TARGETS, ModelDescription, Requ
 from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.errors import UserError
+
+_Float = TypeVar("_Float", np.float16, np.float32)
 
 
 class SentenceTargets(NamedTuple):
@@ -152,8 +154,8 @@ def check_lengths(stored: NDArray[np.integer[Any]], targets: NDArray[np.integer[
 
 
 def fold_tail(
-    logits: NDArray[np.float16], tail: NDArray[np.float16], temperatures: tuple[float, ...], k: int
-) -> NDArray[np.float16]:
+    logits: NDArray[_Float], tail: NDArray[_Float], temperatures: tuple[float, ...], k: int
+) -> NDArray[_Float]:
     """Return the tail that goes with the first ``k`` entries: the mass of the others joins it.
 
     Args:
@@ -170,4 +172,4 @@ def fold_tail(
         )  # (N,)
         for column, temperature in enumerate(temperatures)
     ]
-    return np.stack(folded, axis=1).astype(np.float16)  # (N, n)
+    return np.stack(folded, axis=1).astype(tail.dtype)  # (N, n)

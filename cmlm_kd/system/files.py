@@ -37,6 +37,7 @@ __all__ = [
     "check_file_place",
     "check_new_directory",
     "check_new_file",
+    "check_room",
     "directory_written_aside",
     "file_name",
     "file_sha256",
@@ -85,6 +86,29 @@ def check_file_place(path: Path | None) -> None:
         _check_writable(path, found)
     if found is None:
         check_place(path)
+
+
+def check_room(path: Path, size: int, remedy: str, *, owner: str = "") -> None:
+    """Refuse to write more than a disk has room for.
+
+    Args:
+        path: of the file or directory to write.
+        size: bytes.
+        remedy: what the message says to do.
+        owner: what it begins with.
+
+    Raises:
+        UserError: naming both sizes.
+    """
+    place = Path(os.path.realpath(path))
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if size > free:
+        raise UserError(
+            f"{owner}{path} would take {size / 1e9:,.2f} GB, and {place} has room for {free / 1e9:,.2f} GB; "
+            f"{remedy}"
+        )
 
 
 def file_name(flag: str, name: str) -> str:

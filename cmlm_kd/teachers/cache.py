@@ -7,7 +7,6 @@ position's state after layer L. Everything is float32. The directory appears onl
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -34,19 +33,21 @@ from cmlm_kd.api.sources import SignalSource, TeacherBatch
 from cmlm_kd.data.classification.examples import Examples
 from cmlm_kd.data.classification.inputs import EncodedExamples
 from cmlm_kd.errors import UserError
-from cmlm_kd.system.arrays import check_finite, read_array
 from cmlm_kd.system.devices import bfloat16_autocast
 from cmlm_kd.system.environment import describe_environment
 from cmlm_kd.system.files import check_new_directory, directory_written_aside, file_sha256
-from cmlm_kd.system.manifests import read_manifest, read_object, write_manifest
+from cmlm_kd.system.manifests import write_manifest
+from cmlm_kd.teachers.cached_arrays import (
+    CACHE_MANIFEST,
+    CachedArray,
+    CacheFormat,
+    check_same,
+    read_cached_array,
+)
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 
-FORMAT_NAME = "cmlm-kd-teacher-outputs"
-FORMAT_VERSION = 1
-CACHE_MANIFEST = "manifest.json"
+TEACHER_OUTPUTS = CacheFormat("cmlm-kd-teacher-outputs", 1, "teacher outputs", "logits-0.npy")
 BATCH_SIZE = 64
-_OWNER = "teacher cache: "
-_REMEDY = "remove the directory, and it will be computed again"
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,8 @@ def open_cache(path: Path, identity: CacheIdentity, ensembling: Ensembling) -> T
     Raises:
         UserError: if it is damaged, or of another corpus or teacher, naming both.
     """
-    manifest = _read_manifest(path)
-    _check_identity(path, manifest.identity, identity)
+    manifest = TEACHER_OUTPUTS.read(path, CacheManifest)
+    check_same(path, manifest.identity, identity, _SETS, _SINGULAR)
     read = functools.partial(_read_array, path, manifest, len(identity.labels))
     logits = [read(f"logits-{index}.npy") for index in range(len(identity.teachers))]
     hidden = {layer: read(f"hidden-{layer}.npy") for layer in identity.hidden_states}
@@ -225,8 +226,8 @@ def write_cache(
             np.save(partial / name, array)
             files[name] = {"sha256": file_sha256(partial / name), "shape": list(array.shape)}
         manifest = {
-            "format": FORMAT_NAME,
-            "version": FORMAT_VERSION,
+            "format": TEACHER_OUTPUTS.name,
+            "version": TEACHER_OUTPUTS.version,
             "identity": vars(identity),
             "teachers": [member.model.name for member in teachers.members],
             "files": files,
@@ -270,19 +271,6 @@ def _place(examples: Examples, rows: list[int], row: int) -> str:
 
 
 @dataclass(frozen=True)
-class CachedArray:
-    """An array of a cache.
-
-    Attributes:
-        sha256: checksum of its file.
-        shape: its sizes.
-    """
-
-    sha256: str
-    shape: list[int]
-
-
-@dataclass(frozen=True)
 class CacheManifest:
     """The contents of a cache's ``manifest.json``.
 
@@ -299,21 +287,13 @@ class CacheManifest:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
-def is_cache(path: Path) -> bool:
-    """Return whether a directory says that it is a cache, or has a cache's arrays and a damaged manifest."""
-    with contextlib.suppress(UserError):
-        if read_object(path / CACHE_MANIFEST, "").get("format") == FORMAT_NAME:
-            return True
-    return (path / "logits-0.npy").is_file()
-
-
 def verify_cache(path: Path) -> CacheManifest:
     """Check every byte and number of a cache, whatever it is of, and return its manifest.
 
     Raises:
         UserError: naming the file that is damaged.
     """
-    manifest = _read_manifest(path)
+    manifest = TEACHER_OUTPUTS.read(path, CacheManifest)
     identity = manifest.identity
     names = [f"logits-{index}.npy" for index in range(len(identity.teachers))]
     for name in (*names, *(f"hidden-{layer}.npy" for layer in identity.hidden_states)):
@@ -321,66 +301,12 @@ def verify_cache(path: Path) -> CacheManifest:
     return manifest
 
 
-def _read_manifest(path: Path) -> CacheManifest:
-    document = read_object(path / CACHE_MANIFEST, _REMEDY, owner=_OWNER)
-    found = (document.get("format"), document.get("version"))
-    if found != (FORMAT_NAME, FORMAT_VERSION):
-        raise UserError(
-            f"{path} is no cache of teacher outputs (format {found[0]!r} {found[1]!r}, this release reads "
-            f"{FORMAT_NAME!r} {FORMAT_VERSION}); give another --teacher-cache"
-        )
-    return read_manifest(path / CACHE_MANIFEST, CacheManifest, _REMEDY, owner=_OWNER)
-
-
 def _read_array(path: Path, manifest: CacheManifest, classes: int, name: str) -> NDArray[np.float32]:
-    """Return an array after comparing its bytes, type, shape and numbers with what the manifest says."""
-    record = manifest.files.get(name)
-    if record is None:
-        raise UserError(f"{_OWNER}{path / CACHE_MANIFEST} names no {name}; {_REMEDY}")
-    if file_sha256(path / name) != record.sha256:
-        raise UserError(
-            f"teacher cache {path}: {name} is not what the manifest says (checksum {record.sha256[:12]}); "
-            f"{_REMEDY}"
-        )
     # As many scores as classes; where there are no classes, one.
     wide = max(classes, 1) if name.startswith("logits-") else None
-    array = read_array(path / name, np.float32, (manifest.identity.examples, wide), _REMEDY, owner=_OWNER)
-    if list(array.shape) != record.shape:
-        raise UserError(
-            f"{_OWNER}{path / name} has shape {list(array.shape)}, the manifest says {record.shape}; "
-            f"{_REMEDY}"
-        )
-    check_finite(path / name, array, _REMEDY, owner=_OWNER)
-    return array
+    shape = (manifest.identity.examples, wide)
+    return read_cached_array(path, manifest.files, name, np.float32, shape)
 
 
-def _check_identity(path: Path, found: CacheIdentity, wanted: CacheIdentity) -> None:
-    """Refuse another corpus or teacher; more hidden states than needed are welcome."""
-    remedy = "give another --teacher-cache, or remove the directory and it will be computed again"
-    for name, value in vars(wanted).items():
-        have = getattr(found, name)
-        if name == "hidden_states":
-            missing = sorted(set(value) - set(have))
-            if missing:
-                raise UserError(
-                    f"teacher cache {path} has the hidden states of layers {have}, not of {missing}; {remedy}"
-                )
-        elif have != value:
-            raise UserError(
-                f"teacher cache {path} is of another {_SINGULAR.get(name, name)}: it has {_short(have)}, "
-                f"this run {_short(value)}; {remedy}"
-            )
-
-
+_SETS = {"hidden_states": "hidden states of layers"}
 _SINGULAR = {"teachers": "teacher", "labels": "set of classes", "examples": "number of examples"}
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, str):
-        return value[:12]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        parts = []
-        for teacher in value:
-            parts.append(", ".join(f"{key} {_short(item)}" for key, item in teacher.items()))
-        return "; ".join(parts)
-    return str(value)

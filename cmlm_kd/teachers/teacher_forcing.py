@@ -40,9 +40,8 @@ class TeacherForcingDumper(ShardDumper):
         self, source: Databin, target: Databin, layout: ShardLayout, rows: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.int64], Summary]]:
         """Yield what the teacher says of one batch after the other; see :meth:`ShardDumper.summaries`."""
-        for batch in self.batches(
-            source.sizes[layout.first_row + rows], target.sizes[layout.first_row + rows]
-        ):
+        sources, targets = (side.sizes[layout.first_row + rows] for side in (source, target))
+        for batch in batches_by_length(sources, targets, self.options.max_tokens):
             chosen = rows[batch]  # (B,)
             corpus_rows = (layout.first_row + chosen).tolist()
             pairs = Pairs([source[row] for row in corpus_rows], [target[row] for row in corpus_rows])
@@ -50,24 +49,6 @@ class TeacherForcingDumper(ShardDumper):
                 [np.arange(layout.starts[row], layout.starts[row + 1]) for row in chosen]
             )  # (M,)
             yield positions, self._summary(pairs, corpus_rows)
-
-    def batches(
-        self, sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]
-    ) -> Iterator[NDArray[np.int64]]:
-        """Yield pairs by falling length, up to ``max_tokens`` padded positions of the longer side a batch.
-
-        Args:
-            sources: tokens of each source, ``(rows,)``.
-            targets: tokens of each target, likewise.
-        """
-        longer = np.maximum(sources, targets)  # (rows,)
-        # The target first: its padding costs most, the output layer's.
-        order = np.lexsort((-sources, -targets, -longer))
-        start = 0
-        while start < len(order):
-            size = max(1, self.options.max_tokens // int(longer[order[start]]))
-            yield order[start : start + size]
-            start += size
 
     @torch.inference_mode()
     def _summary(self, pairs: Pairs, corpus_rows: list[int]) -> Summary:
@@ -78,6 +59,26 @@ class TeacherForcingDumper(ShardDumper):
             half_of(top, self.teacher, pairs, corpus_rows).cpu().numpy(),
             tail.half().cpu().numpy(),
         )
+
+
+def batches_by_length(
+    sources: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]], max_tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs by falling length, up to ``max_tokens`` padded positions of the longer side a batch.
+
+    Args:
+        sources: tokens of each source, ``(rows,)``.
+        targets: tokens of each target, likewise.
+        max_tokens: a longer pair is a batch by itself.
+    """
+    longer = np.maximum(sources, targets)  # (rows,)
+    # The target first: its padding costs most, the output layer's.
+    order = np.lexsort((-sources, -targets, -longer))
+    start = 0
+    while start < len(order):
+        size = max(1, max_tokens // int(longer[order[start]]))
+        yield order[start : start + size]
+        start += size
 
 
 def summarise_next_tokens(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq.distributed import utils as distributed_utils
 from omegaconf import II
 
 from cmlm_kd.api.needs import NOTHING_ELSE, Needs
@@ -20,10 +19,12 @@ from cmlm_kd.data.classification.inputs import EncodedExamples, SentenceInputs
 from cmlm_kd.data.classification.ranking import hold_out_queries
 from cmlm_kd.errors import UserError
 from cmlm_kd.system.devices import bfloat16_autocast
-from cmlm_kd.teachers.cache import CACHE_MANIFEST, CacheIdentity, open_cache, write_cache
+from cmlm_kd.teachers.cache import CacheIdentity, open_cache, write_cache
+from cmlm_kd.teachers.cached_arrays import CACHE_MANIFEST
 from cmlm_kd.teachers.ensemble import TeacherEnsemble
 from fairseq_plugins.data.sentences import SentenceDataset
 from fairseq_plugins.training.precision import PrecisionConfig
+from fairseq_plugins.training.processes import by_first_worker
 
 logger = logging.getLogger(__name__)
 
@@ -212,18 +213,20 @@ class DistillationCorpus:
             return
         path, examples = Path(self.settings.teacher_cache), self.examples("train")
         identity = CacheIdentity.of(self.teachers, examples, needs, "bfloat16" if bfloat16 else "float32")
-        several = distributed_utils.get_data_parallel_world_size() > 1
-        first = not several or distributed_utils.get_data_parallel_rank() == 0
-        if first and not (path / CACHE_MANIFEST).exists():
-            device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
-            logger.info("asking the teachers about %d examples, for %s", len(examples), path)
-            write_cache(path, self.teachers, examples, needs, identity, device)
-        if several:
-            torch.distributed.barrier()
+        by_first_worker(lambda: self._write_cache(path, examples, needs, identity, cpu))
         cache = open_cache(path, identity, self.teachers.ensembling)
         self._cache = cache
         if self.teachers.labels:
             logger.info("%s: %s", examples.source, cache.summary(examples))
+
+    def _write_cache(
+        self, path: Path, examples: Examples, needs: Needs, identity: CacheIdentity, cpu: bool
+    ) -> None:
+        """Ask the teachers, unless they have been asked."""
+        if self.teachers is not None and not (path / CACHE_MANIFEST).exists():
+            device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
+            logger.info("asking the teachers about %d examples, for %s", len(examples), path)
+            write_cache(path, self.teachers, examples, needs, identity, device)
 
     def probe(self, dataset: SentenceDataset, needs: Needs, *, bfloat16: bool) -> None:
         """Ask teachers that will be asked online about the longest examples, before the first update.

@@ -33,7 +33,8 @@ class SoftTargetDataset(BaseWrapperDataset):  # type: ignore[misc]
         batch = self.dataset.collater(samples, pad_to_length=pad_to_length)
         if not batch:  # what fairseq makes of a shard that has run out of batches
             return batch
-        asked = TeacherBatch(batch["id"], target=batch["target"], padding_idx=self.dataset.tgt_dict.pad())
+        padding = self.dataset.tgt_dict.pad()
+        asked = TeacherBatch(batch["id"], batch["net_input"], batch["target"], padding)
         batch["teacher"] = self.source.signal(asked, self.request).to_batch()
         return batch
 

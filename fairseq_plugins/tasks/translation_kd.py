@@ -25,6 +25,8 @@ from cmlm_kd.store import StoredSoftTargets
 from cmlm_kd.system.files import finish_interrupted
 from cmlm_kd.teachers import load_sources
 from cmlm_kd.teachers.online import OnlineTeacher
+from cmlm_kd.teachers.state_cache import StateCache
+from fairseq_plugins.data.cached_states import cached_states, check_cacheable
 from fairseq_plugins.data.fold_dataset import FoldDataset
 from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
@@ -85,6 +87,13 @@ class TranslationKDConfig(PrecisionConfig, FoldConfig, InheritedConfig, Translat
     examples: str | None = field(
         default=None,
         metadata={"help": "pairs that an online language model is shown first, PREFIX:SRC-TGT"},
+    )
+    teacher_cache: str = field(
+        default="",
+        metadata={
+            "help": "directory of what hidden_state_kd reads of the online teacher for the training set; "
+            "written once, then read and checked"
+        },
     )
     cpu: bool = II("common.cpu")
     # fairseq's own default, -1, fails with several training sets.
@@ -235,12 +244,33 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
                 "data-bin there in two formats (--dataset-impl)?"
             )
         logger.info("soft targets for %s pairs%s", f"{len(pairs):,}", _details(source))
+        if isinstance(source, OnlineTeacher):
+            self.state.merge_state_dict({TEACHERS: [source.teacher.hash]})
+        cached = self._cached(source, pairs)
+        source = source if cached is None else cached
         if source.by_row:
             self.datasets[split] = SoftTargetDataset(pairs, source, self._request)
         else:
             self._online = source
-        if isinstance(source, OnlineTeacher):
-            self.state.merge_state_dict({TEACHERS: [source.teacher.hash]})
+
+    def _cached(self, source: SignalSource, pairs: Any) -> StateCache | None:
+        """Return what an online teacher gave, who is then let go; None where no cache is wanted."""
+        directory = getattr(self.cfg, "teacher_cache", "")  # earlier checkpoints have no such setting
+        if not directory:
+            return None
+        teacher = check_cacheable(
+            source, self._criterion.entry.name, self._request, utils.split_paths(self.cfg.data)
+        )
+        cached = cached_states(
+            Path(directory),
+            teacher,
+            pairs,
+            self._request,
+            reads_tail=self._criterion.criterion.config.kd_tail == "bucket",
+            bfloat16=self.cfg.bf16_autocast,
+        )
+        self._named = None
+        return cached
 
     def _source(self, epoch: int, combine: bool) -> SignalSource:
         """Return the soft targets of an epoch's training set, each checked against the criterion."""

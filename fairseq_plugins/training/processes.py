@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import fairseq.distributed.utils
 import torch
+from fairseq.distributed import utils as distributed_utils
 from omegaconf import DictConfig
 
 from cmlm_kd.errors import UserError
@@ -60,3 +61,12 @@ def refuse_copies(cfg: DictConfig, environment: Mapping[str, str] = os.environ) 
             f"torchrun has started {count} processes, and fairseq would train {count} copies: add "
             f"--distributed-world-size {count}"
         )
+
+
+def by_first_worker(write: Callable[[], None]) -> None:
+    """Let the first of a training's workers write what all of them read; the others wait for it."""
+    several = distributed_utils.get_data_parallel_world_size() > 1
+    if not several or distributed_utils.get_data_parallel_rank() == 0:
+        write()
+    if several:
+        torch.distributed.barrier()

@@ -1,4 +1,4 @@
-"""hidden_state_kd in fairseq-train: what is kept of a translator, and a teacher that runs beside it."""
+"""hidden_state_kd in fairseq-train: what is kept of a translator, a teacher beside it, and that on disk."""
 
 import contextlib
 import re
@@ -132,3 +132,49 @@ def test_a_store_has_no_inside(road, tmp_path, source):
     with contextlib.chdir(tmp_path):
         status, errors = exit_of(fairseq_cli.train, *given)
     assert status != 0 and "name its checkpoint with --online-teacher" in errors, errors
+
+
+# -- the cache of the teacher -----------------------------------------------------------------------------
+
+
+def losses(save_dir):
+    """Every term of each epoch's log."""
+    states = [torch.load(path, weights_only=False) for path in sorted(save_dir.glob("checkpoint[12].pt"))]
+    assert len(states) == 2
+    return [
+        {
+            entry[1]: float(entry[3]["sum"])
+            for entry in state["extra_state"]["metrics"]["train"]
+            if "loss" in entry[1]
+        }
+        for state in states
+    ]
+
+
+def two_epochs(road, save_dir, *more):
+    given = list(flags(road, save_dir, "--max-update", 100, "--max-epoch", 2, "--dropout", 0, *more))
+    given.remove("--no-epoch-checkpoints")
+    run_train(*given, "--disable-validation")
+    return torch.load(save_dir / "checkpoint2.pt", weights_only=False)["model"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("--kd-alpha", 0),
+        ("--left-pad-source", "--left-pad-target", "--kd-tail", "bucket"),
+        ("--num-workers", 2, "--kd-implementation", "dense"),
+        ("--truncate-source", "--max-source-positions", 6, "--kd-encoder-layer-map", "none"),
+        ("--fold", "1/3"),
+    ],
+)
+def test_a_cache_trains_as_the_teacher_beside_the_student(road, tmp_path, more):
+    online = two_epochs(road, tmp_path / "online", *more)
+    cache = ("--teacher-cache", tmp_path / "cache")
+    for name in ("first", "again"):
+        cached = two_epochs(road, tmp_path / name, *more, *cache)
+        for ours, theirs in zip(losses(tmp_path / name), losses(tmp_path / "online"), strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-5) and len(ours) > 4
+        for weight, tensor in cached.items():
+            torch.testing.assert_close(tensor, online[weight], rtol=1e-3, atol=1e-4)
