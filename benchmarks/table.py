@@ -50,6 +50,11 @@ RUNS = (
         "--vocabulary 10000 32000 --only step --optimizer fused_adam --cpu-time --repeats 9",
         "--vocabulary 60 --sentences 2 --only step --optimizer fused_adam --cpu-time --repeats 1",
     ),
+    Run(
+        "hidden_state_step.py",
+        "--cpu-time --repeats 9",
+        "--vocabulary 60 --sentences 2 --cpu-time --repeats 1",
+    ),
     Run("loss.py", "", "--rounds 1 --tokens 64 --vocabulary 600 --width 32"),
     Run("dump.py", "--threads 1", TINY_DUMP),
     Run("dump.py", "--threads 1 --deviation 0.6", f"{TINY_DUMP} --deviation 0.6"),

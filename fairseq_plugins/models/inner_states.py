@@ -1,14 +1,14 @@
 """Hidden states and attention scores of fairseq's Transformer translators, kept in their own forward.
 
-Layers hand their output to hooks. Scores are computed again from what an attention reads, for the layers that
-are asked for: fairseq gives its projections' weights to torch in one call, so that neither the projections
-nor the scores before the softmax are seen from outside.
+Layers hand their output to hooks. Attention whose scores are asked for runs fairseq's own arithmetic, step by
+step: fairseq otherwise gives its projections' weights to torch in one call, so that the scores before the
+softmax are not seen from outside.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from cmlm_kd.api.needs import (
     ModelDescription,
     Request,
 )
+from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.databin import symbols_hash
 
 
@@ -88,6 +89,21 @@ def _cross(decoder: Any) -> bool:
     return all(isinstance(layer.encoder_attn, MultiheadAttention) for layer in decoder.layers)
 
 
+def check_padding(request: Request, left_pad_target: bool) -> None:
+    """Refuse to read a decoder's attention where a position of padding sees nothing but padding.
+
+    fairseq's own arithmetic, unlike torch's, gives no number for it, and the gradient none at all.
+
+    Raises:
+        UserError: naming the flags.
+    """
+    if left_pad_target and request.attention_scores:
+        raise UserError(
+            "--left-pad-target: attention of the decoder cannot be read where targets are padded on the "
+            "left; leave the flag out, or pass --kd-attention-weight 0"
+        )
+
+
 @dataclass
 class InnerStates:
     """What was kept of one forward pass, by half (``encoder``, ``decoder``) and layer."""
@@ -121,21 +137,20 @@ def inner_states(model: nn.Module, request: Request) -> Iterator[InnerStates]:
         model: described by :func:`describe_translator` as giving it; perhaps wrapped for several workers.
         request: layers count from 1; 0 is what the first layer reads.
     """
-    kept, handles, translator = InnerStates(), [], _translator(model)
+    kept, translator = InnerStates(), _translator(model)
     halves = {"encoder": request.encoder or Request(), "decoder": request}
-    try:
+    with contextlib.ExitStack() as until_then:
         for name, wanted in halves.items():
             layers = list(getattr(translator, name).layers)
             for layer in wanted.hidden_states:
-                handles.append(_keep_states(layers, layer, kept.states[name]))
+                until_then.callback(_keep_states(layers, layer, kept.states[name]).remove)
             for layer in wanted.attention_scores:
-                handles.append(_keep_scores(layers[layer - 1].self_attn, layer, kept.scores[name]))
+                attention = layers[layer - 1].self_attn
+                until_then.enter_context(_keeping_scores(attention, layer, kept.scores[name]))
             for layer in wanted.cross_attention_scores:
-                handles.append(_keep_scores(layers[layer - 1].encoder_attn, layer, kept.cross))
+                attention = layers[layer - 1].encoder_attn
+                until_then.enter_context(_keeping_scores(attention, layer, kept.cross))
         yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _translator(model: nn.Module) -> Any:
@@ -157,17 +172,19 @@ def _keep_states(layers: list[nn.Module], layer: int, kept: dict[int, Tensor]) -
     return layers[layer - 1].register_forward_hook(after)
 
 
-def _keep_scores(attention: Any, layer: int, kept: dict[int, Tensor]) -> Any:
-    def before(_module: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        query = named["query"] if "query" in named else inputs[0]  # (T, B, d)
-        key = named["key"] if "key" in named else inputs[1]  # (S, B, d)
-        queries = _heads(attention.q_proj(query) * attention.scaling, attention.num_heads)  # (B, H, T, d / H)
-        keys = _heads(attention.k_proj(key), attention.num_heads)  # (B, H, S, d / H)
-        kept[layer] = queries @ keys.transpose(2, 3)  # (B, H, T, S)
+@contextlib.contextmanager
+def _keeping_scores(attention: Any, layer: int, kept: dict[int, Tensor]) -> Iterator[None]:
+    """Take the scores of an attention where it masks them, which it does not do in one call of torch's."""
+    mask, skips = attention.apply_sparse_mask, attention.skip_embed_dim_check
 
-    return attention.register_forward_pre_hook(before, with_kwargs=True)
+    def keep(scores: Tensor, queries: int, keys: int, sentences: int) -> Tensor:
+        kept[layer] = scores.view(sentences, attention.num_heads, queries, keys)  # (B, H, T, S)
+        masked: Tensor = mask(scores.clone(), queries, keys, sentences)  # masked in place from here on
+        return masked
 
-
-def _heads(projected: Tensor, heads: int) -> Tensor:
-    """Split ``(L, B, d)`` into heads, ``(B, H, L, d / H)``."""
-    return projected.view(*projected.shape[:2], heads, -1).permute(1, 2, 0, 3)
+    attention.apply_sparse_mask, attention.skip_embed_dim_check = keep, True
+    try:
+        yield
+    finally:
+        del attention.apply_sparse_mask  # the class has it
+        attention.skip_embed_dim_check = skips

@@ -31,7 +31,7 @@ from fairseq_plugins.data.fold_dataset import FoldDataset
 from fairseq_plugins.data.prepared import VERIFY_HELP, check_fairseq_data
 from fairseq_plugins.data.soft_target_dataset import SoftTargetDataset
 from fairseq_plugins.data.training_stores import NO_STORE, TrainingStores
-from fairseq_plugins.models.inner_states import describe_translator
+from fairseq_plugins.models.inner_states import check_padding, describe_translator
 from fairseq_plugins.tasks.eval_bleu import check_eval_bleu
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.training.entries import entries_of
@@ -181,6 +181,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         self._criterion = super().build_criterion(cfg, from_checkpoint)
         wanted = getattr(self._criterion, "needs", Needs()).teacher
         if wanted is not None:
+            check_padding(wanted, self.cfg.left_pad_target)
             self._request = replace(
                 wanted, topk=self._request.topk, tail_temperatures=self._request.tail_temperatures
             )

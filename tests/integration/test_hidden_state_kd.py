@@ -106,6 +106,7 @@ def test_it_trains_saves_and_resumes(road, tmp_path, more):
         ("deep", ("--encoder-attention-heads", 4, "--decoder-attention-heads", 4), "4 and 2 attention heads"),
         ("short", (), r"short.* reads sources of up to 20 tokens, .* 1024; pass --max-source-positions 20"),
         ("deep", ("--decoder-layerdrop", 0.5), "which student .* does not give"),
+        ("deep", ("--left-pad-target",), "leave the flag out, or pass --kd-attention-weight 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(road, tmp_path, teacher, more, message):
@@ -163,7 +164,7 @@ def two_epochs(road, save_dir, *more):
     [
         (),
         ("--kd-alpha", 0),
-        ("--left-pad-source", "--left-pad-target", "--kd-tail", "bucket"),
+        ("--left-pad-source", "--left-pad-target", "--kd-attention-weight", 0, "--kd-tail", "bucket"),
         ("--num-workers", 2, "--kd-implementation", "dense"),
         ("--truncate-source", "--max-source-positions", 6, "--kd-encoder-layer-map", "none"),
         ("--fold", "1/3"),
