@@ -115,6 +115,8 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
     def __init__(self, cfg: TranslationKDConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         self._soft_targets = _chosen_soft_targets(cfg)
+        if self._cache_directory and self._soft_targets in (None, NO_STORE):
+            raise UserError("translation_kd: --teacher-cache is of no use without --online-teacher MODEL")
         self._criterion: Any = None
         self._stores: TrainingStores | None = None
         self._named: NamedSource | None = None
@@ -139,6 +141,11 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         self.note_fold()
         self._model, self._begins = model, not from_checkpoint
         return model
+
+    @property
+    def _cache_directory(self) -> str:
+        """``--teacher-cache``; checkpoints of earlier releases have no such setting."""
+        return getattr(self.cfg, "teacher_cache", "")
 
     @property
     def _data(self) -> TranslationData:
@@ -256,14 +263,13 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
 
     def _cached(self, source: SignalSource, pairs: Any) -> StateCache | None:
         """Return what an online teacher gave, who is then let go; None where no cache is wanted."""
-        directory = getattr(self.cfg, "teacher_cache", "")  # earlier checkpoints have no such setting
-        if not directory:
+        if not self._cache_directory:
             return None
         teacher = check_cacheable(
             source, self._criterion.entry.name, self._request, utils.split_paths(self.cfg.data)
         )
         cached = cached_states(
-            Path(directory),
+            Path(self._cache_directory),
             teacher,
             pairs,
             self._request,

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 
 import fairseq_cli.train
 import pytest
@@ -10,7 +11,9 @@ from fairseq_runs import TINY_STUDENT, build_task, exit_of, run_train
 from tiny_next_tokens import LSTM, train_translator, write_data
 
 from cmlm_kd.api.needs import ATTENTION_SCORES, HIDDEN_STATES, Request
+from cmlm_kd.cli import main
 from fairseq_plugins.models.inner_states import describe_translator, inner_states
+from fairseq_plugins.translators.teacher_forcing import FairseqTeacher
 
 DEEP = (*TINY_STUDENT, "--encoder-layers", 3, "--decoder-layers", 2, "--encoder-embed-dim", 24,
         "--decoder-embed-dim", 24)  # fmt: skip
@@ -179,3 +182,113 @@ def test_a_cache_trains_as_the_teacher_beside_the_student(road, tmp_path, more):
             assert ours == pytest.approx(theirs, rel=1e-5) and len(ours) > 4
         for weight, tensor in cached.items():
             torch.testing.assert_close(tensor, online[weight], rtol=1e-3, atol=1e-4)
+
+
+def test_a_cache_of_which_a_training_has_read_goes_on(road, tmp_path, monkeypatch):
+    """With the learning curve of one that is not interrupted, and no teacher's forward."""
+    cache = ("--teacher-cache", tmp_path / "cache")
+    whole = two_epochs(road, tmp_path / "whole", *cache)
+    monkeypatch.setattr(FairseqTeacher, "look_inside", None)
+    parts = (tmp_path / "parts", "--max-update", 100, "--dropout", 0, "--disable-validation", *cache)
+    run_train(*flags(road, *parts, "--max-epoch", 1))
+    run_train(*flags(road, *parts, "--max-epoch", 2))
+    resumed = torch.load(tmp_path / "parts" / "checkpoint_last.pt", weights_only=False)["model"]
+    for weight, tensor in resumed.items():
+        torch.testing.assert_close(tensor, whole[weight], rtol=1e-5, atol=1e-6)
+
+
+def test_a_writing_that_was_killed_begins_again(road, tmp_path, monkeypatch):
+    cache = ("--teacher-cache", tmp_path / "cache")
+
+    def killed(path, _):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cmlm_kd.teachers.state_writer.write_manifest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_train(*flags(road, tmp_path / "s", *cache))
+    assert not (tmp_path / "cache").exists()
+    run_train(*flags(road, tmp_path / "s", *cache))
+    assert main(["verify", str(tmp_path / "cache")]) == 0
+
+
+def refused(road, tmp_path, *more, teacher="deep"):
+    status, errors = exit_of(fairseq_cli.train, *flags(road, tmp_path / "s", *more, teacher=teacher))
+    assert status != 0 and not list(tmp_path.glob("s/*.pt"))
+    return errors
+
+
+@pytest.fixture(scope="module")
+def cache(road):
+    run_train(*flags(road, road / "s", "--teacher-cache", road / "cache", "--max-update", 1, "--no-save"))
+    return road / "cache"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "more", "message"),
+    [
+        ("other", (), r"is of another teacher: it has \w+, this run \w+; give another --teacher-cache"),
+        (
+            "deep",
+            ("--kd-encoder-layer-map", "1:2"),
+            r"the encoder's hidden states of layers \[3\], not of \[2\]",
+        ),
+        ("deep", ("--kd-topk", 5), "has the 3 best entries of each token, this training reads 5"),
+        (
+            "deep",
+            ("--kd-tail", "bucket", "--kd-temperature", 7),
+            r"tails at temperatures \[10.0\], not of \[7.0\]",
+        ),
+        ("deep", ("--bf16-autocast",), "is of another precision: it has float32, this run bfloat16"),
+        ("deep", ("--truncate-source", "--max-source-positions", 5), "is of another corpus: it has"),
+    ],
+)
+def test_a_cache_of_something_else_is_refused(road, cache, tmp_path, teacher, more, message):
+    if teacher == "other" and not (road / "other").exists():
+        train_translator(road / "other", road / "data", "--seed", 5, model=DEEP)
+    errors = refused(road, tmp_path, "--teacher-cache", cache, *more, teacher=teacher)
+    assert re.search(message, errors) and "it will be computed again" in errors, errors
+
+
+def test_a_damaged_cache_is_refused(road, cache, tmp_path, capsys):
+    damaged = shutil.copytree(cache, tmp_path / "cache")
+    file = next(damaged.glob("decoder-hidden-*.npy"))
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 4
+    file.write_bytes(content)
+    errors = refused(road, tmp_path, "--teacher-cache", damaged)
+    assert f"{file.name} is not what the manifest says" in errors, errors
+    assert main(["verify", str(damaged)]) == 2
+    assert f"{file.name} is not what the manifest says" in capsys.readouterr().err
+    assert main(["verify", str(cache)]) == 0
+    assert "a teacher cache, every byte is as it was written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"--criterion": "soft_target_kd"},
+            r"soft_target_kd: reads nothing of a teacher but soft targets.*cmlm-kd dump",
+        ),
+        ({"--online-teacher": None}, "--teacher-cache is of no use without --online-teacher"),
+        (
+            {"--online-teacher": None, "--soft-targets": "none"},
+            "--teacher-cache is of no use without --online-teacher",
+        ),
+        ({"DATA": "DATA:DATA"}, r"--teacher-cache is of one training set, and there are 2 data directories"),
+    ],
+)
+def test_what_cannot_be_cached_is_refused(road, tmp_path, change, message):
+    given = [str(word) for word in flags(road, tmp_path / "s", "--teacher-cache", tmp_path / "cache")]
+    if "DATA" in change:
+        given[0] = f"{given[0]}:{given[0]}"
+    for flag, value in change.items():
+        if flag in given:
+            place = given.index(flag)
+            given[place : place + 2] = [] if value is None else [flag, value]
+        elif flag != "DATA":
+            given += [flag, value]
+    status, errors = exit_of(fairseq_cli.train, *given)
+    assert status != 0 and re.search(message, errors), errors
+    assert not (tmp_path / "cache").exists()
