@@ -24,15 +24,12 @@ from fairseq_plugins.training.processes import by_first_worker
 logger = logging.getLogger(__name__)
 
 
-def check_cacheable(
-    source: SignalSource, criterion: str, request: Request, directories: Sequence[str]
-) -> OnlineTeacher:
+def check_cacheable(source: SignalSource, request: Request, directories: Sequence[str]) -> OnlineTeacher:
     """Return the teacher whose inside is to be kept on disk.
 
     Args:
         source: what ``--soft-targets`` or ``--online-teacher`` names.
-        criterion: name of what learns from it.
-        request: what that reads.
+        request: what the criterion reads.
         directories: data-bins, one for each epoch in turn.
 
     Raises:
@@ -46,8 +43,8 @@ def check_cacheable(
         )
     if not request.reads_inside:
         raise UserError(
-            f"{criterion}: reads nothing of a teacher but soft targets, which a store is for; leave out "
-            "--teacher-cache, run 'cmlm-kd dump' and give its store with --soft-targets"
+            "translation_kd: --teacher-cache keeps the inside of a teacher, of which this criterion reads "
+            "soft targets alone; leave it out, run 'cmlm-kd dump' and give its store with --soft-targets"
         )
     if len(directories) > 1:
         raise UserError(

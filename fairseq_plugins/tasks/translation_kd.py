@@ -121,7 +121,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         self._stores: TrainingStores | None = None
         self._named: NamedSource | None = None
         self._online: SignalSource | None = None
-        self._request = NOTHING_ELSE
+        self._request, self._reads_tail = NOTHING_ELSE, True
         self._model: BaseFairseqModel | None = None
         self._begins = False  # a model that is built for training, not for a checkpoint's weights
         self.state.merge_state_dict(entries_of(self))
@@ -185,6 +185,7 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
             topk=getattr(cfg, "kd_topk", None),  # no need to carry more in a batch
             tail_temperatures=() if temperature is None else (float(temperature),),
         )
+        self._reads_tail = str(getattr(cfg, "kd_tail", "bucket")) == "bucket"
         self._criterion = super().build_criterion(cfg, from_checkpoint)
         wanted = getattr(self._criterion, "needs", Needs()).teacher
         if wanted is not None:
@@ -254,26 +255,22 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         logger.info("soft targets for %s pairs%s", f"{len(pairs):,}", _details(source))
         if isinstance(source, OnlineTeacher):
             self.state.merge_state_dict({TEACHERS: [source.teacher.hash]})
-        cached = self._cached(source, pairs)
-        source = source if cached is None else cached
+        if self._cache_directory:
+            source = self._cached(source, pairs)
         if source.by_row:
             self.datasets[split] = SoftTargetDataset(pairs, source, self._request)
         else:
             self._online = source
 
-    def _cached(self, source: SignalSource, pairs: Any) -> StateCache | None:
-        """Return what an online teacher gave, who is then let go; None where no cache is wanted."""
-        if not self._cache_directory:
-            return None
-        teacher = check_cacheable(
-            source, self._criterion.entry.name, self._request, utils.split_paths(self.cfg.data)
-        )
+    def _cached(self, source: SignalSource, pairs: Any) -> StateCache:
+        """Return what an online teacher has given, which is then let go."""
+        teacher = check_cacheable(source, self._request, utils.split_paths(self.cfg.data))
         cached = cached_states(
             Path(self._cache_directory),
             teacher,
             pairs,
             self._request,
-            reads_tail=self._criterion.criterion.config.kd_tail == "bucket",
+            reads_tail=self._reads_tail,
             bfloat16=self.cfg.bf16_autocast,
         )
         self._named = None

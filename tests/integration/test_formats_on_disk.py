@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from fairseq.models.transformer import TransformerEncoderBase
 from fairseq_runs import run_generate, run_train
 from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -20,7 +21,7 @@ from cmlm_kd.store import SoftTargetStore
 
 FORMATS = Path(__file__).resolve().parents[1] / "fixtures" / "formats"
 EXPECTED = json.loads((FORMATS / "expected.json").read_text(encoding="utf-8"))
-GROUPS = ("translation", "classification", "pretraining")
+GROUPS = ("translation", "states", "classification", "pretraining")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 SMALL = ("--topk", 3, "--shard-rows", 5, "--max-tokens", 100)
 KEY_BIAS = re.compile(r"\b(key|k_lin|k_proj)\.bias$")
@@ -146,6 +147,19 @@ def test_a_cache_stands_for_the_teacher(enter, tmp_path, running, name, students
     enter("classification")
     assert berts() == students
     assert berts("--teacher-cache", "") == students + 1
+
+
+def test_a_cache_stands_for_a_translator(enter, tmp_path, running):
+    """With the cache only the student runs; without, its teacher too."""
+
+    def encoders(*more):
+        running.clear()
+        train("states/student", tmp_path / "new", "--no-save", "--max-update", 1, *more)
+        return sum(isinstance(module, TransformerEncoderBase) for module in running.values())
+
+    enter("states")
+    assert encoders() == 1
+    assert encoders("--teacher-cache", "") == 2
 
 
 def test_a_hypothesis_stays_the_same(enter):

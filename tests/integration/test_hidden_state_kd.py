@@ -269,7 +269,7 @@ def test_a_damaged_cache_is_refused(road, cache, tmp_path, capsys):
     [
         (
             {"--criterion": "soft_target_kd"},
-            r"soft_target_kd: reads nothing of a teacher but soft targets.*cmlm-kd dump",
+            r"of which this criterion reads soft targets alone; .*cmlm-kd dump",
         ),
         ({"--online-teacher": None}, "--teacher-cache is of no use without --online-teacher"),
         (

@@ -362,7 +362,7 @@ def test_the_size_is_said_before_anything_is_written(tmp_path, caplog):
 
 
 def test_a_disk_that_fills_up(tmp_path):
-    with largest_file(700), pytest.raises(UserError, match="Only a part could be written; make room"):
+    with largest_file(700), pytest.raises(UserError, match="make room or choose another place"):
         write(tmp_path / "c")
     assert not list(tmp_path.iterdir())
 
