@@ -61,8 +61,9 @@ def test_what_is_kept_is_what_fairseq_computes(road, tmp_path, normalised):
     layer = model.encoder.layers[2].self_attn
     watched = layer.register_forward_pre_hook(lambda m, a, k: seen.append(k["query"]), with_kwargs=True)
     with inner_states(model, everything) as kept:
-        _, extra = model(**inputs, return_all_hiddens=True)
+        logits, extra = model(**inputs, return_all_hiddens=True)
     watched.remove()
+    torch.testing.assert_close(logits, model(**inputs)[0])
     encoded = model.encoder(inputs["src_tokens"], inputs["src_lengths"], return_all_hiddens=True)
     for n in (0, 1, 3):
         torch.testing.assert_close(kept.states["encoder"][n], encoded["encoder_states"][n].transpose(0, 1))
@@ -73,7 +74,9 @@ def test_what_is_kept_is_what_fairseq_computes(road, tmp_path, normalised):
     _, wanted = layer(query, query, query)  # (B, S, S)
     torch.testing.assert_close(kept.scores["encoder"][3].softmax(-1).mean(1), wanted)
     assert kept.cross[1].shape == (9, 2, inputs["prev_output_tokens"].size(1), inputs["src_tokens"].size(1))
-    assert not model.encoder.layers[0]._forward_hooks and not layer._forward_pre_hooks
+    assert kept.scores["decoder"][2].isfinite().all()  # not masked, the future neither
+    assert not model.encoder.layers[0]._forward_hooks and "apply_sparse_mask" not in vars(layer)
+    assert not layer.skip_embed_dim_check
 
 
 def test_what_a_translator_shows(road):
