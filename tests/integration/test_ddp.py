@@ -66,7 +66,14 @@ def runs(tmp_path_factory):
         *("--optimizer", "fused_adam", "--adam-eps", 1e-5),
     )
     further_passes = (*online, "--criterion", "tie_kd", "--kd-iterations", 2)
-    trainings = {"student": student, "online": online, "further_passes": further_passes, "teacher": teacher}
+    states = (*online, "--criterion", "hidden_state_kd", "--teacher-cache", root / "states")
+    trainings = {
+        "student": student,
+        "online": online,
+        "further_passes": further_passes,
+        "states": states,
+        "teacher": teacher,
+    }
     return {**trainings, **classifiers(root), **on_text(root)}
 
 
@@ -182,6 +189,7 @@ COUNTS = {
         "student": 8,
         "online": 8,
         "further_passes": 10,
+        "states": 8,
         "teacher": 4,
         "pkd": 5,
         "tinybert_kd": 4,

@@ -8,10 +8,12 @@ import fairseq_cli.train
 import pytest
 import torch
 from fairseq_runs import TINY_STUDENT, build_task, exit_of, run_train
-from tiny_next_tokens import LSTM, train_translator, write_data
+from tiny_corpus import write_split
+from tiny_next_tokens import LSTM, ROWS, train_translator, write_data
 
 from cmlm_kd.api.needs import ATTENTION_SCORES, HIDDEN_STATES, Request
 from cmlm_kd.cli import main
+from cmlm_kd.teachers.state_cache import verify_states
 from fairseq_plugins.models.inner_states import describe_translator, inner_states
 from fairseq_plugins.translators.teacher_forcing import FairseqTeacher
 
@@ -185,6 +187,18 @@ def test_a_cache_trains_as_the_teacher_beside_the_student(road, tmp_path, more):
             assert ours == pytest.approx(theirs, rel=1e-5) and len(ours) > 4
         for weight, tensor in cached.items():
             torch.testing.assert_close(tensor, online[weight], rtol=1e-3, atol=1e-4)
+
+
+def test_the_cache_of_several_training_sets(road, tmp_path):
+    shutil.copytree(road / "data", tmp_path / "data")
+    write_split(tmp_path / "data", "train1", 7, seed=9)
+    (tmp_path / "deep").symlink_to(road / "deep")
+    twice = ("--upsample-primary", 2)
+    two_epochs(tmp_path, tmp_path / "online", *twice)
+    two_epochs(tmp_path, tmp_path / "cached", *twice, "--teacher-cache", tmp_path / "cache")
+    for ours, theirs in zip(losses(tmp_path / "cached"), losses(tmp_path / "online"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    assert verify_states(tmp_path / "cache").identity.pairs == 2 * ROWS + 7
 
 
 def test_a_cache_of_which_a_training_has_read_goes_on(road, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from cmlm_kd.system.aside import partial_of
 from cmlm_kd.system.files import (
     check_file_place,
     check_new_file,
+    check_room,
     directory_written_aside,
     file_name,
     written_aside,
@@ -302,3 +303,13 @@ def test_names_that_become_files():
             file_name("--model", name)
     with pytest.raises(UserError, match="a file gets this name of 201 bytes; give one of at most 200"):
         file_name("--model", "n" * 201)
+
+
+def test_what_a_disk_has_no_room_for_is_refused_with_both_sizes(tmp_path):
+    check_room(tmp_path / "made" / "file", 1000, "make room")
+    message = (
+        rf"^cache: {tmp_path}/made/file would take 10,.* GB, and {tmp_path} has room for .* GB; make room$"
+    )
+    with pytest.raises(UserError, match=message):
+        check_room(tmp_path / "made" / "file", 10**19, "make room", owner="cache: ")
+    assert names(tmp_path) == []
