@@ -19,7 +19,7 @@ from typing import Literal
 
 from cmlm_kd.api.translator import Decoding, ModelChoice, Translator
 from cmlm_kd.data.classification.texts import TextPlace
-from cmlm_kd.data.translating.engine import is_readable, translate_texts
+from cmlm_kd.data.translating.engine import is_readable, is_visible, translate_texts
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.exported import export_record
 from cmlm_kd.models.prediction import Classifier
@@ -187,7 +187,7 @@ class LoadedTranslator(Loaded):
         """Return what is translated of each text: itself, its sentences, or nothing."""
         parts: list[list[str]] = []
         for row, (line, source) in enumerate(zip(lines, self.translator.encode(lines), strict=True)):
-            if not line:
+            if not is_visible(line):
                 parts.append([])
             elif is_readable(self.translator, source):
                 parts.append([line])
@@ -204,12 +204,12 @@ class LoadedTranslator(Loaded):
             )
         sentences = _SENTENCE_END.split(line)
         for number, source in enumerate(self.translator.encode(sentences), 1):
-            if not is_readable(self.translator, source):
+            if is_visible(source.text) and not is_readable(self.translator, source):
                 raise UserError(
                     f"{subject} has a sentence, number {number}, that is longer than the {most} tokens that "
                     "the model reads; split it"
                 )
-        return sentences
+        return [sentence for sentence in sentences if is_visible(sentence)]
 
 
 class LoadedClassifier(Loaded):

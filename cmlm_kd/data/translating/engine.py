@@ -79,14 +79,18 @@ def _checked(found: Sequence[Hypothesis], source: Source, decoding: Decoding) ->
 
 
 def is_readable(translator: Translator, source: Source) -> bool:
-    """Return whether a sentence has something to translate, and no more than the model reads.
-
-    Of signs that nobody sees (a zero-width space, a byte-order mark) tokenizers leave nothing, and a model
-    that reads nothing makes something up.
-    """
+    """Return whether a sentence has something to translate, and no more than the model reads."""
     most, tokens = translator.most_source_tokens, len(source.tokens)
-    visible = any(unicodedata.category(sign) not in _UNSEEN for sign in source.text)
-    return visible and tokens > 0 and (most is None or tokens <= most)
+    return is_visible(source.text) and tokens > 0 and (most is None or tokens <= most)
+
+
+def is_visible(text: str) -> bool:
+    """Return whether a text has a sign that can be seen.
+
+    Of others (a zero-width space, a byte-order mark) tokenizers leave nothing, and a model that reads nothing
+    makes something up.
+    """
+    return any(unicodedata.category(sign) not in _UNSEEN for sign in text)
 
 
 def batches(sources: Sequence[Source], rows: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

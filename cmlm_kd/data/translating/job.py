@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cmlm_kd.api.translator import Decoding, Hypothesis, Translator
 from cmlm_kd.data.translating.elsewhere import Elsewhere
-from cmlm_kd.data.translating.engine import seed_of, translate_texts
+from cmlm_kd.data.translating.engine import is_visible, seed_of, translate_texts
 from cmlm_kd.data.translating.parts import Parts
 from cmlm_kd.data.translating.selection import Selection, Selector
 from cmlm_kd.data.translating.text import TextFile
@@ -228,7 +228,7 @@ class TranslationJob:
         Raises:
             UserError: it reads none of them, or ends no translation.
         """
-        asked, answered = sum(bool(text.strip()) for text in texts), sum(map(bool, found))
+        asked, answered = sum(map(is_visible, texts)), sum(map(bool, found))
         enough = min(FEW, self.text.lines)
         if asked >= enough and not answered:
             raise UserError(

@@ -300,6 +300,13 @@ def test_a_model_that_says_nothing_or_finds_no_end_is_refused_after_a_shard(job,
     assert not output.with_name("y.en.parts").exists(), "or other flags would be refused next"
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_lines_that_nobody_sees_are_not_taken_for_lines_that_are_too_long(tmp_path, count):
+    write_lines(tmp_path / "x.de", ["\u200b"] * count)
+    assert run("--input", tmp_path / "x.de", "--output", tmp_path / "y.en") == 0
+    assert lines_of(tmp_path / "y.en") == [""] * count
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
