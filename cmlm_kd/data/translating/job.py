@@ -130,12 +130,12 @@ class TranslationJob:
     def _run(self, reference: TextFile | None) -> dict[str, Any] | None:
         selector = Selector(self.selection, self.text, reference, self.parts.read)
         self.parts.open()
-        if self.options.merge:
-            self.parts.collect(self.options.merge)
-        pending = self.parts.pending(self._mine(range(self.parts.count)))
-        if self.options.merge:
-            self._check_merged(pending)
         try:
+            if self.options.merge:
+                self.parts.collect(self.options.merge)
+            pending = self.parts.pending(self._mine(range(self.parts.count)))
+            if self.options.merge:
+                self._check_merged(pending)
             self.translate(pending)
         except UserError:  # a model that is of no use, say: the next try may have other settings
             if self.options.shard is None:

@@ -207,6 +207,15 @@ def test_shards_that_do_not_fit(job, tmp_path, capsys):
     assert not output.exists()
 
 
+def test_a_merge_with_other_flags_does_not_stand_in_the_way_of_the_right_one(job, tmp_path, capsys):
+    flags, output = job
+    run(*flags, "--shard", "1/1", "--parts", tmp_path / "one")
+    said = refused(capsys, *flags, "--shard-rows", 6, "--merge", tmp_path / "one")
+    assert "one holds shards with shard_rows 5, this translation has 6" in said
+    assert run(*flags, "--merge", tmp_path / "one") == 0
+    assert lines_of(output) == CAPITALS
+
+
 def spoilt(lines, how):
     """Return the lines of a shard, of which the last is its checksum, with a damage."""
     first, second, *others = lines
