@@ -47,6 +47,11 @@ def check_way(way: str, n_best: int, has_reference: bool, has_scorer: bool) -> N
             f"--pick {way} compares with a reference; name it with --reference, or pick without one by "
             f"mbr-{way}"
         )
+    if has_reference and way not in (*TO_REFERENCE, SCORER):
+        raise UserError(
+            f"--reference is given, and --pick {way} does not look at it; pick by bleu, chrf or scorer, or "
+            "leave it out"
+        )
     if (way == SCORER) != has_scorer:
         missing = "--scorer is missing" if way == SCORER else "--scorer is given, and --pick is not 'scorer'"
         raise UserError(f"{missing}; the two go together")

@@ -300,6 +300,13 @@ def test_a_model_that_reads_none_of_the_lines(tmp_path, capsys):
     assert not (tmp_path / "y.en").exists() and lines_of(tmp_path / "blank.en") == [""] * 40
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_lines_that_nobody_sees_are_not_taken_for_lines_that_are_too_long(tmp_path, count):
+    write_lines(tmp_path / "x.de", ["\u200b"] * count)
+    assert run("--input", tmp_path / "x.de", "--output", tmp_path / "y.en") == 0
+    assert lines_of(tmp_path / "y.en") == [""] * count
+
+
 @pytest.mark.parametrize("way", ["empty", "endless"])
 def test_a_model_that_says_nothing_or_finds_no_end_is_refused_after_a_shard(job, capsys, way):
     flags, output = job
@@ -307,13 +314,6 @@ def test_a_model_that_says_nothing_or_finds_no_end_is_refused_after_a_shard(job,
     assert "ends none of 20 translations within --max-length 200, or says nothing; is it trained" in said
     assert not output.exists()
     assert not output.with_name("y.en.parts").exists(), "or other flags would be refused next"
-
-
-@pytest.mark.parametrize("count", [1, 20])
-def test_lines_that_nobody_sees_are_not_taken_for_lines_that_are_too_long(tmp_path, count):
-    write_lines(tmp_path / "x.de", ["\u200b"] * count)
-    assert run("--input", tmp_path / "x.de", "--output", tmp_path / "y.en") == 0
-    assert lines_of(tmp_path / "y.en") == [""] * count
 
 
 @pytest.mark.parametrize(
@@ -333,6 +333,11 @@ def test_lines_that_nobody_sees_are_not_taken_for_lines_that_are_too_long(tmp_pa
             "--pick is 'best'; allowed are first, all, bleu, chrf, mbr-bleu, mbr-chrf, scorer",
         ),
         (("--pick", "bleu", "--n-best", 2), "--pick bleu compares with a reference"),
+        (
+            ("--reference", "x.de", "--n-best", 2),
+            "--reference is given, and --pick first does not look at it",
+        ),
+        (("--reference", "x.de", "--n-best", 2, "--pick", "mbr-chrf"), "--pick mbr-chrf does not look at it"),
         (("--pick", "mbr-bleu"), "--pick mbr-bleu is a choice among several hypotheses; give --n-best"),
         (("--pick", "scorer"), "--scorer is missing; the two go together"),
         (("--scorer", "x"), "--scorer is given, and --pick is not 'scorer'; the two go together"),
