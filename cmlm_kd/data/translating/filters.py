@@ -103,7 +103,7 @@ class Repetition(Filter):
 
     def keeps(self, pair: Pair) -> bool:
         """No n-gram stands as often as the value in a row, unless the source repeats itself as often."""
-        times = int(self.value or 2)
+        times = float(self.value or 2)
         return _longest_run(pair.hypothesis.split(), self.longest) < times or (
             _longest_run(pair.source.split(), self.longest) >= times
         )

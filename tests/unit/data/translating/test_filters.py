@@ -30,6 +30,8 @@ def dropped_by(settings, source, hypothesis, score=-1.0, finished=True, language
         (["repetition"], ("x", "no no yes"), None),
         (["repetition"], ("x", "no no no"), "repetition"),
         (["repetition"], ("x", "well and so on and so on and so on"), "repetition"),
+        (["repetition=2.5"], ("x", "no no yes"), None),
+        (["repetition=2.5"], ("x", "no no no"), "repetition"),
         (["repetition=4"], ("x", "well and so on and so on and so on"), None),
         (["repetition"], ("nein nein nein", "no no no"), None),  # the source does so too
         (["repetition"], ("x", "a b c d e a b c d e a b c d e"), None),  # five words are no n-gram any more
