@@ -59,8 +59,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             settings that are programs.
     """
     if not path.is_file():
+        problem = "is no file" if path.exists() else "does not exist"
         raise UserError(
-            f"checkpoint {path} does not exist; fairseq-train writes checkpoint_best.pt to its --save-dir"
+            f"checkpoint {path} {problem}; fairseq-train writes checkpoint_best.pt to its --save-dir"
         )
     refuse_pointer(path)
     check_records(path)

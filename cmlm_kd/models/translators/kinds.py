@@ -82,14 +82,20 @@ def _names() -> list[str]:
 def split_model(model: str) -> tuple[str, tuple[str, ...]]:
     """Return kind and paths of ``[KIND=]PATH[:PATH...]``.
 
+    The name of what exists may have both signs in it, as in ``lr=0.1/checkpoint_best.pt``.
+
     Raises:
         UserError: if the kind cannot be told from the path.
     """
     kind, equals, rest = model.partition("=")
-    if equals and "/" not in kind and not Path(model).exists():
-        return kind, tuple(rest.split(":"))
-    paths = tuple(model.split(":"))
+    paths = _paths(model)
+    if equals and "/" not in kind and not Path(paths[0]).expanduser().exists():
+        return kind, _paths(rest)
     return _kind_of(paths[0]), paths
+
+
+def _paths(text: str) -> tuple[str, ...]:
+    return (text,) if Path(text).expanduser().exists() else tuple(text.split(":"))
 
 
 def _kind_of(path: str) -> str:

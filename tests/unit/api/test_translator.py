@@ -57,6 +57,19 @@ def test_kinds_by_what_lies_there(tmp_path):
     assert split_model("Helsinki-NLP/opus-mt-de-en") == ("encoder_decoder", ("Helsinki-NLP/opus-mt-de-en",))
 
 
+def test_names_with_the_signs_that_part_a_model_from_its_kind_and_from_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lr=0.1/a.pt", "lr=0.1/b.pt", "12:30/a.pt"):
+        place = tmp_path / name
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+    assert split_model("lr=0.1/a.pt") == ("fairseq", ("lr=0.1/a.pt",))
+    assert split_model("lr=0.1/a.pt:lr=0.1/b.pt") == ("fairseq", ("lr=0.1/a.pt", "lr=0.1/b.pt"))
+    assert split_model("fairseq=lr=0.1/a.pt") == ("fairseq", ("lr=0.1/a.pt",))
+    assert split_model("12:30/a.pt") == ("fairseq", ("12:30/a.pt",))
+    assert split_model("fairseq=12:30/a.pt") == ("fairseq", ("12:30/a.pt",))
+
+
 def test_a_model_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"--model .*/none does not exist"):
         split_model(str(tmp_path / "none"))
