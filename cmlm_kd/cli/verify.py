@@ -195,6 +195,7 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
         )
     if arguments.valid_store is None:
         return
+    _check_other_split(arguments)
     corpus, elsewhere_target = _open_split(arguments, arguments.valid_split)
     valid = verify_store(arguments.valid_store, corpus)
     if valid.header.teacher_hash != manifest.header.teacher_hash:
@@ -215,6 +216,27 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
             "the references. Dump synthetic or held-out pairs instead, or train teachers with --fold I/N "
             "and dump with --folds",
             file=sys.stderr,
+        )
+
+
+def _check_other_split(arguments: argparse.Namespace) -> None:
+    """Refuse to compare a split with itself, or with another split than is meant.
+
+    Raises:
+        UserError: naming the store and both splits.
+    """
+    from cmlm_kd.store import SoftTargetStore
+
+    dumped = SoftTargetStore.open(arguments.valid_store).manifest.header.settings.get("split")
+    if dumped == arguments.split == arguments.valid_split:
+        raise UserError(
+            f"--valid-store {arguments.valid_store} is of the split {dumped}, as {arguments.store} is; give "
+            "the store of text that the teacher has not seen"
+        )
+    if dumped not in (None, arguments.valid_split):
+        raise UserError(
+            f"--valid-store {arguments.valid_store} is of the split {dumped}, --valid-split is "
+            f"{arguments.valid_split}; dump that split with the same teacher, or name the store's"
         )
 
 

@@ -107,6 +107,17 @@ def test_a_store_of_another_teacher(capsys, tmp_path, data, store):
     assert status == 2 and "sentences: 40, the data has 5" in error
 
 
+def test_a_split_is_not_compared_with_itself_or_with_another_than_is_meant(capsys, tmp_path, data):
+    train, valid = (
+        write_store(tmp_path / split, data, split, settings={"split": split}) for split in ("train", "valid")
+    )
+    assert verify(capsys, train, "--data", data, "--valid-store", valid)[0] == 0
+    status, _, error = verify(capsys, train, "--data", data, "--valid-store", train)
+    assert status == 2 and "is of the split train, --valid-split is valid; dump that split with the" in error
+    status, _, error = verify(capsys, valid, "--data", data, "--valid-store", valid)
+    assert status == 2 and f"is of the split valid, as {valid} is; give the store of text" in error
+
+
 @pytest.mark.parametrize("manifest", ["{}", "[]", "", '{"format": "cmlm-kd', '{"format": 1}'])
 @pytest.mark.parametrize(
     ("file", "said"), [("logits-0.npy", "teacher"), ("pieces.bin", "give another --tokenized")]
