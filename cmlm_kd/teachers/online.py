@@ -17,6 +17,7 @@ from cmlm_kd.api.signals import SoftTargets, TeacherSignal
 from cmlm_kd.api.sources import NamedSource, TeacherBatch, TrainingSet, signal_sources
 from cmlm_kd.errors import UserError
 from cmlm_kd.store.format import LOWEST_LOGIT
+from cmlm_kd.system.ranges import POSITIVE
 from cmlm_kd.teachers.kinds import load_teachers
 from cmlm_kd.teachers.shards import DumpOptions
 from cmlm_kd.teachers.teacher_forcing import half_of, summarise_next_tokens
@@ -175,6 +176,11 @@ def _weighted(argument: str) -> tuple[list[float] | None, list[str]]:
         raise UserError(
             f"--online-teacher {argument!r}: what stands before {WEIGHT} is no number; give 0.7{WEIGHT}MODEL"
         ) from None
+    if given and (len(given) != len(parts) or not all(map(POSITIVE.contains, weights))):
+        raise UserError(
+            f"--online-teacher {argument!r} has weights {', '.join(given)} for {len(parts)} models; give "
+            f"each of them one above 0, as in 0.7{WEIGHT}MODEL, or none"
+        )
     return (weights or None), teachers
 
 

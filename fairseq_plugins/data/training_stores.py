@@ -45,7 +45,7 @@ class TrainingStores:
             raise UserError(
                 f"translation_kd: {len(self.directories)} data directories ({':'.join(self.directories)}) "
                 f"but stores for {len(self.groups)} ({':'.join(self.groups)}); --soft-targets needs one for "
-                "each, separated by colons"
+                "each, separated by colons (those of train, train1, ... of one directory by commas)"
             )
         return [
             self._open_directory(Path(directory), group.split(","), combine)

@@ -259,7 +259,11 @@ def test_online_teachers_give_the_losses_of_the_store(road, tmp_path):
         ),
         (("--online-teacher", "a,,b"), "'a,,b' has an empty name"),
         (("--online-teacher", "much*a.pt,b.pt"), r"what stands before \* is no number"),
-        (("--online-teacher", "0.5*a.pt,b.pt"), r"--weights has 1 numbers \(0.5\) for 2 teachers"),
+        (
+            ("--online-teacher", "0.5*a.pt,b.pt"),
+            r"'0.5\*a.pt,b.pt' has weights 0.5 for 2 models; give each of them one above 0, as in 0.7\*MODEL",
+        ),
+        (("--online-teacher", "0.5*a.pt,0*b.pt"), "has weights 0.5, 0 for 2 models; give each of them one"),
         (("--online-teacher", "nowhere.pt"), "teacher nowhere.pt does not exist"),
         (
             ("--soft-targets", "none", "--prompt", "{source}:"),
