@@ -56,7 +56,8 @@ class Decoding:
         sampling: draw from the model's distribution instead of searching.
         top_k: draw among this many of the most probable tokens; None for all.
         top_p: draw among the fewest tokens that have this much probability together; None for all.
-        temperature: divides the logits before the softmax, above 0.
+        temperature: divides the logits before the softmax, above 0; of the search, too, where fairseq or ONNX
+            searches, and refused there by other engines.
         seed: of the drawing, 0 or more.
         length_penalty: exponent of the length in scores, 0 to 100; more favours longer hypotheses.
         max_length: most target tokens, the end of sentence not counted: this many plus
@@ -102,6 +103,21 @@ class Decoding:
             raise UserError(
                 f"--n-best is {self.n_best} and --beam {self.beam}: a beam has no more hypotheses than that; "
                 "give a wider beam, or draw them with --sampling"
+            )
+
+    def refuse_temperature_of_search(self, engine: str) -> None:
+        """Refuse a temperature of beam search, for an engine whose search would not look at it.
+
+        Args:
+            engine: for the message.
+
+        Raises:
+            UserError: naming the flag.
+        """
+        if not self.sampling and self.temperature != 1.0:
+            raise UserError(
+                f"--temperature is {self.temperature:g}, and {engine} has one for drawing alone; add "
+                "--sampling, or leave it out"
             )
 
     @property

@@ -150,6 +150,7 @@ class CTranslate2Translator(Translator):
 
     def translate(self, sources: Sequence[Source], decoding: Decoding) -> list[list[Hypothesis]]:
         """Search, or draw, with CTranslate2."""
+        decoding.refuse_temperature_of_search("CTranslate2")
         prefix = list(self.words.target_prefix)
         most = decoding.most_tokens(max(len(source.tokens) for source in sources))
         most = min(most, self.words.most_target_tokens or most)

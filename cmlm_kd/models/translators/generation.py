@@ -62,8 +62,9 @@ def generate(
         more: settings of ``generate`` of this kind of model.
 
     Raises:
-        UserError: the model gives no finite numbers.
+        UserError: the model gives no finite numbers, or a temperature without sampling.
     """
+    decoding.refuse_temperature_of_search("transformers")
     torch.manual_seed(decoding.seed)
     settings: dict[str, Any] = {
         "num_beams": decoding.beam,

@@ -132,6 +132,12 @@ def test_what_each_family_reads(load):
     assert load("m2m100").languages == ("de", "en") == load("marian").languages
 
 
+def test_a_temperature_of_the_search_is_refused(load):
+    translator = load("marian")
+    with pytest.raises(UserError, match=r"--temperature is 0\.5, and transformers has one for drawing alone"):
+        translator.translate(translator.encode(["der mann geht"]), Decoding(temperature=0.5))
+
+
 def test_what_a_bart_is_made_to_say_first(tmp_path):
     translator = load_translator(str(write_bart(tmp_path / "bart")), ModelChoice(()))
     assert (translator.loaded.decoder_start, translator.loaded.forced_first) == (2, 0)
