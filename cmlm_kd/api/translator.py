@@ -193,12 +193,14 @@ class TokenText(ABC):
     Attributes:
         target_prefix: tokens that each hypothesis begins with, such as a language's code.
         end: the token that ends a hypothesis.
+        never_empty: whether a search says a token at least, as fairseq's does.
         most_source_tokens: as of :class:`Translator`.
         most_target_tokens: the longest hypothesis that the model's positions allow, its end not counted.
     """
 
     target_prefix: Sequence[str] = ()
     end: str = "</s>"
+    never_empty: bool = False
     most_source_tokens: int | None = None
     most_target_tokens: int | None = None
 

@@ -42,6 +42,8 @@ class StockText(TokenText):
         UserError: there is no such encoder, its file cannot be read, or its package is not installed.
     """
 
+    never_empty = True
+
     def __init__(self, bpe: str, *, moses: bool, languages: tuple[str, str]) -> None:
         name, _, file = bpe.partition("=")
         shown = ", ".join(f"{known}={kind}" for known, (_, kind) in ENCODERS.items())

@@ -204,6 +204,49 @@ def test_by_way_of_ctranslate2(student, translator, tmp_path, portable):
         assert all(entry.finished for entry in ours)
 
 
+def test_no_hypothesis_of_ctranslate2_is_empty_where_none_of_fairseq_is(student, translator, monkeypatch):
+    """Its search may end at once, and what does takes the place of a hypothesis that says something."""
+    pytest.importorskip("ctranslate2")
+    converted = load_translator(str(student), ModelChoice(()), via="ctranslate2")
+    decoding = Decoding(beam=25, n_best=25, length_penalty=0.7)
+    found = converted.translate(converted.encode(GERMAN), decoding)
+    wanted = translator.translate(translator.encode(GERMAN), decoding)
+    assert all(entry.text for row in found for entry in row)
+    assert [row[0].text for row in found] == [row[0].text for row in wanted]
+    both = 0
+    for ours, theirs in zip(found, wanted, strict=True):
+        scores = [entry.score for entry in ours]
+        assert len(ours) == 25 and scores == sorted(scores, reverse=True)
+        by_text = {entry.text: entry.score for entry in theirs}
+        for entry in ours:
+            if entry.text in by_text:
+                assert entry.score == pytest.approx(by_text[entry.text], abs=1e-4)
+                both += 1
+    assert both > 10 * len(GERMAN)
+    monkeypatch.setattr(type(converted), "_say_something", lambda *_: None)
+    bare = converted.translate(converted.encode(GERMAN), decoding)
+    assert any(not entry.text for row in bare for entry in row), "so that there was something to mend"
+
+
+def test_ctranslate2_draws_among_all_tokens_where_there_are_fewer_than_k(student):
+    pytest.importorskip("ctranslate2")
+    converted = load_translator(str(student), ModelChoice(()), via="ctranslate2")
+    sources = converted.encode(GERMAN[:10])
+    drawn = [converted.translate(sources, Decoding(sampling=True, top_k=k)) for k in (99_999, None)]
+    assert drawn[0] == drawn[1]
+
+
+def test_a_temperature_of_the_search(student, translator):
+    """fairseq's search has one; CTranslate2's would not look at it."""
+    pytest.importorskip("ctranslate2")
+    sources = translator.encode(GERMAN[:3])
+    plain, hot = (translator.translate(sources, Decoding(temperature=value)) for value in (1.0, 3.0))
+    assert [row[0].score for row in hot] < [row[0].score for row in plain]
+    converted = load_translator(str(student), ModelChoice(()), via="ctranslate2")
+    with pytest.raises(UserError, match="--temperature is 3, and CTranslate2 has one for drawing alone; add"):
+        converted.translate(converted.encode(GERMAN[:3]), Decoding(temperature=3.0))
+
+
 def test_samples_of_ctranslate2_repeat_with_their_seed(student):
     pytest.importorskip("ctranslate2")
     converted = load_translator(str(student), ModelChoice((), quantize="int8"), via="ctranslate2")

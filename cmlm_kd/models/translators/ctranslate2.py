@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +32,12 @@ _TOKENIZER_FILES = ("tokenizer*.json", "*.spm", "*.model", "vocab.txt")
 
 SHORTLIST = "vmap.txt"
 """What CTranslate2 names the file in a directory that has a shortlist."""
+
+Scored = tuple[list[str], float]
+"""A hypothesis as CTranslate2 has it, its end included, and its score."""
+
+_SURE = -1e-6
+"""Log-probability of what is as good as certain; the probability of all else is still a number."""
 
 QUANTIZATIONS = ("float32", "int8", "int8_float32", "int8_float16", "int16", "float16", "bfloat16")
 """What ``--quantize`` can be."""
@@ -151,35 +159,76 @@ class CTranslate2Translator(Translator):
     def translate(self, sources: Sequence[Source], decoding: Decoding) -> list[list[Hypothesis]]:
         """Search, or draw, with CTranslate2."""
         decoding.refuse_temperature_of_search("CTranslate2")
-        prefix = list(self.words.target_prefix)
         most = decoding.most_tokens(max(len(source.tokens) for source in sources))
         most = min(most, self.words.most_target_tokens or most)
+        found = [_scored(result) for result in self._decode(sources, decoding, most)]
+        if self.words.never_empty and not decoding.sampling:
+            self._say_something(found, sources, decoding, most)
+        return [
+            [self._hypothesis(tokens, score, most) for tokens, score in row[: decoding.n_best]]
+            for row in found
+        ]
+
+    def _decode(
+        self, sources: Sequence[Source], decoding: Decoding, most: int, least: int = 0
+    ) -> Sequence[Any]:
+        """Return the results of CTranslate2 with all hypotheses that were followed.
+
+        Args:
+            sources: of a batch.
+            decoding: how.
+            most: tokens of a hypothesis.
+            least: likewise; 1 leaves the end of sentence out of the first token's probabilities.
+        """
+        prefix = list(self.words.target_prefix)
         engine = self.engine
         if decoding.sampling:
             # A thread of CTranslate2 takes the seed when it draws for the first time, and never again.
             import_ctranslate2().set_random_seed(decoding.seed)
             engine = self._start()
-        found = engine.translate_batch(
-            [list(source.tokens) for source in sources],
-            target_prefix=[prefix] * len(sources) if prefix else None,
-            num_hypotheses=decoding.n_best,
-            # Where fairseq gives up: a search that goes one token further ends with another hypothesis.
-            max_decoding_length=most,
-            min_decoding_length=0,
-            max_input_length=0,
-            length_penalty=decoding.length_penalty,
-            return_scores=True,
-            return_end_token=True,
-            use_vmap=self._has_shortlist,
-            **_search(decoding),
-        )
-        return [
-            [
-                self._hypothesis(tokens, score, most)
-                for tokens, score in zip(result.hypotheses, result.scores, strict=True)
+        try:
+            return engine.translate_batch(  # type: ignore[no-any-return]
+                [list(source.tokens) for source in sources],
+                target_prefix=[prefix] * len(sources) if prefix else None,
+                num_hypotheses=decoding.width,
+                # Where fairseq gives up: a search that goes one token further ends with another hypothesis.
+                max_decoding_length=most,
+                min_decoding_length=least,
+                max_input_length=0,
+                length_penalty=decoding.length_penalty,
+                return_scores=True,
+                return_end_token=True,
+                use_vmap=self._has_shortlist,
+                **_search(decoding),
+            )
+        except ValueError as error:
+            if decoding.top_k is None or "sampling_topk" not in str(error):
+                raise
+            return self._decode(sources, replace(decoding, top_k=None), most, least)  # all that there are
+
+    def _say_something(
+        self, found: list[list[Scored]], sources: Sequence[Source], decoding: Decoding, most: int
+    ) -> None:
+        """Search again, in place, where a hypothesis is empty: fairseq's search follows another one instead.
+
+        That search knows no end of sentence as the first token. Its probability, which the empty hypothesis
+        tells, goes back into the scores.
+        """
+        ends: dict[int, float] = {}  # row -> log-probability of an end at once
+        for row, hypotheses in enumerate(found):
+            for tokens, score in hypotheses:
+                if tokens == [self.words.end]:
+                    ends[row] = score
+        if not ends:
+            return
+        again = self._decode([sources[row] for row in ends], decoding, most, least=1)
+        for (row, end), result in zip(ends.items(), again, strict=True):
+            lost = math.log(-math.expm1(min(end, _SURE)))
+            shifted = [
+                (tokens, score + lost / len(tokens) ** decoding.length_penalty)
+                for tokens, score in _scored(result)
             ]
-            for result in found
-        ]
+            found[row] = sorted(shifted, key=lambda one: -one[1])
 
     def _hypothesis(self, tokens: Sequence[str], score: float, most: int) -> Hypothesis:
         said = list(tokens)[len(self.words.target_prefix) :]
@@ -187,6 +236,10 @@ class CTranslate2Translator(Translator):
         if said and said[-1] == self.words.end:
             said.pop()
         return Hypothesis(self.words.decode(said[:most]), float(score), finished)
+
+
+def _scored(result: Any) -> list[Scored]:
+    return list(zip(result.hypotheses, result.scores, strict=True))
 
 
 def _search(decoding: Decoding) -> dict[str, Any]:

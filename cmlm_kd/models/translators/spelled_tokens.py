@@ -22,6 +22,8 @@ class PieceText(TokenText):
         tokenizer: of the data-bin.
     """
 
+    never_empty = True
+
     def __init__(self, tokenizer: PieceTokenizer) -> None:
         self.tokenizer = tokenizer
 
