@@ -70,15 +70,18 @@ def run(arguments: argparse.Namespace) -> None:
     )
     server = uvicorn.Server(config)
     with _listening(arguments.host, arguments.port) as listening:
-        host, port = listening.getsockname()[:2]
-        print(f"{model.description}: http://{host}:{port}", flush=True)
+        print(f"{model.description}: {_address(listening)}", flush=True)
         # uvicorn answers what it has begun, and raises the signal again: the end is as it should be.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         server.run(sockets=[listening])
 
 
+_WAITING_CLIENTS = 2048
+"""Connections that are not accepted yet; uvicorn's own number."""
+
+
 def _listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a socket that listens: who has read the address may ask at once.
 
     Raises:
         UserError: the address is taken, or none of this computer's.
@@ -88,9 +91,16 @@ def _listening(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(_WAITING_CLIENTS)
     except OSError as error:
         listening.close()
         raise UserError(
             f"cannot listen at {host}:{port} ({error.strerror or error}); give another --port or --host"
         ) from None
     return listening
+
+
+def _address(listening: socket.socket) -> str:
+    """Return where a socket listens, as clients take it."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

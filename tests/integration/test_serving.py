@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ import pytest
 from tiny_classification import sentences, write_bert
 
 import cmlm_kd
-from cmlm_kd.cli import main
+from cmlm_kd.cli import main, serve
+from cmlm_kd.errors import UserError
 
 TEXTS = [text for text, _ in sentences(24, seed=5)]
 
@@ -71,3 +73,21 @@ def test_what_serve_refuses(model, capsys, tmp_path):
     assert "does not exist" in capsys.readouterr().err
     assert main(["serve", str(model), "--host", "192.0.2.1", "--port", "0"]) == 2
     assert "cannot listen at 192.0.2.1:0" in capsys.readouterr().err
+
+
+def test_who_reads_the_address_can_ask_at_once_and_the_port_is_taken():
+    with serve._listening("127.0.0.1", 0) as listening:
+        place = listening.getsockname()
+        assert serve._address(listening) == f"http://127.0.0.1:{place[1]}"
+        socket.create_connection(place, timeout=5).close()
+        with pytest.raises(UserError, match=f"cannot listen at 127.0.0.1:{place[1]}"):
+            serve._listening(*place)
+
+
+def test_an_address_of_ipv6_is_one_for_clients():
+    try:
+        listening = serve._listening("::1", 0)
+    except UserError:
+        pytest.skip("this computer has no IPv6")
+    with listening:
+        assert serve._address(listening) == f"http://[::1]:{listening.getsockname()[1]}"
