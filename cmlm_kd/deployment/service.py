@@ -133,12 +133,14 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     async def bounded(request: Request, follow: Any) -> Any:
         loop = asyncio.get_running_loop()
         start = loop.time()
-        length = request.headers.get("content-length", "")
-        if request.method == "POST" and not length.isdecimal():
+        # Methods that are never answered may have a body, too, and it is read to its end.
+        has_body = request.method == "POST" or "transfer-encoding" in request.headers
+        length = request.headers.get("content-length", "" if has_body else "0")
+        if not length.isdecimal():
             response: Any = _refusal(411, "the request does not say its length: send Content-Length")
         elif request.method == "POST" and not _is_json(request.headers.get("content-type", "")):
             response = _refusal(415, "the request is not called JSON: send Content-Type: application/json")
-        elif request.method == "POST" and int(length) > limits.body:
+        elif int(length) > limits.body:
             response = _refusal(413, f"the request has {length} bytes, {limits.body} are allowed; send less")
         else:
             response = await answered(request, follow)

@@ -182,6 +182,23 @@ def test_a_body_that_does_not_come_is_not_waited_for():
     assert other.status_code == 200
 
 
+def test_a_body_is_bounded_whatever_the_method():
+    async def slowly():
+        for _ in range(3):
+            yield b"x" * 60
+
+    async def steps(client):
+        return [
+            await client.request(method, path, content=content)
+            for method, path in (("PUT", "/translate"), ("GET", "/health"), ("DELETE", "/nothing"))
+            for content in (b"x" * 101, slowly())
+        ] + [await client.put("/translate", content=b"x" * 99), await client.get("/health")]
+
+    found = served(Shouting(), steps, body=100)
+    assert [answer.status_code for answer in found] == [413, 411] * 3 + [405, 200]
+    assert found[0].json()["error"] == "the request has 101 bytes, 100 are allowed; send less"
+
+
 def test_late_and_busy_services_say_so():
     model = Shouting()
 
