@@ -127,6 +127,7 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
         async with batcher.running():
             yield
 
+    example = _EXAMPLES[model.task]
     app = FastAPI(title="cmlm-kd", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
 
     @app.middleware("http")
@@ -175,6 +176,8 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # FastAPI's word for a body that is not parsed, whatever the reason
+            return _refusal(422, f"the body is no JSON that can be read; send {example} in UTF-8")
         there = "/translate" if model.task == "translation" else "/classify"
         return _refusal(
             error.status_code,
@@ -188,9 +191,10 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            return _refusal(422, f"the body is no JSON (at character {first['loc'][-1]}); send an object")
+            return _refusal(422, f"the body is no JSON (at character {first['loc'][-1]}); send {example}")
         place = ".".join(str(part) for part in first["loc"] if part != "body")
-        return _refusal(422, f"{place or 'the request'}: {first['msg']}")
+        remedy = "" if first["type"] == "not_utf8" else f"; send {example}"
+        return _refusal(422, f"{place or 'the request'}: {first['msg']}{remedy}")
 
     async def ask(job: Job) -> Any:
         _check(job, limits)
@@ -227,6 +231,12 @@ def create_app(model: Loaded, limits: Limits) -> FastAPI:
     return app
 
 
+_EXAMPLES = {
+    "translation": '{"texts": ["a sentence"], "split": false}',
+    "classification": '{"texts": ["a text"]}, of pairs with "second"',
+}
+"""What is to be sent, for messages."""
+
 _PATHS = ("/translate", "/classify", "/health", "/metrics")
 
 
@@ -252,7 +262,8 @@ def _check(job: Job, limits: Limits) -> None:
         for number, text in enumerate(side, 1):
             if len(text) > limits.characters:
                 raise UserError(
-                    f"{name}: number {number} has {len(text):,} characters, {limits.characters:,} are allowed"
+                    f"{name}: number {number} has {len(text):,} characters, {limits.characters:,} are allowed; "
+                    "send shorter ones"
                 )
             if job.second is not None and len(job.second) != len(job.texts):
                 raise UserError(f"second: {len(job.second)} texts for {len(job.texts)}; give pairs")

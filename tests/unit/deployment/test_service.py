@@ -124,16 +124,17 @@ def test_half_of_a_surrogate_pair_is_refused(body, message):
 
     answer = served(Sentiment("sentiment"), steps)
     assert answer.status_code == 422 and message in answer.json()["error"]
+    assert answer.json()["error"].count("send") == 1
 
 
 @pytest.mark.parametrize(
     ("body", "limits", "status", "message"),
     [
         ({"texts": ["a"] * 5}, {"texts": 4}, 422, "texts: 5 of them, 4 are allowed"),
-        ({"texts": ["a" * 11]}, {"characters": 10}, 422, "number 1 has 11 characters, 10 are allowed"),
+        ({"texts": ["a" * 11]}, {"characters": 10}, 422, "number 1 has 11 characters, 10 are allowed; send"),
         ({"texts": ["a" * 100]}, {"body": 50}, 413, "50 are allowed; send less"),
         ({"texts": []}, {}, 422, "texts: List should have at least 1 item"),
-        ({"texts": "a"}, {}, 422, "texts: Input should be a valid list"),
+        ({"texts": "a"}, {}, 422, 'a valid list; send {"texts": ["a sentence"], "split": false}'),
         ({"texts": [1]}, {}, 422, "texts.0: Input should be a valid string"),
         ({"text": ["a"]}, {}, 422, "texts: Field required"),
         ([], {}, 422, "the request: "),
@@ -163,8 +164,23 @@ def test_what_is_no_json_or_is_not_called_so():
         assert answer.status_code == 415
         assert answer.json()["error"].endswith("send Content-Type: application/json")
     assert broken.status_code == 422
-    assert broken.json()["error"] == "the body is no JSON (at character 14); send an object"
+    example = '{"texts": ["a sentence"], "split": false}'
+    assert broken.json()["error"] == f"the body is no JSON (at character 14); send {example}"
     assert good.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"texts": ["\xff"]}', b"[" * 200_000, b'{"texts": ["a"], "split": ' + b"9" * 10_000 + b"}"]
+)
+def test_what_no_parser_reads_is_named_without_a_word_of_paths(body):
+    async def steps(client):
+        return await client.post("/classify", content=body, headers={"Content-Type": "application/json"})
+
+    answer = served(Sentiment("sentiment"), steps)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == (
+        'the body is no JSON that can be read; send {"texts": ["a text"]}, of pairs with "second" in UTF-8'
+    )
 
 
 def test_a_body_that_does_not_come_is_not_waited_for():
