@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-seconds",
         type=float,
         default=30.0,
-        help="until a request that waits, or does not come, is given up, above 0",
+        help="until a request that waits, or does not come, is given up, above 0; a connection without one "
+        "is closed, after at most twice as long",
     )
     add_device(parser)
 
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         import uvicorn
     except ImportError as error:
         raise UserError(f"{error.name} is not installed; run: pip install 'cmlm-kd[serve]'") from None
+    from cmlm_kd.deployment.connections import bounded_connections
     from cmlm_kd.deployment.loaded import load
     from cmlm_kd.deployment.service import Limits, create_app
 
@@ -61,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load(arguments.model, device=chosen_device(arguments))
     config = uvicorn.Config(
         create_app(model, limits),
+        http=bounded_connections(arguments.max_seconds),
         host=arguments.host,
         port=arguments.port,
         log_config=None,  # its own would shut every handler of this process first

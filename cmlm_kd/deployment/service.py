@@ -262,8 +262,8 @@ def _check(job: Job, limits: Limits) -> None:
         for number, text in enumerate(side, 1):
             if len(text) > limits.characters:
                 raise UserError(
-                    f"{name}: number {number} has {len(text):,} characters, {limits.characters:,} are allowed; "
-                    "send shorter ones"
+                    f"{name}: number {number} has {len(text):,} characters, {limits.characters:,} are "
+                    "allowed; send shorter ones"
                 )
             if job.second is not None and len(job.second) != len(job.texts):
                 raise UserError(f"second: {len(job.second)} texts for {len(job.texts)}; give pairs")

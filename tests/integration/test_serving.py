@@ -24,10 +24,11 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def service(model):
+def service(model, request):
     """The running process and its address."""
+    flags = ["--port", "0", "--max-characters", "500", *getattr(request, "param", ())]
     process = subprocess.Popen(
-        [sys.executable, "-m", "cmlm_kd", "serve", model, "--port", "0", "--max-characters", "500"],
+        [sys.executable, "-m", "cmlm_kd", "serve", model, *flags],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -62,6 +63,23 @@ def test_a_real_client_loses_no_request_and_sigterm_ends_it(service, model):
     assert f"cmlm_kd_texts_total {len(TEXTS)}.0" in metrics.text
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("service", [("--max-seconds", "0.5")], indirect=True)
+@pytest.mark.parametrize("begun", [b"", b"GET /health HTT", b"GET /health HTTP/1.1\r\nHost: a\r\n"])
+def test_a_connection_on_which_no_request_comes_is_closed(service, begun):
+    _, address = service
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(begun)
+        assert connection.recv(100) == b""  # the end, not a time that ran out
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        whole = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+        connection.sendall(whole)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        connection.sendall(begun or whole)
+        while connection.recv(1000):
+            pass
 
 
 def test_what_serve_refuses(model, capsys, tmp_path):
