@@ -70,6 +70,15 @@ def test_names_with_the_signs_that_part_a_model_from_its_kind_and_from_another(t
     assert split_model("fairseq=12:30/a.pt") == ("fairseq", ("12:30/a.pt",))
 
 
+def test_a_path_that_exists_is_one_model_whatever_its_name(tmp_path):
+    for name in ("a:b.pt", "lr=0.1:2.pt"):
+        path = tmp_path / name
+        path.touch()
+        assert split_model(str(path)) == ("fairseq", (str(path),))
+        assert split_model(f"fairseq={path}") == ("fairseq", (str(path),))
+    assert split_model(f"{tmp_path}/x.pt:{tmp_path}/c.pt")[1] == (f"{tmp_path}/x.pt", f"{tmp_path}/c.pt")
+
+
 def test_a_model_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"--model .*/none does not exist"):
         split_model(str(tmp_path / "none"))
