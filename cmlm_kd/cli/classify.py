@@ -85,21 +85,27 @@ def run(arguments: argparse.Namespace) -> None:
 def _answered(texts: str, answer: Answer) -> Iterator[str]:
     """Yield a header, if any, and a line for each text; standard input's as soon as it is there."""
     from cmlm_kd.data.classification.texts import TextPlace, parse_texts
+    from cmlm_kd.deployment.stream import answered_in_turn
     from cmlm_kd.system.text import flush_output, lines_as_they_come, read_lines
 
-    place = "standard input" if texts == "-" else texts
-    parts = (
-        lines_as_they_come(sys.stdin.buffer, place, _AT_ONCE)  # type: ignore[arg-type]
-        if texts == "-"
-        else iter([read_lines(Path(texts))])
-    )
-    number, width = 1, None
-    for lines in parts:
+    if texts != "-":
+        first, second = parse_texts(read_lines(Path(texts)), texts)
+        yield from answer(first, second, TextPlace(texts))
+        return
+    place, width = "standard input", None
+
+    def answered(lines: list[str], number: int) -> Iterator[str]:
+        nonlocal width
         first, second = parse_texts(lines, place, number, width)
-        found = answer(first, second, TextPlace(place, number))
-        yield from found
+        found = list(answer(first, second, TextPlace(place, number)))
+        width = 1 if second is None else 2
+        return iter(found)
+
+    number = 1
+    for lines in lines_as_they_come(sys.stdin.buffer, place, _AT_ONCE):  # type: ignore[arg-type]
+        yield from answered_in_turn(answered, lines, number)
+        number += len(lines)
         flush_output()
-        number, width = number + len(lines), 1 if second is None else 2
     if number == 1:
         yield from answer([], None, TextPlace(place))
 

@@ -15,16 +15,17 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from cmlm_kd.api.translator import Decoding, ModelChoice, Translator
 from cmlm_kd.data.classification.texts import TextPlace
-from cmlm_kd.data.translating.engine import is_readable, is_visible, translate_texts
+from cmlm_kd.data.translating.engine import is_too_long, says_nothing, translate_texts
 from cmlm_kd.errors import UserError
 from cmlm_kd.models.exported import export_record
 from cmlm_kd.models.prediction import Classifier
 from cmlm_kd.models.text_classification import ClassifiedTexts, classify_texts
 from cmlm_kd.models.translators.kinds import load_translator
+from cmlm_kd.system.ranges import AT_LEAST_ONE, check_range
 from cmlm_kd.system.text import why_not_utf8
 
 LongTexts = Literal["refuse", "split"]
@@ -92,14 +93,16 @@ class Loaded:
         """Return the translation of each text.
 
         Args:
-            texts: one or more sentences each; an empty one has an empty translation.
+            texts: one or more sentences each; one that is empty, or has nothing that can be seen, has an
+                empty translation.
             decoding: how; None: beam search with five hypotheses.
             long_texts: a text that is longer than the model reads is refused, or split into sentences that
                 are translated one by one. Nothing is ever cut off.
-            max_tokens: source tokens a batch; None for what suits the model.
+            max_tokens: source tokens a batch, at least 1; None for what suits the model.
 
         Raises:
-            UserError: the model does not translate, or a text is too long or no UTF-8.
+            UserError: the model does not translate, a text is too long or no UTF-8, or a setting is out of
+                range.
         """
         found = self.translate_with_scores(texts, decoding, long_texts=long_texts, max_tokens=max_tokens)
         return [one.text for one in found]
@@ -166,6 +169,11 @@ class LoadedTranslator(Loaded):
         where = place or TextPlace()
         if isinstance(texts, str):
             raise UserError("translate: the texts are one string; give a list of strings")
+        if long_texts not in get_args(LongTexts):
+            raise UserError(f"translate: long_texts is {long_texts!r}; it must be refuse or split")
+        if max_tokens is not None:
+            check_range("--max-tokens", max_tokens, AT_LEAST_ONE)
+        texts = list(texts)  # an iterator has them once
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise UserError(f"translate: {where.text(row)} is {type(text).__name__}; give strings")
@@ -187,12 +195,12 @@ class LoadedTranslator(Loaded):
         """Return what is translated of each text: itself, its sentences, or nothing."""
         parts: list[list[str]] = []
         for row, (line, source) in enumerate(zip(lines, self.translator.encode(lines), strict=True)):
-            if not is_visible(line):
+            if says_nothing(source):
                 parts.append([])
-            elif is_readable(self.translator, source):
-                parts.append([line])
-            else:
+            elif is_too_long(self.translator, source):
                 parts.append(self._sentences(line, long_texts, where.text(row)))
+            else:
+                parts.append([line])
         return parts
 
     def _sentences(self, line: str, long_texts: LongTexts, subject: str) -> list[str]:
@@ -202,14 +210,14 @@ class LoadedTranslator(Loaded):
                 f"{subject} is longer than the {most} tokens that the model reads; split it, or ask for it "
                 "to be split into its sentences (--long-lines split)"
             )
-        sentences = _SENTENCE_END.split(line)
-        for number, source in enumerate(self.translator.encode(sentences), 1):
-            if is_visible(source.text) and not is_readable(self.translator, source):
+        sources = self.translator.encode(_SENTENCE_END.split(line))
+        for number, source in enumerate(sources, 1):
+            if is_too_long(self.translator, source):
                 raise UserError(
                     f"{subject} has a sentence, number {number}, that is longer than the {most} tokens that "
                     "the model reads; split it"
                 )
-        return [sentence for sentence in sentences if is_visible(sentence)]
+        return [source.text for source in sources if not says_nothing(source)]
 
 
 class LoadedClassifier(Loaded):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedIOBase
 
 from cmlm_kd.api.translator import Decoding
 from cmlm_kd.data.classification.texts import TextPlace
-from cmlm_kd.deployment.loaded import Loaded, LongTexts
+from cmlm_kd.deployment.loaded import Loaded, LongTexts, Translation
+from cmlm_kd.errors import UserError
 from cmlm_kd.system.text import flush_output, lines_as_they_come
 
 LINES_AT_ONCE = 512
@@ -39,8 +40,8 @@ def translated_lines(
     Raises:
         UserError: naming the line that is too long or not UTF-8; those before it have been answered.
     """
-    number = 1
-    for lines in lines_as_they_come(stream, PLACE, LINES_AT_ONCE):
+
+    def answer(lines: list[str], number: int) -> Iterator[str]:
         found = model.translate_with_scores(
             lines,
             decoding,
@@ -48,16 +49,47 @@ def translated_lines(
             max_tokens=max_tokens,
             place=TextPlace(PLACE, number),
         )
-        number += len(lines)
         for line, one in zip(lines, found, strict=True):
-            if not as_json:
-                yield one.text
-                continue
-            document = {
-                "source": line,
-                "translation": one.text,
-                "score": round(one.score, 6),
-                "finished": one.finished,
-            }
-            yield json.dumps(document, ensure_ascii=False)
+            yield _as_json(line, one) if as_json else one.text
+
+    number = 1
+    for lines in lines_as_they_come(stream, PLACE, LINES_AT_ONCE):
+        yield from answered_in_turn(answer, lines, number)
+        number += len(lines)
         flush_output()
+
+
+def answered_in_turn(
+    answer: Callable[[list[str], int], Iterator[str]], lines: list[str], number: int
+) -> Iterator[str]:
+    """Yield the answers to lines that came together; where one is refused, those to the lines before it.
+
+    Args:
+        answer: from lines and the number of the first of them to what is printed.
+        lines: that came together.
+        number: of the first of them.
+
+    Raises:
+        UserError: why one was refused.
+    """
+    try:
+        found = list(answer(lines, number))
+    except UserError:
+        if len(lines) < 2:
+            raise
+        found = None
+    if found is not None:
+        yield from found
+        return
+    for row, line in enumerate(lines):
+        yield from answer([line], number + row)
+
+
+def _as_json(line: str, one: Translation) -> str:
+    document = {
+        "source": line,
+        "translation": one.text,
+        "score": round(one.score, 6),
+        "finished": one.finished,
+    }
+    return json.dumps(document, ensure_ascii=False)

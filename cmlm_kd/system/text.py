@@ -113,15 +113,22 @@ def lines_as_they_come(stream: BufferedIOBase, place: str, most: int) -> Iterato
         most: lines at a time, at least 1.
 
     Raises:
-        UserError: if it is not UTF-8.
+        UserError: if it is not UTF-8; lines before that one have been yielded.
     """
     rest, number = b"", 1
     while read := stream.read1(_READ_AT_ONCE):
         *lines, rest = (rest + read).split(b"\n")
         for start in range(0, len(lines), most):
-            part = lines[start : start + most]
-            yield [_without_end(_decode(line, place, number + i)) for i, line in enumerate(part)]
-            number += len(part)
+            part: list[str] = []
+            for line in lines[start : start + most]:
+                try:
+                    part.append(_without_end(_decode(line, place, number)))
+                except UserError:
+                    if part:
+                        yield part  # what was there before is answered first
+                    raise
+                number += 1
+            yield part
     if rest:
         yield [_without_end(_decode(rest, place, number))]
 

@@ -97,16 +97,9 @@ def test_a_process_that_has_no_fairseq(place):
     [
         ("good\n", ("--speed", "1.5"), "--speed is 1.5; it is an uncertainty and must be in [0, 1]"),
         ("good\n", ("--speed", "nan"), "--speed is nan"),
-        ("good\n\nbad\n", (), "standard input, line 2: the text is empty"),
-        ("good\tbad\n\tfine\n", (), "standard input, line 2: the text is empty"),
-        ("good\tbad\nfine\n", (), "line 2: 1 fields, but 2 in the first line"),
+        ("\ngood\n", (), "standard input, line 1: the text is empty"),
         ("good\tbad\tfine\n", (), "line 1: 3 fields; a line is text, or text<TAB>text"),
         ("film " * 60, (), "standard input, line 1: the text is longer than the 40 tokens"),
-        (
-            "good\n\u200b\n",
-            (),
-            "standard input, line 2: the text is '\\u200b', of which the tokenizer leaves nothing",
-        ),
         ("good\n", ("--batch-size", "0"), "--batch-size is 0"),
         ("good\n", ("--device", "cpu:none"), "--device is 'cpu:none', which torch can't use"),
     ],
@@ -114,6 +107,27 @@ def test_a_process_that_has_no_fairseq(place):
 def test_what_classify_refuses(place, capsys, monkeypatch, text, flags, message):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert message in fails(capsys, "classify", "--model", place / "model", *flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("good\n\nbad\n", "line 2: the text is empty"),
+        ("good\tbad\n\tfine\n", "line 2: the text is empty"),
+        ("good\tbad\nfine\n", "line 2: 1 fields, but 2 in the first line"),
+        ("good\n\u200b\n", "line 2: the text is '\\u200b', of which the tokenizer leaves nothing"),
+        (f"good\n{'film ' * 60}\nbad\n", "line 2: the text is longer than the 40 tokens"),
+    ],
+)
+def test_texts_before_one_that_is_refused_are_answered(place, capsys, monkeypatch, text, message):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert main(["classify", "--model", str(place / "model"), "--speed", "0.5"]) == 2
+    printed = capsys.readouterr()
+    assert f"standard input, {message}" in printed.err and printed.err.count("\n") == 1
+    first, *second = text.splitlines()[0].split("\t")
+    expected = classify(load_fastbert(place / "model"), [first], second or None, speed=0.5)
+    header, *rows = [line.split("\t") for line in printed.out.splitlines()]
+    assert header[0] == "label" and [row[0] for row in rows] == expected.labels
 
 
 def test_models_that_classify_refuses(place, capsys, tmp_path):

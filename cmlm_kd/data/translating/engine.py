@@ -80,8 +80,12 @@ def _checked(found: Sequence[Hypothesis], source: Source, decoding: Decoding) ->
 
 def is_readable(translator: Translator, source: Source) -> bool:
     """Return whether a sentence has something to translate, and no more than the model reads."""
-    most, tokens = translator.most_source_tokens, len(source.tokens)
-    return is_visible(source.text) and tokens > 0 and (most is None or tokens <= most)
+    return not says_nothing(source) and not is_too_long(translator, source)
+
+
+def says_nothing(source: Source) -> bool:
+    """Return whether a sentence has nothing to translate."""
+    return not is_visible(source.text) or not source.tokens
 
 
 def is_visible(text: str) -> bool:
@@ -91,6 +95,12 @@ def is_visible(text: str) -> bool:
     makes something up.
     """
     return any(unicodedata.category(sign) not in _UNSEEN for sign in text)
+
+
+def is_too_long(translator: Translator, source: Source) -> bool:
+    """Return whether a sentence has more tokens than the model reads."""
+    most = translator.most_source_tokens
+    return most is not None and len(source.tokens) > most
 
 
 def batches(sources: Sequence[Source], rows: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
