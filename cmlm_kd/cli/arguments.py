@@ -21,8 +21,12 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
 
 
-def chosen_device(arguments: argparse.Namespace) -> str:
+def chosen_device(arguments: argparse.Namespace, model: str | Path = "") -> str:
     """Return the device that ``--device`` names, or a GPU if there is one.
+
+    Args:
+        arguments: parsed.
+        model: what is to run; ONNX graphs do on the CPU, unless another device is asked for by name.
 
     Raises:
         UserError: for a device that cannot be used.
@@ -31,9 +35,22 @@ def chosen_device(arguments: argparse.Namespace) -> str:
 
     from cmlm_kd.system.devices import check_device
 
-    device: str = arguments.device or (_own_gpu() if torch.cuda.is_available() else "cpu")
+    device: str | None = arguments.device
+    if device is None:
+        usable = torch.cuda.is_available() and not _is_onnx(str(model))
+        device = _own_gpu() if usable else "cpu"
     check_device(device)
     return device
+
+
+def _is_onnx(model: str) -> bool:
+    """Return whether a model, ``[KIND=]PATH``, is a directory of ONNX graphs."""
+    kind, _, path = model.rpartition("=")
+    return kind == "onnx" or any(
+        (Path(place).expanduser() / name).is_file()
+        for place in (model, path)
+        for name in ("decoder.onnx", "model.onnx")
+    )
 
 
 def _own_gpu() -> str:

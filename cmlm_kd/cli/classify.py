@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     from cmlm_kd.models.loading import load_student
 
     check_output(arguments)
-    device = chosen_device(arguments)
+    device = chosen_device(arguments, arguments.model)
     model: Any = load_student(arguments.model, arguments.tokenizer, arguments.task)
     move = getattr(model, "to", None)
     model = move(device) if move is not None else model

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         batch=arguments.max_batch,
         seconds=arguments.max_seconds,
     )
-    model = load(arguments.model, device=chosen_device(arguments))
+    model = load(arguments.model, device=chosen_device(arguments, arguments.model))
     config = uvicorn.Config(
         create_app(model, limits),
         http=bounded_connections(arguments.max_seconds),

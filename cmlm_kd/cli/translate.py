@@ -197,7 +197,7 @@ def run(arguments: argparse.Namespace) -> None:
         if getattr(arguments, flag) != default:
             raise UserError(f"--{flag.replace('_', '-')} goes with --input -, standard input; leave it out")
     engine = chosen_engine(arguments)
-    device = chosen_device(arguments) if engine is None else "cpu"
+    device = chosen_device(arguments, arguments.model) if engine is None else "cpu"
     decoding = Decoding(**{field.name: getattr(arguments, field.name) for field in fields(Decoding)})
     options = JobOptions(
         arguments.input,
@@ -265,7 +265,7 @@ def _translate_stream(arguments: argparse.Namespace) -> None:
     if arguments.pick != "first" or arguments.n_best != 1:
         raise UserError("--pick and --n-best go with --input FILE, not with -; leave them out")
     decoding = Decoding(**{field.name: getattr(arguments, field.name) for field in fields(Decoding)})
-    choice = _choice(arguments, chosen_device(arguments))
+    choice = _choice(arguments, chosen_device(arguments, arguments.model))
     loaded = LoadedTranslator(load_translator(arguments.model, choice, via=arguments.via))
     for line in translated_lines(
         loaded,

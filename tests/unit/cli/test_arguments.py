@@ -8,17 +8,31 @@ import torch
 from cmlm_kd.cli import main
 from cmlm_kd.cli.arguments import add_device, check_not_read, check_output, chosen_device
 from cmlm_kd.errors import UserError
+from cmlm_kd.system import devices
 
 
-def chosen(*words):
+def chosen(*words, model=""):
     parser = argparse.ArgumentParser()
     add_device(parser)
-    return chosen_device(parser.parse_args(words))
+    return chosen_device(parser.parse_args(words), model)
 
 
 def test_a_gpu_is_taken_where_there_is_one():
     assert chosen() == ("cuda" if torch.cuda.is_available() else "cpu")
     assert chosen("--device", "cpu") == "cpu"
+
+
+def test_onnx_graphs_run_on_the_cpu_where_nobody_asks_for_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(devices, "check_device", lambda name: None)
+    for name in ("decoder.onnx", "model.onnx", "model.bin"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert chosen(model=tmp_path / "decoder.onnx") == chosen(model=tmp_path / "model.onnx") == "cpu"
+    assert chosen(model=f"onnx={tmp_path / 'decoder.onnx'}") == chosen(model="onnx=x") == "cpu"
+    assert chosen(model=tmp_path / "model.bin") == chosen(model="a/b") == "cuda"
+    assert chosen("--device", "cuda", model=tmp_path / "decoder.onnx") == "cuda"
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "cpu:none"])
