@@ -288,7 +288,9 @@ def _load(path: str | Path, device: str, task: str | None) -> Loaded:
     if kind != "classification":
         raise UserError(f"load: task is {kind!r}; it must be translation or classification")
     from cmlm_kd.models.loading import load_student
+    from cmlm_kd.system.devices import check_device
 
+    check_device(device)
     model = load_student(place)
     move = getattr(model, "to", None)
     return LoadedClassifier(move(device) if move else model, f"classifier {place.name}", device)
