@@ -91,6 +91,7 @@ class ClassifierParity:
         equal: texts of the same class; of scores those that differ by less than a thousandth.
         largest_difference: of logits, or scores.
         accuracy_before, accuracy_after: where there are references; None for scores.
+        of: ``classes`` or ``scores``.
     """
 
     texts: int
@@ -99,12 +100,14 @@ class ClassifierParity:
     largest_difference: float
     accuracy_before: float | None = None
     accuracy_after: float | None = None
+    of: str = "classes"
 
     def lines(self) -> list[str]:
         """Return what to print of it."""
+        numbers = "logits" if self.of == "classes" else self.of
         said = [
-            f"  classes equal: {self.equal} of {self.texts}, on {self.source}",
-            f"  largest difference of logits: {self.largest_difference:.1e}",
+            f"  {self.of} equal: {self.equal} of {self.texts}, on {self.source}",
+            f"  largest difference of {numbers}: {self.largest_difference:.1e}",
         ]
         if self.accuracy_before is not None and self.accuracy_after is not None:
             said.append(f"  accuracy {self.accuracy_before:.2%} before, {self.accuracy_after:.2%} after")
@@ -201,9 +204,10 @@ def _compared(
         float(differences.max()),
         _accuracy(before, texts.right),
         _accuracy(after, texts.right),
+        "classes" if model.labels else "scores",
     )
     check_share(
-        "classes",
+        parity.of,
         (parity.equal, parity.texts),
         parity.largest_difference,
         export.quantize is None,
@@ -257,7 +261,9 @@ def _facts(
     code = HUGGING_FACE_CLASSIFIER
     if export.target == "onnx":
         code = ONNX_WORDS if isinstance(model, BiLSTMClassifier) else ONNX_CLASSIFIER
-    example = texts.first[0] if texts else "a charming film"
+    example, second = texts.first[0] if texts else "a charming film", None
+    if model.reads_pairs or (texts and texts.second):
+        second = texts.second[0] if texts and texts.second else "the film is good"
     metrics = []
     if parity is not None and parity.accuracy_after is not None:
         metrics.append(("Accuracy", parity.source, round(parity.accuracy_after, 4)))
@@ -269,7 +275,7 @@ def _facts(
         criterion=str(criterion.get("_name") or "") or None,
         settings=kept,
         metrics=metrics,
-        code=filled(code, name, example),
+        code=filled(code, name, example, second=second),
     )
 
 

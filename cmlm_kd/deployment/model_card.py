@@ -118,14 +118,19 @@ def _training(record: ExportRecord, facts: CardFacts) -> str:
         *((name, str(value)) for name, value in facts.settings.items()),
         ("KD signature", f"`{record.kd_signature}`" if record.kd_signature else "none: no teacher"),
     ]
-    return table([("", "value"), *rows])
+    return table([("", "value"), *_cells(rows)])
+
+
+def _cells(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return rows in which no bar ends a cell: it does in code too, and KD signatures have several."""
+    return [tuple(cell.replace("|", "\\|") for cell in row) for row in rows]
 
 
 def _evaluation(record: ExportRecord, facts: CardFacts, checked: Sequence[str]) -> str:
     said = []
     if facts.metrics:
         rows = [(metric, data, f"{value:g}") for metric, data, value in facts.metrics]
-        said.append(table([("metric", "data", "value"), *rows]))
+        said.append(table([("metric", "data", "value"), *_cells(rows)]))
     if checked:
         said.append(
             "Compared with the checkpoint that it was made of:\n\n"

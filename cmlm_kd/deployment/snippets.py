@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _READ = r"""
 def to_text(symbols):
     data = bytearray()
@@ -88,8 +90,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 model = AutoModelForSequenceClassification.from_pretrained("{name}").eval()
-batch = tokenizer(["{text}"], return_tensors="pt", padding=True)
-print(model.config.id2label[int(model(**batch).logits[0].argmax())])
+batch = tokenizer({texts}, return_tensors="pt")
+logits = model(**batch).logits
+print(model.config.id2label[int(logits[0].argmax())] if logits.size(1) > 1 else float(logits[0, 0]))
 """
 
 _ANSWER = """\
@@ -106,7 +109,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 graph = onnxruntime.InferenceSession("{name}/model.onnx")
-encoded = Tokenizer.from_file("{name}/tokenizer.json").encode("{text}")
+encoded = Tokenizer.from_file("{name}/tokenizer.json").encode({texts})
 mask, types = encoded.attention_mask, encoded.type_ids
 inputs = {"input_ids": encoded.ids, "attention_mask": mask, "token_type_ids": types}
 (logits,) = graph.run(["logits"], {
@@ -125,10 +128,15 @@ import onnxruntime
 graph = onnxruntime.InferenceSession("{name}/model.onnx")
 known = json.load(open("{name}/words.json", encoding="utf-8"))
 ids = {word: i for i, word in enumerate(known["words"])}
-text = "{text}".lower() if known["lowercase"] else "{text}"
-found = re.findall(known["pattern"], text, re.VERBOSE | re.IGNORECASE)
-words = np.array([[ids.get(word, 1) for word in found]])  # 1 stands for all others
-inputs = {"input_ids": words, "attention_mask": np.ones_like(words), "token_type_ids": np.zeros_like(words)}
+texts = [{texts}]
+words, types = [], []
+for side, text in enumerate(texts):
+    text = text.lower() if known["lowercase"] else text
+    found = re.findall(known["pattern"], text, re.VERBOSE | re.IGNORECASE)
+    words += [ids.get(word, 1) for word in found]  # 1 stands for all others
+    types += [side] * len(found)
+inputs = {name: np.array([row]) for name, row in {
+    "input_ids": words, "attention_mask": [1] * len(words), "token_type_ids": types}.items()}
 (logits,) = graph.run(["logits"], {one.name: inputs[one.name] for one in graph.get_inputs()})
 """
     + _ANSWER
@@ -141,14 +149,21 @@ def ctranslate2_code(shortlist: bool) -> str:
     return _CTRANSLATE2.replace(plain, f"{plain}, use_vmap=True") if shortlist else _CTRANSLATE2
 
 
-def filled(code: str, name: str, text: str, most: int = 0) -> str:
+def filled(code: str, name: str, text: str, most: int = 0, second: str | None = None) -> str:
     """Return a piece of code for a directory of that name.
 
     Args:
         code: one of the above.
         name: of the directory.
-        text: the sentence in it.
+        text: the sentence in it, or the first of a pair.
         most: tokens of a translation, at most.
+        second: the second of a pair, of a classifier that reads pairs.
     """
-    text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return code.replace("{most}", str(most)).replace("{name}", name).replace("{text}", text)
+    text, name = _in_quotes(text), _in_quotes(name)
+    texts = f'"{text}"' if second is None else f'"{text}", "{_in_quotes(second)}"'
+    values = {"most": str(most), "name": name, "texts": texts, "text": text}
+    return re.sub("{(most|name|texts|text)}", lambda found: values[found[1]], code)
+
+
+def _in_quotes(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

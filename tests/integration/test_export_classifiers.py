@@ -7,10 +7,12 @@ import sys
 import pytest
 from classification_runs import fine_tune, write_root
 from disk import names
-from tiny_classification import LABELS, sentences
+from fairseq_runs import run_train
+from tiny_classification import LABELS, classification, sentences, write_pairs
 
 import cmlm_kd
 from cmlm_kd.cli import main
+from cmlm_kd.errors import UserError
 
 TEXTS, CLASSES = zip(*sentences(20, seed=11), strict=True)
 
@@ -68,6 +70,36 @@ def test_the_cards_code_runs_without_this_project(graph):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == cmlm_kd.load(graph).classify(TEXTS[:1])[0].label
+
+
+@pytest.mark.parametrize("corpus", ["RTE", "STS-B"])
+@pytest.mark.parametrize("target", ["onnx", "huggingface"])
+def test_the_cards_code_of_pairs_gives_both_and_of_scores_the_number(root, tmp_path, corpus, target, capsys):
+    checkpoint = root / corpus / "checkpoint_last.pt"
+    if not checkpoint.exists():
+        write_pairs(root / f"data-{corpus}", corpus)
+        data = root / f"data-{corpus}"
+        run_train(*classification(data, root / corpus, bert=root / "encoder", corpus=corpus))
+    directory = tmp_path / "out"
+    assert main(["export", str(checkpoint), "--to", target, "--output", str(directory)]) == 0
+    assert f"{'scores' if corpus == 'STS-B' else 'classes'} equal: 10 of 10" in capsys.readouterr().out
+    code = (directory / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    program = "import sys\nsys.modules['cmlm_kd'] = None\n" + code
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    _, first, second, _ = (root / f"data-{corpus}" / "dev.tsv").read_text().splitlines()[1].split("\t")
+    (wanted,) = cmlm_kd.load(directory).classify([first], [second])
+    if wanted.score is None:
+        assert done.stdout.strip() == wanted.label
+    else:
+        assert float(done.stdout) == pytest.approx(wanted.score, abs=1e-5)
+
+
+def test_a_device_that_is_not_there_is_named(graph):
+    with pytest.raises(UserError, match="--device is 'banana', which torch can't use"):
+        cmlm_kd.load(graph, device="banana")
 
 
 def test_what_is_refused(root, tmp_path, capsys):
