@@ -51,7 +51,8 @@ class Parity:
             difference.
         beam: of the search below.
         equal_by_search: equal translations by beam search.
-        largest_difference: of the log-probability per token of equal translations (natural logarithm).
+        largest_difference: of the log-probability per token (natural logarithm) of equal translations that
+            were not cut off; 0 where there are none.
         other_tokens: sentences that the exported tokenizer cuts in another way: those with a token of the
             teacher's that the student's dictionary lacks.
         equal_of_same_tokens: as ``equal``, without those sentences.
@@ -163,7 +164,12 @@ def compare_translators(
     pair = [translate_texts(model, sentences.sources, greedy) for model in (original, exported)]
     equal = [_text(a) == _text(b) for a, b in zip(*pair, strict=True)]
     rows = zip(*pair, equal, strict=True)
-    differences = [abs(a[0].score - b[0].score) for a, b, same in rows if same and a and b]
+    # Of a translation that was cut off some runtimes count the end that it did not have.
+    differences = [
+        abs(a[0].score - b[0].score)
+        for a, b, same in rows
+        if same and a and b and a[0].finished and b[0].finished
+    ]
     search = replace(greedy, beam=beam)
     found = [translate_texts(model, sentences.sources, search) for model in (original, exported)]
     texts = [[_text(row) for row in rows] for rows in found]

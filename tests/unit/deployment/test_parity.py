@@ -1,8 +1,19 @@
 """What is said of a comparison."""
 
 import pytest
+from toy_translator import Toy
 
-from cmlm_kd.deployment.parity import Parity, parity_sentences
+from cmlm_kd.deployment.parity import Parity, Sentences, compare_translators, parity_sentences
+
+
+class Surer(Toy):
+    """Says the same with another score."""
+
+    def translate(self, sources, decoding):
+        return [
+            [entry._replace(score=entry.score + 0.25) for entry in row]
+            for row in super().translate(sources, decoding)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -32,3 +43,13 @@ def test_a_part_of_a_file_is_called_so(tmp_path):
     )
     assert few.name == "few.de" and len(few.sources) == 3
     assert many.name == "many.de, the first 200 of 201 sentences" and len(many.sources) == 200
+
+
+@pytest.mark.parametrize(("way", "difference"), [("well", 0.25), ("rest", 0.25), ("endless", 0.0)])
+def test_scores_are_compared_of_what_was_not_cut_off(way, difference):
+    sentences = Sentences("test", ["endlos", "eins zwei"], None)
+    parity = compare_translators(Toy(way), Surer(way), sentences, 2, 9)
+    assert (parity.equal, parity.equal_by_search) == (2, 2)
+    assert parity.largest_difference == difference
+    parity = compare_translators(Toy("endless"), Surer("rest"), Sentences("", ["endlos"], None), 2, 9)
+    assert parity.largest_difference == 0.0
