@@ -32,6 +32,9 @@ _FOREIGN = {
     "base_layers": "--base-layers, experts",
     "char_inputs": "--char-inputs",
 }
+_CTRANSLATE2 = "export it to ctranslate2, or decode it with fairseq-generate"
+"""What to do with what CTranslate2 alone holds: a normalisation of the embeddings, and one activation."""
+
 _LAYER = re.compile(
     r"(encoder|decoder)\.layers\.\d+\.("
     r"(self_attn|encoder_attn)\.(k_proj|v_proj|q_proj|out_proj)|"
@@ -98,6 +101,11 @@ def transformer_sizes(student: TranslationStudent, target: str, nearest: str) ->
     if left and not found:
         found.append(f"weights that a plain Transformer has none of, such as {left[0]}")
     if found:
+        normalised = bool(settings.get("layernorm_embedding"))
+        if len(found) == normalised + (activation == "swish"):  # and nothing else
+            nearest = _CTRANSLATE2
+        else:
+            nearest = "decode it with fairseq-generate"  # neither onnx nor huggingface holds it
         raise UserError(f"{student.path} was trained with {found[0]}, which {target} cannot hold; {nearest}")
     width = weights["encoder.embed_tokens.weight"].size(1)
     sides = ("encoder", "decoder")

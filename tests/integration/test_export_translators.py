@@ -262,7 +262,9 @@ def test_a_directory_that_was_changed_is_not_loaded(student, texts, tmp_path):
 @pytest.mark.parametrize(
     ("target", "settings", "message"),
     [
-        ("huggingface", {"layernorm_embedding": True}, "--layernorm-embedding"),
+        ("huggingface", {"layernorm_embedding": True}, "export it to ctranslate2, or decode"),
+        ("onnx", {"layernorm_embedding": True}, "export it to ctranslate2, or decode"),
+        ("onnx", {"layernorm_embedding": True, "adaptive_input": True}, "cannot hold; decode it with"),
         (
             "huggingface",
             {"encoder_normalize_before": False},
@@ -274,7 +276,11 @@ def test_a_directory_that_was_changed_is_not_loaded(student, texts, tmp_path):
             {"encoder_normalize_before": False},
             "--encoder-normalize-before False beside --decoder",
         ),
-        ("ctranslate2", {"no_token_positional_embeddings": True}, "--no-token-positional-embeddings"),
+        (
+            "ctranslate2",
+            {"no_token_positional_embeddings": True},
+            "; export it to onnx or huggingface, decode",
+        ),
     ],
 )
 def test_what_a_target_cannot_hold_is_named(

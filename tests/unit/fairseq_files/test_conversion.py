@@ -34,6 +34,23 @@ def test_what_cannot_be_converted(settings, message):
         check_convertible({**PLAIN, **settings}, "student.pt")
 
 
+@pytest.mark.parametrize(
+    ("settings", "held"),
+    [
+        ({"no_token_positional_embeddings": True}, True),
+        ({"activation_fn": "tanh"}, True),
+        ({"encoder_attention_heads": 4, "decoder_attention_heads": 2}, True),
+        ({"activation_fn": "tanh", "no_cross_attention": True}, False),
+        ({"activation_fn": "linear"}, False),
+        ({"encoder_normalize_before": True, "decoder_normalize_before": False}, False),
+    ],
+)
+def test_the_nearest_target_is_named_where_there_is_one(settings, held):
+    with pytest.raises(UserError) as refused:
+        check_convertible({**PLAIN, **settings}, "student.pt")
+    assert ("; export it to onnx or huggingface, decode it with" in str(refused.value)) == held
+
+
 def test_the_converter_asks_first(monkeypatch):
     converter = ModuleType("ctranslate2.converters.fairseq")
     converter._get_model_spec = lambda args: ("spec", args.decoder_embed_dim)
