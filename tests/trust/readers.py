@@ -90,6 +90,11 @@ READERS: dict[str, tuple[str, str, Callable[[Path], Any]]] = {
         "cache/logits-0.npy",
         _by("teachers.cache", "verify_cache", folder=True),
     ),
+    "cached states": (
+        "translation",
+        "states/manifest.json",
+        _by("teachers.state_cache", "verify_states", folder=True),
+    ),
     "checksums": (
         "classification",
         "exported/bert/checksums.json",

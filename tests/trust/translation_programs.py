@@ -17,6 +17,15 @@ STUDENT = (
     "fairseq-train data --task translation_kd --soft-targets store --criterion soft_target_kd --kd-topk 3 "
     f"--arch transformer_iwslt_de_en {WIDTH} --optimizer adam --lr 0.01 --max-tokens 60 {SHORT}"
 )
+BESIDE = (
+    "fairseq-train data --task translation_kd --online-teacher student/checkpoint_last.pt --kd-topk 3 --arch "
+    f"transformer_iwslt_de_en {WIDTH} --optimizer adam --lr 0.01 --max-tokens 60 {SHORT}"
+)
+INSIDE = f"{BESIDE} --criterion hidden_state_kd --teacher-cache states"
+STATES = (
+    "states/manifest.json states/encoder-hidden-1.npy states/decoder-attention-1.npy states/ids.npy "
+    "states/order.npy states/target-lengths.npy"
+)
 DUMP = "--topk 3 --shard-rows 5 --max-tokens 100"
 PREPARE = (
     "prepare --teacher bert -s de -t en --trainpref text/train --validpref text/valid --testpref text/test"
@@ -50,6 +59,7 @@ BASE: tuple[Program, ...] = (
         f"{STUDENT} --save-dir student --max-update 240 --validate-interval 10 --save-interval 10 "
         "--log-file student.log",
     ),
+    program("make states", "translation", f"{INSIDE} --save-dir inside --max-update 1"),
 )
 """What the base is made of, in this order."""
 
@@ -151,6 +161,22 @@ PROGRAMS: tuple[Program, ...] = (
         checked=f"{DATA} {STORE}",
         writes="new",
     ),
+    program(
+        "train beside a teacher",
+        "translation",
+        f"{BESIDE} --criterion tie_kd --kd-iterations 2 --save-dir new --max-update 1",
+        reads="student/checkpoint_last.pt",
+        writes="new",
+    ),
+    program(
+        "train with cached states",
+        "translation",
+        f"{INSIDE} --save-dir new --max-update 1",
+        reads=STATES,
+        checked=STATES,
+        writes="new states",
+    ),
+    program("verify cached states", "translation", "verify states", reads=STATES, checked=STATES),
     program(
         "resume a student",
         "translation",
