@@ -164,7 +164,7 @@ def test_classes_that_are_integers_stand_in_their_order(tmp_path):
 def test_a_header_of_plain_text_is_suspected(tmp_path, caplog):
     lines = ["fine\tgood", "dull\tbad", "great\tgood", "weak\tbad"]
     assert read(write(tmp_path / "with" / "train.tsv", "text\tlabel", *lines), "text").labels[-1] == "label"
-    (record,) = caplog.records
+    (record,) = [one for one in caplog.records if one.name.startswith("cmlm_kd")]  # others may speak, too
     assert (
         "train.tsv, line 1: no other line has the class 'label'; if this is a header" in record.getMessage()
     )
