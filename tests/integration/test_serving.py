@@ -102,6 +102,25 @@ def test_who_reads_the_address_can_ask_at_once_and_the_port_is_taken():
             serve._listening(*place)
 
 
+def test_the_second_packet_of_an_answer_does_not_wait_for_the_first():
+    """uvicorn sends head and body apart; with Nagle's algorithm every answer came 40 ms later."""
+
+    async def first_connection():
+        accepted = asyncio.get_running_loop().create_future()
+        with serve._listening("127.0.0.1", 0) as listening:
+            server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=listening)
+            async with server:
+                _, client = await asyncio.open_connection(*listening.getsockname())
+                writer = await accepted
+                connection = writer.get_extra_info("socket")
+                found = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                client.close()
+                writer.close()
+        return found
+
+    assert asyncio.run(first_connection())
+
+
 def test_an_address_of_ipv6_is_one_for_clients():
     try:
         listening = serve._listening("::1", 0)
