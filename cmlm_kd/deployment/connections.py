@@ -1,13 +1,21 @@
-"""Connections that bring no request, which uvicorn has no limit for."""
+"""Connections that bring no request: uvicorn bounds them not, and answers them in plain text."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 _Uvicorn: Any = AutoHTTPProtocol  # of h11 or of httptools, whichever is installed
+
+
+_NO_REQUEST = json.dumps({"error": "this is no HTTP request; send one of HTTP/1.1, without TLS"}).encode()
+_REFUSED = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%s"
+)
 
 
 def bounded_connections(seconds: float) -> type[asyncio.Protocol]:
@@ -29,6 +37,11 @@ def bounded_connections(seconds: float) -> type[asyncio.Protocol]:
         def connection_lost(self, error: Exception | None) -> None:
             self._look.cancel()
             super().connection_lost(error)
+
+        def send_400_response(self, _message: str) -> None:
+            """Refuse what is no request, in JSON as all that is refused."""
+            self.transport.write(_REFUSED % (len(_NO_REQUEST), _NO_REQUEST))
+            self.transport.close()
 
         def _later(self, last: Any) -> None:
             self._look = asyncio.get_running_loop().call_later(seconds, self._close_if_nothing_came, last)

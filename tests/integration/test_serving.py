@@ -1,6 +1,7 @@
 """``cmlm-kd serve`` in a process of its own, asked over the loopback by a real client."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -80,6 +81,18 @@ def test_a_connection_on_which_no_request_comes_is_closed(service, begun):
         connection.sendall(begun or whole)
         while connection.recv(1000):
             pass
+
+
+@pytest.mark.parametrize("begun", [b"what is this?\r\n\r\n", b"GET /health HTTP/1.1\r\nno colon\r\n\r\n"])
+def test_what_is_no_request_is_refused_in_json(service, begun):
+    _, address = service
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(begun)
+        answer = b"".join(iter(lambda: connection.recv(1000), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/json" in head
+    assert "no HTTP request" in json.loads(body)["error"]
 
 
 def test_what_serve_refuses(model, capsys, tmp_path):
