@@ -47,8 +47,9 @@ class Place:
         return run(tuple(words) or program.words, self.folder, self.streams, HANGS_AFTER, around)
 
     def left_in_tmp(self) -> list[str]:
-        """Return what lies in the folder of temporary files."""
-        return sorted(path.name for path in (self.streams / "tmp").iterdir())
+        """Return what lies in the folder of temporary files, without what torch makes when it is imported."""
+        names = sorted(path.name for path in (self.streams / "tmp").iterdir())
+        return [name for name in names if not name.startswith("torchinductor_")]
 
     def files(self) -> Files:
         """Return the files of the folder."""
