@@ -75,7 +75,10 @@ def kind_of(text: str) -> tuple[Entry[NamedTeacher], Path]:
     if equals and name.isidentifier() and not Path(text).exists():
         if name not in next_token_teachers and name not in next_token_teachers.broken:
             load_kinds(with_fairseq=True)
-        return next_token_teachers.get(name), Path(path)
+        try:
+            return next_token_teachers.get(name), Path(path)
+        except UserError as error:
+            raise UserError(f"teacher {text}: {error}") from None
     place = Path(text)
     found = _recognised(place)
     if found is None and place.is_file():

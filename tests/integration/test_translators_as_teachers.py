@@ -216,7 +216,10 @@ def test_a_translator_of_other_languages(road, tmp_path, capsys):
         ("empty", "empty holds no teacher that is known"),
         ("ct2", "is a model of CTranslate2, which translates and says nothing of a given target; give the"),
         ("x.pt:y.pt", "names 2 models; the mean of several is 'cmlm-kd dump --teacher A B'"),
-        ("odd=thing", "no teacher is named 'odd'; registered are: cmlm, encoder_decoder, fairseq"),
+        (
+            "odd=thing",
+            "teacher odd=thing: no teacher is named 'odd'; registered are: cmlm, encoder_decoder, fairseq",
+        ),
     ],
 )
 def test_what_is_no_teacher(road, tmp_path, capsys, name, message):
