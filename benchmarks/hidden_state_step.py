@@ -36,7 +36,7 @@ from cmlm_kd.criteria.soft_target import SoftTargetConfig
 from cmlm_kd.teachers.state_cache import StateCache, open_states
 from cmlm_kd.teachers.state_files import SIDES, StatesIdentity
 from cmlm_kd.teachers.state_writer import TrainingPairs, write_states
-from fairseq_plugins.models.inner_states import describe_translator, inner_states
+from fairseq_plugins.models.inner_states import inner_states
 
 
 class Teacher:
@@ -45,7 +45,7 @@ class Teacher:
     name = "teacher"
 
     def __init__(self, model: torch.nn.Module, sample: dict) -> None:
-        self.model, self.sample, self.teacher = model.eval().requires_grad_(False), sample, self
+        self.model, self.sample, self.teacher = model, sample, self
         self.soft_targets = TeacherSignal.from_batch(sample["teacher"]).soft_targets
 
     @torch.no_grad()
@@ -61,14 +61,9 @@ class Teacher:
 
 
 def make_steps(vocabulary: int, args: Namespace, folder: Path) -> dict:
-    task, student = measuring.make_transformer(vocabulary, kd_step.WIDTH)
-    _, teacher_model = measuring.make_transformer(vocabulary, kd_step.WIDTH, layers=6)
-    student = student.to(args.device).train()
+    task, student, teacher_model = measuring.make_pair(vocabulary, kd_step.WIDTH, args.device)
     sample = kd_step.make_sample(vocabulary, args.sentences, args.device)
-    teacher = Teacher(teacher_model.to(args.device), sample)
-    dictionaries = task.source_dictionary, task.target_dictionary
-    task.student_description = describe_translator(student, "student", *dictionaries)
-    task.teacher_description = describe_translator(teacher.model, "teacher", *dictionaries)
+    teacher = Teacher(teacher_model, sample)
     attention = 0.0 if args.states_alone else 1.0
     hidden = HiddenStateConfig(kd_attention_weight=attention, kd_cross_attention_weight=attention)
     configs = {"hidden_state_kd": hidden, "soft_target_kd": SoftTargetConfig()}

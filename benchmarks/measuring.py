@@ -193,3 +193,18 @@ def make_transformer(
     args = argparse.Namespace(**flags, share_all_embeddings=True)
     base_architecture(args)
     return task, TransformerModel.build_model(args, task)
+
+
+def make_pair(
+    vocabulary: int, width: int, device: str
+) -> tuple[argparse.Namespace, torch.nn.Module, torch.nn.Module]:
+    """Return a student of 3+3 layers, a teacher of 6+6 beside it, and a task that describes both."""
+    from fairseq_plugins.models.inner_states import describe_translator
+
+    task, student = make_transformer(vocabulary, width)
+    _, teacher = make_transformer(vocabulary, width, layers=6)
+    student, teacher = student.to(device).train(), teacher.to(device).eval().requires_grad_(False)
+    dictionaries = task.source_dictionary, task.target_dictionary
+    task.student_description = describe_translator(student, "student", *dictionaries)
+    task.teacher_description = describe_translator(teacher, "teacher", *dictionaries)
+    return task, student, teacher

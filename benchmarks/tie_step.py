@@ -26,7 +26,6 @@ from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.soft_target import SoftTargetConfig
 from cmlm_kd.criteria.tie import TieConfig
 from fairseq_plugins.models.encoding import with_history
-from fairseq_plugins.models.inner_states import describe_translator
 from fairseq_plugins.models.output_layer import find_projection, without_output_layer
 
 
@@ -34,7 +33,7 @@ class Teacher:
     """A translator beside the student; its soft targets are made up, their cost is the same."""
 
     def __init__(self, model: torch.nn.Module, sample: dict) -> None:
-        self.model, self.inputs = model.eval().requires_grad_(False), sample["net_input"]
+        self.model, self.inputs = model, sample["net_input"]
         self.soft_targets = TeacherSignal.from_batch(sample["teacher"])
         self.positions = torch.arange(sample["ntokens"], device=sample["target"].device)
 
@@ -56,14 +55,9 @@ class Teacher:
 
 
 def make_steps(vocabulary: int, args: Namespace) -> dict:
-    task, student = measuring.make_transformer(vocabulary, kd_step.WIDTH)
-    _, teacher_model = measuring.make_transformer(vocabulary, kd_step.WIDTH, layers=6)
-    student = student.to(args.device).train()
+    task, student, teacher_model = measuring.make_pair(vocabulary, kd_step.WIDTH, args.device)
     sample = kd_step.make_sample(vocabulary, args.sentences, args.device)
-    teacher = Teacher(teacher_model.to(args.device), sample)
-    dictionaries = task.source_dictionary, task.target_dictionary
-    task.student_description = describe_translator(student, "student", *dictionaries)
-    task.teacher_description = describe_translator(teacher.model, "teacher", *dictionaries)
+    teacher = Teacher(teacher_model, sample)
     configs = {iterations: TieConfig(kd_iterations=iterations) for iterations in args.iterations}
     optimizer = Adam(student.parameters(), lr=1e-5)
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -135,7 +136,9 @@ def test_the_second_packet_of_an_answer_does_not_wait_for_the_first():
 
 
 def test_an_address_of_ipv6_is_one_for_clients():
-    try:
+    bound = SimpleNamespace(getsockname=lambda: ("::1", 8000, 0, 0))
+    assert serve._address(bound) == "http://[::1]:8000"
+    try:  # where the computer has IPv6, the socket is of it, too
         listening = serve._listening("::1", 0)
     except UserError:
         pytest.skip("this computer has no IPv6")
