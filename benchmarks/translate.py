@@ -125,6 +125,30 @@ def fairseq_decoder(translator: Translator, texts: list[str], beam: int) -> Call
     return decode
 
 
+OPERATIONS = {
+    "products of weights": ("aten::addmm", "aten::mm"),
+    "attention's products": ("aten::bmm", "aten::_scaled_dot_product_flash_attention_for_cpu"),
+    "choosing and copying hypotheses": tuple(
+        f"aten::{name}"
+        for name in ("index_select", "index", "gather", "topk", "cat", "copy_", "masked_fill_")
+    ),
+}
+"""Part of a search -> operations of torch that it is made of; everything else is the rest."""
+
+
+def print_profile(decode: Callable[[int], list[str]], size: int) -> None:
+    """Print the share of fairseq's time that each part of the search takes."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
+        decode(size)
+    spent = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+    total, rest = sum(spent.values()), 1.0
+    for part, operations in OPERATIONS.items():
+        share = sum(spent.get(name, 0) for name in operations) / total
+        rest -= share
+        print(f"  {part}: {share:.0%} of fairseq's time")
+    print(f"  everything else: {rest:.0%} of fairseq's time")
+
+
 def best_size(decode: Callable[[int], list[str]], sizes: list[int], clock: Callable[[], float]) -> int:
     """Return the batch size with which fairseq is fastest."""
     seconds = {}
@@ -154,6 +178,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=512, help="of a batch of ours")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true")
+    parser.add_argument("--profile", action="store_true", help="print where fairseq's time goes, too")
     args = parser.parse_args()
     torch.set_num_threads(1)
     clock = time.process_time if args.cpu_time else time.perf_counter
@@ -175,6 +200,8 @@ def main() -> None:
         }
     decode = fairseq_decoder(base, texts, args.beam)
     size = best_size(decode, args.batch_sizes, clock)
+    if args.profile:
+        print_profile(decode, size)
     decoding, said = Decoding(beam=args.beam), {}
 
     def translate(kind: str) -> None:
