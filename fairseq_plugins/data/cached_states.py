@@ -33,13 +33,18 @@ def check_cacheable(source: SignalSource, request: Request, directories: Sequenc
         directories: data-bins, one for each epoch in turn.
 
     Raises:
-        UserError: it is no model beside the student, nothing of its inside is read, or there are several
-            training sets.
+        UserError: it is no model beside the student, nothing of its inside is read, or all that it says, or
+            there are several training sets.
     """
     if not isinstance(source, OnlineTeacher):
         raise UserError(
             f"translation_kd: --teacher-cache is of no use with {source.description.name}, which is no "
             "model; leave it out, or name a model with --online-teacher"
+        )
+    if request.whole_distribution:
+        raise UserError(
+            "translation_kd: --teacher-cache keeps the inside of a teacher and its best entries, and this "
+            "criterion reads what it says of all entries; leave --teacher-cache out"
         )
     if not request.reads_inside:
         raise UserError(

@@ -152,6 +152,13 @@ def test_what_a_teacher_says_of_all_entries(road, names):
         torch.testing.assert_close(first, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_cache_does_not_have_the_whole_distribution(road, tmp_path):
+    with contextlib.chdir(tmp_path):
+        status, errors = exit_of(fairseq_cli.train, *flags(road, tmp_path), "--teacher-cache", "cache")
+    assert status != 0 and "reads what it says of all entries; leave --teacher-cache out" in errors, errors
+    assert not list(tmp_path.glob("cache*"))
+
+
 @pytest.mark.parametrize("source", [("--soft-targets", "none"), ("--soft-targets", "STORE")])
 def test_a_store_is_refused_before_training(road, tmp_path, source):
     given = list(flags(road, tmp_path))
