@@ -5,10 +5,12 @@ Prints ratios of times measured in turn in one process (median, and the 10th to 
     python benchmarks/hidden_state_step.py [--bf16] [--device cuda] [--vocabulary 32000] [--repeats 5]
 
 A step is forward, loss, backward and Adam of a 3+3-layer transformer, whose teacher has 6+6 layers, d = 256
-in both. Each vocabulary gives two lines:
+in both. Each vocabulary gives three lines:
 
 beside    the step of hidden_state_kd with all terms and the teacher's forward, over the step of
           soft_target_kd and the same forward with nothing kept
+once      the same over the step of hidden_state_kd that has the teacher's states already and one bare
+          forward of the teacher: above 1 it would ask the teacher for more than that
 cached    the step of hidden_state_kd with the teacher's states from a cache on disk, read in the step, over
           the step of soft_target_kd with soft targets that are there already, and no teacher
 """
@@ -90,7 +92,13 @@ def make_steps(vocabulary: int, args: Namespace, folder: Path) -> dict:
         moved = apply_to_sample(lambda tensor: tensor.to(args.device), {"teacher": signal.to_batch()})
         return moved["teacher"]
 
+    @torch.no_grad()
+    def forward():
+        with measuring.autocast(args):
+            teacher_model(**sample["net_input"])
+
     return {
+        "forward": forward,
         "hidden_state_kd": beside("hidden_state_kd"),
         "soft_target_kd": beside("soft_target_kd"),
         "cached": lambda: step(criterions["hidden_state_kd"], cached),
@@ -131,6 +139,9 @@ def main() -> None:
             times = measuring.in_turn(make_steps(vocabulary, args, Path(folder)), args.repeats, clock)
         beside = ratio(times, "hidden_state_kd", "soft_target_kd")
         print(f"V={vocabulary}, hidden_state_kd / soft_target_kd and teacher forward (at most 1): {beside}")
+        times["step and forward"] = times["cached"] + times["forward"]
+        once = ratio(times, "hidden_state_kd", "step and forward")
+        print(f"V={vocabulary}, hidden_state_kd / its step with cached states and one forward (at most 1): {once}")
         cached = ratio(times, "cached", "alone")
         print(f"V={vocabulary}, cached states / soft_target_kd step (at most 1.05): {cached}", flush=True)
 
