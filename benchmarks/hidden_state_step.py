@@ -141,7 +141,7 @@ def main() -> None:
         print(f"V={vocabulary}, hidden_state_kd / soft_target_kd and teacher forward (at most 1): {beside}")
         times["step and forward"] = times["cached"] + times["forward"]
         once = ratio(times, "hidden_state_kd", "step and forward")
-        print(f"V={vocabulary}, hidden_state_kd / its step with cached states and one forward (at most 1): {once}")
+        print(f"V={vocabulary}, hidden_state_kd / cached states and one forward (at most 1): {once}")
         cached = ratio(times, "cached", "alone")
         print(f"V={vocabulary}, cached states / soft_target_kd step (at most 1.05): {cached}", flush=True)
 

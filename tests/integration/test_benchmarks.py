@@ -27,7 +27,11 @@ TRANSLATE = ("--updates", 1, "--sentences", 6, "--rounds", 1, "--batch-sizes", 4
 INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--rounds", 1, "--warm-up", 0)
 FIGURES = {
     "kd_step.py": [rf"\b{figure} \d+\.\d\d" for figure in ("step", "gather", "scatter", "memory")],
-    "hidden_state_step.py": [r"teacher forward \(at most 1\): \d", r"one forward \(at most 1\): \d", r"step \(at most 1\.05\): \d"],
+    "hidden_state_step.py": [
+        r"teacher forward \(at most 1\): \d",
+        r"one forward \(at most 1\): \d",
+        r"step \(at most 1\.05\): \d",
+    ],
     "tie_step.py": [r"V=40 +1 iterations: step \d+\.\d\d", r"V=40 +3 iterations: step \d+\.\d\d"],
     "dump.py": [r"at least 4\): \d", r"at most 1\.15\): \d", r"at least 0\.9\): \d"],
     "translator_dump.py": [r"at least 0\.95\): \d"],
@@ -142,6 +146,7 @@ def test_students_have_the_parameters_that_their_papers_report(monkeypatch):
         assert benchmark.millions(encoder) == pytest.approx(shape.millions, rel=0.03)
 
 
+@pytest.mark.long
 def test_versus_finds_the_figures_that_the_others_print(monkeypatch):
     """Its own settings run long: their flags are looked up, its figures found in this file's short runs."""
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")

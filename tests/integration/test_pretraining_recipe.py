@@ -90,6 +90,7 @@ def test_tinybert_in_two_stages(here):
     check_tables(here, "tinybert", ["alone", "other", "other-two-stages"])
 
 
+@pytest.mark.long
 def test_mobilebert_after_a_teacher_of_its_own(here):
     teaching = ("teacher_updates=3", "teacher_max_tokens=512")
     _, trainings = follow(here, "mobilebert", *teaching)

@@ -119,6 +119,7 @@ def test_the_embedded_corpus(tmp_path, beliefs, teachers):
     assert ('id="speaker-data"' in page) == shows_beliefs and ("mean of 2: fairseq" in page) == shows_beliefs
 
 
+@pytest.mark.long
 def test_a_small_student_of_large_translators(tmp_path):
     output = tmp_path / "run"
     (tmp_path / "small.yaml").write_text(SMALL_SEQUENCE_LEVEL)
