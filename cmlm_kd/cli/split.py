@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cmlm_kd.system.text import comma_separated
 
+UNLABELLED_FILE = "text.tsv"
 HELP = "write what --hold-out trains and validates on as a corpus of its own, to augment or to look at"
 
 
@@ -18,12 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-file", default="", help="file to read, if not the corpus' own training set")
     parser.add_argument("--hold-out", type=float, default=0.1, help="share to validate on, in (0, 1)")
     parser.add_argument("--hold-out-seed", type=int, default=1, help="which examples it takes, 0 or more")
+    parser.add_argument(
+        "--labelled",
+        type=int,
+        metavar="N",
+        help=f"keep the labels of so many examples; {UNLABELLED_FILE} has the sentences of all, for teachers",
+    )
     parser.add_argument("--regression", action="store_true", help="text and datasets: the label is a score")
     parser.add_argument("--text-columns", default="", help="datasets: the one or two columns of sentences")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write both parts under the names that the corpus gives its training and dev set."""
+    """Write the parts, those with labels under the names that the corpus gives its training and dev set."""
     from cmlm_kd.data.classification import (
         CORPORA,
         HUGGINGFACE,
@@ -31,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         ReadingOptions,
         hold_out,
         read_examples,
+        with_labels,
         write_examples,
     )
     from cmlm_kd.data.classification.corpora import GLUE_FILES
@@ -44,12 +52,18 @@ def run(arguments: argparse.Namespace) -> None:
     )
     examples = read_examples(arguments.data, "train", options, arguments.train_file)
     kept, held = hold_out(examples, arguments.hold_out, arguments.hold_out_seed)
+    few = (
+        kept if arguments.labelled is None else with_labels(kept, arguments.labelled, arguments.hold_out_seed)
+    )
     written_as = TEXT if arguments.corpus == HUGGINGFACE else arguments.corpus
     files = CORPORA[written_as].files if written_as in CORPORA else GLUE_FILES
     with directory_written_aside(arguments.output) as folder:
-        write_examples(folder / files["train"], written_as, kept)
+        write_examples(folder / files["train"], written_as, few)
+        if few is not kept:
+            write_examples(folder / UNLABELLED_FILE, written_as, kept, labelled=False)
         write_examples(folder / files["valid"], written_as, held)
     print(
-        f"{arguments.output}: {len(kept):,} examples in {files['train']}, {len(held):,} in {files['valid']}"
+        f"{arguments.output}: {len(few):,} examples in {files['train']}, {len(held):,} in {files['valid']}"
+        + ("" if few is kept else f", {len(kept):,} without labels in {UNLABELLED_FILE}")
         + ("" if written_as == arguments.corpus else f"; read it with --corpus {written_as}")
     )

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from documentation import commands
+from documentation import REPOSITORY, commands
 from fairseq_runs import run_train
 from in_process import check_failing_training, run_recipe
 from tiny_classification import classification, write_bert, write_pairs, write_sst2
@@ -107,6 +107,38 @@ def test_bilstm_learns_from_sentences_that_were_made(here):
     assert len(kept) + len((split / "dev.tsv").read_text().splitlines()[1:]) == len(published)
     made = (split / "augmented.tsv").read_text().splitlines()[1:]
     assert made[: len(kept)] == kept and len(made) > 2 * len(kept) and held
+
+
+def test_few_labels_and_the_sentences_of_all(here):
+    _, trainings = follow(here, "pkd", "SST-2", "seeds=1", "labelled=5")
+    check_report(here / "run" / "SST-2" / "pkd" / "seeds-1", (1,), "accuracy")
+    split = here / "run" / "split" / "SST-2"
+    sentences = (split / "text.tsv").read_text().splitlines()
+    labelled = (split / "train.tsv").read_text().splitlines()
+    assert sentences[0] == "sentence" and labelled[0] == "sentence\tlabel"
+    assert len(labelled) == 6 and {line.split("\t")[0] for line in labelled} < set(sentences)
+    by_criterion = {flag(words, "--criterion"): "--unlabelled" in words for words in trainings}
+    assert by_criterion == {"pkd": True, "sentence_classification": False}
+
+
+@pytest.mark.parametrize("method", ["tinybert", "bilstm"])
+def test_few_labels_for_other_methods(here, capsys, method):
+    recipe = str(REPOSITORY / "examples" / "classification" / "students.yaml")
+    settings = (f"methods={method}", "corpora=SST-2", f"data={here / 'glue'}", f"bert={here / 'encoder'}")
+    assert main(["run", recipe, "--dry-run", "--set", *settings, "labelled=5"]) == 0
+    printed = capsys.readouterr().out
+    trainings = [line.split() for line in printed.splitlines() if line.startswith("fairseq-train")]
+    files = {
+        (flag(words, "--criterion"), "text.tsv" in words, "--unlabelled" in words) for words in trainings
+    }
+    assert files == {(f"{method}_kd", True, True), ("sentence_classification", False, False)}
+    assert "cmlm-kd augment" not in printed
+
+
+def test_few_labels_are_not_for_mtdnn(here):
+    done, given = call(here, "mtdnn", "SST-2,RTE", "labelled=5")
+    assert done.returncode == 2 and not given
+    assert "labelled is for students that can do without labels" in done.stderr
 
 
 def test_mtdnn_teaches_all_tasks_at_once(here):

@@ -9,7 +9,7 @@ from cmlm_kd.data.classification.corpora import (
     ReadingOptions,
     corpus_format,
 )
-from cmlm_kd.data.classification.examples import Examples, hold_out
+from cmlm_kd.data.classification.examples import Examples, hold_out, with_labels
 from cmlm_kd.data.classification.reading import read_examples
 from cmlm_kd.data.classification.tables import write_examples
 
@@ -23,5 +23,6 @@ __all__ = [
     "corpus_format",
     "hold_out",
     "read_examples",
+    "with_labels",
     "write_examples",
 ]

@@ -196,3 +196,19 @@ def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Exa
         )
     order = np.random.default_rng(seed).permutation(len(examples))  # (N,)
     return examples.select(np.sort(order[held:])), examples.select(np.sort(order[:held]))
+
+
+def with_labels(examples: Examples, count: int, seed: int) -> Examples:
+    """Draw the examples of a training set that keep their labels, in its order.
+
+    Raises:
+        UserError: if ``count`` is not in [1, N), so that no example has a label or all have.
+    """
+    if not 0 < count < len(examples):
+        raise UserError(
+            f"--labelled is {count}; of {examples.source} there are {len(examples)} examples to train on: "
+            f"keep the labels of 1 to {len(examples) - 1}, or leave --labelled out to keep all"
+        )
+    # The held-out examples were drawn with the same seed; another stream of it takes others.
+    order = np.random.default_rng([seed, 1]).permutation(len(examples))  # (N,)
+    return examples.select(np.sort(order[:count]))

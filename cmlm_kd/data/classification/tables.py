@@ -100,10 +100,11 @@ def _shortened(fields: Sequence[str], longest: int = 60) -> str:
     return repr(text if len(text) <= longest else text[:longest] + "...")
 
 
-def write_examples(path: Path, corpus: str, examples: Examples) -> None:
-    """Write labelled examples as a file that ``--train-file`` takes with the same ``--corpus``.
+def write_examples(path: Path, corpus: str, examples: Examples, *, labelled: bool = True) -> None:
+    """Write examples as a file that ``--train-file`` takes with the same ``--corpus``.
 
-    Tabs and line ends inside a sentence become spaces. The file appears only when complete.
+    Tabs and line ends inside a sentence become spaces. The file appears only when complete. One that is not
+    ``labelled`` is read with ``--unlabelled``.
 
     Raises:
         UserError: for ``huggingface``, whose datasets are no files.
@@ -120,12 +121,13 @@ def write_examples(path: Path, corpus: str, examples: Examples) -> None:
         columns = list(form.columns) or [form.first, *([form.second] if form.second else []), form.label]
         header = [] if form.columns else columns
         spelled = {name: value for value, name in form.classes.items()}
-    values = {
-        names["first"]: examples.first,
-        names["label"]: [spelled.get(name, name) for name in examples.target_names()],
-    }
+    values = {names["first"]: examples.first}
     if examples.second is not None:
         values[names["second"]] = examples.second
+    if labelled:
+        values[names["label"]] = [spelled.get(name, name) for name in examples.target_names()]
+    elif header or corpus == TEXT:
+        columns.remove(names["label"])  # a file without a header has all columns, this one empty
     empty = [""] * len(examples)
     rows = zip(*(values.get(column, empty) for column in columns), strict=True)
     with written_aside(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:

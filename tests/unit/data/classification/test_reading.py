@@ -8,7 +8,13 @@ import pytest
 from corpus_files import read, write
 from tiny_classification import write_pairs, write_sst2
 
-from cmlm_kd.data.classification import ReadingOptions, hold_out, read_examples, write_examples
+from cmlm_kd.data.classification import (
+    ReadingOptions,
+    hold_out,
+    read_examples,
+    with_labels,
+    write_examples,
+)
 from cmlm_kd.data.classification.examples import Examples, check_every_class_occurs
 from cmlm_kd.errors import UserError
 
@@ -240,6 +246,22 @@ def test_what_is_written_is_read_again(tmp_path, corpus):
     again = read(tmp_path, corpus, file="aug.tsv")
     assert again.first == ['a "b c', "d e"] and again.second == (["f", "g h"] if pair else None)
     assert again.target.tolist() == examples.target.tolist() and again.labels == examples.labels
+    write_examples(tmp_path / "text.tsv", corpus, examples, labelled=False)
+    text = read(tmp_path, corpus, file="text.tsv", unlabelled=True, labels=labels if corpus == "text" else ())
+    assert (text.first, text.second) == (again.first, again.second) and text.target is None
+
+
+def test_some_examples_keep_their_labels():
+    examples = Examples([str(i) for i in range(50)], None, np.arange(50) % 2, ("x", "y"), "s")
+    few = with_labels(examples, 20, seed=1)
+    assert len(few) == 20 and few.first == sorted(few.first, key=int)
+    assert [int(text) % 2 for text in few.first] == few.target.tolist()
+    assert with_labels(examples, 20, seed=1).first == few.first != with_labels(examples, 20, seed=2).first
+    held = hold_out(examples, 0.4, seed=1)[1]  # not the same draw: where one is taken the other need not be
+    assert set(held.first) != set(few.first)
+    for count in (0, -1, 50, 51):
+        with pytest.raises(UserError, match=f"--labelled is {count}; of s there are 50 .* labels of 1 to 49"):
+            with_labels(examples, count, seed=1)
 
 
 def test_the_text_hash_knows_where_sentences_end():
