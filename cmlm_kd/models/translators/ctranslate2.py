@@ -164,6 +164,8 @@ class CTranslate2Translator(Translator):
         found = [_scored(result) for result in self._decode(sources, decoding, most)]
         if self.words.never_empty and not decoding.sampling:
             self._say_something(found, sources, decoding, most)
+        if self.words.target_prefix:
+            found = [self._without_prefix(row, decoding) for row in found]
         return [
             [self._hypothesis(tokens, score, most) for tokens, score in row[: decoding.n_best]]
             for row in found
@@ -192,7 +194,7 @@ class CTranslate2Translator(Translator):
                 target_prefix=[prefix] * len(sources) if prefix else None,
                 num_hypotheses=decoding.width,
                 # Where fairseq gives up: a search that goes one token further ends with another hypothesis.
-                max_decoding_length=most,
+                max_decoding_length=most + len(prefix),
                 min_decoding_length=least,
                 max_input_length=0,
                 length_penalty=decoding.length_penalty,
@@ -229,6 +231,18 @@ class CTranslate2Translator(Translator):
                 for tokens, score in _scored(result)
             ]
             found[row] = sorted(shifted, key=lambda one: -one[1])
+
+    def _without_prefix(self, hypotheses: list[Scored], decoding: Decoding) -> list[Scored]:
+        """Return the hypotheses by their scores as they are defined, best first.
+
+        CTranslate2 leaves the probabilities of what was forced out of a score, and divides by its length.
+        """
+        forced = len(self.words.target_prefix)
+        shifted = [
+            (tokens, score * (len(tokens) / max(1, len(tokens) - forced)) ** decoding.length_penalty)
+            for tokens, score in hypotheses
+        ]
+        return sorted(shifted, key=lambda one: -one[1])
 
     def _hypothesis(self, tokens: Sequence[str], score: float, most: int) -> Hypothesis:
         said = list(tokens)[len(self.words.target_prefix) :]

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from tiny_translators import write_marian
+from tiny_translators import write_marian, write_nllb
 
 from cmlm_kd.api.translator import Decoding, ModelChoice
 from cmlm_kd.errors import UserError
@@ -35,6 +35,25 @@ def test_a_directory_with_its_tokenizer(directories, tmp_path):
     wanted = direct.translate(direct.encode(TEXTS), decoding)
     assert [row[0].text for row in found] == [row[0].text for row in wanted]
     assert translator.description.startswith("CTranslate2 ")
+
+
+@pytest.mark.parametrize("decoding", [{"beam": 1}, {"beam": 4, "n_best": 4, "length_penalty": 0.5}])
+def test_the_code_of_a_language_is_no_part_of_length_and_score(tmp_path, monkeypatch, decoding):
+    choice = ModelChoice((), source_language="deu_Latn", target_language="eng_Latn")
+    directory = str(write_nllb(tmp_path / "nllb"))
+    translator = load_translator(directory, choice, via="ctranslate2")
+    monkeypatch.setattr(translator.words, "decode", " ".join)
+    how = Decoding(max_length=5, **decoding)
+    sources = translator.encode(TEXTS)
+    for source, row in zip(sources, translator.translate(sources, how), strict=True):
+        assert [one.score for one in row] == sorted((one.score for one in row), reverse=True)
+        for text, score, finished in row:
+            said = text.split()
+            scored = translator.engine.score_batch([list(source.tokens)], [["eng_Latn", *said]])[0]
+            counted = len(said) + finished  # the end
+            assert finished or counted == 5
+            total = sum(scored.log_probs[1 : 1 + counted])
+            assert score == pytest.approx(total / counted**how.length_penalty, abs=1e-4)
 
 
 def test_a_directory_without_a_tokenizer(directories):
