@@ -61,6 +61,9 @@ class NeighbourStore:
                 f"the number of neighbours, to {MOST_KEYS:,}, since all are compared with all; for more name "
                 "an index of faiss, such as knn=CHECKPOINT:64:100:IVF4096,PQ64"
             )
+        # Distances between points stay; sums of large squares, which float32 rounds, become small.
+        self._middle = keys.mean(0)  # (d,)
+        keys = keys - self._middle
         self.index = index
         self._faiss = None if index is None else _faiss_index(keys, index, owner)
         self.keys, self.values = keys, values
@@ -73,6 +76,7 @@ class NeighbourStore:
         return torch.cat(found) if found else states.new_empty(0, vocabulary)
 
     def _block(self, states: Tensor, vocabulary: int) -> Tensor:
+        states = states - self._middle
         near = self._nearest(states)  # (n, k)
         distances = (states[:, None] - self.keys[near]).square().sum(-1)  # (n, k), without cancellation
         distances = distances.masked_fill(near < 0, float("inf"))  # an index may find fewer

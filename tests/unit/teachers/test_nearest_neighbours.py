@@ -26,6 +26,21 @@ def test_against_a_loop():
             assert row[entry].exp().item() == pytest.approx(mass, abs=1e-12)
 
 
+@pytest.mark.parametrize("index", [None, "Flat"])
+def test_states_that_are_far_from_zero_have_the_neighbours_that_they_have_near_it(index):
+    """As hidden states are in a few dimensions; |h|^2 + |key|^2 - 2 h key cancels there in float32."""
+    if index:
+        pytest.importorskip("faiss")
+    draw = torch.Generator().manual_seed(2)
+    keys, states = torch.randn(400, 512, generator=draw), torch.randn(256, 512, generator=draw)
+    for rows in (keys, states):
+        rows[:, :3] += torch.tensor([300.0, -400.0, 1000.0])
+    values = torch.arange(400)
+    found = NeighbourStore(keys, values, 3, 10.0, "knn", index).logits(states, 400)
+    wanted = torch.cdist(states.double(), keys.double()).topk(3, largest=False).indices  # (n, 3)
+    assert torch.equal(found.isfinite().nonzero()[:, 1].view(-1, 3), wanted.sort(1).values)
+
+
 def test_the_nearest_counts_alone_where_it_is_cold_and_all_alike_where_it_is_hot():
     cold = NeighbourStore(KEYS, VALUES, 5, 1e-6, "knn").logits(KEYS, 6)
     assert torch.equal(cold.argmax(1), VALUES)
