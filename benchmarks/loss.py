@@ -24,9 +24,11 @@ import torch.nn.functional as F
 
 from cmlm_kd.api import SoftTargets
 from cmlm_kd.losses import sparse_kd_loss
-from cmlm_kd.losses.projection import CPU_CHUNK
 
 TOP_K = 8
+PRODUCTS_CHUNK = (
+    512  # float32 tokens of a bare product, twice as many in half precision: as large ones as pay
+)
 GOALS = {  # of the ratios to torch's loss, to the products and of memory, where V is 32,000
     "float32": ("at most 0.45", "at most 1.1", "at most 1.0"),
     "bfloat16": ("at most 0.45", "at most 1.3", "at most 1.0"),
@@ -50,7 +52,7 @@ def bare_products(
 ) -> Callable[[], torch.Tensor]:
     """Return an action with the three products of a loss; logits serve as their own gradient."""
     hidden, output = features.detach().to(dtype), weight.detach().to(dtype)  # (N, d), (V, d)
-    chunk = CPU_CHUNK * 4 // dtype.itemsize
+    chunk = PRODUCTS_CHUNK * 4 // dtype.itemsize
     logits = hidden.new_empty(chunk, output.size(0))  # (n, V)
     for_features, for_weight = torch.empty_like(hidden), torch.zeros_like(output)
 

@@ -29,9 +29,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CPU_CHUNK = 512  # float32 tokens per matrix product: more are not faster, and the buffer grows with them
+CPU_CHUNK = 256  # float32 tokens per matrix product: more are not faster, and the buffer grows with them
+CPU_NARROW_CHUNK = 1024  # the same of bfloat16
 CUDA_CHUNK = 1024
-CPU_BLOCK_BYTES = 8 << 20  # of logits that a loss gets at once on a CPU: what third-level caches hold
+CPU_BUFFER_BYTES = 32 << 20  # malloc takes what is larger from the system anew each time, page by page
+CPU_NARROW_PART = 256  # bfloat16 tokens projected at once: products outrun memory, so that caches count
+CPU_BLOCK_BYTES = 2 << 20  # of logits that a loss gets at once on a CPU: what second-level caches hold
+CPU_ADDED_ROWS = 2048  # of the weight's gradient, whose sum over chunks is of another type than a chunk's
 
 
 class BlockLoss(ABC):
@@ -68,6 +72,21 @@ class BlockLoss(ABC):
     def start_chunk(self, rows: slice) -> None:  # noqa: B027 - most losses have nothing to do here
         """Get ready for the blocks of some tokens, which are next to be projected: for losses that project a
         teacher's hidden states beside the student's."""
+
+    def narrow(self, logits: Tensor, rows: slice, again: Callable[[Tensor], Tensor]) -> bool:
+        """Do the same as a call, on logits in bfloat16, or say that this loss needs them wider.
+
+        Asked on CPUs, where widening logits and rounding their gradient take as long as a matrix product.
+
+        Args:
+            logits: ``(n, V)`` bfloat16, a buffer to work in that must hold the gradient at the end.
+            rows: see :meth:`__call__`.
+            again: gives the logits ``(M, V)`` of some of the rows anew, by numbers ``(M,)`` from 0 to n - 1.
+
+        Returns:
+            False where nothing was done: the loss is then called with float32 blocks.
+        """
+        return False
 
     @abstractmethod
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
@@ -175,24 +194,38 @@ def _pass_over_chunks(
     tokens, vocabulary = features.size(0), weight.size(0)
     wide = torch.promote_types(features.dtype, torch.float32)
     size = _even_chunk(tokens, chunk or _default_chunk(features))
-    buffer = features.new_empty(size, vocabulary)  # (n, V), the only thing of its kind
+    held = _buffer_size(features, size, vocabulary)
+    step = _part_size(features, held)
+    buffers = [
+        features.new_empty(piece.stop - piece.start, vocabulary)  # (h, V), the only ones of their kind
+        for piece in _slices(0, size, held)
+    ]
     for_features = torch.empty_like(features) if wanted[0] else None  # (N, d)
     for_weight: Tensor | None = None  # (V, d)
     for_bias = features.new_zeros(vocabulary, dtype=wide) if wanted[2] else None  # (V,)
 
     # sum_v z[v] = h . sum_v W[v] + sum_v b[v]: a vector product instead of a pass over the logits.
-    weight_sum = cache(lambda: weight.sum(0, dtype=wide))  # () -> (d,)
+    weight_sum = cache(lambda: _sum_of_rows(weight, wide))  # () -> (d,)
     loss.start(lambda: _row_sums(features, weight_sum(), bias))
     for rows in _slices(0, tokens, size):
-        hidden = features[rows]  # (n, d)
-        logits = buffer[: hidden.size(0)]  # (n, V)
-        torch.mm(hidden, weight.t(), out=logits)  # z = h W^T
-        loss.start_chunk(rows)
-        _run_blocks(logits, bias, loss, rows.start, any(wanted), for_bias)  # from here on they hold G
-        if for_features is not None:
-            torch.mm(logits, weight, out=for_features[rows])  # d h = G W
+        pieces = list(_slices(rows.start, rows.stop, held))
+        for buffer, piece in zip(buffers, pieces, strict=False):
+            for part in _slices(piece.start, piece.stop, step):
+                logits = buffer[part.start - piece.start : part.stop - piece.start]  # (n, V)
+                hidden = features[part]  # (n, d)
+                torch.mm(hidden, weight.t(), out=logits)  # z = h W^T
+                loss.start_chunk(part)
+                # From here on they hold G.
+                if bias is not None or not _try_narrow(logits, hidden, weight, loss, part):
+                    _run_blocks(logits, bias, loss, part.start, any(wanted), for_bias)
+                if for_features is not None:
+                    torch.mm(logits, weight, out=for_features[part])  # d h = G W
         if wanted[1]:
-            for_weight = _add_product(for_weight, logits, hidden)
+            factors = [
+                (buffer[: piece.stop - piece.start].t(), features[piece])  # (V, h), (h, d)
+                for buffer, piece in zip(buffers, pieces, strict=False)
+            ]
+            for_weight = _add_products(for_weight, factors)
     if wanted[1] and for_weight is None:  # there were no tokens
         for_weight = torch.zeros_like(weight, dtype=wide)  # (V, d)
     uniform = loss.uniform()  # (N,)
@@ -204,9 +237,9 @@ def _pass_over_chunks(
         _, more = _pass_over_chunks(features[again], weight, bias, lacking, chunk, wanted)
         if for_features is not None and more[0] is not None:
             for_features.index_add_(0, again, more[0])
-        for total, part in zip((for_weight, for_bias), more[1:], strict=True):
-            if total is not None and part is not None:
-                total.add_(part)
+        for total, addend in zip((for_weight, for_bias), more[1:], strict=True):
+            if total is not None and addend is not None:
+                total.add_(addend)
     return loss.total(), (for_features, for_weight, for_bias)
 
 
@@ -234,10 +267,17 @@ def _add_uniform(
         for_bias.add_(uniform.sum())
 
 
+def _try_narrow(logits: Tensor, hidden: Tensor, weight: Tensor, loss: BlockLoss, part: slice) -> bool:
+    """Let the loss work on half-precision logits ``(n, V)`` themselves, if they are such and if it can."""
+    if not _is_narrow(logits):
+        return False
+    return loss.narrow(logits, part, lambda rows: torch.mm(hidden[rows], weight.t()))
+
+
 def _run_blocks(
     logits: Tensor, bias: Tensor | None, loss: BlockLoss, start: int, gradient: bool, for_bias: Tensor | None
 ) -> None:
-    """Turn a chunk's logits into their gradient, in blocks that stay in the cache."""
+    """Turn logits into their gradient, in blocks that stay in the cache."""
     wide = torch.promote_types(logits.dtype, torch.float32)
     rows = _block_rows(logits, wide.itemsize)
     scratch = None if logits.dtype == wide else logits.new_empty(rows, logits.size(1), dtype=wide)  # (r, V)
@@ -257,23 +297,71 @@ def _run_blocks(
             narrow.copy_(block)
 
 
-def _add_product(for_weight: Tensor | None, logits: Tensor, hidden: Tensor) -> Tensor:
-    """Return ``for_weight (V, d)``, None before the first chunk, with ``logits.T @ hidden`` added.
+def _add_products(for_weight: Tensor | None, factors: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return ``for_weight (V, d)``, None before the first chunk, with the products of some factors added.
 
     Chunks are added up in float32 at least: in half precision a chunk would vanish beside the sum so far.
+
+    Args:
+        for_weight: the sum so far.
+        factors: ``(V, h)`` and ``(h, d)``, of one chunk.
     """
+    gradient, hidden = factors[0]
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    first = for_weight is None
     if for_weight is None:
-        product = torch.mm(logits.t(), hidden)  # (V, d)
-        return product.to(torch.promote_types(product.dtype, torch.float32))
-    if for_weight.dtype == logits.dtype:
-        return for_weight.addmm_(logits.t(), hidden)
-    return for_weight.add_(torch.mm(logits.t(), hidden))
+        for_weight = hidden.new_empty(gradient.size(0), hidden.size(1), dtype=wide)  # (V, d)
+    if hidden.dtype == wide:
+        for gradient, hidden in factors:
+            for_weight.addmm_(gradient, hidden, beta=0 if first else 1)
+            first = False
+        return for_weight
+    for part in _slices(0, gradient.size(0), _added_rows(gradient)):
+        product = torch.mm(gradient[part], hidden)  # (v, d)
+        for more, others in factors[1:]:
+            product.addmm_(more[part], others)
+        if first:
+            for_weight[part].copy_(product)
+        else:
+            for_weight[part].add_(product)
+    return for_weight
+
+
+def _sum_of_rows(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the sum of the rows of ``weight (V, d)`` in a type at least as wide, ``(d,)``."""
+    total = weight.new_zeros(weight.size(1), dtype=dtype)  # (d,)
+    for part in _slices(0, weight.size(0), _added_rows(weight)):  # never a wide copy of the whole
+        total.add_(weight[part].to(dtype).sum(0))
+    return total
 
 
 def _default_chunk(features: Tensor) -> int:
-    if features.device.type == "cpu":
-        return CPU_CHUNK * torch.float32.itemsize // features.dtype.itemsize
-    return CUDA_CHUNK
+    if features.device.type != "cpu":
+        return CUDA_CHUNK
+    # Each half-precision chunk is added to a sum in float32, which costs more than what a chunk needs less.
+    return CPU_NARROW_CHUNK if _is_narrow(features) else CPU_CHUNK
+
+
+def _buffer_size(features: Tensor, chunk: int, vocabulary: int) -> int:
+    """Return how many tokens of a chunk share one buffer of logits."""
+    if not _is_narrow(features):
+        return chunk
+    most = CPU_BUFFER_BYTES // (vocabulary * features.dtype.itemsize)
+    return _even_chunk(chunk, max(CPU_NARROW_PART, most))
+
+
+def _part_size(features: Tensor, held: int) -> int:
+    """Return how many of the tokens that share a buffer are projected at once."""
+    return _even_chunk(held, CPU_NARROW_PART) if _is_narrow(features) else held
+
+
+def _added_rows(values: Tensor) -> int:
+    """Return how many rows of a weight or of its gradient are brought to another type at once."""
+    return CPU_ADDED_ROWS if values.device.type == "cpu" else values.size(0)
+
+
+def _is_narrow(values: Tensor) -> bool:
+    return values.device.type == "cpu" and values.dtype == torch.bfloat16
 
 
 def _even_chunk(tokens: int, chunk: int) -> int:

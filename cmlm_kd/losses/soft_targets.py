@@ -16,12 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cmlm_kd.losses.divergences import (
+    ANCHORS,
     SmoothingMode,
     entropy,
     expected,
@@ -29,6 +31,7 @@ from cmlm_kd.losses.divergences import (
     log_mass_outside,
     negative_log_likelihood,
     repeats,
+    rounded_softmax_in_place,
     softmax_in_place,
     sparse_cross_entropy,
     widen,
@@ -110,6 +113,13 @@ class WeightedEntries:
         self.normaliser = self.weights.new_zeros(tokens, 1)  # (N, 1)
         self.log_outside = self.weights.new_zeros(tokens, 1)  # (N, 1)
 
+    @cached_property
+    def _joint_weights(self) -> Tensor:
+        """The weights, ``(N, m)``, but all that an entry has together where it is listed more than once."""
+        same = self.ids.unsqueeze(2) == self.ids.unsqueeze(1)  # (N, m, m)
+        joint: Tensor = torch.where(same, self.weights.unsqueeze(1), 0.0).sum(2)
+        return joint
+
     def observe(self, logits: Tensor, rows: slice) -> None:
         """Note what the logits ``(n, V)`` of some tokens say; overwrite them with probabilities.
 
@@ -150,6 +160,22 @@ class WeightedEntries:
             logits.mul_(self.mass[rows])  # c p
         # Added, not written: where the gold entry is one of the teacher's, both weights count.
         logits.scatter_add_(1, self.ids[rows], self.weights[rows].neg())
+
+    def observe_narrow(self, logits: Tensor, rows: slice, again: Callable[[Tensor], Tensor]) -> None:
+        """As :meth:`observe`, for bfloat16 logits and no mass outside; for ``again`` see
+        :func:`cmlm_kd.losses.divergences.rounded_softmax_in_place`."""
+        entries = logits.gather(1, self.ids[rows]).float()  # (n, m)
+        normaliser = rounded_softmax_in_place(logits, again)  # (n, 1)
+        self.normaliser[rows] = normaliser
+        torch.sub(entries, normaliser, out=self.log_probs[rows])
+
+    def differentiate_narrow(self, probs: Tensor, rows: slice) -> None:
+        """As :meth:`differentiate`, of what :meth:`observe_narrow` wrote, where the sum of weights is 1."""
+        ids = self.ids[rows]  # (n, m)
+        # Made anew: p - w from a rounded p would be all rounding error where the two are nearly equal.
+        found = self.log_probs[rows].exp().sub_(self._joint_weights[rows])  # (n, m)
+        every = torch.arange(len(ids), device=ids.device).unsqueeze(1)  # (n, 1)
+        probs[every, ids] = found.to(probs.dtype)  # scatter_ would copy all of them to float32 and back
 
 
 class SoftTargetBlocks(BlockLoss):
@@ -250,6 +276,16 @@ class SoftTargetBlocks(BlockLoss):
             if gradient:  # d (z / T) / d z = 1 / T
                 self._tempered.differentiate(tempered, rows)
                 logits.add_(tempered, alpha=1.0 / self._temperature)
+
+    def narrow(self, logits: Tensor, rows: slice, again: Callable[[Tensor], Tensor]) -> bool:
+        """Take logits in bfloat16 where one softmax is the whole of the gradient but for a few entries."""
+        entries = self._entries
+        more = self._tempered is not None or entries.outside is not None or entries.mass is not None
+        if more or logits.size(1) < ANCHORS:
+            return False
+        entries.observe_narrow(logits, rows, again)
+        entries.differentiate_narrow(logits, rows)
+        return True
 
     def _observed(self, rows: slice) -> None:
         """Change the weights of some tokens once their NLL is known; there is nothing to change here."""

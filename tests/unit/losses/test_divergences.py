@@ -147,3 +147,18 @@ def test_an_entry_that_the_target_rules_out_adds_nothing_and_has_no_gradient():
     assert divergence.item() == pytest.approx(0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.3))
     divergence.sum().backward()
     torch.testing.assert_close(student.grad, torch.tensor([[-0.5, -0.5, 0.0]]))
+
+
+def test_normaliser_of_a_softmax_in_bfloat16():
+    logits = (4 * torch.randn(64, 1000, generator=torch.Generator().manual_seed(0))).bfloat16()
+    logits[3, 400:600] = float("-inf")  # says nothing of the row: it has to be asked for again
+    exact, probs, asked = logits.float().logsumexp(1, keepdim=True), logits.clone(), []
+
+    def again(rows):
+        asked.extend(rows.tolist())
+        return logits[rows]
+
+    normaliser = losses.rounded_softmax_in_place(probs, again)
+    torch.testing.assert_close(probs.float(), logits.float().softmax(-1), rtol=2**-7, atol=1e-30)
+    torch.testing.assert_close(normaliser, exact, rtol=0, atol=1e-3)
+    assert asked == [3] and normaliser[3] == exact[3]

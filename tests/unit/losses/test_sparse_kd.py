@@ -4,6 +4,7 @@ import pytest
 import torch
 from soft_target_batch import PAD, TARGET, TEMPERATURES, VALID, Student, make_criterion, make_teacher
 
+from cmlm_kd.api import SoftTargets
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses import IGNORED, sparse_kd_loss
@@ -134,3 +135,27 @@ def test_a_weight_of_another_width():
     student.weight = student.weight.detach()[:, 1:]
     with pytest.raises(UserError, match=r"features have 5 numbers per token, weight \(9, 4\)"):
         loss_of(student)
+
+
+@pytest.mark.parametrize("buffer", [1 << 25, 1])
+def test_logits_in_bfloat16_are_not_widened_and_lose_nothing(monkeypatch, buffer):
+    """Against the same loss with float32 blocks; the teacher lists the gold entry or the likeliest one."""
+    monkeypatch.setattr("cmlm_kd.losses.projection.CPU_BUFFER_BYTES", buffer)
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(600, 8, generator=generator).requires_grad_()
+    weight = torch.randn(300, 8, generator=generator).requires_grad_()
+    targets = torch.randint(300, (600,), generator=generator)
+    ids = torch.randint(300, (600, 4), generator=generator)
+    ids[:, 0] = torch.where(torch.arange(600) < 300, targets, (features @ weight.t()).argmax(1))
+    logits = torch.randn(600, 4, generator=generator).half()
+    teacher = SoftTargets(ids, logits, torch.zeros(600, 1).half(), torch.arange(600) % 5 > 0)
+    found = []
+    for threshold in (128, 10_000):
+        monkeypatch.setattr("cmlm_kd.losses.soft_targets.ANCHORS", threshold)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = sparse_kd_loss(features, weight, None, targets, teacher, label_smoothing=0.1)
+        found.append((loss, *torch.autograd.grad(loss, (features, weight))))
+    narrow, wide = found
+    torch.testing.assert_close(narrow[0], wide[0], rtol=1e-4, atol=0)
+    for ours, theirs in zip(narrow[1:], wide[1:], strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) < 5e-3
