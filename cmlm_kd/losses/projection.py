@@ -110,8 +110,8 @@ def projected_loss(
     """Return ``loss(features @ weight.T + bias)``, summed over tokens, without the (N, V) matrix of logits.
 
     Matrix products run in autocast's type where autocast is on, else in the type of ``features``; logits
-    reach the loss in float32 at least, and the gradient of the weight is added up over chunks in float32 at
-    least.
+    reach the loss in float32 at least, unless it takes bfloat16 (:meth:`BlockLoss.narrow`), and the gradient
+    of the weight is added up over chunks in float32 at least.
 
     Args:
         features: ``(N, d)``, hidden states; N may be 0.
