@@ -20,6 +20,7 @@ So a block needs its softmax, the teacher's, and 2 k weights per token.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,6 +154,10 @@ class RankingBlocks(SoftTargetBlocks):
     def start_chunk(self, rows: slice) -> None:
         """Project the teacher's tokens of the chunk."""
         self._whole.project(rows)
+
+    def narrow(self, logits: Tensor, rows: slice, again: Callable[[Tensor], Tensor]) -> bool:
+        """Take no logits in bfloat16: the order of nearly equal entries would be one of roundings."""
+        return False
 
     def __call__(self, logits: Tensor, rows: slice, gradient: bool) -> None:
         """Note the terms of a block; turn its logits ``(n, V)`` into the gradient if wanted."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -113,13 +112,6 @@ class WeightedEntries:
         self.normaliser = self.weights.new_zeros(tokens, 1)  # (N, 1)
         self.log_outside = self.weights.new_zeros(tokens, 1)  # (N, 1)
 
-    @cached_property
-    def _joint_weights(self) -> Tensor:
-        """The weights, ``(N, m)``, but all that an entry has together where it is listed more than once."""
-        same = self.ids.unsqueeze(2) == self.ids.unsqueeze(1)  # (N, m, m)
-        joint: Tensor = torch.where(same, self.weights.unsqueeze(1), 0.0).sum(2)
-        return joint
-
     def observe(self, logits: Tensor, rows: slice) -> None:
         """Note what the logits ``(n, V)`` of some tokens say; overwrite them with probabilities.
 
@@ -172,8 +164,11 @@ class WeightedEntries:
     def differentiate_narrow(self, probs: Tensor, rows: slice) -> None:
         """As :meth:`differentiate`, of what :meth:`observe_narrow` wrote, where the sum of weights is 1."""
         ids = self.ids[rows]  # (n, m)
+        # What an entry has in all its places, since of those only one is written.
+        same = ids.unsqueeze(2) == ids.unsqueeze(1)  # (n, m, m)
+        joint = torch.where(same, self.weights[rows].unsqueeze(1), 0.0).sum(2)  # (n, m)
         # Made anew: p - w from a rounded p would be all rounding error where the two are nearly equal.
-        found = self.log_probs[rows].exp().sub_(self._joint_weights[rows])  # (n, m)
+        found = self.log_probs[rows].exp().sub_(joint)  # (n, m)
         every = torch.arange(len(ids), device=ids.device).unsqueeze(1)  # (n, 1)
         probs[every, ids] = found.to(probs.dtype)  # scatter_ would copy all of them to float32 and back
 
@@ -284,6 +279,7 @@ class SoftTargetBlocks(BlockLoss):
         if more or logits.size(1) < ANCHORS:
             return False
         entries.observe_narrow(logits, rows, again)
+        self._observed(rows)
         entries.differentiate_narrow(logits, rows)
         return True
 

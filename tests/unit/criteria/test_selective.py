@@ -11,7 +11,9 @@ from cmlm_kd.criteria.selective import SelectiveConfig, SelectiveKD
 from cmlm_kd.criteria.soft_target import SoftTargetConfig, teacher_distribution
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.divergences import label_smoothed_nll
-from cmlm_kd.losses.selection import QueueGate
+from cmlm_kd.losses.projection import projected_loss
+from cmlm_kd.losses.selection import BatchGate, QueueGate, SelectiveBlocks
+from cmlm_kd.losses.soft_targets import TeacherDistribution
 
 SIGNAL = TeacherSignal(soft_targets=make_teacher())
 
@@ -227,3 +229,36 @@ def test_signatures():
     given = SelectiveConfig(kd_selection="confidence", kd_combination="added", kd_tail="bucket")
     assert given.signature() == f"kd:selective|on:confidence|threshold:0.5|added{rest}|tail:bucket"
     assert SoftTargetConfig().signature() == f"kd:soft_target{rest}"
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_logits_in_bfloat16_are_selected_by_too(monkeypatch, added):
+    """Where the loss works on bfloat16 itself, as on float32 blocks; a known batch needs no mending."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(500, 8, generator=generator).requires_grad_()
+    weight = torch.randn(300, 8, generator=generator).requires_grad_()
+    target = torch.randint(300, (500,), generator=generator)
+    ids = torch.randint(300, (500, 4), generator=generator)
+    teacher = TeacherDistribution(ids, torch.randn(500, 4, generator=generator).softmax(1), None)
+    taught, rest = torch.arange(500) % 5 > 0, {"smoothing": (0.9, 0.1 / 300), "vocabulary": 300}
+    mend, mended, found = SelectiveBlocks.mend, [], []
+
+    def count(blocks):
+        lacking = mend(blocks)
+        mended.append(0 if lacking is None else len(lacking[0]))
+        return lacking
+
+    monkeypatch.setattr(SelectiveBlocks, "mend", count)
+    for threshold in (128, 10_000):
+        monkeypatch.setattr("cmlm_kd.losses.soft_targets.ANCHORS", threshold)
+        gate = BatchGate(0.5)
+        for _ in range(2):
+            blocks = SelectiveBlocks(target, teacher, taught, gate, alpha=0.7, added=added, **rest)
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = projected_loss(features, weight, None, blocks)
+        assert mended.pop() == 0 < mended.pop() and 150 < int(blocks.listening.sum()) < 250
+        found.append((loss, *torch.autograd.grad(loss, (features, weight))))
+    narrow, wide = found
+    torch.testing.assert_close(narrow[0], wide[0], rtol=1e-3, atol=0)
+    for ours, theirs in zip(narrow[1:], wide[1:], strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) < 1e-2
