@@ -26,9 +26,7 @@ from cmlm_kd.api import SoftTargets
 from cmlm_kd.losses import sparse_kd_loss
 
 TOP_K = 8
-PRODUCTS_CHUNK = (
-    512  # float32 tokens of a bare product, twice as many in half precision: larger ones do not pay
-)
+PRODUCTS_CHUNK = 512  # float32 tokens of a bare product; twice as many in half precision
 GOALS = {  # of the ratios to torch's loss, to the products and of memory, where V is 32,000
     "float32": ("at most 0.45", "at most 1.1", "at most 1.0"),
     "bfloat16": ("at most 0.45", "at most 1.3", "at most 1.0"),
