@@ -9,6 +9,7 @@ from cmlm_kd.cli.arguments import (
     check_output,
     chosen_clusters,
     print_or_write,
+    without_lone_seeds,
 )
 from cmlm_kd.errors import UserError
 
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Read, score, print."""
     import json
 
+    from cmlm_kd.evaluation.differences import system_of
     from cmlm_kd.evaluation.generation import read_hypotheses, refuse_generated
     from cmlm_kd.evaluation.translation import ScoreSettings, evaluate, read_references
     from cmlm_kd.system.text import read_lines
@@ -77,14 +79,17 @@ def run(arguments: argparse.Namespace) -> None:
     )
     references = read_references([Path(path) for path in arguments.reference])
     systems = {}
-    for name, path in _named_files(arguments.hypothesis).items():
+    for name, path in without_lone_seeds(_named_files(arguments.hypothesis)).items():
         if arguments.from_generate:
             systems[name] = read_hypotheses(path, len(references[0]))
         else:
             systems[name] = read_lines(path)
             refuse_generated(path, systems[name])
     clusters = chosen_clusters(arguments)
-    evaluation = evaluate(systems, references, settings, arguments.baseline, clusters)
+    baseline = arguments.baseline
+    if baseline is not None and baseline not in systems:
+        baseline = system_of(baseline)
+    evaluation = evaluate(systems, references, settings, baseline, clusters)
     if arguments.format == "json":
         text = json.dumps(evaluation.to_document(), indent=2, ensure_ascii=False) + "\n"
     else:
