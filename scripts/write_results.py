@@ -7,8 +7,9 @@ the page is out of date. In the page, a table stands between ``<!-- written: NAM
 ``<!-- end -->``; NAME is a folder of results/ with
 
 - ``result.yaml``: ``baseline``, the system that the others are compared with; ``run``, the commands that
-  make it all again; where a licence keeps the test set out of here ``reference``, a file of the folder that
-  ``cmlm-kd fetch-multi30k`` writes: name that with ``--captions``, or such tables stay as they are;
+  make it all again; ``metrics``, if not ``bleu`` and ``chrf``; where a licence keeps the test set out of here
+  ``reference``, the name of its file, and ``sha256`` of its lines, if they could become other ones: name the
+  folder where it lies with ``--references``, or such tables stay as they are;
 - ``reference.txt``, one line a sentence, and ``clusters.txt``, what each is about, if they repeat;
 - ``times.txt``, how long each step of the recipe took;
 - ``hypotheses/SYSTEM@SEED.txt``, one line a sentence;
@@ -16,13 +17,15 @@ the page is out of date. In the page, a table stands between ``<!-- written: NAM
 """
 
 import argparse
-import gzip
+import hashlib
+import json
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -40,22 +43,35 @@ VALIDATION = " | valid on '"
 """In a line of fairseq's log that is about validation, and in no other."""
 
 
-def settings_of(folder: Path) -> dict[str, str]:
+def settings_of(folder: Path) -> dict[str, Any]:
     """Return what ``result.yaml`` says of a folder of results; nothing where there is none."""
     file = folder / "result.yaml"
     return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def reference_of(folder: Path, captions: Path | None, scratch: Path) -> Path | None:
-    """Return the test set of a folder of results; None where it is among captions that nobody named."""
-    name = settings_of(folder).get("reference")
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a text's lines, plain or gzipped."""
+    return hashlib.sha256("".join(f"{line}\n" for line in read_lines(path)).encode()).hexdigest()
+
+
+def reference_of(folder: Path, places: Sequence[Path]) -> Path | None:
+    """Return the test set of a folder of results; None where it is in none of the places.
+
+    Raises:
+        UserError: a file of its name is there, with other lines.
+    """
+    settings = settings_of(folder)
+    name, wanted = settings.get("reference"), settings.get("sha256")
     if name is None:
         return folder / "reference.txt"
-    if captions is None:
-        return None
-    plain = scratch / "reference.txt"
-    plain.write_bytes(gzip.decompress((captions / name).read_bytes()))
-    return plain
+    found = [place / name for place in places if (place / name).is_file()]
+    fitting = [path for path in found if wanted in (None, checksum(path))]
+    if found and not fitting:
+        raise UserError(
+            f"{found[0]} is not the test set of {folder}, whose lines have the SHA-256 {wanted}; make it as "
+            "its result.yaml says, or leave its folder out of --references"
+        )
+    return fitting[0] if fitting else None
 
 
 def table(folder: Path, reference: Path, scratch: Path) -> str:
@@ -67,7 +83,9 @@ def table(folder: Path, reference: Path, scratch: Path) -> str:
         range(len(names)), key=lambda i: (names[i].partition("@")[0] != result["baseline"], names[i])
     )
     command = ["score", "--reference", str(reference), "--baseline", result["baseline"]]
-    command += ["--metrics", "bleu", "chrf", "--output", str(output)]
+    metrics = result.get("metrics", ["bleu", "chrf"])
+    command += ["--metrics", *(name for name in metrics if name != "rouge"), "--output", str(output)]
+    command += ["--rouge"] if "rouge" in metrics else []
     if (folder / "clusters.txt").is_file():
         command += ["--clusters", str(folder / "clusters.txt")]
     if cmlm_kd([*command, "--hypothesis", *(f"{names[i]}={hypotheses[i]}" for i in order)]):
@@ -83,18 +101,18 @@ def draw_curves(folder: Path, figure: Path) -> None:
         write_png(figure, {path.stem: read_validations(path) for path in logs})
 
 
-def up_to_date(page: str, captions: Path | None = None) -> str:
+def up_to_date(page: str, places: Sequence[Path] = ()) -> str:
     """Return the page with every table as the results are now.
 
     Args:
         page: docs/results.md.
-        captions: Multi30k's folder; without it tables of captions stay as they are.
+        places: folders of test sets; a table whose test set is nowhere stays as it is.
     """
 
     def written(place: re.Match[str]) -> str:
         with tempfile.TemporaryDirectory() as scratch:
             folder = RESULTS / place[2]
-            reference = reference_of(folder, captions, Path(scratch))
+            reference = reference_of(folder, places)
             if reference is None:
                 return place[0]
             return f"{place[1]}{table(folder, reference, Path(scratch))}{place[3]}"
@@ -124,7 +142,8 @@ def take(run: Path, folder: Path, only: Collection[str] = ()) -> None:
         )
     if only:
         generated = [path for path in generated if {path.stem, path.stem.partition("@")[0]} & set(only)]
-    reference = read_lines(run / "data-bin" / "raw" / "test.en")
+    target = json.loads((run / "data-bin" / "prepare.json").read_text(encoding="utf-8"))["target_language"]
+    reference = read_lines(run / "data-bin" / "raw" / f"test.{target}")
     validations = {
         path.stem: [line for line in read_lines(run / path.stem / "train.log") if VALIDATION in line]
         for path in generated
@@ -154,7 +173,12 @@ def main() -> int:
     parser.add_argument("--take", nargs=2, metavar=("RUN", "NAME"), help="put a run into results/NAME")
     parser.add_argument("--only", nargs="+", default=(), metavar="SYSTEM", help="take these alone")
     parser.add_argument(
-        "--captions", type=Path, metavar="DIR", help="of Multi30k, for tables of its test set"
+        "--references",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="DIR",
+        help="where test sets are that are not here",
     )
     parser.add_argument(
         "--check", action="store_true", help="say whether the page is out of date, write nothing"
@@ -166,7 +190,7 @@ def main() -> int:
         return 0
     check = arguments.check
     page = PAGE.read_text(encoding="utf-8")
-    written = up_to_date(page, arguments.captions)
+    written = up_to_date(page, arguments.references)
     if not check:
         PAGE.write_text(written, encoding="utf-8")
         for place in PLACE.finditer(page):

@@ -1,5 +1,7 @@
 """docs/results.md says what its hypotheses score."""
 
+import hashlib
+import json
 import shutil
 
 import pytest
@@ -28,7 +30,7 @@ def test_tables_of_captions_are_too(shared_dir):
         if "reference" in writer.settings_of(writer.RESULTS / place[2])
     ]
     captions = shared_dir / "data" / "multi30k"
-    assert found and all(writer.up_to_date(text, captions) == text for text in found)
+    assert found and all(writer.up_to_date(text, [captions]) == text for text in found)
 
 
 def test_every_folder_of_results_is_in_the_page_and_every_run_has_its_curve():
@@ -47,7 +49,8 @@ def test_what_a_run_has_made_is_taken(tmp_path):
         (run / directory).mkdir(parents=True)
     with pytest.raises(UserError, match="has no translations in generated/"):
         writer.take(run, folder)
-    (run / "data-bin" / "raw" / "test.en").write_text("one\ntwo\n")
+    (run / "data-bin" / "prepare.json").write_text('{"target_language": "title"}')
+    (run / "data-bin" / "raw" / "test.title").write_text("one\ntwo\n")
     (run / "corpus" / "test.clauses").write_text("a\nb\n")
     (run / "generated" / "alone@1.txt").write_text("D-1\t-0.5\tzwei\nD-0\t-0.5\teins\n")
     line = "epoch 001 | valid on 'valid' subset | loss 3 | nll_loss 2.5 | num_updates 100"
@@ -71,3 +74,35 @@ def test_what_a_run_has_made_is_taken(tmp_path):
     (folder / "result.yaml").write_text("reference: test.en.gz\n")
     writer.take(run, folder)
     assert not (folder / "reference.txt").exists()
+
+
+def write_results_without_their_test_set(folder, **settings):
+    """Write two summaries of each of two systems, and what result.yaml says of them."""
+    (folder / "hypotheses").mkdir(parents=True)
+    for name, lines in (
+        ("alone", "a file manager\na chess game\n"),
+        ("distilled", "a file browser\nchess\n"),
+    ):
+        (folder / "hypotheses" / f"{name}@1.txt").write_text(lines)
+    known = {"baseline": "alone", "run": "cmlm-kd run titles.yaml", "reference": "test.title", **settings}
+    (folder / "result.yaml").write_text(json.dumps(known))
+
+
+def test_a_test_set_from_elsewhere_and_the_metrics_of_a_folder(tmp_path, monkeypatch):
+    writer, page = load_writer(), "<!-- written: titles -->\n<!-- end -->"
+    monkeypatch.setattr(writer, "RESULTS", tmp_path / "results")
+    (tmp_path / "corpus").mkdir()
+    text = "a file manager\na game of chess\n"
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    write_results_without_their_test_set(
+        tmp_path / "results" / "titles", metrics=["chrf", "rouge"], sha256=sha256
+    )
+    assert writer.up_to_date(page) == page == writer.up_to_date(page, [tmp_path])
+    (tmp_path / "corpus" / "test.title").write_text(text)
+    written = writer.up_to_date(page, [tmp_path, tmp_path / "corpus"])
+    assert (
+        all(name in written for name in ("chrF2", "ROUGE-1", "ROUGE-2", "ROUGE-L")) and "BLEU" not in written
+    )
+    (tmp_path / "corpus" / "test.title").write_text("another\ntext\n")
+    with pytest.raises(UserError, match=r"corpus/test.title is not the test set of .*SHA-256 " + sha256):
+        writer.up_to_date(page, [tmp_path / "corpus"])
