@@ -35,7 +35,7 @@ def given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("glue/SST-2", "glue/RTE", "text", "bert", "teacher", "captions"):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("text/train.txt", "text/valid.txt", "de-en.tgz"):
+    for name in ("text/train.txt", "text/valid.txt", "text/packages.txt", "de-en.tgz"):
         (tmp_path / name).touch()
     pairs = {"train": "vi de", "tst2012": "vi", "tst2013": "vi", "newstest2013": "de", "newstest2014": "de"}
     for name, languages in pairs.items():
@@ -61,6 +61,7 @@ RECIPES = {
         "seeds=1,2",
         "also=k-1,random",
     ],
+    "translation/titles.yaml": ["index=text/packages.txt", "titled=500", "seeds=1,2"],
     "translation/iwslt14.yaml": ["data_dir=.", "teacher=bert", "flags=--fp16"],
     "translation/iwslt15.yaml": ["data_dir=text", "teacher=bert"],
     "translation/wmt14.yaml": ["data_dir=text", "teacher=bert"],
