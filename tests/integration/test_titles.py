@@ -171,7 +171,7 @@ steps:
     title: Train a small tokenizer
     inputs: [corpus]
     run: >-
-      cmlm-kd train-tokenizer --vocab-size 60 --input {{{{ run }}}}/corpus/train.description
+      cmlm-kd train-tokenizer --vocab-size 40 --input {{{{ run }}}}/corpus/train.description
       {{{{ run }}}}/corpus/train.title --output {{{{ run }}}}/tokenizer
     outputs: [tokenizer]
   titles-of-the-teacher:
