@@ -52,7 +52,21 @@ def test_hidden_states(capsys, monkeypatch, tmp_path):
     assert found["started@1"].task.encoder_layers_map == "1,3,5"
 
 
-@pytest.mark.parametrize(("recipe", "step"), [("selective", "selective"), ("hidden_state", "inside")])
+def test_the_teachers_order(capsys, monkeypatch, tmp_path):
+    found = trainings("tie", capsys, monkeypatch, tmp_path, "topk=3", "iterations=2")
+    assert set(found) == {"alone@1", "distilled@1", "deep", "heard@1", "ranked@1", "iterated@1"}
+    for name, iterations in (("ranked", 1), ("iterated", 2)):
+        training = found[f"{name}@1"]
+        assert training.criterion._name == "tie_kd" and training.criterion.kd_topk == 3
+        assert training.criterion.kd_iterations == iterations
+        assert training.task.online_teacher == found["heard@1"].task.online_teacher
+        assert training.optimization == found["heard@1"].optimization
+    assert found["heard@1"].criterion.kd_temperature == 1.0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "step"), [("selective", "selective"), ("hidden_state", "inside"), ("tie", "ranked")]
+)
 def test_their_trainings_can_be_tuned(monkeypatch, tmp_path, recipe, step):
     monkeypatch.chdir(tmp_path)
     names = {"cpu": "", "autocast": ""}

@@ -53,6 +53,7 @@ RECIPES = {
     "translation/small_and_fast.yaml": ["shortlist=20", "beam=4"],
     "translation/selective.yaml": ["selection=batch", "share=0.3"],
     "translation/hidden_state.yaml": ["hidden=0.1", "decoder_map=last"],
+    "translation/tie.yaml": ["topk=3", "iterations=2"],
     "translation/multi30k.yaml": ["teacher=bert", "data_dir=captions"],
     "translation/captions.yaml": [
         "data_dir=captions",
