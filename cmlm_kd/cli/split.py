@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labelled",
         type=int,
         metavar="N",
-        help=f"keep the labels of so many examples; {UNLABELLED_FILE} has the sentences of all, for teachers",
+        help="so many examples keep their labels, those that are held out among them; "
+        f"{UNLABELLED_FILE} has the sentences of all but the latter, for teachers",
     )
     parser.add_argument("--regression", action="store_true", help="text and datasets: the label is a score")
     parser.add_argument("--text-columns", default="", help="datasets: the one or two columns of sentences")
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         hold_out,
         read_examples,
         with_labels,
+        without,
         write_examples,
     )
     from cmlm_kd.data.classification.corpora import GLUE_FILES
@@ -51,19 +53,19 @@ def run(arguments: argparse.Namespace) -> None:
         text_columns=comma_separated(arguments.text_columns),
     )
     examples = read_examples(arguments.data, "train", options, arguments.train_file)
-    kept, held = hold_out(examples, arguments.hold_out, arguments.hold_out_seed)
-    few = (
-        kept if arguments.labelled is None else with_labels(kept, arguments.labelled, arguments.hold_out_seed)
-    )
+    seed = arguments.hold_out_seed
+    few = examples if arguments.labelled is None else with_labels(examples, arguments.labelled, seed)
+    kept, held = hold_out(few, arguments.hold_out, seed)
+    text = None if few is examples else without(examples, held)
     written_as = TEXT if arguments.corpus == HUGGINGFACE else arguments.corpus
     files = CORPORA[written_as].files if written_as in CORPORA else GLUE_FILES
     with directory_written_aside(arguments.output) as folder:
-        write_examples(folder / files["train"], written_as, few)
-        if few is not kept:
-            write_examples(folder / UNLABELLED_FILE, written_as, kept, labelled=False)
+        write_examples(folder / files["train"], written_as, kept)
+        if text is not None:
+            write_examples(folder / UNLABELLED_FILE, written_as, text, labelled=False)
         write_examples(folder / files["valid"], written_as, held)
     print(
-        f"{arguments.output}: {len(few):,} examples in {files['train']}, {len(held):,} in {files['valid']}"
-        + ("" if few is kept else f", {len(kept):,} without labels in {UNLABELLED_FILE}")
+        f"{arguments.output}: {len(kept):,} examples in {files['train']}, {len(held):,} in {files['valid']}"
+        + ("" if text is None else f", {len(text):,} without labels in {UNLABELLED_FILE}")
         + ("" if written_as == arguments.corpus else f"; read it with --corpus {written_as}")
     )

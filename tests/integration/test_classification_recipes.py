@@ -110,13 +110,16 @@ def test_bilstm_learns_from_sentences_that_were_made(here):
 
 
 def test_few_labels_and_the_sentences_of_all(here):
-    _, trainings = follow(here, "pkd", "SST-2", "seeds=1", "labelled=5")
+    _, trainings = follow(here, "pkd", "SST-2", "seeds=1", "labelled=10")
     check_report(here / "run" / "SST-2" / "pkd" / "seeds-1", (1,), "accuracy")
     split = here / "run" / "split" / "SST-2"
     sentences = (split / "text.tsv").read_text().splitlines()
     labelled = (split / "train.tsv").read_text().splitlines()
     assert sentences[0] == "sentence" and labelled[0] == "sentence\tlabel"
-    assert len(labelled) == 6 and {line.split("\t")[0] for line in labelled} < set(sentences)
+    held = (split / "dev.tsv").read_text().splitlines()
+    assert len(labelled) == 1 + 9 and len(held) == 1 + 1
+    assert {line.split("\t")[0] for line in labelled} < set(sentences)
+    assert held[1].split("\t")[0] not in sentences
     by_criterion = {flag(words, "--criterion"): "--unlabelled" in words for words in trainings}
     assert by_criterion == {"pkd": True, "sentence_classification": False}
 

@@ -9,7 +9,7 @@ from cmlm_kd.data.classification.corpora import (
     ReadingOptions,
     corpus_format,
 )
-from cmlm_kd.data.classification.examples import Examples, hold_out, with_labels
+from cmlm_kd.data.classification.examples import Examples, hold_out, with_labels, without
 from cmlm_kd.data.classification.reading import read_examples
 from cmlm_kd.data.classification.tables import write_examples
 
@@ -24,5 +24,6 @@ __all__ = [
     "hold_out",
     "read_examples",
     "with_labels",
+    "without",
     "write_examples",
 ]

@@ -199,16 +199,22 @@ def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Exa
 
 
 def with_labels(examples: Examples, count: int, seed: int) -> Examples:
-    """Draw the examples of a training set that keep their labels, in its order.
+    """Draw the examples that keep their labels, in their order.
 
     Raises:
         UserError: if ``count`` is not in [1, N), so that no example has a label or all have.
     """
     if not 0 < count < len(examples):
         raise UserError(
-            f"--labelled is {count}; of {examples.source} there are {len(examples)} examples to train on: "
-            f"keep the labels of 1 to {len(examples) - 1}, or leave --labelled out to keep all"
+            f"--labelled is {count}; {examples.source} has {len(examples)} examples: keep the labels of 1 to "
+            f"{len(examples) - 1}, or leave --labelled out to keep all"
         )
-    # The held-out examples were drawn with the same seed; another stream of it takes others.
+    # hold_out draws by the same seed from what is left: another stream of it.
     order = np.random.default_rng([seed, 1]).permutation(len(examples))  # (N,)
     return examples.select(np.sort(order[:count]))
+
+
+def without(examples: Examples, others: Examples) -> Examples:
+    """Return the examples that are not among ``others``, which were selected of them."""
+    numbers = np.arange(len(examples)) if examples.numbers is None else examples.numbers  # (N,)
+    return examples.select(np.flatnonzero(~np.isin(numbers, others.numbers)))

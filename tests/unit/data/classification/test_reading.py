@@ -13,6 +13,7 @@ from cmlm_kd.data.classification import (
     hold_out,
     read_examples,
     with_labels,
+    without,
     write_examples,
 )
 from cmlm_kd.data.classification.examples import Examples, check_every_class_occurs
@@ -257,10 +258,13 @@ def test_some_examples_keep_their_labels():
     assert len(few) == 20 and few.first == sorted(few.first, key=int)
     assert [int(text) % 2 for text in few.first] == few.target.tolist()
     assert with_labels(examples, 20, seed=1).first == few.first != with_labels(examples, 20, seed=2).first
-    held = hold_out(examples, 0.4, seed=1)[1]  # not the same draw: where one is taken the other need not be
-    assert set(held.first) != set(few.first)
+    held = hold_out(few, 0.25, seed=1)[1]
+    rest = without(examples, held)
+    assert len(rest) == 45 and rest.first == [text for text in examples.first if text not in held.first]
     for count in (0, -1, 50, 51):
-        with pytest.raises(UserError, match=f"--labelled is {count}; of s there are 50 .* labels of 1 to 49"):
+        with pytest.raises(
+            UserError, match=f"--labelled is {count}; s has 50 examples: keep the labels of 1 to 49"
+        ):
             with_labels(examples, count, seed=1)
 
 
