@@ -157,7 +157,8 @@ class WeightedEntries:
         """As :meth:`observe`, for bfloat16 logits and no mass outside; for ``again`` see
         :func:`cmlm_kd.losses.divergences.rounded_softmax_in_place`."""
         entries = logits.gather(1, self.ids[rows]).float()  # (n, m)
-        normaliser = rounded_softmax_in_place(logits, again)  # (n, 1)
+        # An estimate may lie below an entry's logit, whose probability would be above 1 and its NLL negative.
+        normaliser = rounded_softmax_in_place(logits, again).maximum(entries.amax(1, keepdim=True))  # (n, 1)
         self.normaliser[rows] = normaliser
         torch.sub(entries, normaliser, out=self.log_probs[rows])
 

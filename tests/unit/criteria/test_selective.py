@@ -12,7 +12,7 @@ from cmlm_kd.criteria.soft_target import SoftTargetConfig, teacher_distribution
 from cmlm_kd.errors import UserError
 from cmlm_kd.losses.divergences import label_smoothed_nll
 from cmlm_kd.losses.projection import projected_loss
-from cmlm_kd.losses.selection import BatchGate, QueueGate, SelectiveBlocks
+from cmlm_kd.losses.selection import BatchGate, ConfidenceGate, QueueGate, SelectiveBlocks
 from cmlm_kd.losses.soft_targets import TeacherDistribution
 
 SIGNAL = TeacherSignal(soft_targets=make_teacher())
@@ -262,3 +262,19 @@ def test_logits_in_bfloat16_are_selected_by_too(monkeypatch, added):
     torch.testing.assert_close(narrow[0], wide[0], rtol=1e-3, atol=0)
     for ours, theirs in zip(narrow[1:], wide[1:], strict=True):
         assert float((ours - theirs).norm() / theirs.norm()) < 1e-2
+
+
+def test_a_student_that_is_sure_in_bfloat16_listens_where_everybody_does():
+    """An estimated normaliser gives a gold entry no probability above 1, which would be no threshold's."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(300, (500,), generator=generator)
+    weight = torch.randn(300, 64, generator=generator).bfloat16()
+    features = (0.5 * weight[target].float()).bfloat16()
+    teacher = TeacherDistribution(target.unsqueeze(1), torch.ones(500, 1), None)
+    blocks = SelectiveBlocks(
+        target, teacher, torch.arange(500) % 5 > 0, ConfidenceGate(1.0),
+        alpha=0.5, added=False, smoothing=(1.0, 0.0), vocabulary=300,
+    )  # fmt: skip
+    projected_loss(features, weight, None, blocks)
+    assert (blocks.nll >= 0).all() and float(blocks.nll.median()) < 0.01
+    assert int(blocks.listening.sum()) == 400
