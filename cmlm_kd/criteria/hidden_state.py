@@ -99,6 +99,16 @@ class HiddenStateConfig(SoftTargetConfig):
                 f"hidden_state_kd: {', '.join(weights)} are all 0, or both layer maps are {NO_LAYERS}, so "
                 "that nothing of the teacher's inside would be learned; raise one, or take soft_target_kd"
             )
+        of_both = self.kd_hidden_weight or self.kd_attention_weight
+        if (
+            self.kd_decoder_layer_map == NO_LAYERS and not of_both
+        ):  # attention over the source is the decoder's
+            raise UserError(
+                "hidden_state_kd: --kd-cross-attention-weight "
+                f"{self.kd_cross_attention_weight:g} alone reads the decoder, and --kd-decoder-layer-map is "
+                f"{NO_LAYERS}, so that nothing of the teacher's inside would be learned; map layers of the "
+                "decoder, or raise --kd-hidden-weight or --kd-attention-weight"
+            )
 
     def signature(self) -> str:
         """Return the criterion's part of a KD signature; more settings where not the default."""

@@ -216,6 +216,11 @@ def test_only_what_has_a_weight_is_kept_and_projected():
         ({"student": dataclasses.replace(STUDENT, tokenizer="other")}, {}, "tokenizers differ"),
         ({}, {"kd_hidden_weight": -1.0}, "hidden_state_kd: --kd-hidden-weight is -1.0"),
         ({}, {"kd_encoder_layer_map": "none", "kd_decoder_layer_map": "none"}, "both layer maps are none"),
+        (
+            {},
+            {"kd_decoder_layer_map": "none", "kd_hidden_weight": 0.0, "kd_attention_weight": 0.0},
+            "--kd-cross-attention-weight 1 alone reads the decoder, and --kd-decoder-layer-map is none",
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_training(pair, settings, message):
