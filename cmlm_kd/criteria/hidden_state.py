@@ -311,11 +311,22 @@ def _refuse_closed(
         CROSS_ATTENTION_SCORES: ("--kd-cross-attention-weight", config.kd_cross_attention_weight),
     }
     for what, (flag, weight) in wanted.items():
-        if weight and what not in model.provides:
+        if not weight:
+            continue
+        closed = None if what in model.provides else model.name
+        of_encoder = what != CROSS_ATTENTION_SCORES and config.kd_encoder_layer_map != NO_LAYERS
+        if closed is None and of_encoder and what not in _half(model, 0).provides:
+            closed = f"the encoder of {model.name}"
+        if closed is not None:
             some = model.provides & {HIDDEN_STATES, ATTENTION_SCORES, CROSS_ATTENTION_SCORES}
-            remedy = f"pass {flag} 0" if some else "take a Transformer, or soft_target_kd"
+            opened = what == HIDDEN_STATES or not some
+            remedy = (
+                "take one Transformer without --encoder-layerdrop and --decoder-layerdrop, or soft_target_kd"
+                if opened
+                else f"pass {flag} 0"
+            )
             raise UserError(
-                f"hidden_state_kd: reads {what}, which {model.name} does not give ({student.name}; "
+                f"hidden_state_kd: reads {what}, which {closed} does not give ({student.name}; "
                 f"{teacher.name}); {remedy}"
             )
 

@@ -113,7 +113,12 @@ def test_it_trains_saves_and_resumes(road, tmp_path, more):
         ("deep", ("--kd-projection", "none"), "hidden states of width 16 and 24"),
         ("deep", ("--encoder-attention-heads", 4, "--decoder-attention-heads", 4), "4 and 2 attention heads"),
         ("short", (), r"short.* reads sources of up to 20 tokens, .* 1024; pass --max-source-positions 20"),
-        ("deep", ("--decoder-layerdrop", 0.5), "which student .* does not give"),
+        (
+            "deep",
+            ("--decoder-layerdrop", 0.5),
+            "which student .* does not give.* without --encoder-layerdrop",
+        ),
+        ("deep", ("--encoder-layerdrop", 0.5), "which the encoder of student .* does not give.*-layerdrop"),
         ("deep", ("--left-pad-target",), "leave the flag out, or pass --kd-attention-weight 0"),
     ],
 )
