@@ -216,8 +216,11 @@ class Tuning:
 
 
 def best_of(records: list[TrialRecord], *, maximize: bool) -> TrialRecord | None:
-    """Return the best of the trials that got furthest, or None where there is none."""
-    furthest = max((record.updates for record in records), default=0)
-    last = [record for record in records if record.updates == furthest and furthest]
-    pick = max if maximize else min
-    return pick(last, key=lambda record: record.reached[furthest], default=None)
+    """Return the trial that reached the best value, of equal ones that after most updates; None without any.
+
+    A budget may end before the better trial is as far as another: more updates would not make it worse, for
+    a trial's value is the best of its validations.
+    """
+    sign = 1.0 if maximize else -1.0
+    compared = [record for record in records if record.updates]
+    return max(compared, key=lambda each: (sign * each.reached[each.updates], each.updates), default=None)

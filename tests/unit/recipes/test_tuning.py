@@ -83,6 +83,16 @@ def test_the_best_is_found_and_data_are_made_once(recipe, capsys):
     )
 
 
+def test_a_trial_that_the_budget_stopped_may_be_the_best(recipe, capsys):
+    assert tune(recipe, "--seed", 2, budget=125, vary=("temperature=2,5",)) == 0
+    assert [row[1:] for row in rows(recipe)[1:]] == [
+        ["5", "18.01", "12.01", "10.01", "90", "complete"],
+        ["2", "9.01", "3.01", "", "30", "running"],
+    ]
+    printed = capsys.readouterr().out
+    assert "best after 30 updates: nll_loss 3.01" in printed and printed.endswith("--set temperature=2\n")
+
+
 def test_an_interrupted_search_goes_on_and_a_finished_one_runs_nothing(recipe, capsys):
     (recipe.run_folder).mkdir()
     assert tune(recipe, budget=100) == 0
