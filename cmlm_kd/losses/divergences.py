@@ -128,8 +128,9 @@ def rounded_softmax_in_place(logits: Tensor, again: Callable[[Tensor], Tensor]) 
     """Overwrite bfloat16 ``logits (N, V)`` with their softmax; return the log-normaliser ``(N, 1)``, float32.
 
     Every entry says ``log Z = z - log p``, with an error of up to 2^-8 since p is rounded. Roundings go up
-    and down: the mean of some entries is within 1e-3 of log Z, mostly within 2e-4, where the logits
-    themselves are rounded by 2^-9 of their size. The exact one would cost a wide copy of all logits.
+    and down: the mean of some entries is within 1e-3 of log Z, mostly within 2e-4 (of entries that are all
+    alike, as of words that never occur, within 2^-8), where the logits themselves are rounded by 2^-9 of
+    their size. The exact one would cost a wide copy of all logits.
 
     Args:
         logits: V is at least :data:`ANCHORS`.
