@@ -15,6 +15,8 @@ from torch import Tensor
 
 ANCHORS = 128
 """Entries of a row from which the normaliser of rounded probabilities is estimated."""
+ANCHOR_GROUPS = 8
+"""Places of a row that they are taken from."""
 SMALLEST = 1e-30
 """Probability up to which an entry says nothing: below, numbers of eight exponent bits lose digits."""
 
@@ -136,14 +138,17 @@ def rounded_softmax_in_place(logits: Tensor, again: Callable[[Tensor], Tensor]) 
         logits: V is at least :data:`ANCHORS`.
         again: gives the logits ``(M, V)`` of some rows ``(M,)`` anew.
     """
-    # Neighbours, for single entries here and there would each miss the cache.
-    start = (logits.size(1) - ANCHORS) // 2
-    some = logits[:, start : start + ANCHORS]  # (N, n)
-    before = some.float()  # (N, n)
+    # From all over the vocabulary, since neighbours may be words that never occur, whose roundings are one;
+    # but by groups, for single entries would each miss the cache.
+    group, step = ANCHORS // ANCHOR_GROUPS, logits.size(1) // ANCHOR_GROUPS
+    start = (step - group) // 2
+    parts = logits[:, : step * ANCHOR_GROUPS].unflatten(1, (ANCHOR_GROUPS, step))  # (N, G, V/G)
+    some = parts[:, :, start : start + group]  # (N, G, n/G)
+    before = some.float()
     torch.softmax(logits, -1, out=logits)
-    after = some.float()  # (N, n)
-    normaliser = before.sub_(after.log()).mean(1, keepdim=True)  # (N, 1)
-    doubtful = ~(after.amin(1) > SMALLEST)  # (N,)
+    after = some.float()  # of the same memory, now p
+    normaliser = before.sub_(after.log()).mean((1, 2)).unsqueeze(1)  # (N, 1)
+    doubtful = ~(after.amin((1, 2)) > SMALLEST)  # (N,)
     if doubtful.any():  # the student rules such entries out
         rows = doubtful.nonzero().squeeze(1)  # (M,)
         normaliser[rows] = again(rows).float().logsumexp(1, keepdim=True)
