@@ -216,5 +216,7 @@ def with_labels(examples: Examples, count: int, seed: int) -> Examples:
 
 def without(examples: Examples, others: Examples) -> Examples:
     """Return the examples that are not among ``others``, which were selected of them."""
-    numbers = np.arange(len(examples)) if examples.numbers is None else examples.numbers  # (N,)
-    return examples.select(np.flatnonzero(~np.isin(numbers, others.numbers)))
+    numbers, taken = (
+        np.arange(len(part)) if part.numbers is None else part.numbers for part in (examples, others)
+    )
+    return examples.select(np.flatnonzero(~np.isin(numbers, taken)))
