@@ -31,7 +31,7 @@ def write_pairs(data, split, count, share_by_lot, seed):
         (data / f"dict.{language}.txt").write_text("".join(f"w{i} 1\n" for i in range(WORDS)))
 
 
-def train(root, name, data, *flags, updates=160, criterion="soft_target_kd"):
+def train(root, name, data, *flags, updates=240, criterion="soft_target_kd"):
     run_train(
         *(root / data, "--task", "translation_kd", *MODEL, "--batch-size", 48, "--seed", 1),
         *("--max-update", updates, "--save-dir", root / name, "--disable-validation"),
