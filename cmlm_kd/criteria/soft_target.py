@@ -150,8 +150,8 @@ class SoftTargetKD(KDCriterion):
         config = self.config
         if config.kd_topk > k:
             raise UserError(
-                f"{config.criterion}: --kd-topk is {config.kd_topk}, but the store has k = {k} entries per "
-                f"token; pass --kd-topk {k} or less, or run 'cmlm-kd dump' with a larger k"
+                f"{config.criterion}: --kd-topk is {config.kd_topk}, but the teacher gives k = {k} entries "
+                f"per token; pass --kd-topk {k} or less, or, of a store, run 'cmlm-kd dump' with a larger k"
             )
         if config.kd_tail == "bucket" and tail_index(config.kd_temperature, tail_temperatures) is None:
             available = ", ".join(f"{value:g}" for value in tail_temperatures) or "none"

@@ -83,7 +83,7 @@ def test_a_console_script_ends_with_the_line(begun, tmp_path):
         (("--kd-temperature", -10), "--kd-temperature is -10.0; it must be above 0"),
         (
             ("--kd-topk", 4),
-            "--kd-topk is 4, but the store has k = 3 entries per token; pass --kd-topk 3 or less",
+            "--kd-topk is 4, but the teacher gives k = 3 entries per token; pass --kd-topk 3 or less",
         ),
         (("--kd-topk", 0), "--kd-topk is 0; it must be at least 1"),
         (

@@ -232,7 +232,7 @@ def test_soft_target_kd_reads_the_rows(corpus, tmp_path):
     flags = training_flags(tmp_path, corpus / "one", corpus / "store-train", "soft_target_kd")
     run_train(*flags, "--kd-topk", 2, "--max-update", 2)
     assert (tmp_path / "checkpoint_last.pt").is_file()
-    with pytest.raises(UserError, match="--kd-topk is 4, but the store has k = 3"):
+    with pytest.raises(UserError, match="--kd-topk is 4, but the teacher gives k = 3"):
         run_train(*flags, "--kd-topk", 4, "--max-update", 2, "--save-dir", tmp_path / "other")
     assert not (tmp_path / "other" / "checkpoint_last.pt").exists()
 

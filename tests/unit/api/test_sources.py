@@ -81,7 +81,7 @@ def test_an_existing_criterion_trains_on_a_new_source(registered):
 
 def test_a_source_that_cannot_serve_is_refused_before_training(registered):
     given = named_source("gold=2", TRAINING_SET).description
-    with pytest.raises(UserError, match="--kd-topk is 3, but the store has k = 2"):
+    with pytest.raises(UserError, match="--kd-topk is 3, but the teacher gives k = 2"):
         SoftTargetKD(SoftTargetConfig(kd_topk=3), PADDING).check_teacher(given.topk, given.tail_temperatures)
 
 

@@ -40,7 +40,9 @@ def test_values_out_of_range_are_refused(settings, flag, allowed):
 
 
 def test_more_entries_than_the_store_has_are_refused():
-    with pytest.raises(UserError, match=r"--kd-topk is 4, but the store has k = 3 .* --kd-topk 3 or less"):
+    with pytest.raises(
+        UserError, match=r"--kd-topk is 4, but the teacher gives k = 3 .* --kd-topk 3 or less"
+    ):
         losses(kd_topk=4)
 
 
