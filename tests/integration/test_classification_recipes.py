@@ -161,7 +161,7 @@ def test_the_pages_other_commands(here, monkeypatch, capsys):
     monkeypatch.chdir(here)
     write_bert(here / "teacher", labels=("entailment", "not_entailment"))
     # Each is followed by a test of its own.
-    scripts = ["run.sh"] * 11 + ["fastbert.sh"] + ["fastbert.sh", "early_exit.py"] * 3
+    scripts = ["run.sh"] * 12 + ["fastbert.sh"] + ["fastbert.sh", "early_exit.py"] * 3
     page = commands("examples/classification/README.md")
     others = [words for words in page if words[0] == "cmlm-kd"]
     assert len(others) == 2
