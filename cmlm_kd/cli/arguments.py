@@ -72,6 +72,13 @@ def without_lone_seeds(named: dict[str, Path]) -> dict[str, Path]:
     return {system_of(name): file for name, file in named.items()}
 
 
+def baseline_among(named: Iterable[str], baseline: str) -> str:
+    """Return the baseline that a user names, who may say ``NAME@SEED`` where it is called ``NAME`` by now."""
+    from cmlm_kd.evaluation.differences import system_of
+
+    return baseline if baseline in named else system_of(baseline)
+
+
 def add_shard(parser: argparse._ActionsContainer, work: str, and_then: str) -> None:
     """Declare ``--shard``; :func:`chosen_share` reads it.
 

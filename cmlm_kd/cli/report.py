@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmlm_kd.cli.arguments import add_clusters, check_not_read, chosen_clusters, without_lone_seeds
+from cmlm_kd.cli.arguments import (
+    add_clusters,
+    baseline_among,
+    check_not_read,
+    chosen_clusters,
+    without_lone_seeds,
+)
 from cmlm_kd.errors import UserError
 
 if TYPE_CHECKING:
@@ -106,7 +112,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the four files, and the page if it is wanted, and print the table."""
     import json
 
-    from cmlm_kd.evaluation.differences import system_of
     from cmlm_kd.evaluation.report import Student, build_report
     from cmlm_kd.evaluation.training_log import read_validations, shared_measures, write_csv, write_png
     from cmlm_kd.evaluation.translation import ScoreSettings
@@ -133,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
             "give both the same names"
         )
     checkpoints, generated, logs = map(without_lone_seeds, (checkpoints, generated, logs))
-    baseline = arguments.baseline if arguments.baseline in checkpoints else system_of(arguments.baseline)
+    baseline = baseline_among(checkpoints, arguments.baseline)
     settings = ScoreSettings(
         ("bleu", "chrf"), arguments.lowercase, arguments.tokenize, 0, arguments.paired_bs_n, arguments.seed
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from cmlm_kd.cli.arguments import (
     add_clusters,
     add_output,
+    baseline_among,
     check_output,
     chosen_clusters,
     print_or_write,
@@ -63,7 +64,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Read, score, print."""
     import json
 
-    from cmlm_kd.evaluation.differences import system_of
     from cmlm_kd.evaluation.generation import read_hypotheses, refuse_generated
     from cmlm_kd.evaluation.translation import ScoreSettings, evaluate, read_references
     from cmlm_kd.system.text import read_lines
@@ -86,9 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
             systems[name] = read_lines(path)
             refuse_generated(path, systems[name])
     clusters = chosen_clusters(arguments)
-    baseline = arguments.baseline
-    if baseline is not None and baseline not in systems:
-        baseline = system_of(baseline)
+    baseline = arguments.baseline and baseline_among(systems, arguments.baseline)
     evaluation = evaluate(systems, references, settings, baseline, clusters)
     if arguments.format == "json":
         text = json.dumps(evaluation.to_document(), indent=2, ensure_ascii=False) + "\n"

@@ -99,10 +99,9 @@ class HiddenStateConfig(SoftTargetConfig):
                 f"hidden_state_kd: {', '.join(weights)} are all 0, or both layer maps are {NO_LAYERS}, so "
                 "that nothing of the teacher's inside would be learned; raise one, or take soft_target_kd"
             )
-        of_both = self.kd_hidden_weight or self.kd_attention_weight
-        if (
-            self.kd_decoder_layer_map == NO_LAYERS and not of_both
-        ):  # attention over the source is the decoder's
+        of_encoder = self.kd_hidden_weight or self.kd_attention_weight
+        # Attention over the source is the decoder's.
+        if self.kd_decoder_layer_map == NO_LAYERS and not of_encoder:
             raise UserError(
                 "hidden_state_kd: --kd-cross-attention-weight "
                 f"{self.kd_cross_attention_weight:g} alone reads the decoder, and --kd-decoder-layer-map is "

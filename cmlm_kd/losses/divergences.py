@@ -142,7 +142,7 @@ def rounded_softmax_in_place(logits: Tensor, again: Callable[[Tensor], Tensor]) 
     # but by groups, for single entries would each miss the cache.
     group, step = ANCHORS // ANCHOR_GROUPS, logits.size(1) // ANCHOR_GROUPS
     start = (step - group) // 2
-    parts = logits[:, : step * ANCHOR_GROUPS].view(-1, ANCHOR_GROUPS, step)  # (N, G, V/G)
+    parts = logits[:, : step * ANCHOR_GROUPS].view(len(logits), ANCHOR_GROUPS, step)  # (N, G, V/G)
     some = parts[:, :, start : start + group]  # (N, G, n/G)
     before = some.float()
     torch.softmax(logits, -1, out=logits)
