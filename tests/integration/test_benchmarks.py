@@ -100,7 +100,7 @@ FIGURES = {
         ("tie_step.py", ("--vocabulary", 40, "--sentences", 2, "--repeats", 1)),
         ("dump.py", DUMP),
         ("translator_dump.py", ("--layers", 1, "--width", 16, "--pairs", 8, "--rounds", 1)),
-        ("store.py", STORE),
+        pytest.param("store.py", STORE, marks=pytest.mark.long),
         pytest.param(
             *("serve.py", ("--clients", 1, 3, "--requests", 6, "--layers", 1, "--width", 32)),
             marks=pytest.mark.long,

@@ -144,6 +144,7 @@ def test_few_labels_are_not_for_mtdnn(here):
     assert "labelled is for students that can do without labels" in done.stderr
 
 
+@pytest.mark.long  # the road is that of test_mtdnn_recipe.py
 def test_mtdnn_teaches_all_tasks_at_once(here):
     printed, trainings = follow(here, "mtdnn", "SST-2,RTE", "seeds=1")
     assert len(trainings) == 4 + 2 * 2 + 4 + 4

@@ -152,6 +152,7 @@ def write_captions(given):
     return corpus
 
 
+@pytest.mark.long  # the road is that of numbers.yaml
 def test_captions_and_a_recurrent_student(tmp_path):
     output, given = tmp_path / "run", tmp_path / "captions"
     corpus = write_captions(given)

@@ -1,4 +1,4 @@
-"""A sample of the harness, of every part some cases; ``bash scripts/trust.sh`` runs all of it."""
+"""A sample of the harness, of every part a case; ``bash scripts/trust.sh`` runs all of it."""
 
 import os
 import re
@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 def test_a_sample_of_every_part_holds(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(
-        [sys.executable, HERE / "harness.py", "--folder", tmp_path, "--most", "2", "--jobs", "1"],
+        [sys.executable, HERE / "harness.py", "--folder", tmp_path, "--most", "1", "--jobs", "1"],
         capture_output=True,
         text=True,
         check=False,
@@ -20,4 +20,4 @@ def test_a_sample_of_every_part_holds(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     good, all_ = map(int, re.fullmatch(r"(\d+) of (\d+)", done.stdout.splitlines()[-1]).groups())
-    assert good == all_ == 14
+    assert good == all_ == 7

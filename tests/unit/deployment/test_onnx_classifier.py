@@ -53,7 +53,9 @@ def loaded(model, folder, quantize=None, opset=OPSET):
     return load_onnx_classifier(folder)
 
 
-@pytest.mark.parametrize("kind", ["bert", "mobilebert", "bilstm", "bilstm of pairs"])
+@pytest.mark.parametrize(
+    "kind", ["bert", "mobilebert", pytest.param("bilstm", marks=pytest.mark.long), "bilstm of pairs"]
+)
 def test_a_graph_gives_the_models_logits(kind, tmp_path):
     if kind == "bert":
         model = load_classifier(str(write_bert(tmp_path / "bert", layers=2)))
