@@ -4,7 +4,7 @@ Prints, for each vocabulary size, ratios of times measured in turn in one proces
 90th percentile), and the peak memory of the loss::
 
     python benchmarks/kd_step.py [--bf16] [--device cuda] [--vocabulary 10000 32000 120000] [--repeats 5]
-                                 [--optimizer fused_adam]
+                                 [--optimizer fused_adam] [--profile]
 
 step      forward, loss, backward and Adam of a 3+3-layer transformer, d = 256, on 4,096 target tokens without
           padding: soft_target_kd (fused) / label_smoothed_cross_entropy; the latter always has fairseq's
@@ -14,6 +14,8 @@ selective the same step with other tokens every time: selective_kd / soft_target
 gather    output layer and loss alone, forward and backward: fused / dense by gathering log-probabilities
 scatter   the same: fused / dense by scattering the soft targets into a (tokens, vocabulary) matrix
 memory    peak memory of output layer and loss: fused / dense (gather)
+products  with --profile: the share of either step that its matrix products take, attention's among them. What
+          the plain step's share is, no exact step can come below in the same precision
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from cmlm_kd.losses.selection import SelectiveBlocks
 from cmlm_kd.optim import FusedAdam
 
 LENGTH, WIDTH, TOP_K = 32, 256, 8
+PRODUCTS = tuple(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "mkldnn_linear"))
 PAD = 1
 
 
@@ -170,6 +173,17 @@ def make_losses(vocabulary: int, args: Namespace) -> dict:
     return {form.__name__: lambda form=form: run(form) for form in (fused, gather, scatter)}
 
 
+def products(steps: dict, rounds: int) -> str:
+    """Return the share of the time that matrix products take, of a step with a teacher and of one without."""
+    shares: dict[str, list[float]] = {"kd": [], "plain": []}
+    for _ in range(rounds):
+        for name, found in shares.items():
+            seconds = measuring.operator_seconds(steps[name])
+            found.append(sum(seconds.get(product, 0.0) for product in PRODUCTS) / sum(seconds.values()))
+    kd, plain = (measuring.spread(found, percentiles=True) for found in shares.values())
+    return f"products {kd} of the step, {plain} of the plain one"
+
+
 def ratio(times: dict[str, np.ndarray], upper: str, lower: str) -> str:
     quotient = measuring.spread(times[upper] / times[lower], percentiles=True)
     return f"{quotient} of {np.median(times[lower]):.2f} s"
@@ -184,6 +198,9 @@ def main() -> None:
     parser.add_argument("--selection", choices=["batch", "global", "confidence"], default="batch")
     parser.add_argument("--only", choices=["step", "loss"], help="measure one of the two")
     parser.add_argument("--optimizer", choices=["adam", "fused_adam"], default="adam", help="of the step")
+    parser.add_argument(
+        "--profile", action="store_true", help="print what matrix products take of a step, too"
+    )
     args = parser.parse_args()
     clock = measuring.begin(args)
     threads = f"{torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name()
@@ -192,11 +209,14 @@ def main() -> None:
     for vocabulary in args.vocabulary:
         line = [f"V={vocabulary:<7}"]
         if args.only != "loss":
+            steps = make_steps(vocabulary, args)
             with counting_mended_tokens() as mended:
-                times = measuring.in_turn(make_steps(vocabulary, args), args.repeats, clock)
+                times = measuring.in_turn(steps, args.repeats, clock)
             line.append(f"step {ratio(times, 'kd', 'plain')}")
             share = np.median(mended[1:]) / tokens  # nothing is known at the first step
             line.append(f"selective {ratio(times, 'selective', 'kd')} (mended {share:.1%} of the tokens)")
+            if args.profile:
+                line.append(products(steps, args.repeats))
         if args.only != "step":
             times = measuring.in_turn(make_losses(vocabulary, args), args.repeats, clock)
             line += [f"{form} {ratio(times, 'fused', form)}" for form in ("gather", "scatter")]

@@ -104,6 +104,13 @@ def in_turn(
     return {name: np.array(seconds[warm_up:]) for name, seconds in spent.items()}
 
 
+def operator_seconds(action: Callable[[], object]) -> dict[str, float]:
+    """Return the seconds that each of torch's operators takes on the CPU while the action runs once."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
+        action()
+    return {event.key: event.self_cpu_time_total / 1e6 for event in profiled.key_averages()}
+
+
 def spread(
     values: Iterable[float], digits: int = 2, form: str = "{} ({}-{})", percentiles: bool = False
 ) -> str:

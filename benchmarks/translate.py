@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import in_turn, make_parser, spread
+from measuring import in_turn, make_parser, operator_seconds, spread
 from sacrebleu.metrics.bleu import BLEU
 
 from cmlm_kd.api.translator import Decoding, ModelChoice, Translator
@@ -138,9 +138,7 @@ OPERATIONS = {
 
 def print_profile(decode: Callable[[int], list[str]], size: int) -> None:
     """Print the share of fairseq's time that each part of the search takes."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
-        decode(size)
-    spent = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+    spent = operator_seconds(lambda: decode(size))
     total, rest = sum(spent.values()), 1.0
     for part, operations in OPERATIONS.items():
         share = sum(spent.get(name, 0) for name in operations) / total

@@ -95,7 +95,7 @@ FIGURES = {
     ("script", "flags"),
     [
         ("kd_step.py", STEP),
-        ("kd_step.py", (*STEP, "--bf16")),
+        ("kd_step.py", (*STEP, "--bf16", "--profile")),
         ("hidden_state_step.py", ("--vocabulary", 40, "--sentences", 2, "--repeats", 1)),
         ("tie_step.py", ("--vocabulary", 40, "--sentences", 2, "--repeats", 1)),
         ("dump.py", DUMP),
