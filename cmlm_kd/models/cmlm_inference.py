@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from cmlm_kd.data.translation.pairs import PairBatch
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
 from cmlm_kd.models.encoders.families import encoder_layers, family_of
 from cmlm_kd.models.encoders.packed_linear import pack_linear_layers
+from cmlm_kd.models.encoders.unpadded import RealPositions, UnpaddedLayers
 from cmlm_kd.system.devices import bfloat16_autocast
 
 
@@ -20,9 +21,10 @@ class MaskedPredictor:
     """Predicts masked positions with a teacher that no longer learns.
 
     Under autocast the matrices are converted to bfloat16 once instead of in every batch (on a CPU also packed
-    for oneDNN, see :mod:`cmlm_kd.models.encoders.packed_linear`), and the last layer's
-    queries and feed-forward block, which serve nothing but the vocabulary layer, run at the masked positions
-    only. Neither changes the result (beyond rounding).
+    for oneDNN, see :mod:`cmlm_kd.models.encoders.packed_linear`). The last layer's queries and feed-forward
+    block, which serve nothing but the vocabulary layer, run at the masked positions only, and on a CPU no
+    layer sees padding (:mod:`cmlm_kd.models.encoders.unpadded`). None of it changes the result (beyond
+    rounding).
 
     Args:
         teacher: stays as it is; a copy of it runs.
@@ -36,7 +38,7 @@ class MaskedPredictor:
         self.device = device
         self.bf16_autocast = bf16_autocast
         self.teacher = copy.deepcopy(teacher).eval().to(device)
-        self.last_layer = replace_last_layer(self.teacher.encoder)
+        self.layers = _prepared_layers(self.teacher.encoder, device)
         if bf16_autocast:
             for module in self.teacher.modules():
                 if isinstance(module, nn.Linear):
@@ -49,9 +51,12 @@ class MaskedPredictor:
         """Return logits over the student's target vocabulary at the masked positions, ``(M, V)`` float32."""
         batch = batch.to(self.device)
         with bfloat16_autocast(self.bf16_autocast, self.device):
-            if self.last_layer is None:
+            if self.layers is None:
                 return self.teacher(batch).float()  # type: ignore[no-any-return]
-            self.last_layer.masked_index = batch.masked_index
+            if isinstance(self.layers, UnpaddedLayers):
+                self.layers.look_at(RealPositions.of(batch.attention_mask, batch.masked_index))
+            else:
+                self.layers.masked_index = batch.masked_index
             states = self.teacher.encode(batch).squeeze(0)  # (M, d)
             return self.teacher.predict(states).float()
 
@@ -107,10 +112,24 @@ def replace_last_layer(encoder: Any) -> _LastLayer | None:
     Returns:
         the layer, whose ``masked_index`` is to be set before each batch; None where nothing was changed.
     """
-    config = encoder.config
-    able = family_of(config).layers.masked_last
-    if not able or config._attn_implementation != "sdpa" or config.is_decoder:
+    if not _has_known_layers(encoder):
         return None
     layers: Any = encoder_layers(encoder)
     layers[-1] = _LastLayer(layers[-1])
     return layers[-1]  # type: ignore[no-any-return]
+
+
+def _prepared_layers(encoder: Any, device: torch.device) -> _LastLayer | UnpaddedLayers | None:
+    """Let the encoder's layers leave out what nobody asks for, where they are ones that we understand.
+
+    On a GPU that is the last layer's alone: groups of rows would be many small kernels there.
+    """
+    if device.type == "cpu" and _has_known_layers(encoder):
+        return UnpaddedLayers(cast(nn.ModuleList, encoder_layers(encoder)))
+    return replace_last_layer(encoder)
+
+
+def _has_known_layers(encoder: Any) -> bool:
+    config = encoder.config
+    known = family_of(config).layers.masked_last and config._attn_implementation == "sdpa"
+    return known and not config.is_decoder

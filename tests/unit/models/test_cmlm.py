@@ -171,7 +171,7 @@ def test_the_predictor_predicts_what_the_teacher_does(family, head, tmp_path):
         batch = make_batch(seed, rows=seed + 1)
         with torch.no_grad():
             torch.testing.assert_close(predictor.logits(batch), teacher(batch), rtol=1e-5, atol=1e-5)
-    assert (predictor.last_layer is not None) == (
+    assert (predictor.layers is not None) == (
         family in ("bert", "roberta", "xlm-roberta", "camembert", "electra")
     )
     after = teacher.state_dict()
