@@ -43,6 +43,7 @@ VOCABULARY, PIECES = 8000, 30_000
 ORIGINAL_PAIRS, ORIGINAL_K = 8, 128
 LOG_LENGTHS = {"source": 2.85, "target": 2.76}  # means of Multi30k in the pieces of XLM-R
 DEVIATION, CORRELATION = 0.31, 0.86
+MIXED_DEVIATION = 0.6  # of talks and news together: the original pads more, and more is asked of us
 
 
 def synthetic_pairs(folder: Path, count: int, deviation: float) -> tuple[Databin, Databin]:
@@ -229,8 +230,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"  {name}: {tokens / seconds:,.1f} target tokens a second, {seconds:.2f} s")
     dump, bare, original_dump, original_bare = times.values()
     per_token = (original_dump / original_tokens) / (dump / ours_tokens)
-    compare("target tokens a second, ours to the original's", "at least 4", per_token)
-    compare("time of ours to the bare encoder's", "at most 1.15", dump / bare)
+    factor = 9 if arguments.deviation >= MIXED_DEVIATION else 6
+    compare("target tokens a second, ours to the original's", f"at least {factor}", per_token)
+    compare("time of ours to the bare encoder's", "at most 0.75", dump / bare)
     speed = measuring.bracketed(original_bare[:, 0] / original.in_encoder[1:])
     print(f"speed of the original's encoder to the bare one's (at least 0.9): {speed}")
 
