@@ -15,6 +15,7 @@ from typing import Any
 
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.recipes.search_space import SearchSpace
+from cmlm_kd.system.files import written_aside
 
 PURPOSE = "purpose"
 
@@ -73,34 +74,56 @@ class Study:
         self._pruner = self._optuna.pruners.SuccessiveHalvingPruner(
             min_resource=rungs[0], reduction_factor=factor, min_early_stopping_rate=0
         )
-        known = file.is_file()
+        self._direction = "maximize" if maximize else "minimize"
         wanted = json.loads(json.dumps(dict(purpose)))  # as it comes back from the file
+        if not (file.is_file() and self._keeps_something(file, wanted)):
+            # All at once: a search that a kill left without its settings would be taken for another one, and
+            # one without some of its combinations would end before all were tried.
+            with written_aside(file) as partial:
+                study = self._opened(partial)
+                study.set_user_attr(PURPOSE, wanted)
+                for combination in space.combinations(seed) or ():
+                    study.enqueue_trial(combination)
+        self._study = self._opened(file)
+        known = self._study.user_attrs.get(PURPOSE), self._study.direction.name.lower()
+        if known != (wanted, self._direction):
+            differs = [
+                f"{part}, now {now}" for part, now in zip(known, (wanted, self._direction), strict=True)
+            ]
+            raise UserError(
+                f"{file} is of another search ({'; '.join(differs)}); give another --output, or remove it to "
+                "begin anew"
+            )
+
+    def _opened(self, file: Path) -> Any:
+        """Return the study in a file, a new one where there is none."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # journals are called experimental
                 storage = self._optuna.storages.JournalStorage(
                     self._optuna.storages.journal.JournalFileBackend(str(file))
                 )
-                self._study = self._optuna.create_study(
+                return self._optuna.create_study(
                     storage=storage,
                     study_name="tune",
                     pruner=self._pruner,
-                    direction="maximize" if maximize else "minimize",
+                    direction=self._direction,
                     load_if_exists=True,
                 )
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"{file} cannot be read: {first_line(error)}; remove it to begin the search anew"
             ) from error
-        if not known:
-            self._study.set_user_attr(PURPOSE, wanted)
-            for combination in space.combinations(seed) or ():
-                self._study.enqueue_trial(combination)
-        elif self._study.user_attrs.get(PURPOSE) != wanted:
-            raise UserError(
-                f"{file} is of another search ({self._study.user_attrs.get(PURPOSE)}, now {wanted}); give "
-                "another --output, or remove it to begin anew"
-            )
+
+    def _keeps_something(self, file: Path, wanted: dict[str, Any]) -> bool:
+        """Return whether a file has trials, or is of another search.
+
+        A file in which an earlier version was killed has neither.
+        """
+        study = self._opened(file)
+        waiting = self._optuna.trial.TrialState.WAITING
+        begun = any(trial.state != waiting for trial in study.trials)
+        return begun or study.user_attrs.get(PURPOSE, wanted) != wanted
 
     def next_trial(self) -> Any | None:
         """Return the trial that was interrupted, or else a new one; None when all were tried."""

@@ -1,12 +1,15 @@
 """cmlm-kd tune on a recipe whose training is a line of bash."""
 
+import json
 import re
 import sys
 
+import optuna
 import pytest
 from tiny_recipes import TinyRecipe
 
 from cmlm_kd.cli import main
+from cmlm_kd.recipes.study import PURPOSE
 
 # The loss of alpha 0.4 and temperature 2 is the lowest, from the first rung on, and all fall with updates.
 RECIPE = """
@@ -168,6 +171,52 @@ def test_another_search_in_the_same_folder_is_refused(recipe, capsys):
     assert tune(recipe, budget=50) == 0
     assert tune(recipe, budget=50, vary=("alpha=0.2,0.3",)) == 2
     assert "is of another search" in capsys.readouterr().err
+    assert tune(recipe, "--maximize", budget=50) == 2
+    assert "is of another search" in capsys.readouterr().err
+
+
+class Killed(BaseException):
+    """What a kill is to the code that it ends."""
+
+
+@pytest.mark.parametrize(
+    ("method", "calls"), [("set_user_attr", 0), ("enqueue_trial", 0), ("enqueue_trial", 3)]
+)
+def test_a_search_that_was_killed_when_it_began_is_whole_afterwards(
+    recipe, capsys, monkeypatch, method, calls
+):
+    """Between the study and its settings, or before all combinations are in it."""
+    real, made = getattr(optuna.Study, method), []
+
+    def killed(study, *given, **named):
+        if len(made) == calls:
+            raise Killed
+        made.append(given)
+        return real(study, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, method, killed)
+        with pytest.raises(Killed):
+            tune(recipe)
+    assert tune(recipe) == 0
+    assert len({tuple(trial[1:3]) for trial in rows(recipe)[1:]}) == 6
+    assert tune(recipe) == 0
+    assert "0 of them and 0 s in this call" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("combinations", [0, 2])
+@pytest.mark.parametrize("settings", [False, True])
+def test_what_a_killed_search_of_an_earlier_version_left_is_begun_anew(recipe, combinations, settings):
+    assert tune(recipe, budget=50) == 0
+    journal = recipe.run_folder / "tune" / "study.journal"
+    lines = journal.read_text().splitlines(keepends=True)
+    created = [line for line in lines if json.loads(line)["op_code"] == 0][:1]
+    purpose = [line for line in lines if PURPOSE in json.loads(line).get("user_attr", {})]
+    waiting = [line for line in lines if json.loads(line)["op_code"] == 4]
+    assert len(created) == len(purpose) == 1 and len(waiting) == 6
+    journal.write_text("".join([*created, *purpose * settings, *waiting[:combinations]]))
+    assert tune(recipe) == 0
+    assert len({tuple(trial[1:3]) for trial in rows(recipe)[1:]}) == 6
 
 
 def test_a_metric_that_validation_lacks_is_named(recipe, capsys):
