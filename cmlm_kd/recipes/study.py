@@ -19,6 +19,9 @@ from cmlm_kd.system.files import written_aside
 
 PURPOSE = "purpose"
 
+_SEEDS_APART = 1_000_003
+"""Of two settings of one trial; more than there are trials."""
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -128,20 +131,25 @@ class Study:
     def next_trial(self) -> Any | None:
         """Return the trial that was interrupted, or else a new one; None when all were tried."""
         states = self._optuna.trial.TrialState
-        running = self._study.get_trials(deepcopy=False, states=(states.RUNNING,))
-        if running:
-            return self._optuna.trial.Trial(self._study, running[0]._trial_id)
+        for running in self._study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            trial = self._optuna.trial.Trial(self._study, running._trial_id)
+            if self._state_after_rung(trial) == "running":
+                return self._with_values(trial)
         waiting = self._study.get_trials(deepcopy=False, states=(states.WAITING,))
         if not self._space.ranges and not waiting:
             return None
-        # Drawn anew from seed and number, so that an interruption changes nothing.
-        number = len(self._study.trials) - len(waiting)
-        self._study.sampler = self._optuna.samplers.TPESampler(seed=self._seed + number)
-        trial = self._study.ask()
-        for name, values in self._space.choices.items():
-            trial.suggest_categorical(name, values)
-        for name, (low, high) in self._space.ranges.items():
-            trial.suggest_float(name, low, high)
+        return self._with_values(self._study.ask())
+
+    def _with_values(self, trial: Any) -> Any:
+        """Give a trial the values that it lacks: all, or those that it had not been given before a kill."""
+        for place, name in enumerate(self._space.names):
+            # Each is drawn anew from seed, number and place, so that an interruption changes nothing.
+            seed = self._seed + trial.number + _SEEDS_APART * place
+            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
+            if name in self._space.choices:
+                trial.suggest_categorical(name, self._space.choices[name])
+            else:
+                trial.suggest_float(name, *self._space.ranges[name])
         return trial
 
     def record_of(self, trial: Any) -> TrialRecord:
@@ -151,10 +159,17 @@ class Study:
     def report(self, trial: Any, updates: int, value: float) -> str:
         """Note what validation gave after so many updates; return the trial's state from now on."""
         trial.report(value, step=updates)
-        states = self._optuna.trial.TrialState
-        if updates >= self._rungs[-1]:
-            self._study.tell(trial, value)
-        elif trial.should_prune():
+        return self._state_after_rung(trial)
+
+    def _state_after_rung(self, trial: Any) -> str:
+        """End a trial that has come to its end, or that is not worth going on with; return its state.
+
+        A kill may have come between what validation gave and this.
+        """
+        states, record = self._optuna.trial.TrialState, self.record_of(trial)
+        if record.updates >= self._rungs[-1]:
+            self._study.tell(trial, record.reached[record.updates])
+        elif record.updates and trial.should_prune():
             self._study.tell(trial, state=states.PRUNED)
         return self.record_of(trial).state
 

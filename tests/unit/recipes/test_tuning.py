@@ -1,5 +1,6 @@
 """cmlm-kd tune on a recipe whose training is a line of bash."""
 
+import contextlib
 import json
 import re
 import sys
@@ -9,7 +10,7 @@ import pytest
 from tiny_recipes import TinyRecipe
 
 from cmlm_kd.cli import main
-from cmlm_kd.recipes.study import PURPOSE
+from cmlm_kd.recipes.study import PURPOSE, Study
 
 # The loss of alpha 0.4 and temperature 2 is the lowest, from the first rung on, and all fall with updates.
 RECIPE = """
@@ -179,6 +180,23 @@ class Killed(BaseException):
     """What a kill is to the code that it ends."""
 
 
+@contextlib.contextmanager
+def killed_at(monkeypatch, owner, method, calls):
+    """In the body a method ends everything when it is called once more than so many times."""
+    real, made = getattr(owner, method), []
+
+    def killed(itself, *given, **named):
+        if len(made) == calls:
+            raise Killed
+        made.append(given)
+        return real(itself, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, method, killed)
+        with pytest.raises(Killed):
+            yield
+
+
 @pytest.mark.parametrize(
     ("method", "calls"), [("set_user_attr", 0), ("enqueue_trial", 0), ("enqueue_trial", 3)]
 )
@@ -186,18 +204,8 @@ def test_a_search_that_was_killed_when_it_began_is_whole_afterwards(
     recipe, capsys, monkeypatch, method, calls
 ):
     """Between the study and its settings, or before all combinations are in it."""
-    real, made = getattr(optuna.Study, method), []
-
-    def killed(study, *given, **named):
-        if len(made) == calls:
-            raise Killed
-        made.append(given)
-        return real(study, *given, **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(optuna.Study, method, killed)
-        with pytest.raises(Killed):
-            tune(recipe)
+    with killed_at(monkeypatch, optuna.Study, method, calls):
+        tune(recipe)
     assert tune(recipe) == 0
     assert len({tuple(trial[1:3]) for trial in rows(recipe)[1:]}) == 6
     assert tune(recipe) == 0
@@ -217,6 +225,42 @@ def test_what_a_killed_search_of_an_earlier_version_left_is_begun_anew(recipe, c
     journal.write_text("".join([*created, *purpose * settings, *waiting[:combinations]]))
     assert tune(recipe) == 0
     assert len({tuple(trial[1:3]) for trial in rows(recipe)[1:]}) == 6
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "calls", "vary"),
+    [
+        (optuna.Trial, "suggest_categorical", 0, ("alpha=0.1,0.4,0.9", "temperature=1,2")),
+        (optuna.Trial, "suggest_categorical", 3, ("alpha=0.1,0.4,0.9", "temperature=1,2")),
+        (optuna.Trial, "suggest_float", 0, ("alpha=0.1..0.9", "temperature=1,2")),
+        (optuna.Trial, "suggest_float", 2, ("alpha=0.1..0.9", "temperature=1,2")),
+        (optuna.Study, "tell", 0, ("alpha=0.1,0.4,0.9", "temperature=1,2")),  # of the first trial's end
+        (optuna.Trial, "should_prune", 4, ("alpha=0.1,0.4,0.9", "temperature=1,2")),  # of one that is pruned
+    ],
+)  # fmt: skip
+def test_a_trial_that_was_killed_between_two_notes_of_it_goes_on_as_if_nothing_had_been(
+    tmp_path, monkeypatch, owner, method, calls, vary
+):
+    """Between beginning and having all its values, or between a value of validation and what follows."""
+    tables = []
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        recipe = TinyRecipe(tmp_path / name, RECIPE)
+        if name == "killed":
+            with killed_at(monkeypatch, owner, method, calls):
+                tune(recipe, budget=300, vary=vary)
+        asked = []
+
+        def next_trial(study, real=Study.next_trial, asked=asked):
+            asked.append(study)
+            assert len(asked) < 50, "the same trial again and again"
+            return real(study)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Study, "next_trial", next_trial)
+            assert tune(recipe, budget=300, vary=vary) == 0
+        tables.append(rows(recipe))
+    assert tables[0] == tables[1]
 
 
 def test_a_metric_that_validation_lacks_is_named(recipe, capsys):
