@@ -156,6 +156,20 @@ class KDCriterion(ABC):
         """
         return
 
+    def check_untaught(self, where: str) -> None:
+        """Refuse to train without a teacher, before training starts; for a loss over target tokens.
+
+        Other levels know their teachers when :meth:`needs` is called. Without this method a criterion whose
+        ``needs(student, None)`` names a teacher is refused all the same, in more general words.
+
+        Args:
+            where: what has no teacher, such as ``--task translation``.
+
+        Raises:
+            UserError: naming it, and what has one.
+        """
+        return
+
     @abstractmethod
     def training_loss(
         self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None

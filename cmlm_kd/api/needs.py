@@ -89,14 +89,15 @@ class Needs:
         student: of the student, besides its logits.
         teacher: of the teacher, besides its logits; None for a criterion that reads no teacher.
         teacher_values: ``logits`` if the criterion compares raw logits (or scores), ``probabilities`` if it
-            reads distributions alone, as an ensemble that averages probabilities gives them.
+            reads distributions alone, as an ensemble that averages probabilities gives them, ``soft targets``
+            if the best entries of each token are enough, as a store has them.
         teacher_dropout: whether the teacher runs in training mode, with dropout, as some released code does.
         labels: whether training reads the classes or scores of the data.
     """
 
     student: Request = NOTHING_ELSE
     teacher: Request | None = None
-    teacher_values: Literal["logits", "probabilities"] = "probabilities"
+    teacher_values: Literal["logits", "probabilities", "soft targets"] = "probabilities"
     teacher_dropout: bool = False
     labels: bool = True
 
@@ -185,6 +186,13 @@ def check_needs(
 def _check_predictions(
     criterion: str, needs: Needs, student: ModelDescription, teacher: ModelDescription, pair: str
 ) -> None:
+    if needs.teacher_values == SOFT_TARGETS:
+        if SOFT_TARGETS not in teacher.provides:
+            raise UserError(
+                f"{criterion}: reads soft targets, which {teacher.name} does not give {pair}; take what "
+                "'cmlm-kd dump' wrote, or a model with --online-teacher"
+            )
+        return
     if not teacher.provides & {LOGITS, PROBABILITIES}:
         raise UserError(
             f"{criterion}: reads what {teacher.name} predicts, which has no masked-LM head {pair}; train one "

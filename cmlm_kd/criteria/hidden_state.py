@@ -196,6 +196,13 @@ class HiddenStateKD(SoftTargetKD):
             ),
         )
 
+    def check_untaught(self, where: str) -> None:
+        """Refuse to train without a teacher, whose inside is read whatever alpha is."""
+        raise UserError(
+            f"hidden_state_kd: {where} has no teacher; train with --task translation_kd --online-teacher "
+            "CHECKPOINT, or without a teacher with --criterion soft_target_kd --kd-alpha 0"
+        )
+
     def _request(self, layers: list[tuple[int, ...]]) -> Request:
         config = self.config
         encoder, decoder = layers
@@ -230,6 +237,8 @@ class HiddenStateKD(SoftTargetKD):
             ValueError: if the batch lacks what :meth:`needs` asked of the teacher.
             UserError: as ``soft_target_kd``.
         """
+        if teacher is None:
+            self.check_untaught("the training batch")
         signal = required(teacher, "hidden_state_kd")
         output = super().training_loss(student, target, signal)
         real = target.ne(self.padding_idx)  # (B, T)

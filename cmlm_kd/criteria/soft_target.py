@@ -28,6 +28,7 @@ from torch import Tensor
 
 from cmlm_kd.api.criterion import CriterionOutput, KDCriterion, Term
 from cmlm_kd.api.model_output import ModelOutput
+from cmlm_kd.api.needs import ModelDescription, Needs, Request
 from cmlm_kd.api.registry import kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria.checks import takes_fused
@@ -145,6 +146,20 @@ class SoftTargetKD(KDCriterion):
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
         return takes_fused(self.config.criterion, self.config.kd_implementation, obstacle)
 
+    def needs(self, student: ModelDescription, teacher: ModelDescription | None) -> Needs:
+        """Return that soft targets are read, unless alpha is 0."""
+        if self.config.kd_alpha == 0.0:
+            return Needs()
+        return Needs(teacher=Request(topk=self.config.kd_topk), teacher_values="soft targets")
+
+    def check_untaught(self, where: str) -> None:
+        """Refuse to train without a teacher, unless alpha is 0."""
+        if self.config.kd_alpha > 0.0:
+            raise UserError(
+                f"{self.config.criterion}: {where} has no teacher; train with --task translation_kd "
+                "--soft-targets STORE (or --online-teacher MODEL), or without a teacher by --kd-alpha 0"
+            )
+
     def check_teacher(self, k: int, tail_temperatures: Sequence[float]) -> None:
         """Refuse a store with fewer than ``kd_topk`` entries, or without the tail that ``kd_tail`` needs."""
         config = self.config
@@ -167,16 +182,13 @@ class SoftTargetKD(KDCriterion):
         """Return the loss summed over target tokens.
 
         Raises:
-            UserError: if there is no teacher (unless alpha is 0) or it cannot serve, see
+            UserError: if there is no teacher or it cannot serve, see :meth:`check_untaught` and
                 :meth:`check_teacher`.
         """
         config = self.config
         soft_targets = None if teacher is None else teacher.soft_targets
         if soft_targets is None and config.kd_alpha > 0.0:
-            raise UserError(
-                f"{config.criterion}: the training batch carries no teacher; train with "
-                "--task translation_kd --soft-targets STORE, or without a teacher by --kd-alpha 0"
-            )
+            self.check_untaught("the training batch")
         batch = TargetTokens(student, target, self.padding_idx)
         valid = torch.zeros_like(target, dtype=torch.bool)  # (B, T)
         distribution = None

@@ -157,6 +157,14 @@ class TieKD(KDCriterion):
             teacher=Request(whole_distribution=True, other_histories=again),
         )
 
+    def check_untaught(self, where: str) -> None:
+        """Refuse to train without a teacher, unless alpha is 0."""
+        if self.config.kd_alpha > 0.0:
+            raise UserError(
+                f"{OWNER}: {where} has no teacher; train with --task translation_kd --online-teacher MODEL, "
+                "or without a teacher by --kd-alpha 0"
+            )
+
     def wants_features(self, obstacle: str | None) -> bool:
         """Return whether the fused implementation is to be used; see :class:`KDCriterion`."""
         return takes_fused(OWNER, self.config.kd_implementation, obstacle)
@@ -175,15 +183,13 @@ class TieKD(KDCriterion):
         if config.kd_alpha == 0.0:
             return self._without_teacher(student, batch, config.label_smoothing)
         if teacher is None:
-            raise UserError(
-                f"{OWNER}: the training batch carries no teacher; train with --task translation_kd "
-                "--online-teacher MODEL, or without a teacher by --kd-alpha 0"
-            )
-        passes = [self._pass(student, batch, teacher)]
+            self.check_untaught("the training batch")
+        signal = required(teacher, OWNER)
+        passes = [self._pass(student, batch, signal)]
         hard, taught = passes[0].hard, passes[0].taught  # (N,)
         while len(passes) < config.kd_iterations:
             said = self._as_target(passes[-1].ranked.said, batch, target)  # (B, T)
-            answers = required(student.again, OWNER)(said), required(teacher.again, OWNER)(said)
+            answers = required(student.again, OWNER)(said), required(signal.again, OWNER)(said)
             passes.append(self._pass(answers[0], batch, answers[1], taught))
         kd_tokens, heard = taught.sum(), torch.stack([each.taught for each in passes])  # (iterations, N)
         divergence, ranking = (

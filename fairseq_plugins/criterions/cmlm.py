@@ -11,15 +11,26 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
 from torch import Tensor
 
+from cmlm_kd.errors import UserError
 from cmlm_kd.losses.masked_tokens import masked_cross_entropy
 from fairseq_plugins.training.precision import LoggingOutput
+from fairseq_plugins.training.task_origin import is_of_fairseq, is_of_plugin, name_of
 
 
 @register_criterion("cmlm", dataclass=FairseqDataclass)
 class CMLMCriterion(FairseqCriterion):
     """Adapter of :func:`cmlm_kd.losses.masked_tokens.masked_cross_entropy`; a mean over masked positions."""
+
+    def __init__(self, task: FairseqTask) -> None:
+        super().__init__(task)
+        if (is_of_plugin(task) or is_of_fairseq(task)) and name_of(task) != "cmlm":
+            raise UserError(
+                f"cmlm: trains a BERT on masked target tokens, which --task {name_of(task)} does not have; "
+                "take --task cmlm, or for a translator --criterion soft_target_kd (docs/criteria)"
+            )
 
     def forward(
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True

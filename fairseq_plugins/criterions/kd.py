@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from cmlm_kd.api.criterion import CriterionOutput, KDCriterion
 from cmlm_kd.api.model_output import ModelOutput
-from cmlm_kd.api.needs import Needs, check_needs
+from cmlm_kd.api.needs import ModelDescription, Needs, check_needs
 from cmlm_kd.api.registry import Entry, kd_criteria
 from cmlm_kd.api.signals import TeacherSignal
 from cmlm_kd.criteria import load_criteria
@@ -41,6 +41,7 @@ from fairseq_plugins.models.output_layer import (
 )
 from fairseq_plugins.optim import set_rate_factors
 from fairseq_plugins.training.precision import LoggingOutput
+from fairseq_plugins.training.task_origin import is_of_fairseq, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ class KDFairseqCriterion(FairseqCriterion):
 
     A task whose students give more than logits has ``kd_level`` (``tokens``, ``sentences`` or ``text``),
     ``student_description`` and ``teacher_description`` (:class:`cmlm_kd.api.needs.ModelDescription`; None
-    without a teacher); they are known once its model is built. What the criterion trains itself is a
+    without a teacher); they are known once its model is built. One of target tokens has ``without_teacher``
+    where no batch of it will have one: the flag that says so. What the criterion trains itself is a
     submodule here, which fairseq optimises, saves and resumes with the model.
 
     Attributes:
@@ -85,7 +87,7 @@ class KDFairseqCriterion(FairseqCriterion):
         name, level = self.entry.name, self.level
         if level not in self.criterion.levels:
             raise UserError(
-                f"{name}: is a loss over {' or '.join(self.criterion.levels)}, but --task {task.cfg._name} "
+                f"{name}: is a loss over {' or '.join(self.criterion.levels)}, but --task {name_of(task)} "
                 f"trains on {level}; take a criterion over {level} (docs/criteria) or another task"
             )
         student = getattr(task, "student_description", None)
@@ -97,6 +99,25 @@ class KDFairseqCriterion(FairseqCriterion):
         needs = self.criterion.needs(student, teacher)
         check_needs(name, needs, student, teacher)
         return needs, self.criterion.build_modules(student, teacher)
+
+    def check_taught(self, task: FairseqTask) -> None:
+        """Refuse a task whose batches will have no teacher, before training.
+
+        A user's own task is left alone: what it adds to its batches is seen in the first one.
+
+        Raises:
+            UserError: naming the task, or the flag that leaves the teacher out.
+        """
+        where = getattr(task, "without_teacher", f"--task {name_of(task)}" if is_of_fairseq(task) else None)
+        if where is None or self.level != "tokens":
+            return
+        self.criterion.check_untaught(where)
+        student = getattr(task, "student_description", None) or ModelDescription("the student")
+        if self.criterion.needs(student, None).teacher is not None and not self.criterion.learns_untaught:
+            raise UserError(
+                f"{self.entry.name}: reads a teacher, and {where} has none; train with --task translation_kd "
+                "and --soft-targets STORE or --online-teacher MODEL"
+            )
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor] | None, strict: bool = True) -> None:
         """Take over what the criterion trained before. A checkpoint of one that trains nothing has None: what

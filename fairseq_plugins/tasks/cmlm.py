@@ -50,6 +50,8 @@ class CMLMTaskConfig(PrecisionConfig, FoldConfig):
 class CMLMTask(FoldMixin, AutocastMixin, FiniteLossMixin, FairseqTask):
     """``[CLS] source [SEP] target [SEP]``, masked target positions, labels in the student's vocabulary."""
 
+    without_teacher = "--task cmlm"
+
     def __init__(self, cfg: CMLMTaskConfig, prepared: PreparedData, target_dictionary: Dictionary) -> None:
         super().__init__(cfg)
         check_mask_probability("cmlm", cfg.mask_probability)

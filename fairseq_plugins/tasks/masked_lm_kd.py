@@ -17,6 +17,7 @@ from cmlm_kd.tokenization.pieces import PieceTokenizer
 from fairseq_plugins.data.unlabelled_text import UnlabelledText, UnlabelledTextConfig
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
 from fairseq_plugins.tasks.masked_lm_teaching import TextTeaching
+from fairseq_plugins.training.criterion_of_task import check_kind_of_criterion
 from fairseq_plugins.training.precision import AutocastMixin, PrecisionConfig, StepResult
 
 
@@ -137,6 +138,7 @@ class MaskedLMKDTask(AutocastMixin, FiniteLossMixin, FairseqTask):
 
     def build_criterion(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion, which looks at student and teacher."""
+        check_kind_of_criterion(self, "text", cfg._name)
         criterion = super().build_criterion(cfg, from_checkpoint)
         self._teaching.needs = getattr(criterion, "needs", Needs())
         self._text.check(cfg._name, self._teaching.needs)

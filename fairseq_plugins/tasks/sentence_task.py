@@ -14,6 +14,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import INPUTS_HASH
 from cmlm_kd.models.bilstm.model import WordInputs
 from fairseq_plugins.tasks.finite_loss import FiniteLossMixin
+from fairseq_plugins.training.criterion_of_task import check_kind_of_criterion
 from fairseq_plugins.training.precision import AutocastMixin
 from fairseq_plugins.training.starting_point import state_of_start
 
@@ -53,6 +54,11 @@ class SentenceTask(AutocastMixin, FiniteLossMixin, FairseqTask):
         model = super().build_model(cfg, from_checkpoint)
         self._keep_inputs(model.inputs, earlier)
         return model
+
+    def build_criterion(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqCriterion:
+        """Build the criterion, one over sentences."""
+        check_kind_of_criterion(self, "sentences", cfg._name)
+        return super().build_criterion(cfg, from_checkpoint)
 
     def _keep_inputs(self, inputs: SentenceInputs | WordInputs, earlier: str | None) -> None:
         if earlier not in (None, inputs.hash):

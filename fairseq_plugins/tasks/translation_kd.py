@@ -143,6 +143,11 @@ class TranslationKDTask(FoldMixin, AutocastMixin, FiniteLossMixin, TranslationTa
         return model
 
     @property
+    def without_teacher(self) -> str | None:
+        """The flag by which no batch has a teacher; None where batches have one."""
+        return f"--soft-targets {NO_STORE}" if self._soft_targets == NO_STORE else None
+
+    @property
     def _cache_directory(self) -> str:
         """``--teacher-cache``; checkpoints of earlier releases have no such setting."""
         return getattr(self.cfg, "teacher_cache", "")

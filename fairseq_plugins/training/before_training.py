@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import HEADS, OPTIMIZED, task_state
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
-from fairseq_plugins.training.row_lengths import is_of_plugin
 from fairseq_plugins.training.starting_point import LAST, starting_checkpoint
+from fairseq_plugins.training.task_origin import is_of_plugin
 
 PROBED_ROWS = 32
 """Of a validation set, at most; those of one batch are :data:`PROBED_AT_ONCE`."""
@@ -29,11 +29,18 @@ _LOWER = ("loss", "ppl")
 
 
 def check_before_training() -> None:
-    """Let a training of one of the plug-in's tasks look at what it will need later, before it loads data."""
+    """Let a training of one of the plug-in's tasks look at what it will need later, before it loads data.
+
+    One of our criteria looks whether there is a teacher, whatever the task: not when it is built, since
+    fairseq-validate builds it too and reads none.
+    """
     load = fairseq.checkpoint_utils.load_checkpoint
 
     @functools.wraps(load)
     def load_checked(cfg: DictConfig, trainer: Any, **passed: Any) -> Any:
+        criterion = trainer.get_criterion()
+        if hasattr(criterion, "check_taught"):
+            criterion.check_taught(trainer.task)
         if not is_of_plugin(trainer.task):
             return load(cfg, trainer, **passed)
         check_best_metric(trainer)

@@ -20,8 +20,8 @@ from omegaconf import DictConfig
 
 from cmlm_kd.fairseq_files.checkpoint_keys import PATIENCE, task_state
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
-from fairseq_plugins.training.row_lengths import is_of_plugin
 from fairseq_plugins.training.starting_point import starting_checkpoint
+from fairseq_plugins.training.task_origin import is_of_plugin
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from fairseq.file_io import PathManager
 from omegaconf import DictConfig
 
 from cmlm_kd.errors import UserError
-from fairseq_plugins.training.row_lengths import is_of_plugin
+from fairseq_plugins.training.task_origin import is_of_plugin
 
 logger = logging.getLogger(__name__)
 

@@ -17,19 +17,13 @@ from numpy.typing import NDArray
 
 from cmlm_kd.errors import UserError
 from fairseq_plugins.training.batches import keep_every_row
+from fairseq_plugins.training.task_origin import is_of_plugin
 
 _SHOWN = 60
 """Characters of a sentence in a message."""
 
 _LINES = "_lines_of_input"
 """Attribute of a task: how many lines of input it has had, of which fairseq counts those of a buffer."""
-
-_OF_PLUGIN = f"{__name__.partition('.')[0]}."
-
-
-def is_of_plugin(task: FairseqTask) -> bool:
-    """Return whether a task is one of this plug-in's."""
-    return type(task).__module__.startswith(_OF_PLUGIN)
 
 
 def leave_no_row_out() -> None:

@@ -269,7 +269,7 @@ def test_online_teachers_give_the_losses_of_the_store(road, tmp_path):
         (("--online-teacher", "0.5*a.pt,0*b.pt"), "has weights 0.5, 0 for 2 models; give each of them one"),
         (("--online-teacher", "nowhere.pt"), "teacher nowhere.pt does not exist"),
         (
-            ("--soft-targets", "none", "--prompt", "{source}:"),
+            ("--soft-targets", "none", "--kd-alpha", 0, "--prompt", "{source}:"),
             "--prompt is for --online-teacher, and with --soft-targets none no teacher is asked",
         ),
     ],

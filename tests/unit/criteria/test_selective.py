@@ -201,7 +201,7 @@ def test_a_threshold_that_no_token_passes_is_refused_at_the_first_batch(implemen
 def test_other_refusals_name_this_criterion():
     with pytest.raises(UserError, match="selective_kd: --kd-topk is 4, but the teacher gives k = 3"):
         make(kd_topk=4).training_loss(Student().output("fused"), TARGET, SIGNAL)
-    with pytest.raises(UserError, match="selective_kd: the training batch carries no teacher"):
+    with pytest.raises(UserError, match="selective_kd: the training batch has no teacher"):
         make().training_loss(Student().output("fused"), TARGET, None)
 
 

@@ -61,7 +61,7 @@ def test_a_bucket_without_contents_is_refused():
 
 def test_training_without_any_teacher_is_refused():
     with pytest.raises(
-        UserError, match="carries no teacher; train with --task translation_kd --soft-targets"
+        UserError, match="the training batch has no teacher; train with --task translation_kd --soft-targets"
     ):
         make_criterion().training_loss(Student().output("dense"), TARGET, None)
 

@@ -312,7 +312,7 @@ def test_refusals():
         make().needs(DESCRIPTION, None)
     with pytest.raises(UserError, match=r"--kd-topk is 10, but student x chooses from 9 entries"):
         make(kd_topk=10).needs(DESCRIPTION, TEACHER)
-    with pytest.raises(UserError, match=r"carries no teacher; .* --kd-alpha 0"):
+    with pytest.raises(UserError, match=r"the training batch has no teacher; .* --kd-alpha 0"):
         make().training_loss(Translator(0).output("dense"), TARGET, None)
     with pytest.raises(UserError, match="fused does not work here: no decoder"):
         make(kd_implementation="fused").wants_features("no decoder")
