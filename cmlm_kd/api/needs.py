@@ -121,6 +121,7 @@ class ModelDescription:
         topk: entries per token of its soft targets; 0 without.
         tail_temperatures: temperatures at which they have the log-mass of all other entries.
         encoder: of a translator, whose own fields are its decoder's; None for other models.
+        obstacle: flag by which it provides less than it would without, for messages; empty for none.
     """
 
     name: str
@@ -135,6 +136,7 @@ class ModelDescription:
     topk: int = 0
     tail_temperatures: tuple[float, ...] = ()
     encoder: ModelDescription | None = None
+    obstacle: str = ""
 
     @property
     def is_regression(self) -> bool:

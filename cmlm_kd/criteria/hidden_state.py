@@ -313,30 +313,38 @@ def _refuse_closed(
     config: HiddenStateConfig, model: ModelDescription, student: ModelDescription, teacher: ModelDescription
 ) -> None:
     """Refuse a model that does not show what the terms with a weight read."""
-    wanted = {
+    flags = {
         HIDDEN_STATES: ("--kd-hidden-weight", config.kd_hidden_weight),
         ATTENTION_SCORES: ("--kd-attention-weight", config.kd_attention_weight),
         CROSS_ATTENTION_SCORES: ("--kd-cross-attention-weight", config.kd_cross_attention_weight),
     }
-    for what, (flag, weight) in wanted.items():
-        if not weight:
-            continue
-        closed = None if what in model.provides else model.name
-        of_encoder = what != CROSS_ATTENTION_SCORES and config.kd_encoder_layer_map != NO_LAYERS
-        if closed is None and of_encoder and what not in _half(model, 0).provides:
-            closed = f"the encoder of {model.name}"
-        if closed is not None:
-            some = model.provides & {HIDDEN_STATES, ATTENTION_SCORES, CROSS_ATTENTION_SCORES}
-            opened = what == HIDDEN_STATES or not some
-            remedy = (
-                "take one Transformer without --encoder-layerdrop and --decoder-layerdrop, or soft_target_kd"
-                if opened
-                else f"pass {flag} 0"
-            )
-            raise UserError(
-                f"hidden_state_kd: reads {what}, which {closed} does not give ({student.name}; "
-                f"{teacher.name}); {remedy}"
-            )
+    # The decoder first: a model that shows nothing at all is named as a whole.
+    halves = ((1, config.kd_decoder_layer_map), (0, config.kd_encoder_layer_map))
+    read = [
+        (what, half)
+        for what, (_, weight) in flags.items()
+        for half, layers in halves
+        if weight and layers != NO_LAYERS and (half or what != CROSS_ATTENTION_SCORES)
+    ]
+    closed = [(what, half) for what, half in read if what not in _half(model, half).provides]
+    if not closed:
+        return
+    what, half = closed[0]
+    owner = model.name if half else f"the encoder of {model.name}"
+    shown = [_half(model, half) for _, half in closed]
+    obstacles = " and ".join(dict.fromkeys(each.obstacle for each in shown if each.obstacle))
+    if all(HIDDEN_STATES in each.provides for each in shown):
+        # All at once: with one of them left the next refusal would name it.
+        others = {flags[what][0]: "0" for what, _ in closed}
+        if {what for what, _ in read} == {what for what, _ in closed}:
+            others["--kd-hidden-weight"] = "1"
+        way = "pass " + " ".join(f"{flag} {value}" for flag, value in others.items())
+    else:
+        way = "take soft_target_kd" if obstacles else "take one Transformer, or soft_target_kd"
+    raise UserError(
+        f"hidden_state_kd: reads {what}, which {owner} does not give{obstacles and f' with {obstacles}'} "
+        f"({student.name}; {teacher.name}); {obstacles and f'leave out {obstacles}, or '}{way}"
+    )
 
 
 def _refuse_heads(student: ModelDescription, teacher: ModelDescription) -> None:

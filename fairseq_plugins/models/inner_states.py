@@ -32,7 +32,7 @@ from cmlm_kd.fairseq_files.databin import symbols_hash
 
 
 def describe_translator(
-    model: nn.Module, name: str, source: Dictionary, target: Dictionary
+    model: nn.Module, name: str, source: Dictionary, target: Dictionary, *, learns: bool = True
 ) -> ModelDescription:
     """Return what a translator can give.
 
@@ -40,6 +40,8 @@ def describe_translator(
         model: of fairseq.
         name: what messages call it; its kind is added.
         source, target: its dictionaries.
+        learns: whether it is trained. A teacher, in evaluation mode and without gradients, drops no layers
+            and computes nothing twice, however it was trained itself.
     """
     shown: Any = model
     vocabulary = len(target)
@@ -49,7 +51,10 @@ def describe_translator(
     halves = (getattr(shown, "encoder", None), getattr(shown, "decoder", None))
     if not (isinstance(halves[0], TransformerEncoderBase) and isinstance(halves[1], TransformerDecoderBase)):
         return ModelDescription(name, predictions, tokenizer=entries, vocabulary=vocabulary)
-    encoder, decoder = (_describe(half, name, entries) for half in halves)
+    encoder, decoder = (
+        _describe(half, side, name, entries, learns=learns)
+        for side, half in zip(("encoder", "decoder"), halves, strict=True)
+    )
     cross = {CROSS_ATTENTION_SCORES} if _cross(halves[1]) and ATTENTION_SCORES in decoder.provides else set()
     return ModelDescription(
         name,
@@ -61,18 +66,26 @@ def describe_translator(
         vocabulary=vocabulary,
         first_stands_for_all=False,
         encoder=encoder,
+        obstacle=decoder.obstacle,
     )
 
 
-def _describe(half: Any, name: str, entries: str) -> ModelDescription:
+def _describe(half: Any, side: str, name: str, entries: str, *, learns: bool) -> ModelDescription:
     """Return what an encoder or a decoder shows: nothing where layers are dropped at random."""
+    drops = learns and isinstance(half.layers, LayerDropModuleList)
+    if drops or not len(half.layers):
+        obstacle = f"--{side}-layerdrop" if drops else ""
+        return ModelDescription(
+            name, frozenset(), layers=len(half.layers), tokenizer=entries, obstacle=obstacle
+        )
     layers = list(half.layers)
-    if isinstance(half.layers, LayerDropModuleList) or not layers:
-        return ModelDescription(name, frozenset(), layers=len(layers), tokenizer=entries)
     attention = layers[0].self_attn
-    shown = {HIDDEN_STATES}
-    # Under activation checkpointing what an attention reads has no gradient in the forward.
-    if isinstance(attention, MultiheadAttention) and not getattr(half.cfg, "checkpoint_activations", False):
+    shown, obstacle = {HIDDEN_STATES}, ""
+    if learns and getattr(half.cfg, "checkpoint_activations", False):
+        # What an attention reads then has no gradient in the forward. Offloading implies it.
+        offloads = getattr(half.cfg, "offload_activations", False)
+        obstacle = ("--offload-activations and " if offloads else "") + "--checkpoint-activations"
+    elif isinstance(attention, MultiheadAttention):
         shown.add(ATTENTION_SCORES)
     return ModelDescription(
         name,
@@ -82,6 +95,7 @@ def _describe(half: Any, name: str, entries: str) -> ModelDescription:
         heads=attention.num_heads,
         tokenizer=entries,
         first_stands_for_all=False,
+        obstacle=obstacle,
     )
 
 

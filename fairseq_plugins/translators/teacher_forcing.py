@@ -147,7 +147,7 @@ class FairseqTeacher(NamedTeacher):
     def inside(self) -> ModelDescription:
         """What can be read of it; of an LSTM its predictions alone."""
         dictionaries = (self.task.source_dictionary, self.task.target_dictionary)
-        return describe_translator(self.model, f"teacher {self.path}", *dictionaries)
+        return describe_translator(self.model, f"teacher {self.path}", *dictionaries, learns=False)
 
     def check_lengths(self, most: tuple[int, int]) -> None:
         """Refuse pairs longer than its positions, in a training that reads the inside of all of them.

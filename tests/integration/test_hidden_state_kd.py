@@ -33,9 +33,9 @@ def road(tmp_path_factory):
     return root
 
 
-def flags(road, save_dir, *more, teacher="deep"):
+def flags(road, save_dir, *more, teacher="deep", data=None):
     return (
-        *(road / "data", "--task", "translation_kd", "--criterion", "hidden_state_kd", *TINY_STUDENT),
+        *(data or road / "data", "--task", "translation_kd", "--criterion", "hidden_state_kd", *TINY_STUDENT),
         *("--online-teacher", road / teacher / "checkpoint_last.pt", "--kd-topk", 3, "--kd-alpha", 0.5),
         *("--max-tokens", 200, "--max-update", 2, "--save-dir", save_dir, "--no-progress-bar"),
         *("--no-epoch-checkpoints", *more),
@@ -116,7 +116,7 @@ def test_it_trains_saves_and_resumes(road, tmp_path, more):
         (
             "deep",
             ("--decoder-layerdrop", 0.5),
-            "which student .* does not give.* without --encoder-layerdrop",
+            "which student .* does not give with --decoder-layerdrop .*; leave out --decoder-layerdrop, or",
         ),
         ("deep", ("--encoder-layerdrop", 0.5), "which the encoder of student .* does not give.*-layerdrop"),
         ("deep", ("--left-pad-target",), "leave the flag out, or pass --kd-attention-weight 0"),
@@ -127,6 +127,83 @@ def test_what_does_not_fit_is_refused_before_training(road, tmp_path, teacher, m
     assert status != 0
     assert re.search(message, errors), errors
     assert not list(tmp_path.glob("*.pt"))
+
+
+AS_WIDE = ("--encoder-embed-dim", 24, "--decoder-embed-dim", 24, "--kd-projection", "none")
+BOTH_DROP = ("--encoder-layerdrop", 0.5, "--decoder-layerdrop", 0.5)
+NO_ATTENTION = ("--kd-attention-weight", 0, "--kd-cross-attention-weight", 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "leave_out", "passed"),
+    [
+        (("--checkpoint-activations",), "--checkpoint-activations", NO_ATTENTION),
+        (
+            ("--checkpoint-activations", "--kd-hidden-weight", 0),
+            "--checkpoint-activations",
+            (*NO_ATTENTION, "--kd-hidden-weight", 1),
+        ),
+        (
+            ("--checkpoint-activations", "--kd-cross-attention-weight", 0),
+            "--checkpoint-activations",
+            NO_ATTENTION[:2],
+        ),
+        (
+            ("--offload-activations", "--checkpoint-activations"),
+            "--offload-activations and --checkpoint-activations",
+            NO_ATTENTION,
+        ),
+        (BOTH_DROP, "--decoder-layerdrop and --encoder-layerdrop", None),
+    ],
+)
+def test_a_remedy_that_is_followed_works(road, tmp_path, more, leave_out, passed):
+    status, errors = exit_of(fairseq_cli.train, *flags(road, tmp_path / "refused", *more))
+    line = errors.splitlines()[-1]
+    assert status == 1 and f"does not give with {leave_out} (student" in line, errors
+    without = list(more)
+    for flag in leave_out.split(" and "):
+        place = without.index(flag)
+        del without[place : place + (2 if "layerdrop" in flag else 1)]
+    run_train(*flags(road, tmp_path / "without", *without))
+    if passed is None:
+        assert line.endswith(f"; leave out {leave_out}, or take soft_target_kd")
+        return
+    assert line.endswith(f"; leave out {leave_out}, or pass {' '.join(map(str, passed))}")
+    run_train(*flags(road, tmp_path / "passed", *more, *passed))
+
+
+@pytest.mark.parametrize("more", [("--checkpoint-activations",), ("--decoder-layerdrop", 0.5)])
+def test_states_that_are_shown_are_learnt(road, tmp_path, more):
+    """Of a half that is not read nothing need be shown; checkpoints change no gradient."""
+    encoder = ("--kd-attention-weight", 0, "--kd-decoder-layer-map", "none", "--kd-hidden-weight", 100)
+    found = []
+    for name, given in (("plain", ()), ("other", more)):
+        run_train(*flags(road, tmp_path / name, *encoder, "--dropout", 0, *given, "--max-update", 1))
+        state = torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=False)
+        meters = {entry[1]: entry[3] for entry in state["extra_state"]["metrics"]["train"]}
+        found.append([float(meters[key]["sum"]) for key in ("encoder_hidden_loss", "gnorm")])
+    assert min(found[1]) > 0
+    if "--checkpoint-activations" in more:
+        assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("trained", [("--checkpoint-activations",), BOTH_DROP], ids=["checkpoints", "drops"])
+def test_a_teacher_shows_its_inside_however_it_was_trained(road, tmp_path, trained):
+    """It drops no layers and keeps nothing for a gradient when it teaches."""
+    terms = []
+    for name, more in (("plain", ()), ("trained", trained)):
+        weights = train_translator(tmp_path / name, road / "data", *more, model=DEEP)
+        if name == "trained":  # the same weights in a model of other settings
+            state = torch.load(weights, weights_only=False)
+            state["model"] = torch.load(tmp_path / "plain" / weights.name, weights_only=False)["model"]
+            torch.save(state, weights)
+        save_dir = tmp_path / f"{name}-student"
+        run_train(*flags(tmp_path, save_dir, *AS_WIDE, "--dropout", 0, data=road / "data", teacher=name))
+        state = torch.load(save_dir / "checkpoint_last.pt", weights_only=False)
+        meters = {entry[1]: entry[3] for entry in state["extra_state"]["metrics"]["train"]}
+        terms.append({name: float(meter["sum"]) for name, meter in meters.items() if name.endswith("_loss")})
+    assert terms[0] == pytest.approx(terms[1], rel=1e-5)
+    assert {"decoder_attention_loss", "cross_attention_loss", "encoder_attention_loss"} <= set(terms[0])
 
 
 def test_several_teachers_have_no_inside(road, tmp_path):
