@@ -23,6 +23,7 @@ from cmlm_kd.api.next_tokens import (
 )
 from cmlm_kd.data.masking.positions import cover_mask, cover_passes
 from cmlm_kd.data.translation.pairs import PairFormat, frame_pairs
+from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID
 from cmlm_kd.fairseq_files.checkpoint_keys import CMLM_PREFIX, weights_of
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.models.cmlm import ConditionalMaskedLM
@@ -83,8 +84,12 @@ class CMLMTeacher(NamedTeacher):
         return teacher_hash(self.model)
 
     def readable(self, pairs: Pairs) -> NDArray[np.bool_]:
-        """Return which pairs fit into its positions."""
-        return self.pair_format.lengths(*pairs.lengths) <= self.max_positions
+        """Return which pairs fit into its positions, and have no target entry that fills a dictionary up, as
+        what a student predicts may have: it has no id for that."""
+        ids = self.pair_format.target_ids
+        known = [bool((ids[target] != NO_TEACHER_ID).all()) for target in pairs.targets]
+        fits = self.pair_format.lengths(*pairs.lengths) <= self.max_positions
+        return np.logical_and(fits, known, dtype=bool)
 
     @torch.inference_mode()
     def next_tokens(self, pairs: Pairs) -> NextTokens:

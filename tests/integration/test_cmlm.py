@@ -9,12 +9,14 @@ import pytest
 import torch
 from fairseq import options
 from fairseq_cli import validate
-from fairseq_runs import build_task, config, run_train
+from fairseq_runs import TINY_STUDENT, build_task, config, run_train
 from tiny_prepare import forget_checksums
 from tiny_teacher import write_bert
 
+from cmlm_kd.api.next_tokens import Pairs, TeacherOptions, TranslationData
 from cmlm_kd.cli import main
 from cmlm_kd.data.translation.folds import fold_of
+from cmlm_kd.data.translation.vocabulary import NO_TEACHER_ID, Vocabulary
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import (
     BERT_CONFIG,
@@ -27,6 +29,7 @@ from cmlm_kd.fairseq_files.checkpoint_keys import (
 from cmlm_kd.fairseq_files.databin import Databin
 from cmlm_kd.models.cmlm_loading import fold_of_teacher, load_teacher
 from cmlm_kd.teachers.folds import in_order_of_folds
+from cmlm_kd.teachers.kinds import load_teachers
 from fairseq_plugins.criterions.cmlm import CMLMCriterion
 
 PAIRS, VALID, LONGEST = 24, 6, 40
@@ -93,6 +96,32 @@ def losses(batches, training=True):
 
 def weights(checkpoint):
     return torch.load(checkpoint, weights_only=True)["model"]
+
+
+# Beside a student
+
+
+def test_predictions_that_it_has_no_token_for_are_not_read(road, tmp_path):
+    """An untrained student predicts entries that fill the dictionary up to a multiple of 8."""
+    checkpoint = train(road, tmp_path / "teacher", "--bert", road / "bert", updates=1)
+    vocabulary = Vocabulary.load(road / "data", "en")
+    filling = int(np.flatnonzero(vocabulary.teacher_ids == NO_TEACHER_ID)[0])
+    data = TranslationData(road / "data", "de", "en", len(vocabulary))
+    teacher = load_teachers([str(checkpoint)], data, TeacherOptions())
+    source = np.array([5, 6, 2])
+    targets = [np.array([5, word, 2]) for word in (filling, 6, vocabulary.index("<s>"))]
+    assert teacher.readable(Pairs([source] * 3, targets)).tolist() == [False, True, True]
+    run_train(
+        *(road / "data", "--task", "translation_kd", "--criterion", "tie_kd", *TINY_STUDENT, "--lr", 1e-9),
+        *("--online-teacher", checkpoint, "--kd-topk", 3, "--max-tokens", 99, "--max-epoch", 1),
+        *("--disable-validation", "--save-dir", tmp_path / "student", "--no-epoch-checkpoints"),
+    )
+    state = torch.load(tmp_path / "student" / "checkpoint_last.pt", weights_only=False)
+    meters = dict((entry[1], entry[3]) for entry in state["extra_state"]["metrics"]["train"])
+    assert float(meters["without_teacher"]["sum"]) == 0
+    # Of three iterations the first is heard in full.
+    tokens = float(meters["kd_tokens"]["sum"])
+    assert tokens <= float(meters["kd_kl"]["count"]) < 3 * tokens
 
 
 # Training
