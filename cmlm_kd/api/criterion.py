@@ -118,6 +118,18 @@ class KDCriterion(ABC):
         """
         return None
 
+    def resume(self, earlier: Mapping[str, Any]) -> None:
+        """Take note that a training goes on, and with which settings it was trained so far.
+
+        Settings may differ from one call to the next. Called before the first update, and only for a training
+        that goes on with the moments of its optimizer.
+
+        Args:
+            earlier: names of the config's fields -> values; of a checkpoint of an earlier version perhaps not
+                all of them.
+        """
+        return
+
     def begin_update(self, update: int) -> None:
         """Take note of how many updates there were (0 at the start), for losses that change over time."""
         return

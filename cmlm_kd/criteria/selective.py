@@ -27,6 +27,7 @@ not in checkpoints, and fills anew within a few batches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -161,10 +162,22 @@ class SelectiveKD(SoftTargetKD):
         super().__init__(config, padding_idx)
         self._gate: Gate = config.gate()
         self._proven = config.kd_selection != "confidence"  # a share of tokens is never none of them
+        self._first: int | None = 0  # the update whose batch must have a token that listens
+        self._earlier = ""
+
+    def resume(self, earlier: Mapping[str, Any]) -> None:
+        """Look at the first batch of a training that goes on where fewer tokens listen than before."""
+        selection = str(earlier.get("kd_selection", self.config.kd_selection))
+        threshold = earlier.get("kd_threshold")
+        if selection != "confidence":
+            self._first, self._earlier = None, f" (--kd-selection {selection} before)"
+        elif isinstance(threshold, float) and threshold > self.config.kd_threshold:
+            self._first, self._earlier = None, f" ({threshold:g} before)"
 
     def begin_update(self, update: int) -> None:
         """Take note of how many updates there were: after the first, a student may be sure of a batch."""
-        self._proven = self._proven or update > 0
+        self._first = update if self._first is None else self._first
+        self._proven = self._proven or update > self._first
 
     def training_loss(
         self, student: ModelOutput, target: Tensor, teacher: TeacherSignal | None
@@ -172,14 +185,15 @@ class SelectiveKD(SoftTargetKD):
         """Return the loss summed over target tokens.
 
         Raises:
-            UserError: as ``soft_target_kd``; no token of the first batch is under ``--kd-threshold``.
+            UserError: as ``soft_target_kd``; no token of the first batch, or of the first one with a lower
+                ``--kd-threshold`` than before, is under it.
         """
         output = super().training_loss(student, target, teacher)
         share = output.terms["kd_share"]
         if not self._proven and share.count.item() > 0:
             if not share.total.item():
                 raise UserError(
-                    f"selective_kd: --kd-threshold {self.config.kd_threshold:g}: none of the "
+                    f"selective_kd: --kd-threshold {self.config.kd_threshold:g}{self._earlier}: none of the "
                     f"{share.count.item():,} tokens of the first batch has a gold entry of at most that "
                     f"probability (the least has {self._least:.3g}), so that nothing would be learned from "
                     "the teacher; raise it, or take --kd-selection batch"

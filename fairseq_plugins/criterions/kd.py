@@ -145,6 +145,10 @@ class KDFairseqCriterion(FairseqCriterion):
             )
         super().load_state_dict(state_dict, strict)
 
+    def resume(self, earlier: Mapping[str, Any]) -> None:
+        """Tell the criterion with which settings a training that goes on was trained so far."""
+        self.criterion.resume(earlier)
+
     def begin_update(self, update: int, optimizer: FairseqOptimizer) -> None:
         """Tell the criterion how many updates there were; learn what it reads now, and at which rates."""
         self.criterion.begin_update(update)

@@ -46,8 +46,10 @@ def check_before_training() -> None:
         check_best_metric(trainer)
         optimized = optimized_weights(trainer)
         heads = [head.name for head in getattr(trainer.task, "heads", ())]
-        check_optimizer(cfg, optimized, trainer.cfg.criterion, heads)
+        earlier = check_optimizer(cfg, optimized, trainer.cfg.criterion, heads)
         result = load(cfg, trainer, **passed)
+        if earlier and hasattr(criterion, "resume"):
+            criterion.resume(earlier)
         # The checkpoint's task state, an earlier training's, has replaced what the task said.
         trainer.task.state.merge_state_dict({OPTIMIZED: optimized})
         return result
@@ -142,7 +144,7 @@ def optimized_weights(trainer: Any) -> list[list[Any]]:
 
 def check_optimizer(
     cfg: DictConfig, optimized: list[list[Any]], criterion: Any, heads: Sequence[str] = ()
-) -> None:
+) -> Mapping[str, Any]:
     """Refuse to go on with the moments of an optimizer that had other weights, or these in another order.
 
     An optimizer's state knows weights by their place alone, so that moments of one head would become those
@@ -155,15 +157,19 @@ def check_optimizer(
         heads: of the tasks of a student of several, in order; of checkpoints that do not name their weights
             the order is compared alone.
 
+    Returns:
+        The settings of the criterion so far; none for a training that begins, or begins without moments.
+
     Raises:
         UserError: naming the first weight that differs, or the stages, where a criterion has some.
     """
     path = starting_checkpoint(cfg)
     first_start = cfg.restore_file == LAST and not (Path(cfg.save_dir) / LAST).is_file()
     if path is None or cfg.reset_optimizer or first_start:
-        return
+        return {}
     checkpoint = read_checkpoint(path)
-    _check_stage(path, settings_of(checkpoint, "criterion"), criterion)
+    settings = settings_of(checkpoint, "criterion")
+    _check_stage(path, settings, criterion)
     state = task_state(checkpoint)
     earlier = state.get(OPTIMIZED)
     names = [head["name"] for head in state.get(HEADS, ())]
@@ -174,11 +180,11 @@ def check_optimizer(
                 f"{path}: its optimizer knows the weights of {', '.join(names)} by their order; give "
                 f"{order}or --reset-optimizer to begin without its moments"
             )
-        return
+        return settings
     here = [(name, tuple(shape)) for name, shape in optimized]
     there = [(name, tuple(shape)) for name, shape in earlier]
     if here == there:
-        return
+        return settings
     place, (old, new) = next(
         (place, pair) for place, pair in enumerate(itertools.zip_longest(there, here)) if pair[0] != pair[1]
     )

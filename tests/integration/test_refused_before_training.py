@@ -210,6 +210,28 @@ def test_an_optimizer_of_weights_in_another_order_is_refused(root, tmp_path):
     run_train(*swapped, "--reset-optimizer")
 
 
+def test_a_threshold_that_is_lowered_under_every_token_is_refused_when_a_training_goes_on(root, tmp_path):
+    """Settings may change from one call to the next; what would learn nothing from its teacher may not."""
+    save_dir = tmp_path / "s"
+    stored = ("--soft-targets", root / "store", "--kd-topk", 3, "--kd-alpha", 0.5)
+    selective = ("--criterion", "selective_kd", "--kd-selection", "confidence", *stored)
+    run_train(*translation(root, save_dir, *selective, "--kd-threshold", 0.9))
+    for more in (("--kd-threshold", 1e-9), ("--kd-threshold", 1e-9, "--update-freq", 2)):
+        status, errors = exit_of(train, *translation(root, save_dir, *selective, *more, "--max-update", 2))
+        line = errors.splitlines()[-1]
+        assert status == 1 and "Traceback" not in errors
+        assert "selective_kd: --kd-threshold 1e-09 (0.9 before): none of the" in line and "raise it" in line
+        assert number_of_updates(read_checkpoint(save_dir / "checkpoint_last.pt")) == 1
+    run_train(*translation(root, save_dir, *selective, "--kd-threshold", 0.8, "--max-update", 2))
+    elsewhere = ("--restore-file", save_dir / "checkpoint_last.pt", "--kd-threshold", 1e-9, "--max-update", 3)
+    status, errors = exit_of(train, *translation(root, tmp_path / "other", *selective, *elsewhere))
+    assert status == 1 and "(0.8 before)" in errors.splitlines()[-1]
+    run_train(*translation(root, tmp_path / "g", *selective, "--kd-selection", "global"))
+    confidence = ("--kd-threshold", 1e-9, "--max-update", 2)
+    status, errors = exit_of(train, *translation(root, tmp_path / "g", *selective, *confidence))
+    assert status == 1 and "(--kd-selection global before)" in errors.splitlines()[-1]
+
+
 @pytest.mark.parametrize("projection", ["shared", "none"])
 def test_a_second_stage_in_the_save_dir_of_the_first_is_refused(root, tmp_path, projection):
     write_bert(tmp_path / "teacher", layers=2)

@@ -192,10 +192,51 @@ def test_a_threshold_that_no_token_passes_is_refused_at_the_first_batch(implemen
     later = make(kd_selection="confidence", kd_threshold=0.05)
     later.training_loss(Student(scale=3.0).output(implementation), TARGET, SIGNAL)
     # Sure of everything later on is what training is for.
+    assert heard(later, implementation) == 0
+
+
+def heard(criterion, implementation="dense"):
+    """Return how many tokens listen of a student that finds all 9 entries equally likely."""
     student = Student()
     student.weight, student.bias = torch.zeros_like(student.weight).requires_grad_(), None
-    output = later.training_loss(student.output(implementation), TARGET, SIGNAL)
-    assert output.counts["kd_tokens"] == 0
+    return criterion.training_loss(student.output(implementation), TARGET, SIGNAL).counts["kd_tokens"]
+
+
+@pytest.mark.parametrize("implementation", ["dense", "fused"])
+@pytest.mark.parametrize(
+    ("earlier", "message"),
+    [
+        (
+            {"kd_selection": "confidence", "kd_threshold": 0.2},
+            r"--kd-threshold 0\.05 \(0\.2 before\): none of",
+        ),
+        (
+            {"kd_selection": "global", "kd_threshold": 0.05},
+            r"0\.05 \(--kd-selection global before\): none of",
+        ),
+        ({"kd_selection": "confidence", "kd_threshold": 0.05}, None),
+        ({"kd_selection": "confidence", "kd_threshold": 0.01}, None),
+        ({}, None),
+    ],
+)
+def test_a_lower_threshold_is_looked_at_when_a_training_goes_on(implementation, earlier, message):
+    criterion = make(kd_selection="confidence", kd_threshold=0.05)
+    criterion.resume(earlier)
+    criterion.begin_update(7)
+    if message is None:
+        assert heard(criterion, implementation) == 0
+        return
+    with pytest.raises(UserError, match=message):
+        heard(criterion, implementation)
+    criterion.begin_update(8)  # once is enough
+    assert heard(criterion, implementation) == 0
+
+
+def test_other_selections_go_on_without_being_looked_at():
+    criterion = make(kd_selection="batch", kd_share=0.01)
+    criterion.resume({"kd_selection": "confidence", "kd_threshold": 0.9})
+    criterion.begin_update(7)
+    assert heard(criterion) > 0
 
 
 def test_other_refusals_name_this_criterion():
