@@ -9,14 +9,21 @@ open      open the store and compare every byte with its checksums
 start     what a training does before its first update: task, data, store, batches of the first epoch
 merge     four workers' parts into one store
 
-Each stage at each size is a process of its own. Printed are its CPU time and its peak memory, then two
-slopes: how time grows (the exponent of a power law, 1 is proportional) and bytes of memory per pair. The goal
-for the memory of the largest corpus is at most 1.05 times that of the smallest.
+Each stage at each size is a process of its own. Printed are its CPU time and its peak memory: all that is
+resident, and what of it is the process's own, without pages of mapped files, which the system takes back when
+others need memory. Then two slopes: how time grows (the exponent of a power law, 1 is proportional) and bytes
+of memory per pair. The goal for the memory of the largest corpus is at most 1.05 times that of the smallest.
+
+At the end the speed of prepare against the tokenizer alone, which encodes the same lines in batches, in the
+same process with the same threads, on --speed-pairs of text whose words come as often as those of real text.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import itertools
 import json
 import resource
 import subprocess
@@ -30,15 +37,20 @@ from typing import NamedTuple
 import measuring
 import numpy as np
 
+from cmlm_kd.system.text import read_lines
+
 STAGES = ("prepare", "plan", "store", "open", "start", "merge")
 AFTER_STORE = ("open", "start", "merge")
 """Stages that read what ``store`` has written; all read what ``prepare`` has."""
 PARTS = 4
+LENGTH = 12.0  # words, the median; 14 on average
+SPEED_WORDS = 200_000  # of which the tokenizer knows a tenth as one piece
+BATCH = 10_000  # lines that the tokenizer encodes at once, as prepare has them encoded
 BLOCK = 50_000  # pairs that are made at once, so that making them takes no memory
 
 
-def write_text(folder: Path, pairs: int, words: int) -> None:
-    """Write pairs of 4 to 60 words, 14 on average, common ones rather than rare ones."""
+def write_text(folder: Path, pairs: int, words: int, length: float = LENGTH) -> None:
+    """Write pairs of 2 to 60 words, ``length`` the median, common words rather than rare ones."""
     generator = np.random.default_rng(1)
     names = np.array([f"w{i}" for i in range(words)])
     chances = 1.0 / np.arange(1, words + 1)  # (words,)
@@ -46,7 +58,7 @@ def write_text(folder: Path, pairs: int, words: int) -> None:
     with (folder / "train.de").open("w") as source, (folder / "train.en").open("w") as target:
         for start in range(0, pairs, BLOCK):
             count = min(BLOCK, pairs - start)
-            lengths = np.clip(generator.lognormal(2.5, 0.5, count).astype(int), 4, 60)
+            lengths = np.clip(generator.lognormal(np.log(length), 0.5, count).astype(int), 2, 60)
             drawn = names[generator.choice(words, int(lengths.sum()), p=chances)]
             for line in np.split(drawn, np.cumsum(lengths)[:-1]):
                 source.write(" ".join(line) + "\n")
@@ -56,11 +68,13 @@ def write_text(folder: Path, pairs: int, words: int) -> None:
 
 
 def write_tokenizer(folder: Path, words: int) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    """Write BERT's pipeline with the commonest words as pieces; the others are one of them and digits."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    vocabulary = {word: i for i, word in enumerate([*measuring.SPECIAL, *(f"w{i}" for i in range(words))])}
-    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    pieces = [*measuring.SPECIAL, *(f"##{digit}" for digit in range(10)), *(f"w{i}" for i in range(words))]
+    backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     measuring.fast_tokenizer(backend).save_pretrained(folder / "tokenizer")
 
 
@@ -68,21 +82,15 @@ def write_tokenizer(folder: Path, words: int) -> None:
 
 
 def prepare(folder: Path) -> Callable[[], object]:
+    return lambda: prepare_into(folder / "data", folder)
+
+
+def prepare_into(data: Path, folder: Path) -> None:
     from cmlm_kd.cli import main
 
-    words = [
-        "prepare",
-        "--teacher",
-        folder / "tokenizer",
-        "-s",
-        "de",
-        "-t",
-        "en",
-        "--destdir",
-        folder / "data",
-    ]
+    words = ["prepare", "--teacher", folder / "tokenizer", "-s", "de", "-t", "en", "--destdir", data]
     words += ["--trainpref", folder / "train", "--validpref", folder / "valid"]
-    return lambda: main([str(word) for word in words])
+    main([str(word) for word in words])
 
 
 def header_of(folder: Path) -> object:
@@ -109,7 +117,7 @@ def plan(folder: Path) -> Callable[[], object]:
 
 
 def store(folder: Path) -> Callable[[], object]:
-    """Write the whole store and, in turns, the parts of several workers."""
+    """Write the whole store."""
     from store import make_rows
 
     import cmlm_kd.teachers.dump  # noqa: F401 - as above
@@ -118,16 +126,11 @@ def store(folder: Path) -> Callable[[], object]:
     def run() -> None:
         corpus, header = header_of(folder)
         generator = np.random.default_rng(1)
-        writers = [StoreWriter.create_or_resume(folder / f"part{i}", header) for i in range(PARTS)]
         with StoreWriter.create_or_resume(folder / "store", header) as whole:
             for each in whole.pending_shards():
                 lengths = corpus.target.sizes[each.first_row : each.first_row + each.rows]
-                rows = make_rows(generator, lengths, header.vocabulary_size, header.k)
-                whole.write_shard(each, rows)
-                writers[each.index % PARTS].write_shard(each, rows)
+                whole.write_shard(each, make_rows(generator, lengths, header.vocabulary_size, header.k))
             whole.finish()
-        for writer in writers:
-            writer.close()
 
     return run
 
@@ -139,8 +142,14 @@ def open_(folder: Path) -> Callable[[], object]:
 
 
 def merge(folder: Path) -> Callable[[], object]:
-    from cmlm_kd.store import merge_parts
+    """Merge parts, which are made of the whole store's shards beforehand."""
+    from cmlm_kd.store import SoftTargetStore, StoreWriter, merge_parts
 
+    manifest = SoftTargetStore.open(folder / "store").manifest
+    for index in range(PARTS):
+        with StoreWriter.create_or_resume(folder / f"part{index}", manifest.header) as writer:
+            for each in manifest.header.plan()[index::PARTS]:
+                writer.copy_shard(each, manifest.shards[each.index], folder / "store")
     return lambda: merge_parts([folder / f"part{i}" for i in range(PARTS)], folder / "merged")
 
 
@@ -183,15 +192,17 @@ class Measured(NamedTuple):
 
     seconds: float  # CPU time
     peak: float  # bytes, of the whole process
+    own: float  # bytes of them that belong to no file
 
 
 def measure(stage: str, folder: Path) -> Measured:
     action = ACTIONS[stage](folder)
     began = time.process_time()
-    action()
+    with measuring.Watch("RssAnon") as own:
+        action()
     seconds = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Measured(seconds, peak * 1024.0)
+    return Measured(seconds, peak * 1024.0, own.peak)
 
 
 def in_process(stage: str, folder: Path) -> Measured:
@@ -216,11 +227,42 @@ def slope(sizes: list[int], values: list[float]) -> float:
 def report(stage: str, sizes: list[int], found: list[Measured]) -> None:
     if len(sizes) < 2:
         return
-    grown = (found[-1].peak - found[0].peak) / (sizes[-1] - sizes[0])
     time_slope = slope(sizes, [each.seconds for each in found])
-    print(f"{stage:<8} time ~ pairs^{time_slope:.2f}, {grown:.0f} bytes per pair")
-    ratio = found[-1].peak / found[0].peak
-    print(f"{stage}: memory of the largest / the smallest corpus (at most 1.05): {ratio:.3f}", flush=True)
+    grown, own = (
+        (getattr(found[-1], name) - getattr(found[0], name)) / (sizes[-1] - sizes[0])
+        for name in ("peak", "own")
+    )
+    print(f"{stage:<8} time ~ pairs^{time_slope:.2f}, {grown:.0f} bytes per pair, {own:.0f} of them its own")
+    for what, ratio in (
+        ("memory", found[-1].peak / found[0].peak),
+        ("memory of its own", found[-1].own / found[0].own),
+    ):
+        print(f"{stage}: {what}, the largest / the smallest corpus (at most 1.05): {ratio:.3f}", flush=True)
+
+
+def report_speed(folder: Path, pairs: int, rounds: int, vocabulary: int) -> None:
+    """Print how fast prepare is against the tokenizer alone."""
+    from transformers import AutoTokenizer
+
+    write_tokenizer(folder, vocabulary)
+    write_text(folder, pairs, SPEED_WORDS)
+    backend = AutoTokenizer.from_pretrained(folder / "tokenizer").backend_tokenizer
+    lines = [line for language in ("de", "en") for line in read_lines(folder / f"train.{language}")]
+    places = (folder / f"data{number}" for number in itertools.count())
+
+    def encode() -> None:
+        for start in range(0, len(lines), BATCH):
+            backend.encode_batch(lines[start : start + BATCH])
+
+    def whole() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            prepare_into(next(places), folder)
+
+    spent = measuring.in_turn({"tokenizer": encode, "prepare": whole}, rounds, time.process_time)
+    rate = measuring.spread(pairs / spent["prepare"], 0)
+    print(f"prepare, {pairs:,} pairs: {rate} pairs a second of CPU time")
+    ratio = measuring.spread(spent["tokenizer"] / spent["prepare"])
+    print(f"prepare: speed / the tokenizer's own in batches (at least 0.7): {ratio}", flush=True)
 
 
 def plot(path: Path, sizes: list[int], found: dict[str, list[Measured]]) -> None:
@@ -244,6 +286,9 @@ def main() -> None:
     parser = measuring.make_parser(__doc__)
     parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 40_000, 160_000])
     parser.add_argument("--vocabulary", type=int, default=16_000)
+    parser.add_argument("--length", type=float, default=LENGTH, help="words of a sentence, the median")
+    parser.add_argument("--speed-pairs", type=int, default=50_000, help="0: leave the speed out")
+    parser.add_argument("--rounds", type=int, default=3, help="of the speed")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
@@ -258,15 +303,22 @@ def main() -> None:
     for pairs in sizes:
         with tempfile.TemporaryDirectory() as name:
             write_tokenizer(Path(name), args.vocabulary)
-            write_text(Path(name), pairs, args.vocabulary)
+            write_text(Path(name), pairs, args.vocabulary, args.length)
             for stage in found:
                 found[stage].append(in_process(stage, Path(name)))
-                seconds, peak = found[stage][-1]
-                print(f"{stage:<8} {pairs:>9,} pairs: {seconds:8.2f} s, {peak / 2**20:6.0f} MiB", flush=True)
+                seconds, *memory = found[stage][-1]
+                peak, own = (number / 2**20 for number in memory)
+                print(
+                    f"{stage:<8} {pairs:>10,} pairs: {seconds:8.2f} s, {peak:6.0f} MiB, own {own:6.0f}",
+                    flush=True,
+                )
     for stage in args.stages:
         report(stage, sizes, found[stage])
     if args.plot:
         plot(args.plot, sizes, found)
+    if args.speed_pairs:
+        with tempfile.TemporaryDirectory() as name:
+            report_speed(Path(name), args.speed_pairs, args.rounds, args.vocabulary)
     if args.json:
         args.json.write_text(json.dumps({"pairs": sizes, **found}, indent=1) + "\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -146,6 +147,32 @@ def resident(field: str) -> float:
         if line.startswith(field):
             return 1024.0 * int(line.split()[1])
     raise RuntimeError(f"no {field} in /proc/self/status")
+
+
+class Watch:
+    """Looks at a field of ``/proc/self/status`` every few milliseconds, since Linux keeps no peak of it.
+
+    Attributes:
+        peak: bytes.
+    """
+
+    def __init__(self, field: str) -> None:
+        self._field, self.peak = field, resident(field)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.01):
+            self.peak = max(self.peak, resident(self._field))
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.peak = max(self.peak, resident(self._field))
 
 
 def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:

@@ -72,7 +72,7 @@ RUNS = (
         "--layers 2 --teacher-layers 2 --width 32 --vocabulary 50 --rounds 1",
     ),
     Run("corpus_memory.py", "", "--megabytes 0.01 --epochs 2"),
-    Run("growth.py", "", "--pairs 40 80 --vocabulary 60"),
+    Run("growth.py", "", "--pairs 40 80 --vocabulary 60 --speed-pairs 10 --rounds 1"),
     Run(
         "early_exit.py", "--cpu-time", "--layers 3 --width 64 --words 50 --examples 12 --length 6 --rounds 1"
     ),

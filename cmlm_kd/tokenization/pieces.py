@@ -9,12 +9,13 @@ sentencepiece`` does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cmlm_kd.errors import UserError
+from cmlm_kd.tokenization.known_words import KnownWords, Pieces, cuts_words_alone
 from cmlm_kd.tokenization.loading import load_tokenizer
 from cmlm_kd.tokenization.spelling import (
     LITERAL_MARK,
@@ -52,14 +53,6 @@ class SpecialIds:
     unk: int
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """One sentence: ``symbols[i]`` is written to the data, ``teacher_ids[i]`` is the token it stands for."""
-
-    symbols: list[str]
-    teacher_ids: list[int]
-
-
 class PieceTokenizer:
     """Turns text into :class:`Pieces` with one teacher's tokenizer.
 
@@ -91,7 +84,9 @@ class PieceTokenizer:
         special_ids.update(vars(self.special).values())
         self._added_ids = {token["id"] for token in description["added_tokens"]} - special_ids
         self._symbols = spelled_vocabulary(description, self.kind, tokenizer.get_vocab(), special_ids)
+        alone = cuts_words_alone(description)
         self._backend = _without_special_tokens(tokenizer, description, special_ids)
+        self._words = KnownWords(self._backend, self._symbols) if alone else None
 
     @classmethod
     def from_pretrained(cls, name_or_path: str) -> PieceTokenizer:
@@ -116,6 +111,19 @@ class PieceTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Pieces]:
         """Return the pieces of several sentences."""
+        return list(self.pieces_of(texts))
+
+    def pieces_of(self, texts: Sequence[str]) -> Iterator[Pieces]:
+        """Yield the pieces of several sentences, one after the other: those of :meth:`encode_batch`."""
+        if self._words is None:
+            return self._cut(texts)
+        plain = self._words.pieces([text for text in texts if WORD_START not in text])
+        return (self._cut_one(text) if WORD_START in text else next(plain) for text in texts)
+
+    def _cut_one(self, text: str) -> Pieces:
+        return next(self._cut([text]))
+
+    def _cut(self, texts: Sequence[str]) -> Iterator[Pieces]:
         # ▁ means a space to sentencepiece and some bytes to others: it is cut out and put back as a piece.
         splits = [" ".join(text.split()).split(WORD_START) for text in texts]
         parts = [part.strip() for split in splits for part in split]
@@ -124,10 +132,8 @@ class PieceTokenizer:
         inputs = [" " + part if part else part for part in parts] if self.kind == "bytelevel" else parts
         encodings = self._backend.encode_batch(inputs, add_special_tokens=False)
         pieces = (self._pieces(text, encoding) for text, encoding in zip(inputs, encodings, strict=True))
-        return [
-            next(pieces) if len(split) == 1 else self._join(split, list(islice(pieces, len(split))))
-            for split in splits
-        ]
+        for split in splits:
+            yield next(pieces) if len(split) == 1 else self._join(split, list(islice(pieces, len(split))))
 
     def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the teacher ids of several sentences: those of :meth:`encode_batch`, in less time."""

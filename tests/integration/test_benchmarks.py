@@ -76,8 +76,12 @@ FIGURES = {
         for what in ("time", "CPU time", "peak memory")
     ],
     "growth.py": [
-        rf"{stage}: memory of the largest / the smallest corpus \(at most 1\.05\): \d"
-        for stage in ("prepare", "plan", "store", "open", "start", "merge")
+        *(
+            rf"{stage}: {what}, the largest / the smallest corpus \(at most 1\.05\): \d"
+            for stage in ("prepare", "plan", "store", "open", "start", "merge")
+            for what in ("memory", "memory of its own")
+        ),
+        r"prepare: speed / the tokenizer's own in batches \(at least 0\.7\): \d",
     ],
     "workers.py": [r"2 workers, times as fast as one, same bytes \(at least 1\.9\): 2\.00"],
     "peers.py": [r"loss of 32 sentences: cmlm-kd (\d+\.\d\d)\d*, trainer \1", r"cmlm-kd +\d+ s"],
@@ -222,6 +226,7 @@ def test_every_stage_of_growth_runs(benchmark_named, monkeypatch, capsys, tmp_pa
     growth = benchmark_named("growth")
     monkeypatch.setattr(growth, "in_process", lambda stage, folder: growth.measure(stage, folder))
     flags = ("--pairs", 12, 24, "--vocabulary", 60, "--plot", tmp_path / "plot.png")
+    flags += ("--length", 4, "--speed-pairs", 10, "--rounds", 1)
     printed_by(growth, monkeypatch, capsys, *flags, "--json", tmp_path / "all.json")
     assert json.loads((tmp_path / "all.json").read_text())["pairs"] == [12, 24]
     assert (tmp_path / "plot.png").stat().st_size > 0

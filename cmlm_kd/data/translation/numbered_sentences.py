@@ -7,10 +7,10 @@ once, and memory doesn't grow with it.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ from cmlm_kd.data.translation.vocabulary import EOS, UNK, Vocabulary
 from cmlm_kd.tokenization.pieces import Pieces
 from cmlm_kd.tokenization.spelling import SPECIALS
 
-_TOKENS_AT_ONCE = 1 << 20
+_TOKENS_AT_ONCE = 1 << 18
+_EOS_NUMBER = 0
 
 
 class TokenNumbers(dict[tuple[str, int], int]):
@@ -32,24 +33,11 @@ class TokenNumbers(dict[tuple[str, int], int]):
 
     def __init__(self, sep: int) -> None:
         super().__init__()
-        self.eos = (SPECIALS[EOS], sep)
-        self[self.eos] = 0
+        self[SPECIALS[EOS], sep] = _EOS_NUMBER
 
     def __missing__(self, token: tuple[str, int]) -> int:
         number = self[token] = len(self)
         return number
-
-    def of(self, sentences: Sequence[Pieces]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Number the tokens of sentences, EOS at the end of each.
-
-        Returns:
-            The numbers end to end, ``(sum(sizes),)``, and the sizes, ``(sentences,)``.
-        """
-        tokens = chain.from_iterable(
-            chain(zip(pieces.symbols, pieces.teacher_ids, strict=True), (self.eos,)) for pieces in sentences
-        )
-        sizes = np.array([len(pieces.symbols) + 1 for pieces in sentences], np.int32)  # (sentences,)
-        return np.fromiter(map(self.__getitem__, tokens), np.int32, int(sizes.sum())), sizes
 
     def usage(self, counts: NDArray[np.int64]) -> Counter[tuple[str, int]]:
         """Return how often each token that occurs does, of ``counts (numbers,)``."""
@@ -61,25 +49,39 @@ class NumberedSentences:
 
     Args:
         path: of the files, without their suffixes; they must not exist.
+        numbers: of all tokens; new ones are added.
 
     Attributes:
         rows: sentences.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._numbers, self._sizes = (path.with_name(f"{path.name}.{part}") for part in ("numbers", "sizes"))
+    def __init__(self, path: Path, numbers: TokenNumbers) -> None:
+        self._numbers_file, self._sizes_file = (
+            path.with_name(f"{path.name}.{part}") for part in ("numbers", "sizes")
+        )
+        self._number_of = numbers.__getitem__
+        self._numbers, self._sizes = array("i"), array("i")  # of what is not written yet
         self._counts = np.zeros(0, np.int64)  # (numbers seen,)
         self.rows = 0
 
-    def append(self, numbers: NDArray[np.int32], sizes: NDArray[np.int32]) -> None:
-        """Write sentences behind the others; see :meth:`TokenNumbers.of`."""
-        for path, values in ((self._numbers, numbers), (self._sizes, sizes)):
-            with path.open("ab") as file:
-                values.tofile(file)
-        more = np.bincount(numbers, minlength=len(self._counts))  # (numbers seen now,)
+    def append(self, sentence: Pieces) -> None:
+        """Add a sentence behind the others, EOS at its end."""
+        self._numbers.extend(map(self._number_of, zip(sentence.symbols, sentence.teacher_ids, strict=True)))
+        self._numbers.append(_EOS_NUMBER)
+        self._sizes.append(len(sentence.symbols) + 1)
+        self.rows += 1
+        if len(self._numbers) >= _TOKENS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added, which is to be done before anything is read."""
+        more = np.bincount(self._numbers, minlength=len(self._counts))  # (numbers seen now,)
         more[: len(self._counts)] += self._counts
         self._counts = more
-        self.rows += len(sizes)
+        for path, values in ((self._numbers_file, self._numbers), (self._sizes_file, self._sizes)):
+            with path.open("ab") as file:
+                values.tofile(file)
+            del values[:]
 
     def counts(self, length: int) -> NDArray[np.int64]:
         """Return how often each of ``length`` numbers occurs, ``(length,)``."""
@@ -87,7 +89,7 @@ class NumberedSentences:
 
     def sizes(self) -> NDArray[np.int32]:
         """Return the tokens of each sentence, EOS included, ``(rows,)``, mapped into memory."""
-        return np.memmap(self._sizes, np.int32, "r")
+        return np.memmap(self._sizes_file, np.int32, "r")
 
     def blocks(self, entries: NDArray[np.uint32]) -> Iterator[NDArray[np.uint32]]:
         """Yield the dictionary entry of every token, end to end, in blocks.
@@ -95,7 +97,7 @@ class NumberedSentences:
         Args:
             entries: of each number, ``(numbers,)``.
         """
-        with self._numbers.open("rb") as file:
+        with self._numbers_file.open("rb") as file:
             while len(block := np.fromfile(file, np.int32, _TOKENS_AT_ONCE)):
                 yield entries[block]
 

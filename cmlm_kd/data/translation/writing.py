@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,15 +52,22 @@ class DatabinWriting:
         corpora: dict[str, list[NumberedSentences]] = {}
         reports = {split: SplitReport() for split in self.options.splits}
         for split, chunks in text.splits():
-            corpora[split] = self._sentences(split)
+            corpora[split] = [
+                NumberedSentences(self.directory / _NUMBERED / f"{split}.{side}", numbers)
+                for side in ("source", "target")
+            ]
             with ExitStack() as stack:
                 paths = [self.directory / "raw" / f"{split}.{name}" for name in self.options.languages]
                 raw = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
                 for chunk in chunks:
-                    kept, pairs = self._tokenise(split, chunk, reports[split])
-                    for side, sentences in enumerate(corpora[split]):
-                        raw[side].writelines(line[side] + "\n" for line in kept)
-                        sentences.append(*numbers.of([pair[side] for pair in pairs]))
+                    # Pair by pair: thousands of lists that live at once keep Python's garbage collector busy.
+                    for lines, pair in self._tokenise(split, chunk, reports[split]):
+                        for file, line in zip(raw, lines, strict=True):
+                            file.write(line + "\n")
+                        for sentences, pieces in zip(corpora[split], pair, strict=True):
+                            sentences.append(pieces)
+            for sentences in corpora[split]:
+                sentences.flush()
             if not reports[split].pairs:
                 raise UserError(
                     f"{self.options.splits[split]}: no pair has text on both sides; give text with at least "
@@ -69,31 +77,26 @@ class DatabinWriting:
         shutil.rmtree(self.directory / _NUMBERED)
         return reports
 
-    def _sentences(self, split: str) -> list[NumberedSentences]:
-        folder = self.directory / _NUMBERED
-        return [NumberedSentences(folder / f"{split}.{side}") for side in ("source", "target")]
-
     def _tokenise(
         self, split: str, chunk: Chunk, report: SplitReport
-    ) -> tuple[list[tuple[str, str]], list[tuple[Pieces, Pieces]]]:
-        """Return the pairs that the tokenizer leaves something of, as text and in tokens."""
-        encode = self.tokenizer.encode_batch
-        encoded = list(zip(*(encode([pair[side] for pair in chunk.pairs]) for side in (0, 1)), strict=True))
-        rows = [row for row, pair in enumerate(encoded) if all(side.symbols for side in pair)]
-        if len(rows) < len(encoded) and not self.options.drop_empty:
-            # The tokenizer deletes all of a line of control characters, for example.
-            first = next(i for i, row in enumerate([*rows, len(encoded)]) if i != row)
-            raise UserError(
-                f"{self.options.splits[split]}, line {chunk.numbers[first]}: the teacher's tokenizer leaves "
-                "nothing of one side; mend the text, or pass --drop-empty to leave such pairs out"
-            )
-        report.pairs += len(rows)
-        report.dropped_empty += chunk.empty + len(encoded) - len(rows)
-        return [chunk.pairs[row] for row in rows], [self._fit(encoded[row], report) for row in rows]
+    ) -> Iterator[tuple[tuple[str, str], tuple[Pieces, Pieces]]]:
+        """Yield the pairs that the tokenizer leaves something of, as text and in tokens."""
+        sources, targets = (self.tokenizer.pieces_of([pair[side] for pair in chunk.pairs]) for side in (0, 1))
+        report.dropped_empty += chunk.empty
+        for number, lines, source, target in zip(chunk.numbers, chunk.pairs, sources, targets, strict=True):
+            if source.symbols and target.symbols:
+                report.pairs += 1
+                yield lines, self._fit(source, target, report)
+            elif self.options.drop_empty:
+                report.dropped_empty += 1
+            else:  # The tokenizer deletes all of a line of control characters, for example.
+                raise UserError(
+                    f"{self.options.splits[split]}, line {number}: the teacher's tokenizer leaves nothing of "
+                    "one side; mend the text, or pass --drop-empty to leave such pairs out"
+                )
 
-    def _fit(self, pair: tuple[Pieces, ...], report: SplitReport) -> tuple[Pieces, Pieces]:
+    def _fit(self, source: Pieces, target: Pieces, report: SplitReport) -> tuple[Pieces, Pieces]:
         """Count a pair that exceeds the teacher's positions; cut its source if asked for and possible."""
-        source, target = pair
         room = self.positions - len(target.symbols)
         if len(source.symbols) <= room:
             return source, target

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import json
+import random
 import unicodedata
 import zipfile
 
@@ -21,6 +23,7 @@ from tiny_tokenizers import (
 )
 from tokenizers import models, pre_tokenizers
 
+from cmlm_kd.tokenization.known_words import cuts_words_alone
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import LITERAL_MARK, UNKNOWN, WORD_START, PieceTokenizer, pieces_to_text
 from cmlm_kd.tokenization.spelling import SPECIALS
@@ -97,6 +100,49 @@ def test_pieces_that_begin_a_word_and_no_others_begin_with_the_mark(tokenizer):
             WORD_START,
             len(text.split()),
         ]
+
+
+ODD = (
+    "\u00ad",
+    "\u0301",
+    "\x07",
+    "丌",
+    "İ",
+    "ﬁ",
+    "-",
+    "'",
+    "\u2028",
+    "[MASK]",
+    "##t",
+    "▁",
+    " ",
+    "Café",
+    "\u200d",
+)
+
+
+@pytest.mark.parametrize("kind", ["cased", "uncased"])
+def test_words_cut_once_are_what_whole_texts_are_cut_into(directories, kind, lines, monkeypatch):
+    """Also where there is no room for all of them, and where characters disappear."""
+    monkeypatch.setattr("cmlm_kd.tokenization.known_words._MOST", 40)
+    monkeypatch.setattr("cmlm_kd.tokenization.known_words._LONGEST", 6)
+    tokenizer, odd = PieceTokenizer.from_pretrained(str(directories[kind])), random.Random(1)
+    texts = [*lines[:200], *("".join(odd.choices([*ODD, *lines[0]], k=12)) for _ in range(500)), ""]
+    assert tokenizer._words is not None
+    for _ in range(2):  # unknown words, then known ones
+        assert tokenizer.encode_batch(texts) == list(tokenizer._cut(texts))
+    assert len(tokenizer._words._known) == 40
+
+
+@pytest.mark.parametrize("change", ["normalizer", "pre_tokenizer", "added"])
+def test_only_what_bert_does_to_a_text_is_known_to_do_it_word_by_word(tokenizers, change):
+    description = json.loads(tokenizers["cased"].tokenizer.backend_tokenizer.to_str())
+    assert cuts_words_alone(description)
+    if change == "added":
+        description["added_tokens"].append({"id": 9, "content": "New York", "special": False})
+    else:
+        description[change] = {"type": "Sequence"}
+    assert not cuts_words_alone(description)
 
 
 def test_symbols_survive_a_dictionary_file_and_a_line_of_text(tokenizer):

@@ -150,15 +150,15 @@ def test_an_entry_whose_teacher_token_is_spelled_otherwise():
 def test_a_corpus_is_numbered_counted_and_renumbered(tmp_path, monkeypatch):
     monkeypatch.setattr("cmlm_kd.data.translation.numbered_sentences._TOKENS_AT_ONCE", 4)
     table = TokenNumbers(SPECIAL.sep)
-    first = table.of([Pieces(["▁a", "t", "t"], [5, 8, 9]), Pieces(["<unk>"], [100])])
-    second = table.of([Pieces(["t", "▁new"], [8, 6]), Pieces([], [])])
-    assert first[1].tolist() == [4, 2] and second[1].tolist() == [3, 1]
-    assert first[0].tolist() == [1, 2, 3, 0, 4, 0] and second[0].tolist() == [2, 5, 0, 0]
-    sentences = NumberedSentences(tmp_path / "side")
-    sentences.append(*first)
+    sentences = NumberedSentences(tmp_path / "side", table)
+    for pieces in (Pieces(["▁a", "t", "t"], [5, 8, 9]), Pieces(["<unk>"], [100])):
+        sentences.append(pieces)
+    sentences.flush()
     usage = table.usage(sentences.counts(len(table)))
     assert usage == {("▁a", 5): 1, ("t", 8): 1, ("t", 9): 1, ("<unk>", 100): 1, ("</s>", 102): 2}
-    sentences.append(*second)
+    for pieces in (Pieces(["t", "▁new"], [8, 6]), Pieces([], [])):
+        sentences.append(pieces)
+    sentences.flush()
     assert (sentences.rows, sentences.sizes().tolist()) == (4, [4, 2, 3, 1])
     assert sentences.counts(7).tolist() == [4, 1, 2, 1, 1, 1, 0]
     vocabulary = Vocabulary.build(usage, SPECIAL)
