@@ -21,6 +21,7 @@ import io
 import itertools
 import shelve
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import measuring
@@ -46,25 +47,31 @@ DEVIATION, CORRELATION = 0.31, 0.86
 MIXED_DEVIATION = 0.6  # of talks and news together: the original pads more, and more is asked of us
 
 
-def synthetic_pairs(folder: Path, count: int, deviation: float) -> tuple[Databin, Databin]:
+def synthetic_pairs(
+    folder: Path,
+    count: int,
+    deviation: float,
+    vocabulary: int = VOCABULARY,
+    log_lengths: Mapping[str, float] = LOG_LENGTHS,
+) -> tuple[Databin, Databin]:
     """Return pairs of random words whose two log-lengths are normal and go together."""
     generator = np.random.default_rng(1)
     normal = generator.multivariate_normal([0, 0], [[1, CORRELATION], [CORRELATION, 1]], count)  # (count, 2)
     sides = []
-    for column, (side, mean) in enumerate(LOG_LENGTHS.items()):
+    for column, (side, mean) in enumerate(log_lengths.items()):
         lengths = np.rint(np.exp(mean + deviation * normal[:, column])).clip(2, 200).astype(int)  # (count,)
-        write_databin(folder / side, [generator.integers(4, VOCABULARY, n) for n in lengths], VOCABULARY)
+        write_databin(folder / side, [generator.integers(4, vocabulary, n) for n in lengths], vocabulary)
         sides.append(Databin.open(folder / side))
     return sides[0], sides[1]
 
 
-def random_teacher(layers: int, hidden_size: int) -> ConditionalMaskedLM:
+def random_teacher(layers: int, hidden_size: int, vocabulary: int = VOCABULARY) -> ConditionalMaskedLM:
     config = measuring.bert_config(PIECES, layers, hidden_size)
-    return ConditionalMaskedLM.from_config(config, VOCABULARY, has_transform=True).eval()
+    return ConditionalMaskedLM.from_config(config, vocabulary, has_transform=True).eval()
 
 
-def random_format() -> PairFormat:
-    pieces = np.random.default_rng(2).integers(5, PIECES, VOCABULARY).astype(np.int32)  # (V,)
+def random_format(vocabulary: int = VOCABULARY) -> PairFormat:
+    pieces = np.random.default_rng(2).integers(5, PIECES, vocabulary).astype(np.int32)  # (V,)
     return PairFormat(SpecialIds(cls=1, sep=2, mask=3, pad=0, unk=4), 1, pieces, pieces)
 
 

@@ -45,7 +45,7 @@ AFTER_STORE = ("open", "start", "merge")
 PARTS = 4
 LENGTH = 12.0  # words, the median; 14 on average
 SPEED_WORDS = 200_000  # of which the tokenizer knows a tenth as one piece
-BATCH = 10_000  # lines that the tokenizer encodes at once, as prepare has them encoded
+BATCH = 4_000  # lines that the tokenizer encodes at once, as prepare has them encoded
 BLOCK = 50_000  # pairs that are made at once, so that making them takes no memory
 
 

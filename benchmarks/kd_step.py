@@ -46,30 +46,30 @@ PRODUCTS = tuple(f"aten::{name}" for name in ("mm", "addmm", "addmm_", "bmm", "b
 PAD = 1
 
 
-def make_sample(vocabulary: int, sentences: int, device: str) -> dict:
-    source = torch.randint(4, vocabulary, (sentences, LENGTH), device=device)  # (B, S)
-    target = torch.randint(4, vocabulary, (sentences, LENGTH), device=device)  # (B, T)
+def make_sample(vocabulary: int, sentences: int, device: str, length: int = LENGTH) -> dict:
+    source = torch.randint(4, vocabulary, (sentences, length), device=device)  # (B, S)
+    target = torch.randint(4, vocabulary, (sentences, length), device=device)  # (B, T)
     previous = torch.cat((torch.full((sentences, 1), 2, device=device), target[:, :-1]), 1)  # (B, T)
     return {
         "net_input": {
             "src_tokens": source,
-            "src_lengths": torch.full((sentences,), LENGTH, device=device),
+            "src_lengths": torch.full((sentences,), length, device=device),
             "prev_output_tokens": previous,
         },
         "target": target,
         "ntokens": target.numel(),
         "nsentences": sentences,
-        "teacher": make_teacher(vocabulary, sentences, device).to_batch(),
+        "teacher": make_teacher(vocabulary, sentences, device, length).to_batch(),
     }
 
 
-def make_teacher(vocabulary: int, sentences: int, device: str) -> SoftTargets:
-    shape = (sentences, LENGTH, TOP_K)
+def make_teacher(vocabulary: int, sentences: int, device: str, length: int = LENGTH) -> SoftTargets:
+    shape = (sentences, length, TOP_K)
     return SoftTargets(
         ids=torch.randint(4, vocabulary, shape, device=device),
         logits=(4 * torch.randn(shape, device=device)).sort(descending=True).values.half(),
-        tail=torch.zeros(sentences, LENGTH, 1, dtype=torch.float16, device=device),
-        valid=torch.ones(sentences, LENGTH, dtype=torch.bool, device=device),
+        tail=torch.zeros(sentences, length, 1, dtype=torch.float16, device=device),
+        valid=torch.ones(sentences, length, dtype=torch.bool, device=device),
     )
 
 

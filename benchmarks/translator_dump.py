@@ -33,10 +33,12 @@ from fairseq_plugins.translators.teacher_forcing import FairseqTeacher
 VOCABULARY = 8000
 
 
-def random_teacher(folder: Path, layers: int, width: int, bf16_autocast: bool) -> FairseqTeacher:
+def random_teacher(
+    folder: Path, layers: int, width: int, bf16_autocast: bool, vocabulary: int = VOCABULARY
+) -> FairseqTeacher:
     """Return a Transformer as fairseq-train would begin with it."""
     for language in ("source", "target"):
-        lines = "".join(f"w{number} 1\n" for number in range(VOCABULARY - 4))
+        lines = "".join(f"▁w{number} 1\n" for number in range(vocabulary - 4))
         (folder / f"dict.{language}.txt").write_text(lines)
     sizes = [f"--{side}-{name}" for side in ("encoder", "decoder") for name in ("layers", "embed-dim")]
     flags = [str(folder), "--task", "translation", "-s", "source", "-t", "target", "--arch", "transformer"]

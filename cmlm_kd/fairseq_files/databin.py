@@ -10,6 +10,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ _DTYPES: dict[int, type] = {
 }
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
 _UINT16_LIMIT = 65500  # below this fairseq itself chooses uint16
-_AT_ONCE = 1 << 20  # ids, or sentences, in memory at once
+_AT_ONCE = 1 << 16  # bytes, ids or sentences in memory at once
 
 
 class Databin:
@@ -50,16 +51,30 @@ class Databin:
         sizes: NDArray[np.int32],
         tokens: NDArray[np.integer],
         entries: int | None = None,
+        pointers: NDArray[np.int64] | None = None,
     ) -> None:
         self.prefix = prefix
         self.sizes = sizes
         self.tokens = tokens
         self.entries = entries
+        self._pointers = pointers  # (rows,) byte that each sentence begins at, in the file; None: not mapped
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Where each sentence begins in ``tokens``, and where the last one ends, ``(rows + 1,)``."""
-        return np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
+        offsets = np.zeros(len(self.sizes) + 1, np.int64)
+        np.cumsum(self.sizes, out=offsets[1:])
+        return offsets
+
+    def span(self, first: int, rows: int) -> slice:
+        """Return where in ``tokens`` the sentences ``[first, first + rows)`` are."""
+        if self._pointers is None:
+            return slice(int(self.offsets[first]), int(self.offsets[first + rows]))
+        if not rows:
+            return slice(0, 0)
+        last = first + rows - 1
+        begin, end = (int(self._pointers[row]) // self.tokens.itemsize for row in (first, last))
+        return slice(begin, end + int(self.sizes[last]))
 
     @classmethod
     def open(cls, prefix: Path | str, entries: int | None = None) -> Databin:
@@ -78,27 +93,29 @@ class Databin:
             if not path.is_file():
                 raise UserError(f"{path} is missing; write the data with 'cmlm-kd prepare'")
             refuse_pointer(path)
-        # Mapped, not read: opening a corpus should take no memory that grows with it.
-        raw = np.memmap(index, np.uint8, "r") if index.stat().st_size else np.empty(0, np.uint8)
-        if len(raw) < _HEADER.size or raw[:9].tobytes() != _MAGIC:
-            raise UserError(f"{index} is not a fairseq mmap index; binarise with --dataset-impl mmap")
-        _, version, code, rows = _HEADER.unpack(raw[: _HEADER.size].tobytes())
-        if version != 1 or code not in _DTYPES or len(raw) != _HEADER.size + rows * (4 + 8):
-            raise UserError(
-                f"{index} is damaged (version {version}, dtype {code}, {rows} rows); binarise again"
-            )
-        sizes = np.frombuffer(raw, np.int32, rows, _HEADER.size)  # (rows,)
-        dtype = np.dtype(_DTYPES[code])
-        _check_pointers(index, raw, sizes, dtype.itemsize)
-        total = int(sizes.sum())
+        with index.open("rb") as file:
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size or header[:9] != _MAGIC:
+                raise UserError(f"{index} is not a fairseq mmap index; binarise with --dataset-impl mmap")
+            _, version, code, rows = _HEADER.unpack(header)
+            if version != 1 or code not in _DTYPES or index.stat().st_size != _HEADER.size + rows * (4 + 8):
+                raise UserError(
+                    f"{index} is damaged (version {version}, dtype {code}, {rows} rows); binarise again"
+                )
+            dtype = np.dtype(_DTYPES[code])
+            total = _check_pointers(file, rows, dtype.itemsize)
         if data.stat().st_size != total * dtype.itemsize:
             raise UserError(
                 f"{data} has {data.stat().st_size} bytes, its index wants {total * dtype.itemsize}; "
                 "binarise again"
             )
+        # Mapped, not read: opening a corpus should take no memory that grows with it.
+        raw = np.memmap(index, np.uint8, "r")
+        sizes = np.frombuffer(raw, np.int32, rows, _HEADER.size)  # (rows,)
+        pointers = np.frombuffer(raw, np.int64, rows, _HEADER.size + 4 * rows)  # (rows,)
         if not total:  # nothing to map
-            return cls(prefix, sizes, np.empty(0, dtype), entries)
-        return cls(prefix, sizes, np.memmap(data, dtype, "r", shape=(total,)), entries)
+            return cls(prefix, sizes, np.empty(0, dtype), entries, pointers)
+        return cls(prefix, sizes, np.memmap(data, dtype, "r", shape=(total,)), entries, pointers)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -109,7 +126,7 @@ class Databin:
         Raises:
             UserError: one is no entry of the dictionary.
         """
-        ids = self.tokens[self.offsets[row] : self.offsets[row + 1]]
+        ids = self.tokens[self.span(row if row >= 0 else row + len(self), 1)]
         if self.entries is not None:
             check_ids(self.prefix, row, ids, self.entries)
         return ids
@@ -118,10 +135,16 @@ class Databin:
         return (self[row] for row in range(len(self)))
 
     def content_hash(self) -> str:
-        """Return the sha256 of sizes and ids."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.sizes).data.cast("B"))
-        for start in range(0, len(self.tokens), _AT_ONCE):
-            digest.update(np.ascontiguousarray(self.tokens[start : start + _AT_ONCE]).tobytes())
+        """Return the sha256 of sizes and ids, as they are in the files.
+
+        They are read and not looked at where they are mapped: pages of a map count as memory of the process.
+        """
+        digest = hashlib.sha256()
+        for suffix, start, size in (("idx", _HEADER.size, 4 * len(self)), ("bin", 0, self.tokens.nbytes)):
+            with Path(f"{self.prefix}.{suffix}").open("rb") as file:
+                file.seek(start)
+                for begin in range(0, size, _AT_ONCE):
+                    digest.update(file.read(min(_AT_ONCE, size - begin)))
         return digest.hexdigest()
 
 
@@ -153,25 +176,35 @@ def is_mapped(index: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def _check_pointers(index: Path, raw: NDArray[np.uint8], sizes: NDArray[np.int32], width: int) -> None:
-    """Refuse an index that lets fairseq read other sentences than its sizes say.
+def _check_pointers(index: BufferedReader, rows: int, width: int) -> int:
+    """Refuse an index that lets fairseq read other sentences than its sizes say; return the tokens of all.
 
     fairseq follows the pointers, and all else here the sizes: fairseq's own writer, like ours, puts sentences
     end to end.
+
+    Args:
+        index: the file, behind its header.
+        rows: sentences.
+        width: bytes of an id.
     """
-    pointers = np.frombuffer(raw, np.int64, len(sizes), _HEADER.size + 4 * len(sizes))  # (rows,)
     begin = 0
-    for start in range(0, len(sizes), _AT_ONCE):
-        lengths = sizes[start : start + _AT_ONCE].astype(np.int64)  # (sentences at once,)
+    for start in range(0, rows, _AT_ONCE):
+        count = min(_AT_ONCE, rows - start)
+        index.seek(_HEADER.size + 4 * start)
+        lengths = np.fromfile(index, np.int32, count).astype(np.int64)  # (sentences at once,)
+        index.seek(_HEADER.size + 4 * rows + 8 * start)
+        pointers = np.fromfile(index, np.int64, count)  # (sentences at once,)
         ends = begin + np.cumsum(lengths)
-        wrong = (lengths < 0) | (pointers[start : start + _AT_ONCE] != (ends - lengths) * width)
+        wrong = (lengths < 0) | (pointers != (ends - lengths) * width)
         if wrong.any():
-            row = start + int(np.argmax(wrong))
+            row = int(np.argmax(wrong))
             raise UserError(
-                f"{index} is damaged (sentence {row} begins at byte {pointers[row]}, where the sizes of "
-                "those before it do not end); binarise again, or write the data again with 'cmlm-kd prepare'"
+                f"{index.name} is damaged (sentence {start + row} begins at byte {pointers[row]}, where the "
+                "sizes of those before it do not end); binarise again, or write the data again with "
+                "'cmlm-kd prepare'"
             )
         begin = int(ends[-1])
+    return begin
 
 
 def write_databin(prefix: Path, sentences: Iterable[NDArray[np.integer]], vocabulary_size: int) -> None:
@@ -200,7 +233,8 @@ def write_flat_databin(
                 stream.write(block[start : start + _AT_ONCE].astype(dtype).tobytes())
     with Path(f"{prefix}.idx").open("wb") as stream:
         stream.write(_HEADER.pack(_MAGIC, 1, code, len(sizes)))
-        stream.write(sizes.astype(np.int32).tobytes())
+        for start in range(0, len(sizes), _AT_ONCE):
+            stream.write(sizes[start : start + _AT_ONCE].astype(np.int32).tobytes())
         begin = 0
         for start in range(0, len(sizes), _AT_ONCE):
             ends = begin + np.cumsum(sizes[start : start + _AT_ONCE], dtype=np.int64)  # (sentences at once,)

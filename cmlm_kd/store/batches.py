@@ -143,7 +143,7 @@ def check_lengths(stored: NDArray[np.integer[Any]], targets: NDArray[np.integer[
     Raises:
         UserError: naming the first such sentence and both lengths.
     """
-    wrong = np.flatnonzero((stored != targets) & (stored != 0))
+    wrong = differing(stored, targets)
     if wrong.size:
         first = int(wrong[0])
         raise UserError(
@@ -151,6 +151,11 @@ def check_lengths(stored: NDArray[np.integer[Any]], targets: NDArray[np.integer[
             f"(first: number {first}, {targets[first]} tokens, its row has {stored[first]}); the store was "
             "dumped for other data: run 'cmlm-kd dump' for this data-bin"
         )
+
+
+def differing(stored: NDArray[np.integer[Any]], targets: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Return which rows have a teacher and another length than their sentence."""
+    return np.flatnonzero((stored != targets) & (stored != 0))
 
 
 def fold_tail(

@@ -20,6 +20,7 @@ from cmlm_kd.errors import UserError
 from cmlm_kd.store.manifest import Manifest, ShardPlan, ShardRecord, StoreHeader
 from cmlm_kd.system.files import file_sha256
 from cmlm_kd.system.git_lfs import refuse_pointer
+from cmlm_kd.system.mapped import let_go
 
 
 def verify_checksums(path: Path, manifest: Manifest) -> None:
@@ -71,6 +72,7 @@ class ShardView(NamedTuple):
     logits: NDArray[np.float16]  # (tokens, k)
     tail: NDArray[np.float16]  # (tokens, n)
     offsets: NDArray[np.int32]  # (rows + 1,) token that each row starts at
+    file: pa.Buffer  # all of it
 
 
 def shard_metadata(header: StoreHeader, plan: ShardPlan | ShardRecord) -> bytes:
@@ -146,7 +148,8 @@ def open_shard(path: Path, manifest: Manifest, record: ShardRecord) -> ShardView
         refuse_pointer(path)
         raise _damaged(path, f"has {path.stat().st_size} bytes, the manifest says {record.size}")
     try:
-        with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
+        file = pa.memory_map(str(path)).read_buffer()
+        with pa.ipc.open_stream(file) as stream:
             metadata = (stream.schema.metadata or {}).get(METADATA_KEY)
             batch = stream.read_next_batch()
         columns = {name: batch.column(name) for name in ("ids", "logits", "tail")}
@@ -168,7 +171,8 @@ def open_shard(path: Path, manifest: Manifest, record: ShardRecord) -> ShardView
         raise _damaged(
             path, f"has {without} rows without a teacher, the manifest says {record.rows_without_teacher}"
         )
-    return ShardView(ids, logits, tail, offsets)
+    let_go(file)
+    return ShardView(ids, logits, tail, offsets, file)
 
 
 def _values(column: pa.ListArray, tokens: int, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:

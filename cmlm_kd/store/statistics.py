@@ -73,9 +73,9 @@ def teacher_statistics(store: SoftTargetStore, target: Databin) -> TeacherStatis
     tokens = 0
     column = tail_nearest_to_one(store.tail_temperatures)
     for shard, record in zip(store.shards, store.manifest.shards, strict=True):
-        ends = target.offsets[record.first_row : record.first_row + record.rows + 1]  # (rows + 1,)
-        taught = np.repeat(np.diff(shard.offsets) > 0, np.diff(ends))  # (tokens of all rows,)
-        references = target.tokens[ends[0] : ends[-1]][taught]  # (tokens,)
+        lengths = target.sizes[record.first_row : record.first_row + record.rows]  # (rows,)
+        taught = np.repeat(np.diff(shard.offsets) > 0, lengths)  # (tokens of all rows,)
+        references = target.tokens[target.span(record.first_row, record.rows)][taught]  # (tokens,)
         sums += _sums(shard, references, column)
         tokens += len(references)
     means = sums / tokens if tokens else np.full(_COLUMNS, np.nan)

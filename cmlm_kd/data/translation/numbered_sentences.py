@@ -20,7 +20,7 @@ from cmlm_kd.data.translation.vocabulary import EOS, UNK, Vocabulary
 from cmlm_kd.tokenization.pieces import Pieces
 from cmlm_kd.tokenization.spelling import SPECIALS
 
-_TOKENS_AT_ONCE = 1 << 18
+_TOKENS_AT_ONCE = 1 << 16
 _EOS_NUMBER = 0
 
 

@@ -17,7 +17,7 @@ from cmlm_kd.system.text import find_side, iterate_pairs
 from cmlm_kd.tokenization.loading import serialized_hash
 from cmlm_kd.tokenization.pieces import PieceTokenizer
 
-_CHUNK = 10_000  # pairs
+_CHUNK = 4_000  # pairs
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """fairseq's binarised data, against fairseq's own reader and writer."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,34 @@ def test_both_readers_read_what_was_written(tmp_path, vocabulary_size):
         assert theirs[row].tolist() == ours[row].tolist() == sentence.tolist()
     assert ours.sizes.tolist() == list(theirs.sizes) == [len(sentence) for sentence in sentences]
     assert [row.tolist() for row in ours] == [sentence.tolist() for sentence in sentences]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1 << 16])
+def test_files_are_read_and_written_in_blocks_that_do_not_show(tmp_path, monkeypatch, at_once):
+    """Blocks keep the memory of a corpus of millions of sentences flat."""
+    sentences = make_sentences(70_000)
+    write_databin(tmp_path / "whole", sentences, 70_000)
+    monkeypatch.setattr("cmlm_kd.fairseq_files.databin._AT_ONCE", at_once)
+    write_databin(tmp_path / "blocks", sentences, 70_000)
+    for suffix in (".bin", ".idx"):
+        assert (tmp_path / f"blocks{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    data = Databin.open(tmp_path / "blocks")
+    sizes = np.array([len(sentence) for sentence in sentences], np.int32)
+    expected = hashlib.sha256(sizes.tobytes() + np.concatenate(sentences).astype(np.uint32).tobytes())
+    assert data.content_hash() == expected.hexdigest()
+
+
+def test_where_sentences_are_is_read_from_the_file_or_summed(tmp_path):
+    sentences = make_sentences(100)
+    write_databin(tmp_path / "data", sentences, 100)
+    mapped = Databin.open(tmp_path / "data")
+    summed = Databin(mapped.prefix, mapped.sizes, mapped.tokens)
+    for first, rows in ((0, 20), (3, 4), (19, 1), (5, 0), (20, 0)):
+        found = mapped.tokens[mapped.span(first, rows)].tolist()
+        assert found == [token for sentence in sentences[first : first + rows] for token in sentence]
+        assert found == summed.tokens[summed.span(first, rows)].tolist()
+    assert mapped[-1].tolist() == summed[-1].tolist() == sentences[-1].tolist()
+    assert "offsets" not in vars(mapped)  # eight bytes a sentence that nothing needs
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
@@ -173,3 +203,14 @@ def test_ids_are_compared_with_the_dictionary(ids, wrong):
         UserError, match=rf"train.de.bin is damaged \(sentence 3 has id {wrong}, its dictionary 8"
     ):
         check_ids("train.de", 3, np.array(ids, np.int32), 8)
+
+
+def test_a_pointer_that_is_wrong_is_found_in_any_block(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmlm_kd.fairseq_files.databin._AT_ONCE", 3)
+    write_databin(tmp_path / "data", make_sentences(100), 100)
+    path = tmp_path / "data.idx"
+    raw = bytearray(path.read_bytes())
+    raw[-8] ^= 1  # of the last of 20 sentences
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"data\.idx is damaged \(sentence 19 begins at byte \d+, where"):
+        Databin.open(tmp_path / "data")

@@ -22,6 +22,7 @@ from cmlm_kd.api.sources import TeacherBatch
 from cmlm_kd.errors import UserError
 from cmlm_kd.store import (
     ConcatenatedStores,
+    Corpus,
     Part,
     SoftTargetStore,
     StoreWriter,
@@ -179,3 +180,14 @@ def test_environment_is_json(tmp_path):
     environment = describe_environment()
     assert json.loads(json.dumps(environment)) == environment
     assert environment["torch"] == torch.__version__ and environment["threads"] == torch.get_num_threads()
+
+
+def test_rows_of_another_length_are_counted_over_all_shards(tmp_path, store_path):
+    store = SoftTargetStore.open(store_path)
+    lengths = np.array(LENGTHS)
+    store.check(Corpus("c" * 64, "d" * 64, np.where(lengths == 0, 5, lengths)))  # has no teacher row: fits
+    lengths[[3, 8, 10]] += 1
+    with pytest.raises(
+        UserError, match=r"3 of 11 target sentences .* \(first: number 3, 8 tokens, .* has 7\)"
+    ):
+        store.check(Corpus("c" * 64, "d" * 64, lengths))
