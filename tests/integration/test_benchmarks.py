@@ -1,6 +1,7 @@
 """The benchmarks run, on next to nothing, and print what they are there for; figures are not looked at."""
 
 import importlib
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ AUGMENTATION = ("--sentences", 20, "--rounds", 1, *MLM)
 CLASSIFICATION = ("--layers", 2, "--teacher-layers", 2, "--width", 32, "--words", 20, "--rounds", 1)
 EARLY_EXIT = ("--layers", 3, "--width", 64, "--words", 50, "--examples", 12, "--length", 6, "--rounds", 1)
 PRETRAINING = (*("--layers", 2, "--teacher-layers", 2, "--width", 32, "--vocabulary", 50), "--rounds", 1)
+SLOPES = (*("--pairs", 4, 8, "--vocabulary", 60, 80, "--lengths", 3, 5), "--width", 32, "--rounds", 1)
 STORE = ("--vocabularies", 200, "--rounds", 1)
 TRANSLATE = ("--updates", 1, "--sentences", 6, "--rounds", 1, "--batch-sizes", 4, "--beam", 1)
 INFERENCE = ("--students", "TinyBERT4", "--batch-sizes", 1, "--length", 4, "--rounds", 1, "--warm-up", 0)
@@ -83,6 +85,13 @@ FIGURES = {
         ),
         r"prepare: speed / the tokenizer's own in batches \(at least 0\.7\): \d",
     ],
+    "slopes.py": [
+        r"8 pairs, V=80, 5 words, ms a pair: prepare \d.* dump \d.* step \d.* translate \d",
+        *(
+            rf"{command} +time ~ pairs\^-?\d.* vocabulary\^-?\d.* length\^-?\d"
+            for command in ("prepare", "dump", "step", "translate")
+        ),
+    ],
     "workers.py": [r"2 workers, times as fast as one, same bytes \(at least 1\.9\): 2\.00"],
     "peers.py": [r"loss of 32 sentences: cmlm-kd (\d+\.\d\d)\d*, trainer \1", r"cmlm-kd +\d+ s"],
     "start_up.py": [r"import cmlm_kd\.api, .* \(at most 0\.15\): \d", r"--help, .* \(at most 0\.1\): \d"],
@@ -104,7 +113,12 @@ FIGURES = {
         ("tie_step.py", ("--vocabulary", 40, "--sentences", 2, "--repeats", 1)),
         ("dump.py", DUMP),
         ("translator_dump.py", ("--layers", 1, "--width", 16, "--pairs", 8, "--rounds", 1)),
+<<<<<<< HEAD
         pytest.param("store.py", STORE, marks=pytest.mark.long),
+=======
+        ("slopes.py", (*SLOPES, "--prepare-factor", 2)),
+        ("store.py", STORE),
+>>>>>>> 6661e0b (Measure how dump, step, translate and prepare grow with pairs, vocabulary and length, because growth.py knows pairs alone)
         pytest.param(
             *("serve.py", ("--clients", 1, 3, "--requests", 6, "--layers", 1, "--width", 32)),
             marks=pytest.mark.long,
@@ -232,6 +246,15 @@ def test_every_stage_of_growth_runs(benchmark_named, monkeypatch, capsys, tmp_pa
     assert (tmp_path / "plot.png").stat().st_size > 0
     assert growth.needed(["open"]) == ["prepare", "store", "open"]
     assert growth.slope([10, 100], [1.0, 100.0]) == pytest.approx(2.0)
+
+
+def test_slopes_are_exponents_of_the_whole_time_and_drawn(benchmark_named, tmp_path):
+    slopes = benchmark_named("slopes")
+    cells = [slopes.Cell(*cell) for cell in itertools.product((10, 20, 40), (100, 300), (5, 8))]
+    spent = [0.1 * vocabulary**0.5 * length**1.5 / pairs**0.25 for pairs, vocabulary, length in cells]
+    assert slopes.exponents(cells, spent) == pytest.approx([0.75, 0.5, 1.5])
+    slopes.plot(tmp_path / "plot.png", cells, {"prepare": spent, "dump": spent}, 200)
+    assert (tmp_path / "plot.png").stat().st_size > 0
 
 
 def test_workers_write_one_store_together(benchmark_named, monkeypatch, capsys):
