@@ -136,29 +136,36 @@ def plot(path: Path, cells: list[Cell], found: dict[str, list[float]], factor: i
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.set_loglevel("warning")  # fairseq lets every library print whatever it has to say
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure, axes = pyplot.subplots(1, len(found), figsize=(12, 3.2))
+    figure, axes = pyplot.subplots(1, len(found), figsize=(12, 3.6))
     lines = sorted({cell[1:] for cell in cells})
-    widths, lengths = (sorted({line[place] for line in lines}) for place in (0, 1))
+    vocabularies, lengths = (sorted({line[place] for line in lines}) for place in (0, 1))
     for axis, (command, seconds) in zip(axes, found.items(), strict=True):
         scale = factor if command == "prepare" else 1
         for vocabulary, length in lines:
-            points = [
-                (cell.pairs * scale, 1000 * spent)
-                for cell, spent in zip(cells, seconds, strict=True)
-                if cell[1:] == (vocabulary, length)
-            ]
-            style = {"color": f"C{widths.index(vocabulary)}", "linestyle": "-:"[lengths.index(length) % 2]}
-            axis.loglog(
-                *zip(*points, strict=True), marker="o", label=f"V={vocabulary:,}, {length} words", **style
+            sizes, spent = zip(
+                *(
+                    (cell.pairs * scale, 1000 * each)
+                    for cell, each in zip(cells, seconds, strict=True)
+                    if cell[1:] == (vocabulary, length)
+                ),
+                strict=True,
             )
+            style = {"color": f"C{vocabularies.index(vocabulary)}", "ls": "-:"[lengths.index(length) % 2]}
+            axis.loglog(sizes, spent, marker="o", label=f"V = {vocabulary:,}, {length} words", **style)
+            axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axis.set(title=command, xlabel="pairs")
-        axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("CPU time of a pair, ms")
-    axes[-1].legend(fontsize=6)
-    figure.tight_layout()
-    figure.savefig(path, dpi=70)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=len(lines), fontsize=8)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.savefig(path, dpi=75)
 
 
 def main() -> None:
