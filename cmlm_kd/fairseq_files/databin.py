@@ -32,7 +32,7 @@ _DTYPES: dict[int, type] = {
 }
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
 _UINT16_LIMIT = 65500  # below this fairseq itself chooses uint16
-_AT_ONCE = 1 << 16  # bytes, ids or sentences in memory at once
+_AT_ONCE = 1 << 14  # bytes, ids or sentences in memory at once
 
 
 class Databin:
@@ -211,18 +211,24 @@ def write_databin(prefix: Path, sentences: Iterable[NDArray[np.integer]], vocabu
     """Write one language of one split; ``sentences`` hold ids including EOS."""
     rows = list(sentences)
     tokens = np.concatenate(rows) if rows else np.empty(0, np.int64)
-    write_flat_databin(prefix, [tokens], np.array([len(row) for row in rows], np.int32), vocabulary_size)
+    sizes = np.array([len(row) for row in rows], np.int32)  # (rows,)
+    write_flat_databin(prefix, [tokens], [sizes], len(sizes), vocabulary_size)
 
 
 def write_flat_databin(
-    prefix: Path, blocks: Iterable[NDArray[np.integer]], sizes: NDArray[np.integer], vocabulary_size: int
+    prefix: Path,
+    blocks: Iterable[NDArray[np.integer]],
+    sizes: Iterable[NDArray[np.integer]],
+    rows: int,
+    vocabulary_size: int,
 ) -> None:
     """Write one language of one split as fairseq's own builder does.
 
     Args:
         prefix: the path without ``.bin``.
-        blocks: parts of the ids of all sentences end to end, EOS included, ``(sum(sizes),)`` together.
-        sizes: length of each sentence, ``(rows,)``.
+        blocks: parts of the ids of all sentences end to end, EOS included, ``(tokens,)`` together.
+        sizes: parts of the lengths of the sentences, ``(rows,)`` together.
+        rows: sentences.
         vocabulary_size: entries of the dictionary, which decides how many bytes an id takes.
     """
     dtype = np.dtype(np.uint16 if vocabulary_size < _UINT16_LIMIT else np.uint32)
@@ -232,14 +238,17 @@ def write_flat_databin(
             for start in range(0, len(block), _AT_ONCE):
                 stream.write(block[start : start + _AT_ONCE].astype(dtype).tobytes())
     with Path(f"{prefix}.idx").open("wb") as stream:
-        stream.write(_HEADER.pack(_MAGIC, 1, code, len(sizes)))
-        for start in range(0, len(sizes), _AT_ONCE):
-            stream.write(sizes[start : start + _AT_ONCE].astype(np.int32).tobytes())
-        begin = 0
-        for start in range(0, len(sizes), _AT_ONCE):
-            ends = begin + np.cumsum(sizes[start : start + _AT_ONCE], dtype=np.int64)  # (sentences at once,)
-            stream.write(((ends - sizes[start : start + _AT_ONCE]) * dtype.itemsize).tobytes())
-            begin = int(ends[-1])
+        stream.write(_HEADER.pack(_MAGIC, 1, code, rows))
+        row, begin = 0, 0
+        for block in sizes:
+            for start in range(0, len(block), _AT_ONCE):
+                lengths = block[start : start + _AT_ONCE].astype(np.int32)  # (sentences at once,)
+                ends = begin + np.cumsum(lengths, dtype=np.int64)  # (sentences at once,)
+                stream.seek(_HEADER.size + 4 * row)
+                stream.write(lengths.tobytes())
+                stream.seek(_HEADER.size + 4 * rows + 8 * row)
+                stream.write(((ends - lengths) * dtype.itemsize).tobytes())
+                row, begin = row + len(lengths), int(ends[-1])
 
 
 def corpus_hash(source: Databin, target: Databin) -> str:

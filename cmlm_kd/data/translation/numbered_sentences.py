@@ -87,9 +87,9 @@ class NumberedSentences:
         """Return how often each of ``length`` numbers occurs, ``(length,)``."""
         return np.pad(self._counts, (0, length - len(self._counts)))
 
-    def sizes(self) -> NDArray[np.int32]:
-        """Return the tokens of each sentence, EOS included, ``(rows,)``, mapped into memory."""
-        return np.memmap(self._sizes_file, np.int32, "r")
+    def sizes(self) -> Iterator[NDArray[np.int32]]:
+        """Yield the tokens of each sentence, EOS included, ``(rows,)`` together, in blocks."""
+        return _blocks(self._sizes_file)
 
     def blocks(self, entries: NDArray[np.uint32]) -> Iterator[NDArray[np.uint32]]:
         """Yield the dictionary entry of every token, end to end, in blocks.
@@ -97,9 +97,13 @@ class NumberedSentences:
         Args:
             entries: of each number, ``(numbers,)``.
         """
-        with self._numbers_file.open("rb") as file:
-            while len(block := np.fromfile(file, np.int32, _TOKENS_AT_ONCE)):
-                yield entries[block]
+        return (entries[block] for block in _blocks(self._numbers_file))
+
+
+def _blocks(path: Path) -> Iterator[NDArray[np.int32]]:
+    with path.open("rb") as file:
+        while len(block := np.fromfile(file, np.int32, _TOKENS_AT_ONCE)):
+            yield block
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class DatabinWriting:
                 sentences = corpora[split][side]
                 path = self.options.file(self.directory, split, language)
                 blocks = sentences.blocks(renumbering.entries)
-                write_flat_databin(path, blocks, sentences.sizes(), len(vocabulary))
+                write_flat_databin(path, blocks, sentences.sizes(), sentences.rows, len(vocabulary))
                 counts = sentences.counts(len(numbers))  # (numbers,)
                 report.pieces[language] = int(counts.sum())
                 report.unknown[language] = int(counts[renumbering.unknown].sum())

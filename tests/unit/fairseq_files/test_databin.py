@@ -43,9 +43,8 @@ def test_files_are_those_of_fairseqs_writer(tmp_path, vocabulary_size):
     write_with_fairseq(tmp_path / "theirs", sentences, vocabulary_size)
     write_databin(tmp_path / "ours", iter(sentences), vocabulary_size)
     sizes = np.array([len(sentence) for sentence in sentences])
-    write_flat_databin(
-        tmp_path / "flat", [np.concatenate(sentences[:2]), *sentences[2:]], sizes, vocabulary_size
-    )
+    blocks = [np.concatenate(sentences[:2]), *sentences[2:]]
+    write_flat_databin(tmp_path / "flat", blocks, [sizes[:3], sizes[3:]], len(sizes), vocabulary_size)
     for suffix in (".bin", ".idx"):
         theirs = (tmp_path / f"theirs{suffix}").read_bytes()
         assert (tmp_path / f"ours{suffix}").read_bytes() == theirs

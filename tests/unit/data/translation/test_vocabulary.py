@@ -159,7 +159,7 @@ def test_a_corpus_is_numbered_counted_and_renumbered(tmp_path, monkeypatch):
     for pieces in (Pieces(["t", "▁new"], [8, 6]), Pieces([], [])):
         sentences.append(pieces)
     sentences.flush()
-    assert (sentences.rows, sentences.sizes().tolist()) == (4, [4, 2, 3, 1])
+    assert (sentences.rows, np.concatenate(list(sentences.sizes())).tolist()) == (4, [4, 2, 3, 1])
     assert sentences.counts(7).tolist() == [4, 1, 2, 1, 1, 1, 0]
     vocabulary = Vocabulary.build(usage, SPECIAL)
     renumbering = Renumbering.between(table, vocabulary)
