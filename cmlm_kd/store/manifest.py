@@ -216,7 +216,7 @@ class Manifest:
             "tokens": self.tokens,
             "rows_without_teacher": self.rows_without_teacher,
             "environments": [dict(environment) for environment in self.environments],
-            "shards": [asdict(shard) for shard in self.shards],
+            "shards": [vars(shard) for shard in self.shards],
         }
         return json.dumps(sealed(document, _CHECKED_ALONE), indent=2) + "\n"
 
