@@ -113,12 +113,8 @@ FIGURES = {
         ("tie_step.py", ("--vocabulary", 40, "--sentences", 2, "--repeats", 1)),
         ("dump.py", DUMP),
         ("translator_dump.py", ("--layers", 1, "--width", 16, "--pairs", 8, "--rounds", 1)),
-<<<<<<< HEAD
-        pytest.param("store.py", STORE, marks=pytest.mark.long),
-=======
         ("slopes.py", (*SLOPES, "--prepare-factor", 2)),
-        ("store.py", STORE),
->>>>>>> 6661e0b (Measure how dump, step, translate and prepare grow with pairs, vocabulary and length, because growth.py knows pairs alone)
+        pytest.param("store.py", STORE, marks=pytest.mark.long),
         pytest.param(
             *("serve.py", ("--clients", 1, 3, "--requests", 6, "--layers", 1, "--width", 32)),
             marks=pytest.mark.long,
