@@ -10,6 +10,9 @@ that agree with what the student has said already (the chain rule). Three things
 is *outside* of all entries: what follows a path that has no bytes left, an alternative to a token in the
 midst of the gold path of one student token, and spellings for which the student has no entry.
 
+The student's first word has a space before it. Where the teacher's has none, its first token is read as if it
+had one.
+
 ``docs/decisions/teachers.md`` has the reasons; ``docs/autoregressive_teachers.md`` says what it is worth.
 """
 
@@ -24,6 +27,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from cmlm_kd.tokenization.spelled_bytes import END
+
+SPACE = b" "
 
 LEAST_MASS = 1e-7
 """Of a path that leaves the gold one; those with less are not followed, and their mass is outside."""
@@ -89,26 +96,31 @@ class Carrier:
         self._completions: dict[tuple[bytes, bytes], Ids] = {}
         self._merges: dict[bytes, tuple[Ids, Ids]] = {}
 
-    def agree(self, tokens: Sequence[int], entries: Sequence[int]) -> bool:
+    def agree(self, tokens: Sequence[int], entries: Sequence[int], *, unspaced: bool = False) -> bool:
         """Return whether the teacher's tokens and the student's entries spell the same, and nothing unknown.
 
         Args:
             tokens: of the teacher, the end of sentence included.
             entries: of the student, likewise.
+            unspaced: the teacher's text is without the space that the student's begins with.
         """
         mine = [self.student.spelled[entry] for entry in entries]
         theirs = [self.teacher.spelled[token] for token in tokens]
         if None in mine or None in theirs:
             return False
-        return b"".join(mine) == b"".join(theirs)  # type: ignore[arg-type]
+        begun = SPACE if unspaced else b""
+        return b"".join(mine) == begun + b"".join(theirs)  # type: ignore[arg-type]
 
-    def carry(self, probs: Tensor, tokens: Sequence[int], entries: Sequence[int]) -> tuple[Masses, Masses]:
+    def carry(
+        self, probs: Tensor, tokens: Sequence[int], entries: Sequence[int], *, unspaced: bool = False
+    ) -> tuple[Masses, Masses]:
         """Return what the teacher says of the student's tokens of one sentence.
 
         Args:
             probs: ``(M, U)`` the teacher's distribution before each of its own tokens of the sentence.
             tokens: these M tokens, the end of sentence included.
             entries: the student's L entries of the same sentence, likewise; :meth:`agree` says whether.
+            unspaced: as there.
 
         Returns:
             probabilities ``(L, V)`` of the student's entries, and ``(L,)`` what is outside of them; float64,
@@ -116,7 +128,10 @@ class Carrier:
         """
         first = torch.from_numpy(self.first).to(probs.device)
         base = probs.new_zeros(len(tokens), self.size + 1).index_add_(1, first, probs)[:, :-1]  # (M, V)
-        walk = _Walk(self, probs.cpu().double().numpy(), base.cpu().double().numpy(), tokens)
+        if unspaced:
+            opening = torch.from_numpy(self.opening[0]).to(probs.device)  # (U,)
+            base[0] = probs.new_zeros(self.size + 1).index_add_(0, opening, probs[0])[:-1]
+        walk = _Walk(self, probs.cpu().double().numpy(), base.cpu().double().numpy(), tokens, unspaced)
         rows = np.stack([walk.step(entry) for entry in entries])  # (L, V)
         return rows, np.clip(1 - rows.sum(1), 0, 1)
 
@@ -129,6 +144,27 @@ class Carrier:
                 self._rests[key] = self.student.longest((self.teacher.spelled[token] or b"")[read:])
             found[place] = self._rests[key]
         return found
+
+    @cached_property
+    def opening(self) -> tuple[Ids, NDArray[np.bool_], Ids]:
+        """What each token says first at the beginning of a sentence whose space the teacher leaves out,
+        ``(U,)``, whether a space is read before it, ``(U,)``, and how many bytes it has then, ``(U,)``.
+
+        One that begins with a space has it already, and the end of a sentence has none.
+        """
+        known = [text or b"" for text in self.teacher.spelled]
+        spaced = np.array([bool(text) and not text.startswith((SPACE, END)) for text in known])
+        first = self.first.copy()
+        for token in np.flatnonzero(spaced).tolist():
+            first[token] = self.student.longest(SPACE + known[token])
+        return first, spaced, np.array([len(text) for text in known], np.int64) + spaced
+
+    def longer_at_opening(self, entry: int) -> tuple[Ids, Ids]:
+        """Return the tokens of :attr:`opening` that begin with an entry and go on: those with a space read
+        before them, and those without."""
+        first, spaced, sizes = self.opening
+        longer = (first == entry) & (sizes > len(self.student.spelled[entry] or b""))  # (U,)
+        return np.flatnonzero(longer & spaced), np.flatnonzero(longer & ~spaced)
 
     @cached_property
     def _by_first(self) -> tuple[Ids, Ids]:
@@ -195,11 +231,17 @@ class _Walk:
         probs: ``(M, U)`` the teacher's.
         base: ``(M, V)`` the same by the entry that each of its tokens begins with.
         tokens: the gold path, ``(M,)``.
+        unspaced: it is without the space that the student's begins with.
     """
 
-    def __init__(self, carrier: Carrier, probs: Masses, base: Masses, tokens: Sequence[int]) -> None:
+    def __init__(
+        self, carrier: Carrier, probs: Masses, base: Masses, tokens: Sequence[int], unspaced: bool
+    ) -> None:
         self.carrier, self.probs, self.base, self.tokens = carrier, probs, base, tokens
+        self.unspaced = unspaced
         self.spelled = [carrier.teacher.spelled[token] or b"" for token in tokens]
+        if unspaced:
+            self.spelled[0] = SPACE + self.spelled[0]
         self.node = 0  # the next token of the gold path
         self.ahead = b""  # what the gold path has said and the student has not
         self.mass = 1.0  # of the gold path
@@ -216,7 +258,7 @@ class _Walk:
         text = self.carrier.student.spelled[entry] or b""
         kept = self._ask_paths(row, entry, len(text))
         if not self.ahead:
-            kept.append(self._leave_here(row, entry, len(text)))
+            kept += self._leave_here(row, entry, len(text))
         while len(self.ahead) < len(text):
             kept.append(self._leave_within(row, entry, text))
         self.excluded = np.empty(0, np.int64)
@@ -246,15 +288,26 @@ class _Walk:
             kept.append(_Paths(paths.tokens[same], paths.read + length, paths.masses[same]))
         return kept
 
-    def _leave_here(self, row: Masses, entry: int, length: int) -> _Paths:
+    def _leave_here(self, row: Masses, entry: int, length: int) -> list[_Paths]:
         """Add what every token says at this place, where both begin one; the gold path goes on by its own."""
+        opens = self.unspaced and self.node == 0
+        first = self.carrier.opening[0] if opens else self.carrier.first  # (U,)
         probs, gold = self.probs[self.node], self.tokens[self.node]
         row[:-1] += self.mass * self.base[self.node]
         taken = np.append(self.excluded, gold)  # the gold one says the gold entry, whatever it begins with
-        np.subtract.at(row, self.carrier.first[taken], self.mass * probs[taken])
-        longer = self.carrier.longer_than(entry)
-        longer = longer[~np.isin(longer, taken)]
-        return self._follow(longer, length, self.mass * probs[longer])
+        np.subtract.at(row, first[taken], self.mass * probs[taken])
+        left = []
+        for longer, read in self._longer(entry, length, opens):
+            tokens = longer[~np.isin(longer, taken)]
+            left.append(self._follow(tokens, read, self.mass * probs[tokens]))
+        return left
+
+    def _longer(self, entry: int, length: int, opens: bool) -> list[tuple[Ids, int]]:
+        """Return tokens that begin with an entry and go on, and how many of their own bytes it takes."""
+        if not opens:
+            return [(self.carrier.longer_than(entry), length)]
+        spaced, others = self.carrier.longer_at_opening(entry)
+        return [(spaced, length - len(SPACE)), (others, length)]
 
     def _leave_within(self, row: Masses, entry: int, text: bytes) -> _Paths:
         """Let the gold path go on within an entry; those leave it here that say the same entry."""

@@ -45,7 +45,7 @@ from cmlm_kd.tokenization.spelling import SPECIALS, pieces_to_text
 MOST_LOGITS = 1 << 27
 """Of one forward: half a gigabyte of float32. A vocabulary of 256,000 leaves room for 512 tokens."""
 
-CARRYING = "carrying 1"
+CARRYING = "carrying 2"
 """Part of the hash; changes when the same model would be carried otherwise."""
 
 
@@ -90,7 +90,7 @@ class CarriedTeacher(NamedTeacher):
         teacher = (teacher + [None] * size)[:size]  # rows that pad the output layer stand for nothing
         self.carrier = Carrier(bytes_of_dictionary(sides[1]), teacher)
         self.end = next(token for token, text in enumerate(teacher) if text == END)
-        self._known: dict[bytes, list[int] | None] = {}
+        self._known: dict[bytes, tuple[list[int], bool] | None] = {}
 
     @property
     def name(self) -> str:
@@ -108,19 +108,21 @@ class CarriedTeacher(NamedTeacher):
         contexts = self._contexts([self._text(0, source) for source in pairs.sources])
         found = []
         for context, source, target in zip(contexts, pairs.sources, pairs.targets, strict=True):
-            tokens = self._tokens(target)
-            known = tokens is not None and self._has_text(0, source)
-            found.append(known and self._fits(len(context), len(tokens or ())))
+            spelled = self._tokens(target)
+            known = spelled is not None and self._has_text(0, source)
+            found.append(known and self._fits(len(context), len(spelled[0] if spelled else ())))
         return np.array(found, bool)
 
     @torch.inference_mode()
     def next_tokens(self, pairs: Pairs) -> NextTokens:
         """Return what it says, carried; see :meth:`NextTokenTeacher.next_tokens`."""
         contexts = self._contexts([self._text(0, source) for source in pairs.sources])
-        tokens = [self._tokens(target) or [] for target in pairs.targets]
+        spelled = [self._tokens(target) or ([], False) for target in pairs.targets]
         rows, outside = [], []
-        for number, probs in enumerate(self._all_distributions(contexts, tokens)):
-            carried, rest = self.carrier.carry(probs, tokens[number], pairs.targets[number].tolist())
+        for number, probs in enumerate(self._all_distributions(contexts, [tokens for tokens, _ in spelled])):
+            tokens, unspaced = spelled[number]
+            entries = pairs.targets[number].tolist()
+            carried, rest = self.carrier.carry(probs, tokens, entries, unspaced=unspaced)
             rows.append(_logarithms(carried))
             outside.append(_logarithms(rest))
         return NextTokens(*(torch.from_numpy(np.concatenate(part)) for part in (rows, outside)))
@@ -146,17 +148,28 @@ class CarriedTeacher(NamedTeacher):
         """Return whether none of a sentence's entries is unknown."""
         return bool((entries[:-1] >= len(SPECIALS)).all())
 
-    def _tokens(self, target: NDArray[np.integer[Any]]) -> list[int] | None:
-        """Return the teacher's tokens of a target, end included; None where it spells something else."""
+    def _tokens(self, target: NDArray[np.integer[Any]]) -> tuple[list[int], bool] | None:
+        """Return the teacher's tokens of a target, end included, and whether they are without the space that
+        the student's begins with; None where it spells something else."""
         key = target.tobytes()
         if key not in self._known:
             entries, text = target.tolist(), self._text(1, target)
-            # Tokenizers differ in whether a text's first word has a space before it; the student's has.
-            spelled = ([*self._ids(begun), self.end] for begun in (text, f" {text}"))
+            # Tokenizers differ in whether they put a space before a text's first word; the student's does.
+            spaced = (f" {text}", False)
+            ways = (
+                [(text, False), spaced]
+                if self._space_before_target()
+                else [(text, False), (text, True), spaced]
+            )
+            spelled = (([*self._ids(begun), self.end], unspaced) for begun, unspaced in ways)
             self._known[key] = next(
-                (tokens for tokens in spelled if self.carrier.agree(tokens, entries)), None
+                (found for found in spelled if self.carrier.agree(found[0], entries, unspaced=found[1])), None
             )
         return self._known[key]
+
+    def _space_before_target(self) -> bool:
+        """Return whether what it reads before a target goes on with a space, whatever its tokenizer does."""
+        return False
 
     def _ids(self, text: str) -> list[int]:
         found = self.tokenizer(
@@ -271,6 +284,9 @@ class LanguageModelTeacher(CarriedTeacher):
 
     def _asked(self) -> str:
         return self.prompt("")
+
+    def _space_before_target(self) -> bool:
+        return not self.prompt.ends_with_line
 
     def _contexts(self, sources: Sequence[str]) -> list[list[int]]:
         found = self.tokenizer([self.prompt(source) for source in sources], verbose=False)["input_ids"]

@@ -9,7 +9,7 @@ import torch
 from fairseq_runs import TINY_STUDENT, run_train
 from tiny_next_tokens import first_step
 from tiny_teacher import write_bert
-from tiny_translators import write_language_model, write_marian, write_t5
+from tiny_translators import write_bart, write_language_model, write_marian, write_t5
 
 from cmlm_kd.api.next_tokens import Pairs, TeacherOptions, TranslationData
 from cmlm_kd.cli import main
@@ -36,6 +36,7 @@ def road(tmp_path_factory):
     assert main(["prepare", *map(str, arguments), "--destdir", str(root / "data")]) == 0
     write_marian(root / "marian")
     write_t5(root / "t5")
+    write_bart(root / "bart")
     write_language_model(root / "lm")
     return root
 
@@ -57,13 +58,13 @@ def sides(road):
 
 
 @torch.no_grad()
-def own_log_probability(road, name, row):
+def own_log_probability(road, name, row, before="\nen: "):
     """Return what a teacher says of a pair's target as a whole, in its own tokens, asked by itself."""
     source, target = GERMAN[row], ENGLISH[row]
     if name == "lm":
         loaded = load_language_model(str(road / name))
-        prompt = loaded.tokenizer(f"de: {source}\nen:")["input_ids"]
-        ids = loaded.tokenizer(f" {target}")["input_ids"]
+        prompt = loaded.tokenizer(f"de: {source}{before.rstrip(' ')}")["input_ids"]
+        ids = loaded.tokenizer(" " * before.endswith(" ") + target)["input_ids"]
         logits = loaded.model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 :]
         ends = [i for i in range(len(loaded.tokenizer)) if loaded.tokenizer.decode([i]).startswith("\n")]
         ends.append(loaded.tokenizer.eos_token_id)
@@ -71,20 +72,21 @@ def own_log_probability(road, name, row):
         loaded = load_seq2seq(str(road / name))
         ids = loaded.tokenizer(text_target=target, add_special_tokens=False)["input_ids"]
         inputs = torch.tensor([loaded.tokenizer(source)["input_ids"]])
-        history = torch.tensor([[loaded.decoder_start, *ids]])
-        logits = loaded.model(input_ids=inputs, decoder_input_ids=history).logits[0]
+        before = [loaded.decoder_start, *([] if loaded.forced_first is None else [loaded.forced_first])]
+        history = torch.tensor([[*before, *ids]])
+        logits = loaded.model(input_ids=inputs, decoder_input_ids=history).logits[0, len(before) - 1 :]
         ends = [loaded.tokenizer.eos_token_id]
     probs = logits.softmax(-1)
     inner = probs[torch.arange(len(ids)), torch.tensor(ids)].log().sum()
     return float(inner + probs[len(ids), ends].sum().log())
 
 
-@pytest.mark.parametrize("name", ["marian", "t5", "lm"])
+@pytest.mark.parametrize("name", ["marian", "t5", "bart", "lm"])
 def test_a_target_is_at_least_as_likely_as_by_the_teachers_own_tokens(road, tmp_path, name, capsys):
     """The chain rule over the gold spelling counts the gold path, and the others that can be seen from it."""
     assert dump(road, tmp_path / "store", name) == 0
     store, (_, target) = SoftTargetStore.open(tmp_path / "store"), sides(road)
-    unspoken = int(name != "lm")  # which has a token for every byte
+    unspoken = int(name not in ("bart", "lm"))  # which have a token for every byte
     assert (store[UNSPOKEN] is None) == bool(unspoken) and store.rows_without_teacher == unspoken
     teacher = load(road, name)
     for row in (0, 1, 2):
@@ -104,6 +106,19 @@ def test_a_target_is_at_least_as_likely_as_by_the_teachers_own_tokens(road, tmp_
     assert main(["verify", str(tmp_path / "store"), "--data", str(road / "data")]) == 0
     output = capsys.readouterr().out
     assert f"the teacher is a {teacher.kind}" in output and f"({unspoken} without a teacher row)" in output
+
+
+@pytest.mark.parametrize("before", ["\nen: ", "\n", "\nEnglish:\n"])
+def test_a_target_has_a_space_before_it_where_the_prompt_has_one(road, before):
+    """At the beginning of a line it has none, as in the examples and in what a model itself says there."""
+    data = TranslationData(road / "data", "de", "en", len(read_symbols(road / "data" / "dict.en.txt")) + 4)
+    options = TeacherOptions(prompt=f"de: {{source}}{before}{{target}}")
+    teacher, (_, target) = load_teachers([str(road / "lm")], data, options), sides(road)
+    for row in (0, 1, 2):
+        said = teacher.next_tokens(pairs_of(road, row))
+        gold = said.logits[torch.arange(len(target[row])), torch.from_numpy(target[row].astype(np.int64))]
+        own = own_log_probability(road, "lm", row, before)
+        assert own - 1e-3 <= float(gold.sum()) < own + 2
 
 
 def pairs_of(road, *rows):

@@ -66,6 +66,11 @@ class Prompt:
         self._before = self._before.rstrip(" ")
         self._shown = "".join(f"{self._fill(source)}{self._space}{target}\n\n" for source, target in examples)
 
+    @property
+    def ends_with_line(self) -> bool:
+        """Whether the target begins a line of its own, so that no space belongs before it."""
+        return self._before.endswith("\n")
+
     def _fill(self, source: str) -> str:
         return source.join(self._before.split("{source}"))
 

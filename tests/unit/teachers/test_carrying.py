@@ -151,3 +151,24 @@ def test_a_token_that_the_teacher_rules_out():
     carried, outside = Carrier([END, b" b", b"a"], [END, b" b", b" ba"]).carry(probs, (1, 0), (1, 0))
     np.testing.assert_allclose(carried[:, 1:], [[1, 0], [0, 1]])
     assert carried[1, 0] == pytest.approx(1e-30, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_teacher_whose_text_begins_without_a_space(seed):
+    """It says the same as one that has each token with a space before it, too, and says these first."""
+    student = parts_of_words(seed)
+    teacher = [*parts_of_words(seed + 100), *(word.strip() for word in WHOLE), b"walking sing"]
+    spaced = [text if text.startswith((b" ", END)) else b" " + text for text in teacher]
+    unspaced, twice = Carrier(student, teacher), Carrier(student, [*teacher, *spaced])
+    generator = np.random.default_rng(seed)
+    for text in SENTENCES:
+        tokens, entries = cut(text[1:], teacher), cut(text, student)
+        assert not unspaced.agree(tokens, entries) and unspaced.agree(tokens, entries, unspaced=True)
+        probs = torch.from_numpy(generator.dirichlet(np.full(len(teacher), 0.1), len(tokens)))
+        none = torch.zeros_like(probs)
+        first = torch.cat([none, probs], 1)[:1]
+        as_if = torch.cat([first, torch.cat([probs, none], 1)[1:]])
+        found = unspaced.carry(probs, tokens, entries, unspaced=True)
+        wanted = twice.carry(as_if, (tokens[0] + len(teacher), *tokens[1:]), entries)
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-9)
