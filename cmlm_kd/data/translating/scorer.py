@@ -9,10 +9,16 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from cmlm_kd.data.translating.pick import Row
 from cmlm_kd.errors import UserError, first_line
 from cmlm_kd.system.text import iterate_lines
+
+_READ_AT_ONCE = 1 << 16
+
+_MOST_BYTES = 256
+"""Of a number and its line end; whoever prints more than this for each line is not waited for."""
 
 
 @contextmanager
@@ -31,8 +37,8 @@ def scored(command: str, rows: Iterable[Row]) -> Iterator[Iterator[list[float]]]
         given, printed = Path(folder, "in.tsv"), Path(folder, "out.txt")
         counts = Path(folder, "counts.txt")
         lines = _write_input(given, counts, rows)
-        _run(command, given, printed)
-        numbers = _numbers(command, printed, lines)
+        ended = _run(command, given, printed, _READ_AT_ONCE + _MOST_BYTES * lines)
+        numbers = _numbers(command, printed, lines, ended)
         yield (_take(numbers, int(count)) for count in iterate_lines(counts))
 
 
@@ -52,26 +58,48 @@ def _write_input(path: Path, counts: Path, rows: Iterable[Row]) -> int:
     return lines
 
 
-def _run(command: str, given: Path, printed: Path) -> None:
+def _run(command: str, given: Path, printed: Path, most: int) -> bool:
+    """Write what the command prints, up to so many bytes, and return whether that was all."""
     try:
         words = shlex.split(command)
         if not words:
             raise ValueError("it is empty")
-        with given.open("rb") as stdin, printed.open("wb") as stdout:
-            done = subprocess.run(words, stdin=stdin, stdout=stdout, check=False)
+        with given.open("rb") as stdin:
+            process = subprocess.Popen(words, stdin=stdin, stdout=subprocess.PIPE)
     except (OSError, ValueError) as error:
         raise UserError(
             f"--scorer {command!r} cannot be started ({first_line(error)}); give a program and its "
             "arguments, or with what only a shell knows: sh -c '...'"
         ) from error
-    if done.returncode:
+    with process:
+        try:
+            ended = process.stdout is None or _copy(process.stdout, printed, most)
+        except BaseException:
+            process.kill()
+            raise
+        if not ended:  # it reads on behind the end of its input, say, and would fill the disk
+            process.kill()
+    if ended and process.returncode:
         raise UserError(
-            f"--scorer {command!r} failed with exit status {done.returncode}; its own message is above; "
+            f"--scorer {command!r} failed with exit status {process.returncode}; its own message is above; "
             "mend it and run the same command again: nothing is translated twice"
         )
+    return ended
 
 
-def _numbers(command: str, printed: Path, lines: int) -> Iterator[float]:
+def _copy(stream: IO[bytes], path: Path, most: int) -> bool:
+    """Write a stream into a file up to its end, or to more than so many bytes; returns whether it ended."""
+    size = 0
+    with path.open("wb") as file:
+        while size <= most:
+            part = stream.read(_READ_AT_ONCE)
+            if not part:
+                return True
+            size += file.write(part)
+    return False
+
+
+def _numbers(command: str, printed: Path, lines: int, ended: bool) -> Iterator[float]:
     """Return the numbers, all of them checked before the first is used."""
     values = []
     for number, line in enumerate(iterate_lines(printed), 1):
@@ -85,6 +113,11 @@ def _numbers(command: str, printed: Path, lines: int) -> Iterator[float]:
                 "line and nothing else"
             )
         values.append(value)
+        if not ended and len(values) > lines:
+            raise UserError(
+                f"--scorer {command!r} went on printing behind the {lines:,} numbers for {lines:,} "
+                "hypotheses, and was ended; it must stop at the end of what it reads"
+            )
     if len(values) != lines:
         raise UserError(
             f"--scorer {command!r} printed {len(values):,} lines for {lines:,} hypotheses; it must print one "

@@ -1,5 +1,6 @@
 """A command of the user's scores hypotheses."""
 
+import os
 import sys
 
 import pytest
@@ -51,6 +52,22 @@ def test_each_hypothesis_has_its_number(tmp_path):
 def test_a_scorer_that_fails(tmp_path, program, message):
     with pytest.raises(UserError, match=message):
         numbers(command(tmp_path, program))
+
+
+@pytest.mark.parametrize("said", ["1", "fine", "7" * 70_000])
+def test_a_scorer_that_goes_on_for_ever_is_ended(tmp_path, said):
+    """Such as one that takes the empty lines behind the end of its input for lines."""
+    scorer = command(
+        tmp_path,
+        "import os; open(sys.argv[0] + '.pid', 'w').write(str(os.getpid()))\n"
+        f"while True: sys.stdin.readline(); print({said!r})",
+    )
+    message = "went on printing behind the 3 numbers" if said == "1" else f"printed '{said[:40]}' in line 1"
+    with pytest.raises(UserError, match=message):
+        numbers(scorer)
+    process = int((tmp_path / "my scorer.py.pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
 
 
 @pytest.mark.parametrize("scorer", ["/nowhere/scorer", "", "an 'open quote"])
