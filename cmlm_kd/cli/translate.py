@@ -116,7 +116,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="NAME[=VALUE]",
         help="leave out pairs with an empty side or without an end, and those that these say: "
-        "length-ratio[=3], copy[=3], repetition[=3], duplicates, score=LEAST, language",
+        "length-ratio[=3], copy[=3], repetition[=3], duplicates, score=LEAST, language[=CODE]",
     )
     group.add_argument(
         "--output-source", type=Path, metavar="FILE", help="write the source of each line of --output there"

@@ -13,6 +13,9 @@ from cmlm_kd.system.ranges import Range, at_least, check_range
 
 _ANY = Range("a finite number", lambda value: abs(value) < float("inf"))
 
+Value = float | str | None
+"""Of a filter; None where the user gives none."""
+
 
 class Pair(NamedTuple):
     """A source with the hypothesis that was picked.
@@ -45,7 +48,7 @@ class Filter(ABC):
     allowed: ClassVar[Range] = _ANY
     needs_value: ClassVar[bool] = False
 
-    def __init__(self, value: float | None = None) -> None:
+    def __init__(self, value: Value = None) -> None:
         self.value = self.default if value is None else value
 
     @abstractmethod
@@ -125,7 +128,7 @@ class Duplicates(Filter):
 
     name = "duplicates"
 
-    def __init__(self, value: float | None = None) -> None:
+    def __init__(self, value: Value = None) -> None:
         super().__init__(value)
         self._seen: set[bytes] = set()
 
@@ -148,11 +151,14 @@ class Score(Filter):
 
 
 class Language(Filter):
-    """Leaves out hypotheses that an identifier takes for another language than the target's."""
+    """Leaves out hypotheses that an identifier takes for another language than the target's, or the value.
+
+    The value is for targets whose language the model knows by a code that the identifier does not know.
+    """
 
     name = "language"
 
-    def __init__(self, value: float | None = None) -> None:
+    def __init__(self, value: Value = None) -> None:
         super().__init__(value)
         self.wanted = ""
         self.identify: Callable[[str], str] = lambda text: ""
@@ -170,13 +176,13 @@ FILTERS: dict[str, type[Filter]] = {
 ALWAYS = (Empty.name, Endless.name)
 
 
-def filter_values(settings: Sequence[str]) -> dict[str, float | None]:
+def filter_values(settings: Sequence[str]) -> dict[str, Value]:
     """Return the names that ``--filter NAME[=VALUE] ...`` switches on, with their values.
 
     Raises:
         UserError: an unknown or repeated name, a value that is missing or out of its range.
     """
-    values: dict[str, float | None] = dict.fromkeys(ALWAYS)
+    values: dict[str, Value] = dict.fromkeys(ALWAYS)
     for setting in settings:
         name, equals, text = setting.partition("=")
         if name not in FILTERS:
@@ -201,16 +207,20 @@ def make_filters(settings: Sequence[str], target_language: str | None) -> list[F
     filters = [kind(values[name]) for name, kind in FILTERS.items() if name in values]
     for each in filters:
         if isinstance(each, Language):
-            each.wanted = _two_letters(target_language)
-            each.identify = language_identifier(each.wanted)
+            given = target_language if each.value is None else str(each.value)
+            each.wanted, each.identify = language_identifier(given)
     return filters
 
 
-def _value(kind: type[Filter], text: str | None) -> float | None:
+def _value(kind: type[Filter], text: str | None) -> Value:
     if text is None:
         if kind.needs_value:
             raise UserError(f"--filter {kind.name} needs a value, such as {kind.name}=-2")
         return None
+    if kind is Language:
+        if not text:
+            raise UserError("--filter language has an empty value; give language=CODE, or leave '=' out")
+        return text
     if kind.default is None and not kind.needs_value:
         raise UserError(f"--filter {kind.name} has no value; leave '={text}' out")
     try:
@@ -219,21 +229,3 @@ def _value(kind: type[Filter], text: str | None) -> float | None:
         raise UserError(f"--filter {kind.name} is {text!r}; it must be a number") from None
     check_range(f"--filter {kind.name}", value, kind.allowed)
     return value
-
-
-def _two_letters(language: str | None) -> str:
-    """Return ``de`` for ``de``, ``de_DE``, ``deu_Latn`` or ``de-DE``.
-
-    Raises:
-        UserError: for what is no code of a language.
-    """
-    from babel.core import get_global
-
-    code = (language or "").replace("-", "_").partition("_")[0].lower()
-    code = str(get_global("language_aliases").get(code, code))
-    if len(code) != 2:
-        raise UserError(
-            f"--filter language does not know which language {language!r} is; name it by its code of two "
-            "letters with --target-language"
-        )
-    return code

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from cmlm_kd.errors import UserError
 
 
-def language_identifier(language: str) -> Callable[[str], str]:
-    """Return a function from a sentence to a code of two letters.
+def language_identifier(language: str | None) -> tuple[str, Callable[[str], str]]:
+    """Return the package's code of a language, and a function from a sentence to such a code.
 
     Args:
-        language: code that it must know.
+        language: a code (``de``, ``de_DE``, ``deu_Latn``) or an English name (``German``).
 
     Raises:
         UserError: the package is missing, or does not know the language.
     """
     identifier = _identifier()
-    if language not in identifier.labels:
+    known = sorted(identifier.labels)
+    code = _code_among(known, language or "")
+    if code is None:
         raise UserError(
-            f"--filter language: py3langid does not know {language!r}; it knows "
-            f"{', '.join(sorted(identifier.labels))}"
+            f"--filter language: py3langid does not know which language {language!r} is; say it by its own "
+            f"code, language=CODE with one of {', '.join(known)}"
         )
-    return lambda text: str(identifier.classify(text)[0])
+    return code, lambda text: str(identifier.classify(text)[0])
+
+
+def _code_among(known: Sequence[str], language: str) -> str | None:
+    """Return the code, of those that are known, that means the same language; None where none does."""
+    code = _codes_of_names().get(language.casefold(), language)
+    code = code.replace("-", "_").partition("_")[0].lower()
+    if code in known:
+        return code
+    return next((each for each in known if _canonical(each) == _canonical(code)), None)
+
+
+def _canonical(code: str) -> str:
+    """Return CLDR's own code of a language: ``de`` for ``deu``."""
+    from babel.core import get_global
+
+    return str(get_global("language_aliases").get(code, code)).partition("_")[0]
+
+
+@cache
+def _codes_of_names() -> dict[str, str]:
+    """Return English name -> code."""
+    from babel.core import Locale
+
+    return {str(name).casefold(): str(code) for code, name in Locale("en").languages.items()}
 
 
 @cache
