@@ -15,6 +15,7 @@ import torch
 from fairseq import checkpoint_utils, utils
 
 from cmlm_kd.errors import UserError, first_line
+from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIONARY_HASH, task_state
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint, settings_of
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.models.encoders.pretrained import check_finite
@@ -63,6 +64,8 @@ def load_ensemble(paths: Sequence[str], data: Path | None = None, device: str = 
     states = [_read(Path(path)) for path in paths]
     databin = _databin(paths[0], states[0], data)
     _check_same_pair(paths, [_pair(databin, state) for state in states])
+    for path, state in zip(paths, states, strict=True):
+        _check_dictionaries(Path(path), state, databin, _pair(databin, state))
     overrides = {"data": str(databin), "soft_targets": None, "eval_bleu": False}
     try:
         with without_reports():
@@ -120,6 +123,50 @@ def _check_same_pair(paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> 
             )
 
 
+def _check_dictionaries(
+    path: Path, state: Mapping[str, Any], databin: Path, languages: tuple[str, str]
+) -> None:
+    """Refuse a checkpoint that is known to have been trained with other dictionaries.
+
+    They may be as large as these, so that fairseq would see nothing wrong and translate into other words.
+    """
+    for language, key in zip(languages, (SOURCE_DICTIONARY_HASH, DICTIONARY_HASH), strict=True):
+        found = known_dictionary(path, state, language, key)
+        own = dictionary_hash(databin / f"dict.{language}.txt")
+        if found is not None and found != own:
+            raise UserError(
+                f"{path} was trained with dictionary {found[:12]} for {language}, {databin} has {own[:12]}: "
+                "its ids stand for other entries; give the data that it was trained on, and in an ensemble "
+                "models of the same dictionaries (if other data lie there by now, put the dictionaries that "
+                "it was trained with beside it)"
+            )
+
+
+def known_dictionary(path: Path, state: Mapping[str, Any], language: str, key: str) -> str | None:
+    """Return the hash of the dictionary that a checkpoint's entries are of, None where nothing says it.
+
+    What they are says the checkpoint itself, if ``translation_kd`` wrote it, or ``dict.LANG.txt`` beside it
+    or in the data-bin that it was trained on.
+
+    Args:
+        path: of the checkpoint.
+        state: what it holds.
+        language: of the dictionary.
+        key: under which the checkpoint itself has the hash.
+    """
+    written = task_state(state).get(key)
+    if written:
+        return str(written)
+    files = [place / f"dict.{language}.txt" for place in (path.parent, trained_on(state))]
+    file = next((file for file in files if file.is_file()), None)
+    return None if file is None else dictionary_hash(file)
+
+
+def trained_on(state: Mapping[str, Any]) -> Path:
+    """Return the (first) data-bin that a checkpoint names; perhaps it is gone."""
+    return Path((utils.split_paths(str(task_settings(state).get("data") or "")) or [""])[0])
+
+
 def task_settings(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a checkpoint's task; older ones have those of all parts under ``args``."""
     return {**vars(state.get("args") or Namespace()), **settings_of(state, "task")}
@@ -142,9 +189,7 @@ def _pair(databin: Path, state: Mapping[str, Any]) -> tuple[str, str]:
 
 def _databin(path: str, state: Mapping[str, Any], data: Path | None) -> Path:
     """Return the data-bin that is named, or that a checkpoint was trained on."""
-    if data is None:
-        recorded = utils.split_paths(str(task_settings(state).get("data") or "")) or [""]
-        data = Path(recorded[0])
+    data = trained_on(state) if data is None else data
     finish_interrupted(data)  # of 'cmlm-kd prepare'
     source, target = _languages(state)
     if source is None or target is None:

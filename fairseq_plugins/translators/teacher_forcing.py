@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq import utils
 from fairseq.data.data_utils import collate_tokens, infer_language_pair
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -24,13 +23,13 @@ from cmlm_kd.api.next_tokens import (
     next_token_teachers,
 )
 from cmlm_kd.errors import UserError
-from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIONARY_HASH, task_state
+from cmlm_kd.fairseq_files.checkpoint_keys import DICTIONARY_HASH, SOURCE_DICTIONARY_HASH
 from cmlm_kd.fairseq_files.checkpoints import read_checkpoint
 from cmlm_kd.fairseq_files.databin import dictionary_hash
 from cmlm_kd.system.devices import bfloat16_autocast
 from fairseq_plugins.models.inner_states import describe_translator, inner_states
 from fairseq_plugins.models.output_layer import Projection, find_projection, without_output_layer
-from fairseq_plugins.translators.loading import load_ensemble, task_settings
+from fairseq_plugins.translators.loading import known_dictionary, load_ensemble, task_settings, trained_on
 
 DECODER_PREFIX = "decoder."
 """Of the weights' names, of every encoder-decoder of fairseq."""
@@ -208,8 +207,8 @@ def _check_languages(path: Path, state: Mapping[str, Any], data: TranslationData
     """Refuse a translator of another pair of languages."""
     settings = task_settings(state)
     found = (settings.get("source_lang"), settings.get("target_lang"))
-    if None in found and _trained_on(state).is_dir():
-        found = tuple(infer_language_pair(str(_trained_on(state))))
+    if None in found and trained_on(state).is_dir():
+        found = tuple(infer_language_pair(str(trained_on(state))))
     if None not in found and found != data.languages:
         raise UserError(
             f"teacher {path} translates {found[0]} to {found[1]}, {data.directory} has "
@@ -218,34 +217,19 @@ def _check_languages(path: Path, state: Mapping[str, Any], data: TranslationData
 
 
 def _check_dictionaries(path: Path, state: Mapping[str, Any], data: TranslationData) -> None:
-    """Refuse a translator whose entries are not those of the data.
-
-    What they are says the checkpoint itself, if ``translation_kd`` wrote it, or ``dict.LANG.txt`` beside it
-    or in the data-bin that it was trained on.
-    """
+    """Refuse a translator whose entries are not, or are not known to be, those of the data."""
     keys = {data.source_language: SOURCE_DICTIONARY_HASH, data.target_language: DICTIONARY_HASH}
     for language, key in keys.items():
         wanted = dictionary_hash(data.dictionary(language))
-        found = task_state(state).get(key) or _hash_of_file(path, state, language)
+        found = known_dictionary(path, state, language, key)
+        if found is None:
+            raise UserError(
+                f"teacher {path} does not say which dictionary its entries are of, and dict.{language}.txt "
+                f"is neither beside it nor in {trained_on(state)}, which it was trained on; put the "
+                "teacher's dictionaries beside the checkpoint"
+            )
         if found != wanted:
             raise UserError(
                 f"teacher {path} has dictionary {found[:8]} for {language}, that of {data.directory} is "
                 f"{wanted[:8]}; train the teacher on these data, or give a data-bin with its dictionaries"
             )
-
-
-def _hash_of_file(path: Path, state: Mapping[str, Any], language: str) -> str:
-    files = [place / f"dict.{language}.txt" for place in (path.parent, _trained_on(state))]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        raise UserError(
-            f"teacher {path} does not say which dictionary its entries are of, and dict.{language}.txt is "
-            f"neither beside it nor in {_trained_on(state)}, which it was trained on; put the teacher's "
-            "dictionaries beside the checkpoint"
-        )
-    return dictionary_hash(file)
-
-
-def _trained_on(state: Mapping[str, Any]) -> Path:
-    """Return the (first) data-bin that a checkpoint names; perhaps it is gone."""
-    return Path(utils.split_paths(str(task_settings(state).get("data") or ""))[0])

@@ -140,6 +140,26 @@ def test_an_ensemble_of_two_pairs(student, tmp_path):
         load_ensemble([str(student), changed(student, tmp_path, turn)])
 
 
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_dictionaries_of_one_size_and_other_words(student, tmp_path, language):
+    """fairseq sees nothing wrong, and every entry would be taken for another word."""
+    data = student.parents[1] / "data"
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    words = (other / f"dict.{language}.txt").read_text().splitlines(keepends=True)
+    (other / f"dict.{language}.txt").write_text("".join(reversed(words)))
+    elsewhere = changed(student, tmp_path, lambda state: state["cfg"]["task"].update(data=str(other)))
+    message = (
+        rf"changed.pt was trained with dictionary \w+ for {language}, .* its ids stand for other entries"
+    )
+    with pytest.raises(UserError, match=message):
+        load_ensemble([str(student), elsewhere])
+    with pytest.raises(UserError, match=message):
+        load_ensemble([elsewhere], data)
+    shutil.copy(data / f"dict.{language}.txt", tmp_path)  # beside it: other data lie there by now
+    assert load_ensemble([elsewhere], data).languages == ("de", "en")
+
+
 def test_nan(student, tmp_path):
     def spoil(state, value):
         state["model"]["decoder.layer_norm.weight"].fill_(value)
