@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar
@@ -28,6 +29,9 @@ PROMPT = "{source_language}: {source}\n{target_language}: {target}"
 
 MOST_EXAMPLES = 32
 
+_NAMES = ("source_language", "target_language")
+"""Places in a template for what languages are called."""
+
 
 class Prompt:
     """What a language model reads before it translates.
@@ -36,20 +40,26 @@ class Prompt:
         template: of one pair, with ``{source}``, and ``{target}`` at its end (added where it is missing);
             ``{source_language}`` and ``{target_language}`` become their names, ``\\n`` a line feed.
         examples: pairs that are shown first, with an empty line behind each.
-        languages: names of source and target language.
+        languages: names of source and target language; None for one that was not given.
 
     Raises:
-        UserError: the template has no place for the source, an unknown place, or says more behind the target.
+        UserError: the template has no place for the source, an unknown place, one for a language without a
+            name, or says more behind the target.
     """
 
     def __init__(
-        self, template: str, examples: Sequence[tuple[str, str]], languages: tuple[str, str]
+        self,
+        template: str,
+        examples: Sequence[tuple[str, str]],
+        languages: tuple[str | None, str | None],
     ) -> None:
         template = template.replace("\\n", "\n")
         if "{source}" not in template:
             raise UserError(
                 f"--prompt {template!r} has no place for the source; write {{source}} where it belongs"
             )
+        names = dict(zip(_NAMES, languages, strict=True))
+        _check_places(template, names)
         if "{target}" not in template:
             template += "{target}"
         before, _, behind = template.partition("{target}")
@@ -58,9 +68,9 @@ class Prompt:
                 f"--prompt {template!r}: {{target}} must be its end, for there the model goes on; leave "
                 "out what stands behind"
             )
-        self._before = before.replace("{source_language}", languages[0]).replace(
-            "{target_language}", languages[1]
-        )
+        self._before = before
+        for place, name in names.items():
+            self._before = self._before.replace(f"{{{place}}}", name or "")
         # A space before the target belongs to its first token.
         self._space = self._before[len(self._before.rstrip(" ")) :]
         self._before = self._before.rstrip(" ")
@@ -77,6 +87,23 @@ class Prompt:
     def __call__(self, source: str) -> str:
         """Return the prompt of a sentence."""
         return self._shown + self._fill(source)
+
+
+def _check_places(template: str, names: Mapping[str, str | None]) -> None:
+    """Refuse what looks like a place and is none, which the model would read as it stands, and places of
+    languages without a name."""
+    known = ("source", "target", *names)
+    for place in re.findall(r"\{(\w+)\}", template):
+        if place not in known:
+            raise UserError(
+                f"--prompt {template!r} has a place {{{place}}} that is not known; allowed are "
+                f"{', '.join(f'{{{name}}}' for name in known)}"
+            )
+        if names.get(place, "") is None:
+            raise UserError(
+                f"--prompt {template!r} names the {place.replace('_', ' ')}; say what it is with "
+                f"--{place.replace('_', '-')}, or write it out"
+            )
 
 
 def read_examples(text: str | None) -> list[tuple[str, str]]:
@@ -142,8 +169,7 @@ class LanguageModelTranslator(Translator):
                 "languages (--source-language German --target-language English) or give a --prompt"
             )
         examples = read_examples(choice.examples)
-        names = (languages[0] or "Source", languages[1] or "Target")
-        prompt = Prompt(choice.prompt or PROMPT, examples, names)
+        prompt = Prompt(choice.prompt or PROMPT, examples, languages)
         return cls(load_language_model(choice.path), prompt, choice.device, languages)
 
     @property

@@ -46,6 +46,24 @@ def test_templates_of_the_user():
     for template in ("{source} {target} thanks", "{target} is {source}"):
         with pytest.raises(UserError, match=r"\{target\} must be its end, for there the model goes on"):
             Prompt(template, [], ("", ""))
+    assert Prompt(r'{"de": "{source}", {} {a b}: ', [], ("", ""))("x") == '{"de": "x", {} {a b}:'
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (
+            "{src}: {source}",
+            r"a place \{src\} that is not known; allowed are \{source\}, \{target\}, \{source_l",
+        ),
+        ("{source} {target_lang}: {target}", r"a place \{target_lang\} that is not known"),
+        ("{source_language}: {source}", r"names the source language; say what it is with --source-language"),
+        ("{source} {target_language}: ", r"names the target language; say what it is with --target-language"),
+    ],
+)
+def test_places_that_would_stay_empty_or_as_they_are(directory, template, message):
+    with pytest.raises(UserError, match=message):
+        load_translator(str(directory), ModelChoice((), prompt=template))
 
 
 def test_greedy_search_goes_on_where_the_prompt_ends(translator):
