@@ -177,6 +177,8 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
     """Say what the teacher says beside the references, here and where it was not trained."""
     from cmlm_kd.store import SoftTargetStore, teacher_statistics, verify_store
 
+    if _says_nothing(arguments.store, manifest):
+        return
     said = teacher_statistics(SoftTargetStore.open(arguments.store), target)
     print(
         f"  the reference's token is the teacher's best entry at {said.best:.1%} of the tokens, one of its "
@@ -204,6 +206,8 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
             f"({valid.header.teacher_kind}), {arguments.store} of {manifest.header.teacher_hash[:6]} "
             f"({manifest.header.teacher_kind}); dump both splits with the same"
         )
+    if _says_nothing(arguments.valid_store, valid):
+        return
     elsewhere = teacher_statistics(SoftTargetStore.open(arguments.valid_store), elsewhere_target)
     for split, values in ((arguments.split, said), (arguments.valid_split, elsewhere)):
         print(
@@ -217,6 +221,17 @@ def _print_statistics(arguments: argparse.Namespace, manifest: Manifest, target:
             "and dump with --folds",
             file=sys.stderr,
         )
+
+
+def _says_nothing(store: Path, manifest: Manifest) -> bool:
+    """Return, and warn, whether no sentence has a teacher row, so that there is nothing to compare."""
+    if not manifest.tokens:
+        print(
+            f"warning: {store} says nothing of any of its {manifest.header.rows:,} sentences: the teacher "
+            "reads none of them. Dump with another, or data in the spelling that it knows",
+            file=sys.stderr,
+        )
+    return not manifest.tokens
 
 
 def _check_other_split(arguments: argparse.Namespace) -> None:

@@ -210,6 +210,10 @@ def test_a_teacher_that_spells_nothing_as_the_student_does(road, tmp_path, capsy
     said = capsys.readouterr()
     assert "3 pairs are too long for the teacher or spelled otherwise by it" in said.out
     assert "warning: the teacher reads none of these pairs" in said.err
+    assert main(["verify", str(tmp_path / "store"), "--data", str(tmp_path / "data")]) == 0
+    said = capsys.readouterr()
+    assert "3 sentences (3 without a teacher row), 0 tokens" in said.out and "nan" not in said.out
+    assert "store says nothing of any of its 3 sentences: the teacher reads none of them" in said.err
 
 
 @pytest.mark.parametrize(("teachers", "said"), [(("marian",), True), (("marian", "lm"), False)])
