@@ -35,6 +35,10 @@ SPACE = b" "
 LEAST_MASS = 1e-7
 """Of a path that leaves the gold one; those with less are not followed, and their mass is outside."""
 
+NEXT_TO_NOTHING = float(np.finfo(np.float32).tiny)
+"""Of the gold entry where the teacher rules it out and nothing is known of any other: all else is outside,
+and each token has an entry with a logarithm."""
+
 Ids = NDArray[np.int64]
 Masses = NDArray[np.float64]
 
@@ -133,7 +137,10 @@ class Carrier:
             base[0] = probs.new_zeros(self.size + 1).index_add_(0, opening, probs[0])[:-1]
         walk = _Walk(self, probs.cpu().double().numpy(), base.cpu().double().numpy(), tokens, unspaced)
         rows = np.stack([walk.step(entry) for entry in entries])  # (L, V)
-        return rows, np.clip(1 - rows.sum(1), 0, 1)
+        outside = np.clip(1 - rows.sum(1), 0, 1)
+        nothing = np.flatnonzero(rows.sum(1) == 0)
+        rows[nothing, np.asarray(entries)[nothing]] = NEXT_TO_NOTHING
+        return rows, outside
 
     def entries_after(self, tokens: Ids, read: int) -> Ids:
         """Return which entry each token says next when so many of its bytes are read; V for none."""

@@ -153,6 +153,16 @@ def test_a_token_that_the_teacher_rules_out():
     assert carried[1, 0] == pytest.approx(1e-30, rel=1e-4)
 
 
+def test_a_token_that_the_teacher_rules_out_within_one_of_its_own():
+    """Nothing else is known there, and a store has a number for an entry of each token."""
+    student, teacher = [END, b" wal", b"king"], [END, b" walk", b"ing", b"s"]
+    probs = torch.tensor([[0, 1.0, 0, 0], [0.0, 0, 0, 1], [1.0, 0, 0, 0]])
+    carried, outside = Carrier(student, teacher).carry(probs, (1, 2, 0), (1, 2, 0))
+    assert 0 < carried[1, 2] < 1e-30 and carried[1].argmax() == 2 and outside[1] == 1
+    assert np.isfinite(np.log(carried[1, 2]).astype(np.float32))
+    np.testing.assert_allclose(carried[[0, 2]], [[0, 1, 0], [1, 0, 0]])
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_teacher_whose_text_begins_without_a_space(seed):
     """It says the same as one that has each token with a space before it, too, and says these first."""
