@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CPU_CHUNK = 256  # float32 tokens per matrix product: more are not faster, and the buffer grows with them
+CPU_CHUNK = 240  # float32 tokens per matrix product: more are not faster, and the buffer grows with them
 CPU_NARROW_CHUNK = 1024  # the same of bfloat16
 CUDA_CHUNK = 1024
 CPU_BUFFER_BYTES = 32 << 20  # malloc takes what is larger from the system anew each time, page by page
