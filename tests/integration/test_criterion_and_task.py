@@ -8,9 +8,9 @@ from fairseq.tasks import TASK_REGISTRY, register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq_cli import train, validate
 from fairseq_runs import TINY_STUDENT, exit_of, run_train
-from tiny_classification import classification, write_bert, write_masked_lm, write_sst2
-from tiny_corpus import write_split, write_store
-from tiny_multitask import multitask, write_tasks
+from tiny_classification import classification
+from tiny_inputs import write_inputs_of_all_tasks
+from tiny_multitask import multitask
 
 from cmlm_kd.api import CriterionOutput, KDCriterion, Needs, Request, SoftTargets, TeacherSignal, kd_criteria
 
@@ -21,17 +21,7 @@ MULTILINGUAL = ("translation_multi_simple_epoch", "--lang-pairs", "de-en", "--la
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
-    for seed, (split, rows) in enumerate({"train": 24, "valid": 6}.items()):
-        write_split(root / "data", split, rows, seed)
-    write_store(root / "store", root / "data")
-    write_sst2(root / "sst", train=16, dev=8)
-    write_tasks(root / "glue")
-    write_bert(root / "encoder", labels=None, layers=1)
-    write_masked_lm(root / "mlm")
-    text = root / "text"
-    text.mkdir()
-    for name in ("train", "valid"):
-        (text / f"{name}.txt").write_text("the film was good and the plot was fine\n" * 6)
+    write_inputs_of_all_tasks(root)
     return root
 
 

@@ -6,9 +6,9 @@ import pytest
 from fairseq_cli import generate, interactive, train
 from fairseq_runs import TINY_STUDENT, exit_of, run_interactive, run_train
 from omegaconf import OmegaConf
-from tiny_classification import classification, write_bert, write_masked_lm, write_pairs, write_sst2
-from tiny_corpus import write_split, write_store
-from tiny_multitask import multitask, write_tasks
+from tiny_classification import classification, write_bert, write_pairs
+from tiny_inputs import write_inputs_of_all_tasks
+from tiny_multitask import multitask
 
 from cmlm_kd.errors import UserError
 from cmlm_kd.fairseq_files.checkpoint_keys import OPTIMIZED
@@ -19,18 +19,8 @@ from fairseq_plugins.training.before_training import check_optimizer
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
-    for seed, (split, rows) in enumerate({"train": 24, "valid": 6, "test": 6}.items()):
-        write_split(root / "data", split, rows, seed)
-    write_store(root / "store", root / "data")
-    write_sst2(root / "sst", train=16, dev=8)
+    write_inputs_of_all_tasks(root)
     write_pairs(root / "sts", "STS-B")
-    write_tasks(root / "glue")
-    write_bert(root / "encoder", labels=None, layers=1)
-    write_masked_lm(root / "mlm")
-    text = root / "text"
-    text.mkdir()
-    for name in ("train", "valid"):
-        (text / f"{name}.txt").write_text("the film was good and the plot was fine\n" * 6)
     return root
 
 

@@ -51,6 +51,26 @@ class Filter(ABC):
     def __init__(self, value: Value = None) -> None:
         self.value = self.default if value is None else value
 
+    @classmethod
+    def read(cls, text: str | None) -> Value:
+        """Return the value that stands behind ``--filter NAME=``, None where there is no ``=``.
+
+        Raises:
+            UserError: it is missing, of another type, or out of its range.
+        """
+        if text is None:
+            if cls.needs_value:
+                raise UserError(f"--filter {cls.name} needs a value, such as {cls.name}=-2")
+            return None
+        if cls.default is None and not cls.needs_value:
+            raise UserError(f"--filter {cls.name} has no value; leave '={text}' out")
+        try:
+            value = float(text)
+        except ValueError:
+            raise UserError(f"--filter {cls.name} is {text!r}; it must be a number") from None
+        check_range(f"--filter {cls.name}", value, cls.allowed)
+        return value
+
     @abstractmethod
     def keeps(self, pair: Pair) -> bool:
         """Return whether a pair stays."""
@@ -163,6 +183,13 @@ class Language(Filter):
         self.wanted = ""
         self.identify: Callable[[str], str] = lambda text: ""
 
+    @classmethod
+    def read(cls, text: str | None) -> Value:
+        """Return the language, a code or a name."""
+        if text == "":
+            raise UserError(f"--filter {cls.name} has an empty value; give {cls.name}=CODE, or leave '=' out")
+        return text
+
     def keeps(self, pair: Pair) -> bool:
         """The identifier says the target language."""
         return self.identify(pair.hypothesis) == self.wanted
@@ -189,7 +216,7 @@ def filter_values(settings: Sequence[str]) -> dict[str, Value]:
             raise UserError(f"--filter names {name!r}; allowed are {', '.join(FILTERS)}")
         if name in values and name not in ALWAYS:
             raise UserError(f"--filter names {name} twice; give it once")
-        values[name] = _value(FILTERS[name], text if equals else None)
+        values[name] = FILTERS[name].read(text if equals else None)
     return values
 
 
@@ -210,22 +237,3 @@ def make_filters(settings: Sequence[str], target_language: str | None) -> list[F
             given = target_language if each.value is None else str(each.value)
             each.wanted, each.identify = language_identifier(given)
     return filters
-
-
-def _value(kind: type[Filter], text: str | None) -> Value:
-    if text is None:
-        if kind.needs_value:
-            raise UserError(f"--filter {kind.name} needs a value, such as {kind.name}=-2")
-        return None
-    if kind is Language:
-        if not text:
-            raise UserError("--filter language has an empty value; give language=CODE, or leave '=' out")
-        return text
-    if kind.default is None and not kind.needs_value:
-        raise UserError(f"--filter {kind.name} has no value; leave '={text}' out")
-    try:
-        value = float(text)
-    except ValueError:
-        raise UserError(f"--filter {kind.name} is {text!r}; it must be a number") from None
-    check_range(f"--filter {kind.name}", value, kind.allowed)
-    return value
