@@ -5,7 +5,7 @@ Prints ratios of times measured in turn in one process (median, and the 10th to 
     python benchmarks/hidden_state_step.py [--bf16] [--device cuda] [--vocabulary 32000] [--repeats 5]
 
 A step is forward, loss, backward and Adam of a 3+3-layer transformer, whose teacher has 6+6 layers, d = 256
-in both. Each vocabulary gives three lines:
+in both. Each vocabulary gives four lines:
 
 beside    the step of hidden_state_kd with all terms and the teacher's forward, over the step of
           soft_target_kd and the same forward with nothing kept
@@ -13,12 +13,14 @@ once      the same over the step of hidden_state_kd that has the teacher's state
           forward of the teacher: above 1 it would ask the teacher for more than that
 cached    the step of hidden_state_kd with the teacher's states from a cache on disk, read in the step, over
           the step of soft_target_kd with soft targets that are there already, and no teacher
+plain     the same with --kd-projection none, as the widths are equal
 """
 
 from __future__ import annotations
 
 import tempfile
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import kd_step
@@ -68,9 +70,15 @@ def make_steps(vocabulary: int, args: Namespace, folder: Path) -> dict:
     teacher = Teacher(teacher_model, sample)
     attention = 0.0 if args.states_alone else 1.0
     hidden = HiddenStateConfig(kd_attention_weight=attention, kd_cross_attention_weight=attention)
-    configs = {"hidden_state_kd": hidden, "soft_target_kd": SoftTargetConfig()}
+    configs = {
+        "hidden_state_kd": hidden,
+        "plain": replace(hidden, kd_projection="none"),
+        "soft_target_kd": SoftTargetConfig(),
+    }
     criterions = {
-        name: CRITERION_REGISTRY[name](Namespace(**vars(config), **measuring.CRITERION_SETTINGS), task)
+        name: CRITERION_REGISTRY[config.criterion](
+            Namespace(**vars(config), **measuring.CRITERION_SETTINGS), task
+        )
         for name, config in configs.items()
     }
     trained = [*student.parameters(), *criterions["hidden_state_kd"].to(args.device).parameters()]
@@ -102,6 +110,7 @@ def make_steps(vocabulary: int, args: Namespace, folder: Path) -> dict:
         "hidden_state_kd": beside("hidden_state_kd"),
         "soft_target_kd": beside("soft_target_kd"),
         "cached": lambda: step(criterions["hidden_state_kd"], cached),
+        "plain": lambda: step(criterions["plain"], cached),
         "alone": lambda: step(criterions["soft_target_kd"], lambda: sample["teacher"]),
     }
 
@@ -143,7 +152,11 @@ def main() -> None:
         once = ratio(times, "hidden_state_kd", "step and forward")
         print(f"V={vocabulary}, hidden_state_kd / cached states and one forward (at most 1): {once}")
         cached = ratio(times, "cached", "alone")
-        print(f"V={vocabulary}, cached states / soft_target_kd step (at most 1.05): {cached}", flush=True)
+        print(f"V={vocabulary}, cached states / soft_target_kd step (at most 1.05): {cached}")
+        plain = ratio(times, "plain", "alone")
+        print(
+            f"V={vocabulary}, without projections / soft_target_kd step (at most 1.05): {plain}", flush=True
+        )
 
 
 if __name__ == "__main__":

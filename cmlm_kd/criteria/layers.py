@@ -163,7 +163,13 @@ class StateProjection(nn.Module):
 
     def forward(self, states: Tensor, layer: int) -> Tensor:
         """Return the states of one layer, projected."""
-        projected: Tensor = self.maps[self._map_of[layer]](states)  # (B, L, d)
+        linear = self.maps[self._map_of[layer]]
+        if not states.is_contiguous() and (by_position := states.transpose(0, 1)).is_contiguous():
+            # fairseq's states lie position by position. A product of the other order would copy them, and add
+            # its gradient to theirs across memory.
+            turned: Tensor = linear(by_position).transpose(0, 1)  # (L, B, d) -> (B, L, d)
+            return turned
+        projected: Tensor = linear(states)  # (B, L, d)
         return projected
 
 

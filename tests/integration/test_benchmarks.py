@@ -32,7 +32,8 @@ FIGURES = {
     "hidden_state_step.py": [
         r"teacher forward \(at most 1\): \d",
         r"one forward \(at most 1\): \d",
-        r"step \(at most 1\.05\): \d",
+        r"cached states / soft_target_kd step \(at most 1\.05\): \d",
+        r"without projections / soft_target_kd step \(at most 1\.05\): \d",
     ],
     "tie_step.py": [r"V=40 +1 iterations: step \d+\.\d\d", r"V=40 +3 iterations: step \d+\.\d\d"],
     "dump.py": [r"at least 6\): \d", r"at most 0\.75\): \d", r"at least 0\.9\): \d"],
